@@ -1,0 +1,74 @@
+"""Freezing the first stages of an encoder, and the groups of parameters that still learn."""
+
+from typing import Any
+
+from torch import nn
+
+from mpi_model.backbones import EncoderStage, StagedEncoder
+from mpi_model.errors import ExperimentError
+from mpi_model.network import TracerNetwork
+from mpi_model.settings import Hyperparameters
+from mpi_model.stages import check_freeze_depth
+
+
+def freeze(network: TracerNetwork, depth: int) -> None:
+    """Freeze the first `depth` stages of every encoder, and thaw the others.
+
+    A frozen stage's weights and batch-norm statistics keep their bits through any training, whatever `train()`
+    is called. Batch norm must be frozen with the weights: statistics of a few hundred maps would otherwise move
+    under filters that cannot follow.
+
+    Args:
+        network: Changed in place.
+        depth: 0 to S, the backbone's stage count.
+
+    Raises:
+        SpaceError: The backbone has no such depth.
+    """
+    for encoder in network.encoders:
+        assert isinstance(encoder, StagedEncoder)
+        check_freeze_depth(encoder.description, depth)
+        for number, stage in enumerate(encoder.stages):
+            assert isinstance(stage, EncoderStage)
+            stage.frozen = number < depth
+            stage.requires_grad_(not stage.frozen)
+            stage.train(network.training)
+
+
+def parameter_groups(network: TracerNetwork, hyperparameters: Hyperparameters) -> list[dict[str, Any]]:
+    """The groups for an optimiser: encoder and heads, each with and without weight decay.
+
+    Biases and batch-norm parameters are not decayed: decay would pull batch norm's gain towards zero without
+    making the function simpler. A wholly frozen encoder has no group.
+
+    Args:
+        network: Already frozen as the hyperparameters say.
+        hyperparameters: Learning rates and weight decay.
+
+    Returns:
+        Dictionaries with `name`, `params`, `lr` and `weight_decay`.
+
+    Raises:
+        ExperimentError: The encoder learns and has no learning rate.
+    """
+    encoder = [parameter for parameter in network.encoders.parameters() if parameter.requires_grad]
+    heads = list(network.heads.parameters())
+    rate, decay = hyperparameters.encoder_learning_rate, hyperparameters.weight_decay
+    groups = _decayed_or_not("heads", heads, hyperparameters.head_learning_rate, decay)
+    if not encoder:
+        return groups
+    if rate is None:
+        raise ExperimentError(
+            f"encoder_learning_rate: none given, but freeze_depth {hyperparameters.freeze_depth} leaves stages "
+            "that learn; give a rate or freeze every stage"
+        )
+    return _decayed_or_not("encoder", encoder, rate, decay) + groups
+
+
+def _decayed_or_not(name: str, parameters: list[nn.Parameter], rate: float, decay: float) -> list[dict[str, Any]]:
+    weights = [parameter for parameter in parameters if parameter.ndim > 1]
+    others = [parameter for parameter in parameters if parameter.ndim <= 1]
+    return [
+        {"name": f"{name} weights", "params": weights, "lr": rate, "weight_decay": decay},
+        {"name": f"{name} biases and norms", "params": others, "lr": rate, "weight_decay": 0.0},
+    ]

@@ -1,0 +1,163 @@
+"""The network: normalisation by constants, one or more encoders, fusion of the phases, heads by tracer."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import torch
+from torch import Tensor, nn
+
+from mpi_model.backbones import StagedEncoder, build_encoder, encoder_channels
+from mpi_model.errors import WeightsError
+from mpi_model.heads import LogitHeads
+from mpi_model.settings import Fusion, Heads, NetworkSettings
+from mpi_model.stages import backbone
+from mpi_model.vocabulary import PHASES_OF, TRACERS, Inputs
+from mpi_model.weights import State, apply_state
+
+Normalisation = Literal["imagenet", "centred"]
+
+_MEAN_AND_SPREAD: Final[dict[Normalisation, tuple[tuple[float, ...], tuple[float, ...]]]] = {
+    # The constants that torchvision's weights were trained with, for red, green and blue.
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    # 0..1 becomes -1..1. Constants, because nothing may be fitted across patients.
+    "centred": ((0.5,), (0.5,)),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """All that decides a network's shape; with the weights, all that a saved model needs."""
+
+    backbone: str
+    fusion: Fusion
+    heads: Heads
+    inputs: Inputs
+    image_channels: int
+    """Channels C of the maps: 1 grey, 3 colour."""
+    normalisation: Normalisation
+    dropout: float
+
+
+def architecture_of(settings: NetworkSettings, inputs: Inputs, *, image_channels: int, dropout: float) -> Architecture:
+    """The architecture that settings ask for.
+
+    Raises:
+        ExperimentError: The backbone is unknown.
+    """
+    of_imagenet = settings.weights != "random" and backbone(settings.backbone).imagenet is not None
+    return Architecture(
+        backbone=settings.backbone,
+        fusion=settings.fusion,
+        heads=settings.heads,
+        inputs=inputs,
+        image_channels=image_channels,
+        normalisation="imagenet" if of_imagenet else "centred",
+        dropout=dropout,
+    )
+
+
+class TracerNetwork(nn.Module):
+    """Reads polar maps of the declared phases and scores each exam by its tracer's head."""
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, architecture: Architecture, generator: torch.Generator) -> None:
+        super().__init__()
+        self.architecture = architecture
+        count = len(TRACERS) if architecture.heads == "separate" else 1
+        # Encoders come first, so that one seed gives one encoder for every input configuration and kind of head.
+        self.encoders = nn.ModuleList(
+            build_encoder(architecture.backbone, generator, image_channels=architecture.image_channels)
+            for _ in range(count)
+        )
+        phases = len(PHASES_OF[architecture.inputs])
+        self.heads = LogitHeads(backbone(architecture.backbone).feature_width * phases, architecture.heads)
+        self.heads.initialise(generator)
+        mean, spread = _MEAN_AND_SPREAD[architecture.normalisation]
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("spread", torch.tensor(spread).view(-1, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor, tracer: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        """Score exams.
+
+        Args:
+            images: `[B, P, C, H, W]`, float 0..1, phases in the order of `PHASES_OF`.
+            tracer: `[B]`, int64 indices into `TRACERS`.
+            generator: Draws the dropout in training mode; on the images' device.
+
+        Returns:
+            `[B]` logits, positive for abnormal.
+        """
+        features = self._drop(self._features(self._normalised(images), tracer), generator)
+        return self.heads(features, tracer)  # type: ignore[no-any-return]
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        channels = encoder_channels(self.architecture.backbone, self.architecture.image_channels)
+        return (images.expand(-1, -1, channels, -1, -1) - self.mean) / self.spread
+
+    def _features(self, images: Tensor, tracer: Tensor) -> Tensor:
+        if len(self.encoders) == 1:
+            return self._fused(self.encoders[0], images)
+        features = images.new_zeros(len(images), self.heads.linear.in_features)
+        for number, encoder in enumerate(self.encoders):
+            # Only the tracer's own exams, or their batch statistics would mix. Finding them waits for the device
+            # once a step; this comparison is worth it.
+            rows = (tracer == number).nonzero().squeeze(1)
+            if len(rows):
+                own = self._fused(encoder, images[rows])
+                features = features.to(own.dtype).index_copy(0, rows, own)
+        return features
+
+    def _fused(self, encoder: nn.Module, images: Tensor) -> Tensor:
+        """Both phases through one encoder, then side by side or stress beside stress minus rest."""
+        phases = encoder(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+        if images.shape[1] == 1:
+            return phases[:, 0]  # type: ignore[no-any-return]
+        stress, rest = phases.unbind(1)
+        second = rest if self.architecture.fusion == "concatenate" else stress - rest
+        return torch.cat((stress, second), dim=1)
+
+    def _drop(self, features: Tensor, generator: torch.Generator | None) -> Tensor:
+        # nn.Dropout can only draw from the global random state.
+        keep = 1 - self.architecture.dropout
+        if not self.training or keep == 1:
+            return features
+        return features * torch.empty_like(features).bernoulli_(keep, generator=generator) / keep
+
+
+def build_network(
+    settings: NetworkSettings,
+    inputs: Inputs,
+    *,
+    image_channels: int,
+    dropout: float,
+    seed: int,
+    state: State | None,
+) -> TracerNetwork:
+    """Build a network on the CPU; the global random state is neither read nor changed.
+
+    Args:
+        settings: The `[network]` section.
+        inputs: Decides the phases P.
+        image_channels: Channels C of the maps: 1 grey (repeated to three for torchvision's encoders) or 3.
+        dropout: Probability of dropping a feature before the heads.
+        seed: Decides the random weights.
+        state: Encoder weights from `mpi_model.weights.load_state`, or None for random ones.
+
+    Raises:
+        ExperimentError: The backbone is unknown.
+        WeightsError: The settings ask for pretrained weights and none are given, or of another network.
+    """
+    architecture = architecture_of(settings, inputs, image_channels=image_channels, dropout=dropout)
+    if settings.weights != "random" and state is None:
+        raise WeightsError(
+            f"network.weights: {settings.weights!r} asks for pretrained weights and none were given; load them "
+            'first or set weights = "random"'
+        )
+    network = TracerNetwork(architecture, torch.Generator().manual_seed(seed))
+    if state is not None:
+        for encoder in network.encoders:
+            assert isinstance(encoder, StagedEncoder)
+            apply_state(encoder, state)
+    return network

@@ -1,0 +1,62 @@
+"""Scores of exams from a trained network."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mpi_model.exams import input_tensor, tracer_tensor
+from mpi_model.maps import Maps
+from mpi_model.network import TracerNetwork
+from mpi_model.schedule import batches_per_epoch
+
+BATCH = 64
+"""Exams at a time. Fixed, since the last bits of a matrix product may depend on the number of its rows."""
+
+
+def select_device() -> torch.device:
+    """A CUDA device where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def score_tensor(network: TracerNetwork, images: Tensor, tracer: Tensor) -> Tensor:
+    """Score exams that are on the network's device; the network's mode is as before afterwards.
+
+    Args:
+        network: In any mode; evaluated in evaluation mode and full precision.
+        images: `[n, P, C, H, W]`, float32 0..1.
+        tracer: `[n]`, int64.
+
+    Returns:
+        `[n]` logits, float32.
+    """
+    mode = network.training
+    network.eval()
+    parts = max(1, batches_per_epoch(len(tracer), BATCH))
+    with torch.no_grad():
+        pairs = zip(images.tensor_split(parts), tracer.tensor_split(parts), strict=True)
+        scores = torch.cat([network(*pair) for pair in pairs])
+    network.train(mode)
+    return scores
+
+
+def predict_scores(
+    network: TracerNetwork, maps: Maps, rows: NDArray[np.int64], *, device: torch.device
+) -> NDArray[np.float64]:
+    """Score exams.
+
+    Args:
+        network: Moved to `device`; it knows its own input configuration.
+        maps: The exams.
+        rows: `[n]`, row numbers into `maps`.
+        device: Where to compute.
+
+    Returns:
+        `[n]` logits, positive for abnormal.
+
+    Raises:
+        CohortError: An exam lacks a phase that the network reads.
+    """
+    images = input_tensor(maps, rows, network.architecture.inputs).to(device)
+    scores = score_tensor(network.to(device), images, tracer_tensor(maps, rows).to(device))
+    return scores.cpu().numpy().astype(np.float64)

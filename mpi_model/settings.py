@@ -1,0 +1,58 @@
+"""What a network and its training are, as frozen records without torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Fusion = Literal["concatenate", "difference"]
+Heads = Literal["tracer", "shared", "separate"]
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSettings:
+    """The `[network]` section of an experiment."""
+
+    backbone: str = "resnet18"
+    """A name from `mpi_model.stages.BACKBONES`."""
+    weights: str = "imagenet"
+    """`imagenet`, `random`, or the path of a state dict."""
+    fusion: Fusion = "concatenate"
+    """How dual input joins the two feature vectors: side by side, or stress beside stress minus rest."""
+    heads: Heads = "tracer"
+    """One head per tracer on a shared encoder, one shared head, or separate encoders per tracer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSettings:
+    """The `[training]` section of an experiment."""
+
+    epochs: int = 30
+    """Most epochs of a candidate; also the horizon of the learning-rate schedule."""
+    batch_size: int = 32
+    """Exams a step, at most: an epoch is cut into batches of nearly equal size."""
+    patience: int = 6
+    """Epochs without a better validation result before a candidate stops."""
+    augment: bool = True
+    """Small rotations, intensity changes and blur during training."""
+    precision: Precision = "fp32"
+    """`bf16` uses autocast; results then repeat within rounding only."""
+    members: int = 1
+    """Networks refitted with different seeds after each search; their mean score is the prediction."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hyperparameters:
+    """One candidate: what a search space may vary."""
+
+    encoder_learning_rate: float | None = 3e-4
+    """AdamW's rate for the encoder; None when the encoder is wholly frozen."""
+    head_learning_rate: float = 1e-3
+    """AdamW's rate for the heads."""
+    freeze_depth: int = 0
+    """The first `freeze_depth` stages of the encoder keep their weights and batch-norm statistics."""
+    weight_decay: float = 1e-2
+    """AdamW's decoupled weight decay."""
+    dropout: float = 0.0
+    """Dropout before the head, a probability in [0, 1)."""
+    label_smoothing: float = 0.0
+    """Training targets become `label * (1 - s) + s / 2`; validation targets stay as they are."""

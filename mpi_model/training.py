@@ -1,0 +1,231 @@
+"""Training: one procedure for candidates (watched epoch by epoch) and for refits (an exact number of steps)."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mpi_model.augmentation import augment
+from mpi_model.errors import TrainingDivergedError
+from mpi_model.exams import ResidentExams, input_tensor, resident, tracer_tensor
+from mpi_model.freezing import freeze, parameter_groups
+from mpi_model.loss import balanced_log_loss, class_weights, mean_auc, training_loss
+from mpi_model.maps import LabelledExams, Maps
+from mpi_model.network import TracerNetwork, build_network
+from mpi_model.prediction import score_tensor
+from mpi_model.schedule import epoch_batches, horizon_steps, learning_rate_factor
+from mpi_model.settings import Hyperparameters, NetworkSettings, TrainingSettings
+from mpi_model.stages import backbone, check_image_size
+from mpi_model.vocabulary import Inputs
+from mpi_model.weights import State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Everything about a training but its exams; the same for a candidate's trainings and its refit."""
+
+    inputs: Inputs
+    network: NetworkSettings
+    training: TrainingSettings
+    hyperparameters: Hyperparameters
+    seed: int
+    """Decides initial weights, order of the exams, augmentation and dropout; non-negative."""
+    state: State | None
+    """Pretrained encoder weights, or None for random ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epoch:
+    """What an epoch of a training came to."""
+
+    epoch: int
+    """From 1."""
+    steps: int
+    """Optimiser steps since the start."""
+    training_loss: float
+    """Mean over the epoch, with augmentation, dropout and label smoothing as they were."""
+    validation_loss: float
+    """`mpi_model.loss.balanced_log_loss`, without label smoothing."""
+    validation_auc: float | None
+    """Mean over the tracers that have both classes, or None."""
+    validation_scores: NDArray[np.float64]
+    """`[n]` logits, aligned with the validation part's rows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Session:
+    """The moving parts of one training."""
+
+    recipe: Recipe
+    network: TracerNetwork
+    optimiser: torch.optim.Optimizer
+    exams: ResidentExams
+    horizon: int
+    order: torch.Generator
+    noise: torch.Generator
+
+
+def train(
+    maps: Maps,
+    training: LabelledExams,
+    validation: LabelledExams,
+    *,
+    recipe: Recipe,
+    device: torch.device,
+) -> Iterator[Epoch]:
+    """Train a candidate, an epoch at a time, for as long as the caller keeps asking.
+
+    Patience and pruning are the caller's: it stops asking. On a CPU with one thread, in fp32, the same arguments
+    give the same bytes in any process.
+
+    Args:
+        maps: The exams' pixels and tracers.
+        training: The training part.
+        validation: The part that the candidate is judged on.
+        recipe: How to train.
+        device: Where to train.
+
+    Returns:
+        One record an epoch, `recipe.training.epochs` of them at most.
+
+    Raises:
+        ExperimentError: The settings do not fit each other, the images or the network.
+        CohortError: An exam lacks a phase.
+        TrainingDivergedError: A loss or a score is no longer finite; raised while iterating.
+    """
+    session = _start(maps, training, recipe, horizon_steps(len(training), recipe.training), device)
+    weights = class_weights(training.labels, maps.tracer[training.rows])
+    images = input_tensor(maps, validation.rows, recipe.inputs).to(device)
+    tracer = tracer_tensor(maps, validation.rows).to(device)
+    return _epochs(session, images, tracer, validation.labels, weights)
+
+
+def refit(
+    maps: Maps,
+    training: LabelledExams,
+    *,
+    recipe: Recipe,
+    steps: int,
+    horizon: int,
+    device: torch.device,
+) -> TracerNetwork:
+    """Train for an exact number of steps, nothing watched.
+
+    Args:
+        maps: The exams' pixels and tracers.
+        training: The training part.
+        recipe: How to train; its epochs play no part.
+        steps: Optimiser steps to take.
+        horizon: Steps over which the learning-rate schedule runs, as in the candidate's own trainings.
+        device: Where to train.
+
+    Returns:
+        The network, in evaluation mode, on `device`.
+
+    Raises:
+        ExperimentError: The settings do not fit each other, the images or the network.
+        CohortError: An exam lacks a phase.
+        TrainingDivergedError: A loss is no longer finite.
+    """
+    session = _start(maps, training, recipe, horizon, device)
+    done = 0
+    while done < steps:
+        done, _ = _run_epoch(session, done, steps)
+    session.network.eval()
+    return session.network
+
+
+def _start(maps: Maps, training: LabelledExams, recipe: Recipe, horizon: int, device: torch.device) -> _Session:
+    check_image_size(backbone(recipe.network.backbone), min(maps.stress.shape[-2:]))
+    initial, order, noise = (int(seed) for seed in np.random.SeedSequence(recipe.seed).generate_state(3, np.uint32))
+    network = build_network(
+        recipe.network,
+        recipe.inputs,
+        image_channels=maps.stress.shape[1],
+        dropout=recipe.hyperparameters.dropout,
+        seed=initial,
+        state=recipe.state,
+    ).to(device)
+    freeze(network, recipe.hyperparameters.freeze_depth)
+    return _Session(
+        recipe=recipe,
+        network=network.train(),
+        optimiser=_optimiser(network, recipe.hyperparameters),
+        exams=resident(maps, training, recipe.inputs, device),
+        horizon=horizon,
+        order=torch.Generator().manual_seed(order),
+        noise=torch.Generator(device).manual_seed(noise),
+    )
+
+
+def _optimiser(network: TracerNetwork, hyperparameters: Hyperparameters) -> torch.optim.Optimizer:
+    groups = parameter_groups(network, hyperparameters)
+    for group in groups:
+        group["peak"] = group["lr"]
+    return torch.optim.AdamW(groups, fused=True)
+
+
+def _epochs(
+    session: _Session,
+    images: Tensor,
+    tracer: Tensor,
+    labels: NDArray[np.int8],
+    weights: NDArray[np.float64],
+) -> Iterator[Epoch]:
+    """Train an epoch, score the validation exams, report; again."""
+    tracers = tracer.cpu().numpy()
+    done = 0
+    for number in range(1, session.recipe.training.epochs + 1):
+        done, loss = _run_epoch(session, done, session.horizon)
+        scores = score_tensor(session.network, images, tracer).cpu().numpy().astype(np.float64)
+        if not np.isfinite(scores).all():
+            raise TrainingDivergedError(f"training: scores are not finite after epoch {number}; lower the rates")
+        yield Epoch(
+            epoch=number,
+            steps=done,
+            training_loss=loss,
+            validation_loss=balanced_log_loss(scores, labels, tracers, weights),
+            validation_auc=mean_auc(scores, labels, tracers),
+            validation_scores=scores,
+        )
+
+
+def _run_epoch(session: _Session, done: int, limit: int) -> tuple[int, float]:
+    """Take one epoch's steps, or as many as are left; the steps done since the start, and the mean loss.
+
+    The loss is summed on the device and read once, so that no step waits for it.
+    """
+    batches = epoch_batches(len(session.exams), session.recipe.training.batch_size, session.order)
+    batches = batches[: limit - done]
+    device = session.exams.tracer.device
+    total = torch.zeros((), device=device)
+    for step, batch in enumerate(batches, start=done):
+        total += _step(session, batch.to(device, non_blocking=True), step) * len(batch)
+    loss = float(total) / sum(map(len, batches))
+    if not math.isfinite(loss):
+        raise TrainingDivergedError(
+            f"training: the loss is {loss} by step {done + len(batches)}; lower the learning rates"
+        )
+    return done + len(batches), loss
+
+
+def _step(session: _Session, batch: Tensor, step: int) -> Tensor:
+    """One optimiser step; the batch's loss, detached."""
+    recipe, exams = session.recipe, session.exams
+    for group in session.optimiser.param_groups:
+        group["lr"] = group["peak"] * learning_rate_factor(step, session.horizon)
+    images, tracer = exams.images[batch], exams.tracer[batch]
+    if recipe.training.augment:
+        images = augment(images, session.noise)
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=recipe.training.precision == "bf16"):
+        logits = session.network(images, tracer, generator=session.noise)
+    smoothing = recipe.hyperparameters.label_smoothing
+    loss = training_loss(logits, exams.labels[batch], exams.weights[batch], smoothing)
+    session.optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    session.optimiser.step()
+    return loss.detach()

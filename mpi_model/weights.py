@@ -1,0 +1,158 @@
+"""Pretrained weights: fetched once into torch's cache, checked, and passed on as plain numpy arrays."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+import torchvision
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mpi_model.backbones import StagedEncoder, empty_encoder
+from mpi_model.errors import WeightsError
+from mpi_model.stages import Backbone, backbone, checkpoint_path, imagenet_weights
+
+State = Mapping[str, NDArray[np.generic]]
+"""Weights and buffers of one encoder by name, the names being `StagedEncoder`'s own."""
+
+_KEYS_SHOWN: Final = 3
+_COUNTER: Final = "num_batches_tracked"
+"""Batch norm's counter, which files older than torch 0.4.1 lack and nothing here reads."""
+_UNREADABLE: Final = (
+    pickle.UnpicklingError,
+    safetensors.SafetensorError,
+    RuntimeError,
+    ValueError,
+    EOFError,
+    KeyError,
+    OSError,
+)
+
+
+def fetch_imagenet(name: str, *, progress: bool) -> Path:
+    """Make sure that a backbone's ImageNet weights are in torch's cache.
+
+    A file that is there is used; a missing one is downloaded by torchvision, which checks its hash.
+
+    Args:
+        name: A name from `mpi_model.stages.BACKBONES`.
+        progress: Show a progress bar on standard error.
+
+    Returns:
+        The file in torch's cache.
+
+    Raises:
+        WeightsError: No such weights exist, or the download failed.
+    """
+    path = checkpoint_path(backbone(name))
+    if path.is_file():
+        return path
+    weights = torchvision.models.get_weight(imagenet_weights(backbone(name)).enum)
+    try:
+        # Explicit, because a caller may have moved torch hub's folder while checkpoint_path cannot know of it.
+        torch.hub.load_state_dict_from_url(
+            weights.url, model_dir=str(path.parent), progress=progress, check_hash=True, weights_only=True
+        )
+    except (OSError, RuntimeError) as error:
+        raise WeightsError(
+            f"network.weights: could not download {path.name} ({type(error).__name__}); fetch {weights.url} on "
+            f'another computer and put it in {path.parent}, or set weights = "random"'
+        ) from error
+    return path
+
+
+def load_state(path: Path, name: str, *, image_channels: int = 1) -> dict[str, NDArray[np.generic]]:
+    """Read a state dict for a backbone, with torchvision's key names or the encoder's own.
+
+    Args:
+        path: A `.safetensors` file or one written by `torch.save`; nothing in it is executed.
+        name: A name from `mpi_model.stages.BACKBONES`.
+        image_channels: Channels C of the maps; only `compact` depends on it.
+
+    Returns:
+        Every weight and buffer of the encoder, by the encoder's names; the classifier's are left out.
+
+    Raises:
+        WeightsError: The file cannot be read, or belongs to another network.
+    """
+    description = backbone(name)
+    found = {_encoder_name(key, description): value for key, value in _read(path).items()}
+    expected = empty_encoder(name, image_channels=image_channels).state_dict()
+    found = {key: value for key, value in found.items() if not _is_classifier(key, description)}
+    counters = {key: torch.zeros((), dtype=torch.int64) for key in expected if key.endswith(_COUNTER)}
+    complete = {**counters, **found}
+    _check_same_network(complete, expected, path, description)
+    return {key: complete[key].to(expected[key].dtype).numpy() for key in expected}
+
+
+def apply_state(encoder: StagedEncoder, state: State) -> None:
+    """Copy a state into an encoder.
+
+    Args:
+        encoder: On any device.
+        state: As `load_state` returns it.
+
+    Raises:
+        WeightsError: The state belongs to another network.
+    """
+    # A copy: arrays that came through shared memory are read-only, and torch must not alias them.
+    tensors = {key: torch.from_numpy(np.array(value)) for key, value in state.items()}
+    expected = encoder.state_dict()
+    _check_same_network(tensors, expected, Path("the given state"), encoder.description)
+    encoder.load_state_dict(tensors)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise WeightsError(f"network.weights: there is no file {path}; correct the path") from error
+    except _UNREADABLE as error:
+        raise WeightsError(
+            f"network.weights: {path} is damaged or no state dict ({type(error).__name__}); fetch it again"
+        ) from error
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise WeightsError(f"network.weights: {path} holds something other than a state dict; save module.state_dict()")
+    return {str(key): value for key, value in content.items()}
+
+
+def _encoder_name(key: str, description: Backbone) -> str:
+    """The encoder's name of a source network's key; an unknown key stays as it is."""
+    for number, stage in enumerate(description.stages):
+        for place, module in enumerate(stage.modules):
+            if key.startswith(f"{module}."):
+                return f"stages.{number}.{place}{key[len(module) :]}"
+    return key
+
+
+def _is_classifier(key: str, description: Backbone) -> bool:
+    return key.startswith(tuple(f"{module}." for module in description.classifier))
+
+
+def _check_same_network(
+    found: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: Path, description: Backbone
+) -> None:
+    shared = found.keys() & expected.keys()
+    differences = {
+        "missing": sorted(expected.keys() - found.keys()),
+        "unexpected": sorted(found.keys() - expected.keys()),
+        "of another shape": sorted(key for key in shared if found[key].shape != expected[key].shape),
+    }
+    if any(differences.values()):
+        details = "; ".join(f"{what}: {_few(keys)}" for what, keys in differences.items() if keys)
+        raise WeightsError(
+            f"network.weights: {source} is not a {description.name} ({details}); give weights of "
+            f"{description.name} or change network.backbone"
+        )
+
+
+def _few(keys: list[str]) -> str:
+    more = len(keys) - _KEYS_SHOWN
+    return ", ".join(keys[:_KEYS_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,142 @@
+"""Scores one candidate: its inner folds are trained side by side, an epoch at a time."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from mpi_model.training import Epoch, train
+
+from mpi_model.errors import TrainingDivergedError
+from orchestrator.cells.records import CandidateResult, CandidateState, CellTask, EpochRecord, Workbench
+from orchestrator.experiment.settings import Objective
+from orchestrator.hashing import derive_seed
+from search_spaces.conditions import Value
+from search_spaces.space import hyperparameters
+
+GiveUp = Callable[[int, float], bool]
+"""Told an epoch and the objective so far; answers whether the candidate should be given up."""
+
+
+def cost(epoch: Epoch, objective: Objective) -> float:
+    """The objective after an epoch, as something to be made small."""
+    if objective == "balanced_log_loss":
+        return epoch.validation_loss
+    if epoch.validation_auc is None:
+        raise TrainingDivergedError("an inner validation part lacks a class, which the fold plan excludes")
+    return -epoch.validation_auc
+
+
+def natural(mean_cost: float, objective: Objective) -> float:
+    """The objective as the field writes it: a loss, or an AUC."""
+    return mean_cost if objective == "balanced_log_loss" else -mean_cost
+
+
+@dataclass(slots=True)
+class InnerTraining:
+    """One inner fold under way: its training, and the best epoch so far."""
+
+    epochs: Iterator[Epoch]
+    patience: int
+    objective: Objective
+    records: list[Epoch] = field(default_factory=list)
+    best: Epoch | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether another epoch may still help."""
+        return self.best is None or self.records[-1].epoch - self.best.epoch < self.patience
+
+    def advance(self) -> None:
+        """Train one epoch more, unless patience has run out."""
+        if not self.running:
+            return
+        epoch = next(self.epochs)
+        self.records.append(epoch)
+        if self.best is None or cost(epoch, self.objective) < cost(self.best, self.objective):
+            self.best = epoch
+
+
+def score_candidate(
+    task: CellTask, bench: Workbench, number: int, values: dict[str, Value | None], give_up: GiveUp
+) -> CandidateResult:
+    """Train a candidate on every inner fold and score it.
+
+    A loss that stops being a number makes the candidate `failed`; the cell goes on.
+
+    Args:
+        task: The cell.
+        bench: The worker's data and settings.
+        number: The candidate's number in its study.
+        values: What the space proposed.
+        give_up: The pruner's question after each epoch.
+    """
+    started = time.perf_counter()
+    runs = [_inner_training(task, bench, number, values, fold) for fold in range(len(task.inner))]
+    reported: list[float] = []
+    state: CandidateState = "complete"
+    error = ""
+    try:
+        if _gave_up(runs, bench, reported, give_up):
+            state = "pruned"
+    except TrainingDivergedError as diverged:
+        state, error = "failed", str(diverged)
+    finished = [run.best for run in runs if run.best is not None] if state == "complete" else []
+    return CandidateResult(
+        number=number,
+        state=state,
+        values=values,
+        objective=reported[-1] if state == "complete" else None,
+        best_steps=tuple(best.steps for best in finished),
+        inner_scores=tuple(float(score) for best in finished for score in best.validation_scores),
+        reported=tuple(reported),
+        epochs=tuple(_records(runs)),
+        error=error,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _inner_training(
+    task: CellTask, bench: Workbench, number: int, values: Mapping[str, Value | None], fold: int
+) -> InnerTraining:
+    settings = bench.procedure
+    epochs = train(
+        bench.maps,
+        task.inner[fold].training,
+        task.inner[fold].validation,
+        inputs=task.key.inputs,
+        network=settings.network,
+        training=settings.training,
+        hyperparameters=hyperparameters(values),
+        seed=derive_seed(task.plan, task.key.repeat, task.key.fold, "candidate", number, fold),
+        state=bench.state,
+        device=bench.device,
+    )
+    return InnerTraining(epochs=epochs, patience=settings.training.patience, objective=settings.search.objective)
+
+
+def _gave_up(runs: list[InnerTraining], bench: Workbench, reported: list[float], give_up: GiveUp) -> bool:
+    """Train all inner folds to their end, unless the candidate is given up."""
+    objective = bench.procedure.search.objective
+    for epoch in range(1, bench.procedure.training.epochs + 1):
+        for run in runs:
+            run.advance()
+        mean_cost = float(np.mean([cost(run.best, objective) for run in runs if run.best is not None]))
+        reported.append(natural(mean_cost, objective))
+        if not any(run.running for run in runs):
+            return False
+        if give_up(epoch, reported[-1]):
+            return True
+    return False
+
+
+def _records(runs: list[InnerTraining]) -> Iterator[EpochRecord]:
+    for fold, run in enumerate(runs):
+        for epoch in run.records:
+            yield EpochRecord(
+                inner_fold=fold,
+                epoch=epoch.epoch,
+                training_loss=epoch.training_loss,
+                validation_loss=epoch.validation_loss,
+                validation_auc=epoch.validation_auc,
+            )

@@ -1,0 +1,94 @@
+"""Thresholds and calibration, fixed per tracer from inner out-of-fold scores before anything is evaluated."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from orchestrator.experiment.settings import DecisionSettings
+
+LEAST_SLOPE = 1e-3
+"""Keeps a calibration strictly increasing, so that it can never change an AUC."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """How a tracer's score becomes a probability and a call."""
+
+    threshold: float
+    """Calls an exam positive where its score is at least this; on the scale of scores (log odds)."""
+    slope: float = 1.0
+    intercept: float = 0.0
+
+    def probability(self, scores: Floats) -> Floats:
+        """The calibrated probability, in [0, 1], of scores of any shape."""
+        calibrated: Floats = expit(self.slope * scores + self.intercept)
+        return calibrated
+
+    @property
+    def probability_threshold(self) -> float:
+        """The threshold on the scale of probabilities."""
+        return float(self.probability(np.asarray(self.threshold, dtype=np.float64)))
+
+
+def decide(
+    scores: Floats, labels: NDArray[np.int8], tracer: NDArray[np.int8], settings: DecisionSettings
+) -> Mapping[int, Decision]:
+    """Fix threshold and calibration for every tracer that occurs.
+
+    Args:
+        scores: `[n]`, inner out-of-fold scores of training exams.
+        labels: `[n]`, their labels.
+        tracer: `[n]`, their tracers' numbers.
+        settings: The `[decision]` section.
+    """
+    decisions = {}
+    for number in np.unique(tracer).tolist():
+        mine = tracer == number
+        threshold = 0.0 if settings.threshold == "fixed" else best_threshold(scores[mine], labels[mine])
+        slope, intercept = (1.0, 0.0) if settings.calibration == "none" else platt(scores[mine], labels[mine])
+        decisions[number] = Decision(threshold=threshold, slope=slope, intercept=intercept)
+    return decisions
+
+
+def best_threshold(scores: Floats, labels: NDArray[np.int8]) -> float:
+    """The threshold with the highest balanced accuracy; of several, the middle one.
+
+    Candidates are the middles between neighbouring different scores, so no exam lies on a threshold.
+
+    Returns:
+        A score; 0 where no two scores differ.
+    """
+    levels = np.unique(scores)
+    cuts = (levels[1:] + levels[:-1]) / 2
+    if len(cuts) == 0:
+        return 0.0
+    sensitivity = (scores[labels == 1][:, None] >= cuts).mean(axis=0)
+    specificity = (scores[labels == 0][:, None] < cuts).mean(axis=0)
+    balanced = (sensitivity + specificity) / 2
+    best = np.flatnonzero(balanced >= balanced.max() - 1e-12)
+    return float(cuts[best[(len(best) - 1) // 2]])
+
+
+def platt(scores: Floats, labels: NDArray[np.int8]) -> tuple[float, float]:
+    """Slope and intercept of Platt's logistic calibration, with his smoothed targets.
+
+    The targets keep the fit finite when the classes are separated; the slope is kept above `LEAST_SLOPE`.
+
+    References:
+        Platt 1999; Lin, Lin & Weng 2007, doi:10.1007/s10994-007-5018-6.
+    """
+    positives, negatives = int((labels == 1).sum()), int((labels == 0).sum())
+    targets = np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+
+    def loss(parameters: Floats) -> float:
+        logits = parameters[0] * scores + parameters[1]
+        return float(np.sum(np.logaddexp(0.0, logits) - targets * logits))
+
+    fitted = minimize(loss, x0=np.array([1.0, 0.0]), method="L-BFGS-B", bounds=[(LEAST_SLOPE, None), (None, None)])
+    return float(fitted.x[0]), float(fitted.x[1])

@@ -1,0 +1,157 @@
+"""What crosses a process line: a cell's task on the way out, its candidates and result on the way back.
+
+No record here holds a patient's id, and none has a place for the label of an exam that a cell is judged on:
+exams are row numbers of `Maps`, labels come only inside `LabelledExams`, and evaluation is bare row numbers.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_model.maps import LabelledExams, Maps
+from mpi_model.settings import NetworkSettings, TrainingSettings
+from mpi_model.vocabulary import Inputs
+from orchestrator.experiment.settings import DecisionSettings, SearchSettings
+from search_spaces.conditions import Value
+from search_spaces.space import SearchSpace
+
+Partition = Literal["development", "test"]
+CandidateState = Literal["complete", "pruned", "failed"]
+CellState = Literal["complete", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class CellKey:
+    """Names a cell; `repeat` and `fold` are None for a final cell, whose partition is `test`."""
+
+    inputs: Inputs
+    partition: Partition
+    repeat: int | None
+    fold: int | None
+
+    @property
+    def name(self) -> str:
+        """The cell's folder and its trial's name: `stress-r02-f4`, or `stress-final`."""
+        if self.repeat is None or self.fold is None:
+            return f"{self.inputs}-final"
+        return f"{self.inputs}-r{self.repeat:02d}-f{self.fold}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InnerSplit:
+    """One inner fold: what a candidate learns from and what it is scored on, both training patients."""
+
+    training: LabelledExams
+    validation: LabelledExams
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellTask:
+    """All that a cell is told about its patients."""
+
+    key: CellKey
+    plan: str
+    """The plan's digest, which seeds the training."""
+    training: LabelledExams
+    inner: tuple[InnerSplit, ...]
+    evaluation: NDArray[np.int64]
+    """Rows of `Maps` to predict; empty for a final cell, whose network is kept instead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Procedure:
+    """What every cell does alike: the experiment, less its data."""
+
+    network: NetworkSettings
+    training: TrainingSettings
+    search: SearchSettings
+    decision: DecisionSettings
+    space: SearchSpace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workbench:
+    """What a worker holds for all its cells; sent once."""
+
+    maps: Maps
+    procedure: Procedure
+    state: Mapping[str, NDArray[np.generic]] | None
+    """Pretrained weights by their state dict's keys; None for random ones."""
+    device: str
+    """`cpu`, or `cuda` for the GPU that Ray assigned."""
+    facts: Mapping[str, str]
+    """What a saved model should say of its origin: experiment hash, versions, image size."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochRecord:
+    """One epoch of one inner fold of a candidate."""
+
+    inner_fold: int
+    epoch: int
+    training_loss: float
+    validation_loss: float
+    validation_auc: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateResult:
+    """A candidate, tried: enough to replay the study and to finish the cell from it."""
+
+    number: int
+    state: CandidateState
+    values: dict[str, Value | None]
+    """What the space proposed; None where a parameter did not exist."""
+    objective: float | None
+    """Mean over inner folds at each one's best epoch; None unless complete."""
+    best_steps: tuple[int, ...]
+    """Optimiser steps at the best epoch, for each inner fold; empty unless complete."""
+    inner_scores: tuple[float, ...]
+    """Scores of the inner validation exams at the best epochs, inner folds one after another."""
+    reported: tuple[float, ...]
+    """What the pruner was told after each epoch."""
+    epochs: tuple[EpochRecord, ...]
+    error: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """One network's word on one exam; no label."""
+
+    member: int
+    row: int
+    score: float
+    probability: float
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedModel:
+    """A final network as it is stored: safetensors bytes and a JSON description."""
+
+    member: int
+    weights: bytes
+    description: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellResult:
+    """A finished cell."""
+
+    key: CellKey
+    state: CellState
+    reason: str
+    candidate: int | None
+    steps: int | None
+    values: dict[str, Value | None]
+    predictions: tuple[Prediction, ...]
+    models: tuple[SavedModel, ...]
+    seconds: float
+    host: str
+    device: str
+    trace: str = ""
+    """The traceback of an unexpected error, for the log."""

@@ -1,0 +1,106 @@
+"""The search inside one cell: a seeded, sequential Optuna study, replayed where it was interrupted."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import optuna
+from optuna.trial import Trial, TrialState
+
+from mpi_model.errors import PolarmapError
+from orchestrator.cells.candidate import score_candidate
+from orchestrator.cells.records import CandidateResult, CellTask, Workbench
+from orchestrator.experiment.settings import SearchSettings
+from orchestrator.hashing import derive_seed
+from search_spaces.space import SearchSpace, first_candidate, propose
+
+PRUNING_WARM_UP: Final = 5
+"""Epochs every candidate is given before it can be pruned: early losses of slow learning rates mislead."""
+MOST_RANDOM: Final = 10
+"""Candidates drawn at random before TPE models them, at most (Optuna's own default)."""
+
+OnCandidate = Callable[[CandidateResult], None]
+
+
+def search(
+    task: CellTask, bench: Workbench, finished: Sequence[CandidateResult], on_candidate: OnCandidate
+) -> list[CandidateResult]:
+    """Try the experiment's number of candidates, one after another.
+
+    Candidates that were finished before an interruption are replayed: the sampler is asked again, must propose
+    the same values, and is told the same outcome, so that the study goes on exactly as it would have.
+
+    Args:
+        task: The cell.
+        bench: The worker's data and settings.
+        finished: Candidates already tried, in order.
+        on_candidate: Receives each new candidate as soon as it is finished.
+
+    Returns:
+        All candidates, in order.
+    """
+    settings = bench.procedure.search
+    study = new_study(task, settings, bench.procedure.space)
+    results: list[CandidateResult] = []
+    for number in range(settings.candidates):
+        trial = study.ask()
+        values = propose(bench.procedure.space, trial)
+        if number < len(finished):
+            result = _replayed(finished[number], trial, values)
+        else:
+            result = score_candidate(task, bench, number, values, _question(trial, settings.prune))
+            on_candidate(result)
+        _tell(study, trial, result)
+        results.append(result)
+    return results
+
+
+def new_study(task: CellTask, settings: SearchSettings, space: SearchSpace) -> optuna.Study:
+    """An empty study of a cell; its seed depends on the plan, the repeat and the fold only."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    random = min(MOST_RANDOM, max(3, settings.candidates // 3))
+    seed = derive_seed(task.plan, task.key.repeat, task.key.fold, "study") % 2**32
+    study = optuna.create_study(
+        direction="minimize" if settings.objective == "balanced_log_loss" else "maximize",
+        sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=random),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=random, n_warmup_steps=PRUNING_WARM_UP),
+    )
+    study.enqueue_trial(first_candidate(space))
+    return study
+
+
+def best(results: Sequence[CandidateResult], settings: SearchSettings) -> CandidateResult | None:
+    """The complete candidate with the best objective, of equals the earliest; None where none is complete."""
+    complete = [
+        (result.objective, result) for result in results if result.state == "complete" and result.objective is not None
+    ]
+    sign = 1.0 if settings.objective == "balanced_log_loss" else -1.0
+    return min(complete, key=lambda pair: sign * pair[0], default=(None, None))[1]
+
+
+def _question(trial: Trial, prune: bool) -> Callable[[int, float], bool]:
+    def give_up(epoch: int, objective: float) -> bool:
+        trial.report(objective, epoch)
+        return prune and trial.should_prune()
+
+    return give_up
+
+
+def _replayed(result: CandidateResult, trial: Trial, values: dict[str, object]) -> CandidateResult:
+    if result.values != values:
+        raise PolarmapError(
+            f"candidate {result.number} of the ledger has other hyperparameters than its replay proposes; "
+            "the run directory was written by another version: use a new experiment name"
+        )
+    for epoch, objective in enumerate(result.reported, start=1):
+        trial.report(objective, epoch)
+    return result
+
+
+def _tell(study: optuna.Study, trial: Trial, result: CandidateResult) -> None:
+    match result.state:
+        case "complete":
+            study.tell(trial, result.objective)
+        case "pruned":
+            study.tell(trial, state=TrialState.PRUNED)
+        case "failed":
+            study.tell(trial, state=TrialState.FAIL)

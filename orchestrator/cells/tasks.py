@@ -1,0 +1,84 @@
+"""From the fold plan to the tasks of the cells: where labels are handed out, to training patients' exams only."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mpi_model.maps import LabelledExams
+from mpi_model.vocabulary import Inputs
+from orchestrator.cells.records import CellKey, CellTask, InnerSplit
+from orchestrator.folds.plan import FoldPlan, evaluated, inner_parts
+
+Mask = NDArray[np.bool_]
+
+
+def cell_keys(plan: FoldPlan, inputs: tuple[Inputs, ...]) -> list[CellKey]:
+    """Every cell of an experiment: repeat by repeat, so that a run cut short has whole repeats; final cells last."""
+    cells = [
+        CellKey(inputs=name, partition="development", repeat=repeat, fold=fold)
+        for repeat in range(plan.repeats)
+        for fold in range(plan.count)
+        for name in inputs
+    ]
+    return cells + [CellKey(inputs=name, partition="test", repeat=None, fold=None) for name in inputs]
+
+
+def cell_task(
+    key: CellKey, plan: FoldPlan, exams: pd.DataFrame, eligible: Mapping[Inputs, Mask], inner_folds: int
+) -> CellTask:
+    """One cell's task.
+
+    Args:
+        key: The cell.
+        plan: The fold plan.
+        exams: The cohort's exams, row for row with its maps.
+        eligible: For each inputs, the exams it may use.
+        inner_folds: Inner folds of the search.
+    """
+    place = pd.Index(plan.patients).get_indexer(pd.Index(exams["patient_id"]))
+    usable = eligible[key.inputs] & (exams["partition"] == "development").to_numpy() & (place >= 0)
+    outside = _spread(evaluated(plan, key.repeat, key.fold), place)
+    inner = inner_parts(plan, key.repeat, key.fold, inner_folds)
+    assert inner is not None, "plan_folds checked every inner split"
+    part = np.where(place >= 0, inner[place], -1)
+    training = usable & ~outside
+    labels = exams["label"].to_numpy(dtype=np.int8)
+    splits = tuple(
+        InnerSplit(
+            training=_labelled(training & (part != number), labels),
+            validation=_labelled(training & (part == number), labels),
+        )
+        for number in range(inner_folds)
+    )
+    task = CellTask(
+        key=key,
+        plan=plan.digest,
+        training=_labelled(training, labels),
+        inner=splits,
+        evaluation=np.flatnonzero(usable & outside),
+    )
+    _assert_apart(task, place)
+    return task
+
+
+def _labelled(mask: Mask, labels: NDArray[np.int8]) -> LabelledExams:
+    rows = np.flatnonzero(mask)
+    return LabelledExams(rows=rows, labels=labels[rows])
+
+
+def _spread(patients: Mask, place: NDArray[np.intp]) -> Mask:
+    """A mask over patients as a mask over exams."""
+    spread: Mask = np.where(place >= 0, patients[place], False)
+    return spread
+
+
+def _assert_apart(task: CellTask, patient: NDArray[np.intp]) -> None:
+    """No patient on two sides of any cut."""
+    sides = [
+        (task.training.rows, task.evaluation),
+        *((split.training.rows, split.validation.rows) for split in task.inner),
+    ]
+    for one, other in sides:
+        assert not set(patient[one].tolist()) & set(patient[other].tolist()), "a patient stands on two sides of a cut"

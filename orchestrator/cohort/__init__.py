@@ -1,0 +1,1 @@
+"""The cohort: manifest, images, and which exams are used."""

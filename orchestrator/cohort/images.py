@@ -1,0 +1,192 @@
+"""One polar map from one file: decode, bring to 0..1, resample to a square of a given size.
+
+Scale. A map with 8 bits a pixel has been scaled for display by whoever exported it and is divided by 255.
+Every other map (16-bit, 32-bit, floating point) holds counts and is divided by its own maximum: percent of
+peak, the field's convention. Both look at constants or at the map itself, never at another phase, exam or
+patient.
+
+Shape. A map that is not quite square is centred on a square of zeros; one longer than 5:4 is refused,
+because it is most likely a page with several maps or a grid of rings and angles.
+
+Resampling is area averaging when it shrinks and linear interpolation when it grows. Its weights are ratios of
+whole numbers and the pixels are whole numbers of 2**24 levels, so that every sum is exact in float64 and no
+processor, library or order of summation can change a stored pixel.
+"""
+
+import warnings
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mpi_model.errors import CohortError
+from mpi_model.maps import FULL_SCALE
+
+LARGEST_SIDE: Final = 4096
+"""Pixels; keeps `LEVELS * LARGEST_SIDE**2` below 2**53, where float64 stops being exact."""
+SMALLEST_SIDE: Final = 8
+"""Pixels; fewer cannot show an apical ring."""
+LEVELS: Final = 2**24
+"""Whole steps between 0 and 1 during resampling."""
+
+_GREY_8_BIT: Final = frozenset({"1", "L", "LA", "La"})
+_COUNTS: Final = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
+
+
+def read_map(path: Path, *, size: int) -> NDArray[np.uint16]:
+    """Read one polar map.
+
+    Args:
+        path: A PNG, JPEG or TIFF picture, or an NPY/NPZ array; the content decides which picture.
+        size: Side of the result in pixels.
+
+    Returns:
+        `[C, size, size]`, 0..FULL_SCALE for 0..1; C is 1 for grey (also grey stored as colour), else 3.
+
+    Raises:
+        CohortError: The file is missing, unreadable or not one map of finite counts. The problem names
+            neither the file nor the exam; the caller knows the manifest row.
+    """
+    if not path.is_file():
+        raise CohortError("there is no such file; paths are relative to the manifest's folder")
+    pixels = _decode_array(path) if path.suffix.lower() in {".npy", ".npz"} else _decode_picture(path)
+    channels = _channels_first(pixels)
+    _refuse_unusable(channels)
+    return _resampled(_squared(_in_levels(channels)), size)
+
+
+def _decode_array(path: Path) -> NDArray[Any]:
+    try:
+        stored = np.load(path, allow_pickle=False)
+        if isinstance(stored, np.ndarray):
+            return stored
+        with stored:
+            arrays = [stored[name] for name in stored.files]
+    except Exception as error:  # a damaged header or archive raises nearly anything
+        raise CohortError("the array cannot be read; save it with numpy.save, without objects") from error
+    if len(arrays) != 1:
+        raise CohortError(f"the NPZ file holds {len(arrays)} arrays, not one; save one map a file")
+    return np.asarray(arrays[0])
+
+
+def _decode_picture(path: Path) -> NDArray[Any]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=("PNG", "JPEG", "TIFF")) as picture:
+                frames = getattr(picture, "n_frames", 1)
+                hidden_depth = _has_hidden_depth(picture)
+                pixels = np.array(_plain(picture))
+    except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
+        raise CohortError("the image cannot be read as PNG, JPEG or TIFF; export it again") from error
+    if frames != 1:
+        raise CohortError(f"the image has {frames} frames, not one; save one map a file")
+    if hidden_depth:
+        raise CohortError("a 16-bit grey image with transparency would lose half its depth; save it without alpha")
+    return pixels
+
+
+def _has_hidden_depth(picture: Image.Image) -> bool:
+    """Whether these are 16-bit counts that Pillow would silently cut to 8 bits (grey with alpha)."""
+    return any("LA;16" in str(tile) for tile in getattr(picture, "tile", ()))
+
+
+def _plain(picture: Image.Image) -> Image.Image:
+    if picture.mode in _COUNTS:
+        return picture
+    return picture.convert("L" if picture.mode in _GREY_8_BIT else "RGB")
+
+
+def _channels_first(pixels: NDArray[Any]) -> NDArray[Any]:
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    if pixels.ndim == 2:
+        return pixels[np.newaxis]
+    if pixels.ndim != 3 or pixels.shape[2] != 3:
+        shape = " × ".join(str(length) for length in pixels.shape) or "a single number"
+        raise CohortError(f"a map is height × width or height × width × 3, this array is {shape}")
+    grey = bool((pixels[:, :, :1] == pixels[:, :, 1:]).all())
+    return np.moveaxis(pixels, 2, 0)[: 1 if grey else 3]
+
+
+def _refuse_unusable(channels: NDArray[Any]) -> None:
+    height, width = channels.shape[1:]
+    shorter, longer = sorted((height, width))
+    if shorter < SMALLEST_SIDE or longer > LARGEST_SIDE:
+        raise CohortError(f"a side must be {SMALLEST_SIDE} to {LARGEST_SIDE} pixels, this map is {width} × {height}")
+    if 4 * longer > 5 * shorter:
+        raise CohortError(f"a map is about square, this image is {width} × {height}; cut out one map a file")
+    if channels.dtype.kind not in "buif":
+        raise CohortError("a map holds real numbers, this array holds something else; save counts")
+    if not np.isfinite(channels).all():
+        raise CohortError("the map holds NaN or infinite values; export it again")
+    if (channels < 0).any():
+        raise CohortError("the map holds negative counts; save counts, not differences or z-scores")
+    if (channels == channels[:, :1, :1]).all():
+        raise CohortError("the map is empty: every pixel has one value; export it again")
+
+
+def _in_levels(channels: NDArray[Any]) -> NDArray[np.float64]:
+    """Scale to 0..1 (see the module's docstring) and round to whole levels."""
+    counts = channels.astype(np.float64)
+    peak = 255.0 if channels.dtype == np.uint8 else float(counts.max())
+    levels: NDArray[np.float64] = np.rint(counts / peak * LEVELS)
+    return levels
+
+
+def _squared(channels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Centre on a square of zeros; an odd pixel goes to the bottom or the right."""
+    _, height, width = channels.shape
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    return np.pad(channels, ((0, 0), (top, side - height - top), (left, side - width - left)))
+
+
+def _resampled(channels: NDArray[np.float64], size: int) -> NDArray[np.uint16]:
+    side = channels.shape[1]
+    weights = area_weights(side, size) if size <= side else linear_weights(side, size)
+    whole = float(weights[0].sum())
+    sums = weights @ channels @ weights.T
+    stored: NDArray[np.uint16] = np.rint(sums / (whole * whole * LEVELS) * FULL_SCALE).astype(np.uint16)
+    return stored
+
+
+def area_weights(source: int, target: int) -> NDArray[np.float64]:
+    """Overlaps of `target` equal intervals with `source` equal intervals of the same length.
+
+    Args:
+        source: Pixels before.
+        target: Pixels after, at most `source`.
+
+    Returns:
+        `[target, source]` whole numbers; every row sums to `source`.
+    """
+    after = np.arange(target)[:, np.newaxis]
+    before = np.arange(source)[np.newaxis, :]
+    start = np.maximum(after * source, before * target)
+    end = np.minimum((after + 1) * source, (before + 1) * target)
+    overlaps: NDArray[np.float64] = np.maximum(end - start, 0).astype(np.float64)
+    return overlaps
+
+
+def linear_weights(source: int, target: int) -> NDArray[np.float64]:
+    """Linear interpolation between pixel centres, the outermost pixels repeated beyond the edge.
+
+    Args:
+        source: Pixels before.
+        target: Pixels after, at least `source`.
+
+    Returns:
+        `[target, source]` whole numbers; every row sums to `2 * target`.
+    """
+    after = np.arange(target)
+    position = (2 * after + 1) * source - target  # of a new centre, in pixels before times 2 * target
+    left = position // (2 * target)
+    fraction = position - left * 2 * target
+    weights = np.zeros((target, source))
+    np.add.at(weights, (after, np.clip(left, 0, source - 1)), 2 * target - fraction)
+    np.add.at(weights, (after, np.clip(left + 1, 0, source - 1)), fraction)
+    return weights

@@ -1,0 +1,129 @@
+"""A manifest as text: CSV or Parquet in, rows of stripped text out, `007` still `007`."""
+
+import csv
+import datetime
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from mpi_model.errors import CohortError
+from orchestrator.cohort.problems import Problem, lines_of, rows_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextTable:
+    """A table whose every cell is text; a missing cell is the empty text."""
+
+    columns: tuple[str, ...]
+    """Names, stripped, in the file's order."""
+    rows: tuple[tuple[int, Mapping[str, str]], ...]
+    """1-based data row (as a spreadsheet counts, blank rows included) and its cells; no blank rows."""
+
+
+def read_table(path: Path) -> TextTable:
+    """Read a manifest without interpreting its values.
+
+    A CSV may be separated by commas, semicolons or tabs and may start with a byte-order mark. In a Parquet
+    file a number without a fraction becomes the digits of the whole number, a date its ISO form.
+
+    Args:
+        path: A `.csv` or `.parquet` file.
+
+    Returns:
+        The table.
+
+    Raises:
+        CohortError: No such file, another format, text that is not UTF-8, columns named twice or not at all,
+            rows of another length than the header, or no row.
+    """
+    if not path.is_file():
+        raise CohortError(f"there is no manifest {path}; give the path of a .csv or .parquet file")
+    readers = {".csv": _read_csv, ".parquet": _read_parquet}
+    if path.suffix.lower() not in readers:
+        raise CohortError(f"a manifest is a .csv or .parquet file, not {path.name}; save it as CSV")
+    header, body = readers[path.suffix.lower()](path)
+    return _checked_table(path, header, body)
+
+
+def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            first_line = stream.readline()
+            stream.seek(0)
+            delimiter = max(",;\t", key=first_line.count)
+            lines = list(csv.reader(stream, delimiter=delimiter, strict=True))
+    except UnicodeDecodeError as error:
+        raise CohortError(f"the manifest {path.name} is not UTF-8 text; save it as 'CSV UTF-8'") from error
+    except (OSError, csv.Error) as error:
+        raise CohortError(f"the manifest {path.name} cannot be read as CSV; save it again") from error
+    return (lines[0] if lines else []), lines[1:]
+
+
+def _read_parquet(path: Path) -> tuple[list[str], list[list[str]]]:
+    try:
+        frame = pd.read_parquet(path)
+    except Exception as error:  # pyarrow raises several trees of errors on a damaged file
+        raise CohortError(f"the manifest {path.name} cannot be read as Parquet; write it again") from error
+    columns = [[_as_text(value) for value in frame.iloc[:, place]] for place in range(frame.shape[1])]
+    return [str(name) for name in frame.columns], [list(row) for row in zip(*columns, strict=True)]
+
+
+def _as_text(value: object) -> str:
+    if value is None or value is pd.NA or value is pd.NaT:
+        return ""
+    if isinstance(value, float):  # a whole number next to a missing one is stored as floating point
+        return "" if value != value else str(int(value)) if value.is_integer() else repr(value)
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, datetime.datetime):
+        midnight = value.time() == datetime.time()
+        return value.date().isoformat() if midnight else value.isoformat()
+    return str(value)
+
+
+def _checked_table(path: Path, header: Sequence[str], body: Sequence[Sequence[str]]) -> TextTable:
+    columns = [name.strip() for name in header]
+    numbered = [(row, [cell.strip() for cell in cells]) for row, cells in enumerate(body, start=1)]
+    filled = [(row, cells) for row, cells in numbered if any(cells)]
+    if not columns or not filled:
+        raise CohortError(f"the manifest {path.name} has no exams; it needs a header and one row an exam")
+    problems = [*_column_problems(columns, filled), *_length_problems(columns, filled)]
+    if problems:
+        raise CohortError(*lines_of(problems))
+    named = [place for place, name in enumerate(columns) if name]
+    return TextTable(
+        columns=tuple(columns[place] for place in named),
+        rows=tuple((row, {columns[place]: cells[place] for place in named}) for row, cells in filled),
+    )
+
+
+def _column_problems(columns: Sequence[str], rows: Sequence[tuple[int, list[str]]]) -> list[Problem]:
+    twice = [name for name, count in Counter(columns).items() if name and count > 1]
+    places = [[str(place) for place, name in enumerate(columns, start=1) if name == again] for again in twice]
+    problems = [
+        Problem(
+            kind="columns of one name",
+            line=f"columns {' and '.join(same)} of the manifest have one name; rename one, or add the header",
+        )
+        for same in places
+    ]
+    nameless = [place for place, name in enumerate(columns) if not name]
+    if any(place < len(cells) and cells[place] for _, cells in rows for place in nameless):
+        line = "a manifest column without a name holds values; name it or delete it"
+        problems.append(Problem(kind="column without a name", line=line))
+    return problems
+
+
+def _length_problems(columns: Sequence[str], rows: Sequence[tuple[int, list[str]]]) -> list[Problem]:
+    return [
+        Problem(
+            kind="row of another length than the header",
+            line=f"{rows_text([row])} has {len(cells)} cells, the header {len(columns)}; "
+            "put quotes around a cell that holds the separator",
+        )
+        for row, cells in rows
+        if len(cells) != len(columns)
+    ]

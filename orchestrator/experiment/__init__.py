@@ -1,0 +1,1 @@
+"""The experiment file: its records, its reading, its rules."""

@@ -1,0 +1,104 @@
+"""Reads `experiment.toml`, with overrides, into an `Experiment`; every problem is reported together."""
+
+import tomllib
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from mpi_model.stages import backbone
+
+from mpi_model.errors import ExperimentError, SpaceError
+from orchestrator.experiment.reading import read_record
+from orchestrator.experiment.rules import broken_rules
+from orchestrator.experiment.settings import Experiment, LoadedExperiment
+from search_spaces.catalog import load_space
+from search_spaces.space import SearchSpace
+
+
+def load_experiment(path: Path, overrides: Sequence[str] = ()) -> LoadedExperiment:
+    """Read an experiment file.
+
+    Args:
+        path: The TOML file; relative paths inside it start from its folder.
+        overrides: `section.key=value` texts, the value in TOML's notation (bare words are taken as text).
+
+    Raises:
+        ExperimentError: The file cannot be read, or breaks a rule; all problems, one line each.
+    """
+    table = read_toml(path)
+    for text in overrides:
+        apply_override(table, text)
+    problems: list[str] = []
+    experiment = read_record(Experiment, table, "", problems)
+    if isinstance(experiment, Experiment):
+        problems.extend(broken_rules(experiment))
+    if not problems and isinstance(experiment, Experiment):
+        loaded = LoadedExperiment(experiment=experiment, folder=path.resolve().parent)
+        problems.extend(_space_problems(loaded))
+        if not problems:
+            return loaded
+    raise ExperimentError(*(f"{path.name}: {problem}" for problem in problems))
+
+
+def space_of(loaded: LoadedExperiment) -> SearchSpace:
+    """The experiment's search space, fitted to its network.
+
+    Raises:
+        SpaceError: The space is unknown, malformed, or does not fit the network's stages.
+    """
+    experiment = loaded.experiment
+    return load_space(experiment.search.space, loaded.folder, stages=len(backbone(experiment.network.backbone).stages))
+
+
+def _space_problems(loaded: LoadedExperiment) -> tuple[str, ...]:
+    try:
+        space_of(loaded)
+    except SpaceError as error:
+        return error.problems
+    return ()
+
+
+def read_toml(path: Path) -> dict[str, object]:
+    """The tables of a TOML file.
+
+    Raises:
+        ExperimentError: There is no such file, or it is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ExperimentError(
+            f"cannot read {path} ({error.strerror}); `polarmap init FILE` writes one to start from"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ExperimentError(f"{path.name} is not valid TOML: {error}; `polarmap init FILE` shows the form") from error
+
+
+def apply_override(table: dict[str, object], text: str) -> None:
+    """Set one `section.key=value` in a table, in place.
+
+    Raises:
+        ExperimentError: The text has no `=`, or its section is not a table.
+    """
+    dotted, equals, value = text.partition("=")
+    *sections, key = dotted.strip().split(".")
+    if not equals or not key:
+        raise ExperimentError(f"`--set` takes section.key=value, but got {text!r}")
+    for section in sections:
+        inner = table.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise ExperimentError(f"`--set {text}`: `{section}` is not a section")
+        table = inner
+    table[key] = _override_value(value.strip())
+
+
+def _override_value(text: str) -> object:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def template() -> str:
+    """The commented experiment file that `polarmap init` writes."""
+    return files("orchestrator.experiment").joinpath("template.toml").read_text(encoding="utf-8")

@@ -1,0 +1,117 @@
+"""From a table of TOML values to frozen records: unknown keys and wrong types, all problems at once."""
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Iterable, Mapping
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin
+
+
+def read_record(record: type[Any], table: Mapping[str, object], place: str, problems: list[str]) -> Any:  # noqa: ANN401 - the record's own type, which a signature cannot name
+    """Build a frozen record from a TOML table.
+
+    Args:
+        record: A dataclass whose fields name the keys.
+        table: The values found.
+        place: The dotted name of the table, for messages; empty for the top.
+        problems: Receives one line for each unknown, missing or mistyped key.
+
+    Returns:
+        The record, or None when the table was not good enough to build it.
+    """
+    hints = typing.get_type_hints(record)
+    fields = {item.name: item for item in dataclasses.fields(record)}
+    problems.extend(unknown_keys(table, fields, place))
+    before = len(problems)
+    values: dict[str, object] = {}
+    for name, item in fields.items():
+        dotted = f"{place}.{name}".lstrip(".")
+        if name in table:
+            values[name] = read_value(hints[name], table[name], dotted, problems)
+        elif item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
+            problems.append(f"`{dotted}` is required but missing; add it to the experiment file")
+    return record(**values) if len(problems) == before else None
+
+
+def unknown_keys(table: Mapping[str, object], known: Iterable[str], place: str) -> list[str]:
+    """One line for each key of `table` that is not known, with the nearest one that is."""
+    known = list(known)
+    where = f"[{place}]" if place else "the experiment file"
+    lines = []
+    for key in table:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
+            lines.append(f"unknown key `{key}` in {where}; {hint}")
+    return lines
+
+
+def read_value(kind: Any, value: object, place: str, problems: list[str]) -> Any:  # noqa: ANN401 - a value of the annotated type `kind`
+    """Check one TOML value against an annotation; a whole number serves where a float is asked for."""
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        if not isinstance(value, Mapping):
+            problems.append(f"`{place}` must be a table, but is {describe(value)}; write it as [{place}]")
+            return None
+        return read_record(kind, value, place, problems)
+    converted = convert(kind, value)
+    if converted is NOT_OF_KIND:
+        problems.append(f"`{place}` must be {expected(kind)}, but is {describe(value)}")
+    return converted
+
+
+NOT_OF_KIND = object()
+
+
+def convert(kind: Any, value: object) -> Any:  # noqa: ANN401 - a value of the annotated type `kind`
+    """The value as `kind`, or `NOT_OF_KIND`."""
+    origin = get_origin(kind)
+    if origin is Literal:
+        return (
+            value if any(value == choice and type(value) is type(choice) for choice in get_args(kind)) else NOT_OF_KIND
+        )
+    if origin in (typing.Union, UnionType):
+        matches = (convert(option, value) for option in get_args(kind))
+        return next((match for match in matches if match is not NOT_OF_KIND), NOT_OF_KIND)
+    if origin is tuple:
+        return _convert_items(get_args(kind)[0], value)
+    if origin in (Mapping, dict) or kind is Mapping:
+        return _convert_texts(value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return value if type(value) is kind else NOT_OF_KIND
+
+
+def _convert_items(kind: Any, value: object) -> Any:  # noqa: ANN401 - a tuple of `kind`, or NOT_OF_KIND
+    if not isinstance(value, list):
+        return NOT_OF_KIND
+    items = tuple(convert(kind, item) for item in value)
+    return NOT_OF_KIND if any(item is NOT_OF_KIND for item in items) else items
+
+
+def _convert_texts(value: object) -> Any:  # noqa: ANN401 - a dict of texts, or NOT_OF_KIND
+    if isinstance(value, Mapping) and all(isinstance(text, str) for text in value.values()):
+        return dict(value)
+    return NOT_OF_KIND
+
+
+def expected(kind: Any) -> str:  # noqa: ANN401 - any annotation
+    """An annotation in a person's words."""
+    origin = get_origin(kind)
+    if origin is Literal:
+        return "one of " + ", ".join(f'"{choice}"' for choice in get_args(kind))
+    if origin in (typing.Union, UnionType):
+        return " or ".join(expected(option) for option in get_args(kind))
+    if origin is tuple:
+        return f"a list, each item {expected(get_args(kind)[0])}"
+    if origin in (Mapping, dict):
+        return "a table of texts"
+    return {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}.get(kind, str(kind))
+
+
+def describe(value: object) -> str:
+    """A TOML value in a message: shortened, with its kind."""
+    kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list"}
+    kind = kinds.get(type(value), "a table" if isinstance(value, Mapping) else type(value).__name__)
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    return f"{text[:40]} ({kind})"

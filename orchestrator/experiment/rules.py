@@ -1,0 +1,112 @@
+"""What the values of an experiment must satisfy, beyond their types; no torch, no files."""
+
+import re
+from collections.abc import Iterator
+
+from mpi_model.stages import backbone, check_image_size
+
+from mpi_model.errors import ExperimentError
+from mpi_model.settings import TrainingSettings
+from mpi_model.vocabulary import TRACERS
+from orchestrator.experiment.settings import Experiment, FoldSettings, ResourceSettings, StatisticsSettings
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def broken_rules(experiment: Experiment) -> list[str]:
+    """One line for every rule that the experiment breaks."""
+    return [
+        *_name(experiment),
+        *_cohort(experiment),
+        *_network(experiment),
+        *_folds(experiment.folds),
+        *_search(experiment),
+        *_training(experiment.training),
+        *_statistics(experiment.statistics),
+        *_resources(experiment.resources),
+        *_storage(experiment),
+    ]
+
+
+def _name(experiment: Experiment) -> Iterator[str]:
+    if not NAME.fullmatch(experiment.name) or experiment.name == "test_openings":
+        yield (
+            "`name` must be 1 to 64 letters, digits, dots, dashes or underscores and start with a letter or digit "
+            f"(and not be test_openings), but is {experiment.name!r}; it names the run directory"
+        )
+
+
+def _cohort(experiment: Experiment) -> Iterator[str]:
+    inputs = experiment.cohort.inputs
+    if not inputs or len(set(inputs)) < len(inputs):
+        yield f"`cohort.inputs` must name one to three different inputs, but is {list(inputs)}"
+
+
+def _network(experiment: Experiment) -> Iterator[str]:
+    network, size = experiment.network, experiment.images.size
+    try:
+        encoder = backbone(network.backbone)
+        check_image_size(encoder, size)
+    except ExperimentError as error:
+        yield from error.problems
+        return
+    if network.weights == "imagenet" and encoder.imagenet_file is None:
+        yield (
+            f'`network.weights` = "imagenet" needs a backbone with ImageNet weights, but `network.backbone` is '
+            f'"{network.backbone}"; set weights = "random"'
+        )
+
+
+def _folds(folds: FoldSettings) -> Iterator[str]:
+    yield from _at_least("folds.folds", folds.folds, 2)
+    yield from _at_least("folds.repeats", folds.repeats, 1)
+    yield from _at_least("folds.seed", folds.seed, 0)
+    if len(set(folds.stratify)) < len(folds.stratify) or "label" not in folds.stratify:
+        yield f'`folds.stratify` must hold "label" and name nothing twice, but is {list(folds.stratify)}'
+
+
+def _search(experiment: Experiment) -> Iterator[str]:
+    yield from _at_least("search.candidates", experiment.search.candidates, 1)
+    yield from _at_least("search.inner_folds", experiment.search.inner_folds, 1)
+
+
+def _training(training: TrainingSettings) -> Iterator[str]:
+    yield from _at_least("training.epochs", training.epochs, 1)
+    yield from _at_least("training.batch_size", training.batch_size, 2)
+    yield from _at_least("training.patience", training.patience, 1)
+    yield from _at_least("training.members", training.members, 1)
+
+
+def _statistics(statistics: StatisticsSettings) -> Iterator[str]:
+    yield from _between("statistics.level", statistics.level, 0.5, 1.0)
+    yield from _between("statistics.equivalence", statistics.equivalence, 0.0, 0.5)
+    yield from _between("statistics.specificity", statistics.specificity, 0.0, 1.0)
+    for tracer in sorted(set(statistics.endpoints) - set(TRACERS)):
+        yield f"`statistics.endpoints` names the unknown tracer {tracer!r}; known: {', '.join(TRACERS)}"
+
+
+def _resources(resources: ResourceSettings) -> Iterator[str]:
+    gpus = resources.gpus_per_cell
+    if gpus != "auto" and (gpus < 0 or (gpus > 1 and gpus != int(gpus))):
+        yield f'`resources.gpus_per_cell` must be "auto", a fraction of one, or a whole number, but is {gpus}'
+    if resources.cpus_per_cell <= 0:
+        yield f"`resources.cpus_per_cell` must be above 0, but is {resources.cpus_per_cell}"
+    yield from _at_least("resources.attempts", resources.attempts, 1)
+
+
+def _storage(experiment: Experiment) -> Iterator[str]:
+    if "://" in experiment.storage.runs:
+        yield (
+            f"`storage.runs` must be a folder in this version, but is {experiment.storage.runs!r}; "
+            "write to a local or mounted folder"
+        )
+
+
+def _at_least(key: str, value: int, least: int) -> Iterator[str]:
+    if value < least:
+        yield f"`{key}` must be at least {least}, but is {value}"
+
+
+def _between(key: str, value: float, low: float, high: float) -> Iterator[str]:
+    if not low < value < high:
+        yield f"`{key}` must lie between {low} and {high}, but is {value}"

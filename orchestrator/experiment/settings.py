@@ -1,0 +1,163 @@
+"""What an experiment is: every setting of `experiment.toml` as frozen records, with its default.
+
+The names of the records' fields are the keys of the file; `orchestrator.experiment.file` reads the file into
+them and `orchestrator.experiment.rules` holds what the values must satisfy.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+from mpi_model.settings import NetworkSettings, TrainingSettings
+from mpi_model.vocabulary import INPUTS, Inputs
+
+Patients = Literal["common", "available"]
+Exams = Literal["all", "first"]
+Objective = Literal["balanced_log_loss", "auc"]
+ThresholdRule = Literal["fixed", "balanced_accuracy"]
+Calibration = Literal["none", "platt"]
+
+DEFAULT_ENDPOINTS: Mapping[str, str] = MappingProxyType(
+    {"Tc-99m": "abnormal perfusion", "Tl-201": "intermediate or high risk"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CohortSettings:
+    """The `[cohort]` section."""
+
+    manifest: str
+    """The cohort's manifest, relative to the experiment file."""
+    patients: Patients = "common"
+    """`common`: every inputs trains and is judged on the same exams; `available`: on what it can use."""
+    exams: Exams = "all"
+    """`all` exams of a patient, or the `first` of each patient and tracer by `exam_date`."""
+    inputs: tuple[Inputs, ...] = INPUTS
+    """The input configurations to run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSettings:
+    """The `[images]` section."""
+
+    size: int = 64
+    """Pixels of a side of the square every map is resampled to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoldSettings:
+    """The `[folds]` section."""
+
+    folds: int = 5
+    """Parts of one partition of the development patients."""
+    repeats: int = 10
+    """Partitions, each drawn anew."""
+    stratify: tuple[str, ...] = ("tracer", "label", "sex")
+    """What the folds balance; `tracer` and `label`, then columns of the manifest, least important last."""
+    seed: int = 0
+    """Changes every draw that the plan makes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSettings:
+    """The `[search]` section."""
+
+    space: str = "learning_rates_and_freeze_depth"
+    """A name from `search_spaces`, or the path of a space file relative to the experiment file."""
+    candidates: int = 20
+    """Settings tried in each cell."""
+    inner_folds: int = 3
+    """Inner folds a candidate is scored on; 1 means one 20 % hold-out."""
+    objective: Objective = "balanced_log_loss"
+    """What a candidate is chosen by; training always minimises the balanced log loss."""
+    prune: bool = True
+    """Stop a candidate early that does worse than the median of earlier ones at the same epoch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionSettings:
+    """The `[decision]` section."""
+
+    threshold: ThresholdRule = "fixed"
+    """`fixed`: 0.5 of the balanced probability; `balanced_accuracy`: best on inner out-of-fold scores."""
+    calibration: Calibration = "none"
+    """`platt`: a monotone logistic recalibration per tracer from inner out-of-fold scores."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatisticsSettings:
+    """The `[statistics]` section: fixed before any training, part of the experiment's hash."""
+
+    level: float = 0.95
+    """Confidence level of every interval."""
+    equivalence: float = 0.02
+    """Half-width of the region of practical equivalence for AUC differences."""
+    subgroups: tuple[str, ...] = ("sex",)
+    """Manifest columns whose values are reported apart."""
+    specificity: float = 0.8
+    """The specificity at which sensitivity is reported."""
+    endpoints: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_ENDPOINTS))
+    """What label 1 means, per tracer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceSettings:
+    """The `[resources]` section: what a cell may use; never part of the experiment's hash."""
+
+    gpus_per_cell: float | Literal["auto"] = "auto"
+    """GPUs a cell reserves, fractions allowed; `auto` is 1 where there is a GPU and 0 elsewhere."""
+    cpus_per_cell: float = 1
+    """Processor cores a cell reserves."""
+    attempts: int = 3
+    """Times a cell is tried when its worker is lost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageSettings:
+    """The `[storage]` section."""
+
+    runs: str = "runs"
+    """Where run directories are made, relative to the experiment file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """Everything one `experiment.toml` asks for."""
+
+    name: str
+    """The run directory's name."""
+    cohort: CohortSettings
+    images: ImageSettings = ImageSettings()
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    folds: FoldSettings = FoldSettings()
+    search: SearchSettings = SearchSettings()
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    decision: DecisionSettings = DecisionSettings()
+    statistics: StatisticsSettings = field(default_factory=StatisticsSettings)
+    resources: ResourceSettings = ResourceSettings()
+    storage: StorageSettings = StorageSettings()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedExperiment:
+    """An experiment with the folder its relative paths start from."""
+
+    experiment: Experiment
+    folder: Path
+
+    @property
+    def manifest(self) -> Path:
+        """The cohort's manifest."""
+        return self.folder / self.experiment.cohort.manifest
+
+    @property
+    def run_directory(self) -> Path:
+        """Where the run's results live."""
+        return self.folder / self.experiment.storage.runs / self.experiment.name
+
+    @property
+    def test_openings(self) -> Path:
+        """Where openings of test partitions are written down, shared by all experiments of the folder."""
+        return self.folder / self.experiment.storage.runs / "test_openings"

@@ -1,0 +1,1 @@
+"""Patient-stratified folds: strata, dealing, the plan and its inner splits."""

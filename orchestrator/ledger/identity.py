@@ -1,0 +1,98 @@
+"""What makes an experiment that experiment: a flat list of named facts, hashed; it guards resuming."""
+
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+from orchestrator.experiment.settings import Experiment
+from orchestrator.hashing import digest
+from search_spaces.space import SearchSpace, describe
+
+LIBRARIES = ("torch", "torchvision", "optuna", "numpy", "scipy", "pillow", "polarmap-tune")
+DECIDING = ("cohort", "images", "network", "folds", "search", "training", "decision", "statistics")
+"""The sections that decide the numbers; the name, the storage and the resources do not."""
+
+Facts = dict[str, str]
+
+
+def identity(experiment: Experiment, space: SearchSpace, *, data: str, plan: str, weights: str, device: str) -> Facts:
+    """Every fact that decides the numbers, by dotted name.
+
+    Args:
+        experiment: The settings.
+        space: The search space they name, which may live in a file.
+        data: The cohort's digest.
+        plan: The plan's digest.
+        weights: SHA-256 of the pretrained weights' file, or `random`.
+        device: `cpu` or the kind of GPU.
+    """
+    facts: Facts = {}
+    settings = asdict(experiment)
+    for section in DECIDING:
+        facts |= {f"{section}.{key}": _text(value) for key, value in settings[section].items()}
+    del facts["cohort.manifest"]
+    facts |= {f"search.space.{name}": _text(value) for name, value in describe(space).items()}
+    facts |= {"network.weights": weights, "data": data, "plan": plan, "device": device}
+    facts["versions.python"] = ".".join(platform.python_version_tuple()[:2])
+    return facts | {f"versions.{library}": version(library) for library in LIBRARIES}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={value[key]}" for key in sorted(value))
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def experiment_hash(facts: Facts) -> str:
+    """The experiment's hash."""
+    return digest(facts)
+
+
+def differences(stored: Mapping[str, object], current: Facts) -> list[str]:
+    """The facts that differ, one text each, values shortened."""
+    keys = sorted(set(stored) | set(current))
+    return [
+        f"{key} ({_short(stored.get(key))} -> {_short(current.get(key))})"
+        for key in keys
+        if stored.get(key) != current.get(key)
+    ]
+
+
+def _short(value: object) -> str:
+    text = "absent" if value is None else str(value)
+    return text if len(text) <= 24 else f"{text[:12]}…"
+
+
+def git_revision(folder: Path) -> str | None:
+    """The revision of the code or experiment folder, where it is a git checkout."""
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None
+
+
+def hardware() -> dict[str, str]:
+    """The machine the driver runs on."""
+    return {"machine": platform.machine(), "system": platform.system(), "processor": processor()}
+
+
+def processor() -> str:
+    """The processor's model, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")),
+        platform.processor(),
+    )

@@ -1,0 +1,173 @@
+"""The columns of every table: the contract with whoever reads a run, and of the parts between them."""
+
+from dataclasses import asdict, fields
+from typing import Final
+
+import pyarrow as pa
+
+from mpi_model.settings import Hyperparameters
+from mpi_model.vocabulary import INPUTS
+from orchestrator.cells.records import CandidateResult, CellResult
+from search_spaces.space import hyperparameters
+
+TEXT, WHOLE, NUMBER = pa.string(), pa.int64(), pa.float64()
+
+HYPERPARAMETERS: Final = tuple(
+    (f"hp_{field.name}", WHOLE if field.name == "freeze_depth" else NUMBER) for field in fields(Hyperparameters)
+)
+CELL: Final = (("inputs", TEXT), ("partition", TEXT), ("repeat", WHOLE), ("fold", WHOLE))
+
+FOLDS: Final = pa.schema([("repeat", WHOLE), ("patient_id", TEXT), ("fold", WHOLE)])
+
+CELLS: Final = pa.schema(
+    [*CELL, ("state", TEXT), ("reason", TEXT), ("candidate", WHOLE), ("steps", WHOLE), *HYPERPARAMETERS]
+)
+CANDIDATES: Final = pa.schema(
+    [
+        *CELL,
+        ("candidate", WHOLE),
+        ("state", TEXT),
+        ("objective", NUMBER),
+        ("epochs", WHOLE),
+        *HYPERPARAMETERS,
+        ("error", TEXT),
+    ]
+)
+EPOCHS: Final = pa.schema(
+    [
+        *CELL,
+        ("candidate", WHOLE),
+        ("inner_fold", WHOLE),
+        ("epoch", WHOLE),
+        ("training_loss", NUMBER),
+        ("validation_loss", NUMBER),
+        ("validation_auc", NUMBER),
+    ]
+)
+TIMINGS: Final = pa.schema(
+    [*CELL, ("candidate", WHOLE), ("attempt", WHOLE), ("seconds", NUMBER), ("host", TEXT), ("device", TEXT)]
+)
+ROW_PREDICTIONS: Final = pa.schema(
+    [
+        *CELL,
+        ("member", WHOLE),
+        ("row", WHOLE),
+        ("score", NUMBER),
+        ("probability", NUMBER),
+        ("threshold", NUMBER),
+    ]
+)
+"""Predictions as a cell writes them: exams by row of `cohort.parquet`, and no label."""
+PREDICTIONS: Final = pa.schema(
+    [
+        *CELL,
+        ("member", WHOLE),
+        ("patient_id", TEXT),
+        ("exam_id", TEXT),
+        ("tracer", TEXT),
+        ("label", WHOLE),
+        ("score", NUMBER),
+        ("probability", NUMBER),
+        ("threshold", NUMBER),
+    ]
+)
+CANDIDATE_PART: Final = pa.schema(
+    [
+        ("number", WHOLE),
+        ("state", TEXT),
+        ("values", TEXT),
+        ("objective", NUMBER),
+        ("best_steps", pa.list_(WHOLE)),
+        ("inner_scores", pa.list_(NUMBER)),
+        ("reported", pa.list_(NUMBER)),
+        (
+            "epochs",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("inner_fold", WHOLE),
+                        ("epoch", WHOLE),
+                        ("training_loss", NUMBER),
+                        ("validation_loss", NUMBER),
+                        ("validation_auc", NUMBER),
+                    ]
+                )
+            ),
+        ),
+        ("error", TEXT),
+        ("seconds", NUMBER),
+    ]
+)
+"""A finished candidate, with all that replaying its study needs."""
+
+TABLES: Final = {
+    "cells": (CELLS, ("inputs", "partition", "repeat", "fold")),
+    "candidates": (CANDIDATES, ("inputs", "partition", "repeat", "fold", "candidate")),
+    "epochs": (EPOCHS, ("inputs", "partition", "repeat", "fold", "candidate", "inner_fold", "epoch")),
+    "predictions": (
+        PREDICTIONS,
+        ("inputs", "partition", "repeat", "fold", "member", "patient_id", "exam_id"),
+    ),
+    "timings": (TIMINGS, ("inputs", "partition", "repeat", "fold", "candidate")),
+}
+"""Each compacted table with its schema and the columns it is sorted by."""
+
+INPUTS_ORDER: Final = {name: place for place, name in enumerate(INPUTS)}
+
+Row = dict[str, object]
+
+
+def cell_columns(result: CellResult) -> Row:
+    """The four columns that name a cell."""
+    key = result.key
+    return {"inputs": key.inputs, "partition": key.partition, "repeat": key.repeat, "fold": key.fold}
+
+
+def hyperparameter_columns(values: dict[str, object]) -> Row:
+    """The effective hyperparameters; null for a rate that does not exist, and all null without a candidate."""
+    if not values:
+        return {name: None for name, _ in HYPERPARAMETERS}
+    effective = asdict(hyperparameters(values))  # type: ignore[arg-type] # proposed by a space
+    return {f"hp_{name}": value for name, value in effective.items()}
+
+
+def rows_of_cell(result: CellResult, candidates: list[CandidateResult], attempt: int) -> dict[str, list[Row]]:
+    """A finished cell as rows of the tables it contributes to."""
+    cell = cell_columns(result)
+    chosen = {
+        "state": result.state,
+        "reason": result.reason,
+        "candidate": result.candidate,
+        "steps": result.steps,
+    }
+    return {
+        "cells": [{**cell, **chosen, **hyperparameter_columns(dict(result.values))}],
+        "candidates": [{**cell, **_candidate(candidate)} for candidate in candidates],
+        "epochs": [
+            {**cell, "candidate": candidate.number, **asdict(epoch)}
+            for candidate in candidates
+            for epoch in candidate.epochs
+        ],
+        "predictions": [{**cell, **asdict(prediction)} for prediction in result.predictions],
+        "timings": [{**cell, **timing} for timing in _timings(result, candidates, attempt)],
+    }
+
+
+def _candidate(candidate: CandidateResult) -> Row:
+    return {
+        "candidate": candidate.number,
+        "state": candidate.state,
+        "objective": candidate.objective,
+        "epochs": max((epoch.epoch for epoch in candidate.epochs), default=0),
+        **hyperparameter_columns(dict(candidate.values)),
+        "error": candidate.error,
+    }
+
+
+def _timings(result: CellResult, candidates: list[CandidateResult], attempt: int) -> list[Row]:
+    where = {"attempt": attempt, "host": result.host, "device": result.device}
+    whole = {"candidate": None, "seconds": result.seconds, **where}
+    return [
+        whole,
+        *({"candidate": candidate.number, "seconds": candidate.seconds, **where} for candidate in candidates),
+    ]

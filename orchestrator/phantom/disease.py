@@ -1,0 +1,191 @@
+"""Coronary disease: territories with borders of their own in every patient, and defects inside them."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.phantom.geometry import PolarGrid, angular_distance
+from orchestrator.phantom.parameters import VESSELS, DiseaseParameters
+from orchestrator.phantom.streams import Floats, Integers, Stage, Streams, pick
+
+SLOTS: Final = 3
+"""Most defects of one patient: one a vessel."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disease:
+    """Borders and defects of n patients; slots s = 0..2 are vessels in the order in which they are obstructed."""
+
+    borders: Floats
+    """`[n, 3]`, degrees by which the LAD/LCX, LAD/RCA and RCA/LCX borders lie off their means."""
+    present: NDArray[np.bool_]
+    """`[n, 3]`, whether slot s holds a defect."""
+    vessel: Integers
+    """`[n, 3]`, index into `parameters.VESSELS`."""
+    centre: Floats
+    """`[n, 3]`, where across its territory a defect is centred, 0 to 1 counter-clockwise."""
+    width: Floats
+    """`[n, 3]`, its width over that of the territory."""
+    inner: Floats
+    """`[n, 3]`, radius of the apical end; negative where the apex is inside."""
+    outer: Floats
+    """`[n, 3]`, radius of the basal end."""
+    depth: Floats
+    """`[n, 3]`, loss of uptake in the middle at stress."""
+    fixed_share: Floats
+    """`[n, 3]`, part of the depth that stays at rest: 0 reversible, 1 fixed, mixed between."""
+    washout_per_hour: Floats
+    """`[n]`, by how much faster Tl-201 leaves normal than ischaemic myocardium."""
+
+    def at(self, rows: Integers) -> "Disease":
+        """The disease of the given rows, repeated where a row is."""
+        return Disease(**{name: getattr(self, name)[rows] for name in self.__slots__})
+
+
+def draw_disease(streams: Streams, sex: Integers, age: Floats, parameters: DiseaseParameters) -> Disease:
+    """The disease of the streams' patients; `sex` `[n]` indexes `parameters.SEXES`, `age` `[n]` in years."""
+    z, u = streams.draw(Stage.DISEASE, normals=4, uniforms=2 + 10 * SLOTS)
+    prevalence = pick(parameters.prevalence, sex)
+    odds = prevalence / (1.0 - prevalence) * np.exp(parameters.log_odds_per_year * (age - 62.0))
+    diseased = u[:, 0] < odds / (1.0 + odds)
+    count = 1 + np.searchsorted(np.cumsum(parameters.vessels)[:-1], u[:, 1], side="right")
+    slots = u[:, 2:].reshape(len(u), 10, SLOTS)
+    vessel = _obstructed(slots[:, 0], parameters)
+    width, centre, inner, outer = _lesions(vessel, slots[:, 1:6], parameters)
+    fixed = _fixed_shares(slots[:, 7:], parameters)
+    normal, ischaemic = parameters.washout_per_hour
+    deviation = np.array([parameters.lad_lcx_border_sd, parameters.lad_rca_border_sd, parameters.rca_lcx_border_sd])
+    return Disease(
+        borders=deviation * np.clip(z[:, :3], -2.0, 2.0),
+        present=diseased[:, None] & (np.arange(SLOTS) < count[:, None]),
+        vessel=vessel,
+        centre=centre,
+        width=width,
+        inner=inner,
+        outer=outer,
+        depth=_depths(slots[:, 6], parameters) + parameters.scar_depth * fixed,
+        fixed_share=fixed,
+        washout_per_hour=np.maximum((normal - ischaemic) * (1.0 + parameters.washout_cv * z[:, 3]), 0.0),
+    )
+
+
+def _obstructed(u: Floats, parameters: DiseaseParameters) -> Integers:
+    """Vessels in the order of their obstruction: a weighted order without repetition (exponential clocks)."""
+    clocks = -np.log1p(-u) / np.asarray(parameters.vessel_weights)
+    return np.argsort(clocks, axis=1, kind="stable")
+
+
+def _lesions(
+    vessel: Integers, u: Floats, parameters: DiseaseParameters
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Width, centre, inner and outer radius `[n, 3]` each, from five uniform numbers a slot `[n, 5, 3]`."""
+    proximal = u[:, 0] < parameters.proximal_share
+    anterior = vessel == 0
+    distal = anterior & ~proximal & (u[:, 3] < parameters.distal_share)
+    narrow, wide = parameters.branch_width
+    width = np.where(proximal, 0.8 + 0.2 * u[:, 1], narrow + (wide - narrow) * u[:, 1])
+    inner = np.where(proximal, 0.15 + 0.2 * u[:, 3], 0.2 + 0.35 * u[:, 3])
+    inner = np.where((proximal & anterior) | distal, -1.0, inner)
+    outer = np.where(proximal, 0.85 + 0.35 * u[:, 4], 0.65 + 0.5 * u[:, 4])
+    return width, u[:, 2], inner, np.where(distal, 0.3 + 0.4 * u[:, 4], outer)
+
+
+def _depths(u: Floats, parameters: DiseaseParameters) -> Floats:
+    """Depths from uniform numbers: the inverse of the distribution function 1 - (1 - x^a)^b (Kumaraswamy)."""
+    a, b, scale = parameters.depth
+    return parameters.least_depth + scale * (1.0 - (1.0 - u) ** (1.0 / b)) ** (1.0 / a)
+
+
+def _fixed_shares(u: Floats, parameters: DiseaseParameters) -> Floats:
+    """Fixed part of every defect from three uniform numbers a slot `[n, 3, 3]`: kind, agreement, mixture."""
+    follows = u[:, 1] < parameters.kind_agreement
+    own = np.where(follows, u[:, 0, :1], u[:, 0])
+    reversible, mixed, _ = np.cumsum(parameters.kinds)
+    low, high = parameters.mixed_fixed_share
+    return np.select([own < reversible, own < mixed], [0.0, low + (high - low) * u[:, 2]], 1.0)
+
+
+def territory_borders(disease: Disease, radius: Floats, parameters: DiseaseParameters) -> tuple[Floats, Floats]:
+    """Start and width in degrees of each slot's territory at radii `[R]`, `[n, 3, R]` each."""
+    means = np.array([parameters.lad_lcx_border, parameters.lad_rca_border, parameters.rca_lcx_border])
+    at_radius = means[:, :1] * (1.0 - radius) + means[:, 1:] * radius
+    border = at_radius + disease.borders[:, :, None]
+    # LAD from the LCX border to the RCA border, LCX from the RCA border over 0° to the LAD border, and so on.
+    start = np.stack([border[:, 0], border[:, 2], border[:, 1]], axis=1)
+    end = np.stack([border[:, 1], border[:, 0] + 360.0, border[:, 2]], axis=1)
+    row = np.arange(len(border))[:, None]
+    return start[row, disease.vessel], np.maximum(end - start, 0.0)[row, disease.vessel]
+
+
+def defect_shapes(
+    grid: PolarGrid, disease: Disease, circumference_mm: Floats, length_mm: Floats, parameters: DiseaseParameters
+) -> Floats:
+    """How much each location belongs to each defect, `[n, 3, R, A]`, 0 to 1 with soft edges."""
+    radius = grid.radius[:, 0]
+    start, extent = territory_borders(disease, radius, parameters)
+    width, centre = disease.width[:, :, None], disease.centre[:, :, None]
+    middle = start + extent * (width / 2.0 + centre * (1.0 - width))
+    off = np.abs(angular_distance(grid.angle, middle[..., None])) - (extent * width / 2.0)[..., None]
+    mm_per_degree = circumference_mm[:, None] * grid.girth / 360.0
+    across = _inside(-off * mm_per_degree[:, None, :, None], parameters.edge_mm)
+    whole_apex = (disease.inner < 0.0)[:, :, None] * np.clip(1.0 - radius / 0.25, 0.0, 1.0)
+    across = across + (1.0 - across) * whole_apex[..., None]
+    length = length_mm[:, None, None]
+    along = _inside((radius - disease.inner[:, :, None]) * length, parameters.edge_mm)
+    along *= _inside((disease.outer[:, :, None] - radius) * length, parameters.edge_mm)
+    return np.asarray(across * along[..., None])
+
+
+def _inside(distance_mm: Floats, edge_mm: float) -> Floats:
+    """0 far outside, a half on the border, 1 far inside."""
+    return np.asarray(0.5 * (1.0 + np.tanh(distance_mm / edge_mm)))
+
+
+def deficits(
+    shapes: Floats, disease: Disease, tracer: Integers, hours: Floats
+) -> tuple[Floats, Floats]:
+    """Lost part of the uptake at stress and at rest, `[n, R, A]` each.
+
+    Overlapping defects multiply. At rest Tc-99m shows what is fixed. Tl-201 shows the redistribution scan after
+    `hours` `[n]`: an ischaemic region that took up the part u of normal now holds u·exp(Δk·hours) of it, at
+    most 1, because it loses the tracer more slowly by Δk.
+    """
+    depth = np.where(disease.present, disease.depth, 0.0)
+    loss = shapes * depth[..., None, None]
+    stress = np.prod(1.0 - loss, axis=1)
+    fixed = np.prod(1.0 - loss * disease.fixed_share[..., None, None], axis=1)
+    fill_in = np.exp(np.where(tracer == 1, disease.washout_per_hour * hours, 0.0))[:, None, None]
+    redistributed = fixed * np.minimum(stress / fixed * fill_in, 1.0)
+    rest = np.where((tracer == 1)[:, None, None], redistributed, fixed)
+    return 1.0 - stress, 1.0 - rest
+
+
+def describe_defects(
+    disease: Disease, row: int, parameters: DiseaseParameters
+) -> list[dict[str, str | float]]:
+    """The defects of one row in words and numbers, for the truth table.
+
+    Centre and width are in degrees at radius 0.6, in the middle of the ventricle; an inner radius of -1 says that
+    the defect holds the apex.
+    """
+    one = disease.at(np.array([row]))
+    start, extent = (values[0, :, 0] for values in territory_borders(one, np.array([0.6]), parameters))
+    defects: list[dict[str, str | float]] = []
+    for slot in np.flatnonzero(one.present[0]):
+        width, fixed = one.width[0, slot], float(one.fixed_share[0, slot])
+        centre = start[slot] + extent[slot] * (width / 2.0 + one.centre[0, slot] * (1.0 - width))
+        defects.append(
+            {
+                "vessel": VESSELS[one.vessel[0, slot]],
+                "kind": "reversible" if fixed == 0.0 else "fixed" if fixed == 1.0 else "mixed",
+                "depth": round(float(one.depth[0, slot]), 3),
+                "fixed_share": round(fixed, 3),
+                "centre_degrees": round(float(np.mod(centre, 360.0)), 1),
+                "width_degrees": round(float(extent[slot] * width), 1),
+                "inner_radius": round(float(one.inner[0, slot]), 3),
+                "outer_radius": round(float(min(one.outer[0, slot], 1.0)), 3),
+            }
+        )
+    return defects

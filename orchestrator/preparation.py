@@ -1,0 +1,95 @@
+"""Everything that can be known before training: cohort, eligible exams, fold plan. No torch, no Ray."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_model.errors import CohortError
+from mpi_model.vocabulary import Inputs
+from orchestrator.cohort.eligibility import exams_for
+from orchestrator.cohort.loading import load_cohort
+from orchestrator.cohort.records import Cohort, Exclusion
+from orchestrator.experiment.file import space_of
+from orchestrator.experiment.settings import LoadedExperiment
+from orchestrator.folds.plan import FoldPlan, plan_folds
+from orchestrator.progress import Progress
+from search_spaces.space import SearchSpace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """An experiment with its cohort and plan."""
+
+    loaded: LoadedExperiment
+    cohort: Cohort
+    eligible: Mapping[Inputs, NDArray[np.bool_]]
+    """For each inputs, the exams it uses, of both partitions."""
+    exclusions: tuple[Exclusion, ...]
+    plan: FoldPlan
+    space: SearchSpace
+    notices: tuple[str, ...]
+
+
+def prepare(loaded: LoadedExperiment, progress: Progress) -> Prepared:
+    """Read the cohort and draw the plan.
+
+    Raises:
+        CohortError: Anything wrong with the cohort, all problems together.
+        FoldsError: The folds asked for cannot be had from it.
+    """
+    experiment = loaded.experiment
+    cohort = read_cohort(loaded, progress)
+    eligible, exclusions = exams_for(
+        cohort, experiment.cohort.inputs, experiment.cohort.patients, experiment.cohort.exams
+    )
+    _check_subgroups(cohort, experiment.statistics.subgroups)
+    plan = plan_folds(cohort.exams, eligible, experiment.folds, experiment.search.inner_folds)
+    return Prepared(
+        loaded=loaded,
+        cohort=cohort,
+        eligible=eligible,
+        exclusions=(*cohort.exclusions, *exclusions),
+        plan=plan,
+        space=space_of(loaded),
+        notices=(*cohort.notices, *plan.notices, *_advice(loaded)),
+    )
+
+
+def read_cohort(loaded: LoadedExperiment, progress: Progress) -> Cohort:
+    """Read the experiment's cohort, with progress."""
+    progress.begin("reading the cohort", 0)
+    try:
+        return load_cohort(
+            loaded.manifest,
+            size=loaded.experiment.images.size,
+            progress=lambda done, total: progress.advance(done, f"{done} of {total} maps"),
+        )
+    finally:
+        progress.end()
+
+
+def test_rows(prepared: Prepared, inputs: Inputs) -> NDArray[np.int64]:
+    """Rows of the test exams that an inputs can use."""
+    return np.flatnonzero(prepared.eligible[inputs] & (prepared.cohort.exams["partition"] == "test").to_numpy())
+
+
+def _check_subgroups(cohort: Cohort, subgroups: tuple[str, ...]) -> None:
+    missing = [column for column in subgroups if column not in cohort.exams and column != "sex"]
+    if missing:
+        raise CohortError(
+            f"`statistics.subgroups` names {missing}, which the manifest does not have; "
+            "add the columns or drop the names"
+        )
+
+
+def _advice(loaded: LoadedExperiment) -> list[str]:
+    """What is allowed and probably not meant."""
+    network, space = loaded.experiment.network, space_of(loaded)
+    frozen = [parameter for parameter in space.parameters if parameter.name == "freeze_depth"]
+    if network.weights == "random" and frozen:
+        return [
+            'the search may freeze stages of a network with random weights; `space = "learning_rates"` freezes none'
+        ]
+    return []

@@ -1,0 +1,91 @@
+"""`polarmap compare`: two runs with one fold plan, paired cell by cell."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+
+from mpi_model.errors import StatisticsError
+from orchestrator.experiment.settings import StatisticsSettings
+from orchestrator.report.comparison_rows import pair_rows, with_holm
+from orchestrator.report.models import CrossValidated, Tested
+from orchestrator.report.records import RunTables
+from orchestrator.report.rows import Group, Row, summary_frame
+from orchestrator.report.summary import arranged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedRun:
+    """One side of a comparison."""
+
+    name: str
+    plan_hash: str
+    """Of development patients, labels, strata and folds; the training seeds derive from it."""
+    seeds_hash: str
+    """Of whatever else seeds the training; empty where the plan hash is all."""
+    tables: RunTables
+
+
+def compare_runs(first: ComparedRun, second: ComparedRun, settings: StatisticsSettings) -> pd.DataFrame:
+    """The differences first − second for every inputs, tracer and partition both runs have.
+
+    Args:
+        first: A run.
+        second: Another with the same plan.
+        settings: Level, equivalence and endpoints; the first run's.
+
+    Returns:
+        Rows of the summary with `metric = "auc_difference"` and `inputs` such as `dual (first − second)`, in
+        which the runs' names stand; Holm over all of a partition's.
+
+    Raises:
+        StatisticsError: Plans, seeds or patients differ, or the runs have nothing in common; all reasons
+            together.
+    """
+    problems = list(_refusals(first, second))
+    if problems:
+        raise StatisticsError(*problems)
+    shared = [name for name in first.tables.inputs if name in second.tables.inputs]
+    rows: list[Row] = []
+    for partition in ("development", "test"):
+        for tracer in _tracers(first.tables, second.tables, partition):
+            for inputs in shared:
+                group = Group(
+                    partition=partition,
+                    tracer=tracer,
+                    endpoint=settings.endpoints.get(tracer, "label 1"),
+                    inputs=f"{inputs} ({first.name} − {second.name})",
+                    level=settings.level,
+                )
+                sides = [_side(run.tables, partition, inputs, tracer) for run in (first, second)]
+                missing = "; ".join(
+                    f"{run.name}: {reason}" for run, (_, reason) in zip((first, second), sides, strict=True) if reason
+                )
+                rows.extend(pair_rows(group, sides[0][0], sides[1][0], settings.equivalence, missing))
+    return summary_frame(with_holm(rows))
+
+
+def _refusals(first: ComparedRun, second: ComparedRun) -> Iterator[str]:
+    if first.plan_hash != second.plan_hash:
+        yield "the runs have different fold plans, so their folds cannot be paired; compare runs of one cohort and [folds]"
+    if first.seeds_hash != second.seeds_hash:
+        yield "the runs have different training seeds, so their cells cannot be paired; use the same [folds] seed"
+    for run in (first, second):
+        if run.tables.patients == "available":
+            yield f'{run.name} has `cohort.patients = "available"`, so its inputs were judged on different exams'
+    if not set(first.tables.inputs) & set(second.tables.inputs):
+        yield "the runs share no input configuration"
+
+
+def _tracers(first: RunTables, second: RunTables, partition: str) -> list[str]:
+    found = [
+        set(tables.predictions.loc[tables.predictions["partition"] == partition, "tracer"])
+        for tables in (first, second)
+    ]
+    return sorted(found[0] & found[1])
+
+
+def _side(tables: RunTables, partition: str, inputs: str, tracer: str) -> tuple[CrossValidated | Tested | None, str]:
+    rows = tables.predictions
+    mine = rows[(rows["partition"] == partition) & (rows["inputs"] == inputs) & (rows["tracer"] == tracer)]
+    return arranged(tables, partition, inputs, mine)

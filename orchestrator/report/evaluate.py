@@ -1,0 +1,156 @@
+"""`polarmap evaluate`: the same summary for predictions made elsewhere.
+
+What is missing is filled in only where that cannot flatter: without `patient_id` every exam is a patient of
+its own, which is refused as soon as an exam could occur twice; without `threshold` nothing is decided, except
+that a given probability is cut at one half.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+
+from mpi_model.errors import StatisticsError
+from orchestrator.experiment.settings import StatisticsSettings
+from orchestrator.report.records import RunTables
+from orchestrator.report.summary import summarise
+
+NO_TRACER = "not stated"
+NO_INPUTS = "model"
+_DEFAULTS = {"tracer": NO_TRACER, "inputs": NO_INPUTS}
+
+
+def evaluate_predictions(frame: pd.DataFrame, settings: StatisticsSettings) -> pd.DataFrame:
+    """The summary of predictions made elsewhere.
+
+    Args:
+        frame: One row a prediction. `label` (0 or 1) and `score` or `probability`; where present
+            `patient_id`, `exam_id`, `tracer`, `inputs`, `partition`, `repeat`, `fold`, `member`, `threshold`
+            and columns for subgroups.
+        settings: Level, endpoints, subgroups and so on.
+
+    Raises:
+        StatisticsError: The frame cannot be judged; every problem on a line, with the numbers of its rows
+            (the first data row is row 1).
+    """
+    problems = [*_column_problems(frame), *_value_problems(frame)]
+    if problems:
+        raise StatisticsError(*problems)
+    predictions = _completed(frame)
+    problems = list(_design_problems(predictions))
+    if problems:
+        raise StatisticsError(*problems)
+    return summarise(as_tables(predictions), settings)
+
+
+def as_tables(predictions: pd.DataFrame) -> RunTables:
+    """Completed predictions as the tables of a finished run."""
+    development = predictions[predictions["partition"] == "development"]
+    cells = development[["inputs", "partition", "repeat", "fold"]].drop_duplicates().assign(state="complete", reason="")
+    return RunTables(
+        predictions=predictions,
+        exams=predictions.drop_duplicates("exam_id"),
+        folds=development[["repeat", "patient_id", "fold"]].drop_duplicates(),
+        cells=cells,
+        inputs=tuple(dict.fromkeys(predictions["inputs"])),
+        calibrated="probability" in predictions and bool(predictions["probability"].notna().all()),
+    )
+
+
+def _column_problems(frame: pd.DataFrame) -> Iterator[str]:
+    if frame.empty:
+        yield "there are no predictions"
+    if "label" not in frame:
+        yield "a column `label` (0 or 1) is required"
+    if "score" not in frame and "probability" not in frame:
+        yield "a column `score` or `probability` is required"
+    if "repeat" in frame and "fold" not in frame:
+        yield "`repeat` without `fold`: cross-validation needs both; add the fold in which each exam was held out"
+    if "fold" in frame and "patient_id" not in frame and "exam_id" not in frame:
+        yield "`fold` without `patient_id` or `exam_id`: exams of several repeats cannot be told apart; add one of them"
+
+
+def _value_problems(frame: pd.DataFrame) -> Iterator[str]:
+    if "label" in frame:
+        labels = pd.to_numeric(frame["label"], errors="coerce")
+        yield from _rows("`label` must be 0 or 1", ~labels.isin([0, 1]).to_numpy())
+    for name in ("score", "probability", "threshold"):
+        if name in frame:
+            values = pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64)
+            yield from _rows(f"`{name}` must be a finite number", ~np.isfinite(values))
+    if "probability" in frame:
+        values = pd.to_numeric(frame["probability"], errors="coerce").to_numpy(np.float64)
+        yield from _rows("`probability` must lie in [0, 1]", np.isfinite(values) & ((values < 0) | (values > 1)))
+    for name in ("patient_id", "exam_id", "tracer", "inputs"):
+        if name in frame:
+            blank = frame[name].isna() | (frame[name].astype(str).str.strip() == "")
+            yield from _rows(f"`{name}` must not be blank", blank.to_numpy())
+    if "partition" in frame:
+        wrong = ~frame["partition"].isin(["development", "test"])
+        yield from _rows("`partition` must be development or test", wrong.to_numpy())
+
+
+def _completed(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with every column of `predictions`; its index is the row number a person sees, from 1."""
+    known = frame.reset_index(drop=True)
+    known.index += 1
+    score = known["score"] if "score" in known else known["probability"]
+    probability = known["probability"] if "probability" in known else pd.Series(np.nan, index=known.index)
+    cut = pd.Series(0.5 if "probability" in known else np.nan, index=known.index)
+    exam = known["exam_id"] if "exam_id" in known else _exam_ids(known)
+    columns: dict[str, object] = {
+        "label": pd.to_numeric(known["label"]).astype("int64"),
+        "score": pd.to_numeric(score).astype("float64"),
+        "probability": pd.to_numeric(probability).astype("float64"),
+        "threshold": pd.to_numeric(known.get("threshold", cut)).astype("float64"),
+        "exam_id": exam.astype(str),
+        "patient_id": known.get("patient_id", exam).astype(str),
+        "member": known.get("member", pd.Series(0, index=known.index)),
+        **{name: known.get(name, pd.Series(value, index=known.index)).astype(str) for name, value in _DEFAULTS.items()},
+    }
+    return known.assign(**columns).assign(**_places(known))
+
+
+def _exam_ids(known: pd.DataFrame) -> pd.Series:
+    """Patient and tracer as in a manifest; without patients, the row."""
+    if "patient_id" not in known:
+        return pd.Series(known.index.astype(str), index=known.index)
+    tracer = known.get("tracer", pd.Series(NO_TRACER, index=known.index)).astype(str)
+    return known["patient_id"].astype(str) + " " + tracer
+
+
+def _places(known: pd.DataFrame) -> dict[str, pd.Series]:
+    """Partition, repeat and fold: with a fold it is cross-validation, without one a test."""
+    nothing = pd.Series(pd.NA, index=known.index, dtype="Int64")
+    fold = pd.Series(pd.factorize(known["fold"])[0], index=known.index) if "fold" in known else nothing
+    fold = fold.astype("Int64").where(known["fold"].notna()) if "fold" in known else nothing
+    repeat = known["repeat"].astype("Int64") if "repeat" in known else fold * 0
+    partition = pd.Series(np.where(fold.notna(), "development", "test"), index=known.index)
+    return {"fold": fold, "repeat": repeat.where(fold.notna()), "partition": known.get("partition", partition)}
+
+
+def _design_problems(predictions: pd.DataFrame) -> Iterator[str]:
+    held_out = predictions["partition"] == "development"
+    yield from _rows("a development prediction needs a `fold`", (held_out & predictions["fold"].isna()).to_numpy())
+    yield from _rows("a test prediction has no `fold`", (~held_out & predictions["fold"].notna()).to_numpy())
+    key = ["inputs", "tracer", "partition", "repeat", "exam_id", "member"]
+    yield from _rows(
+        "an exam is predicted twice in the same place (name repeats with `repeat`, exams with `exam_id`)",
+        predictions.duplicated(key, keep=False).to_numpy(),
+    )
+    labels = predictions.groupby("exam_id")["label"].transform("nunique")
+    yield from _rows("an exam has both labels", (labels > 1).to_numpy())
+    owners = predictions.groupby("exam_id")["patient_id"].transform("nunique")
+    yield from _rows("an exam belongs to several patients", (owners > 1).to_numpy())
+    sides = predictions.groupby("patient_id")["partition"].transform("nunique")
+    yield from _rows("a patient is in development and in test", (sides > 1).to_numpy())
+    folds = predictions.groupby(["inputs", "repeat", "patient_id"])["fold"].transform("nunique")
+    yield from _rows("a patient is in two folds of one repeat", (folds > 1).fillna(False).to_numpy())
+
+
+def _rows(rule: str, wrong: Sequence[bool] | np.ndarray) -> Iterator[str]:
+    """The rule with the numbers of the rows that break it, if any."""
+    places = (np.flatnonzero(np.asarray(wrong, dtype=np.bool_)) + 1).tolist()
+    if places:
+        shown = ", ".join(map(str, places[:5])) + (f" and {len(places) - 5} more" if len(places) > 5 else "")
+        yield f"{rule}: row{'s' if len(places) > 1 else ''} {shown}"

@@ -1,0 +1,147 @@
+"""Predictions of one inputs and tracer as the records that statistics take.
+
+The model of an experiment is the mean over its members: score, probability and threshold are averaged over
+the members of a cell, exam by exam, before anything is computed.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from mpi_model.errors import StatisticsError
+from orchestrator.report.records import RunTables
+from orchestrator.statistics.scores import Codes, Exams, Flags, Floats, FoldScores, PatientScores
+from orchestrator.statistics.variance import stability
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CrossValidated:
+    """The held-out predictions of a repeated cross-validation, R repeats of N exams."""
+
+    exam_ids: tuple[str, ...]
+    scores: FoldScores
+    probabilities: Floats
+    """`[R, N]`; not a number where a prediction made elsewhere has none."""
+    positive: Flags | None
+    """`[R, N]`, probability ≥ threshold; None without thresholds."""
+    members: Floats
+    """`[M, R, N]`, the scores of each member."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tested:
+    """The predictions of a final model for N exams of the test partition."""
+
+    exam_ids: tuple[str, ...]
+    scores: PatientScores
+    probabilities: Floats
+    """`[N]`."""
+    positive: Flags | None
+    """`[N]`."""
+
+
+def cross_validated(predictions: pd.DataFrame) -> CrossValidated:
+    """Arrange the development predictions of one inputs and tracer.
+
+    Args:
+        predictions: Rows of `predictions` with repeat and fold.
+
+    Raises:
+        StatisticsError: An exam is missing from a repeat or stands in it twice, or the exams do not allow an
+            AUC.
+    """
+    exam_codes, exam_ids = pd.factorize(predictions["exam_id"], sort=True)
+    repeat_codes, repeats = pd.factorize(predictions["repeat"], sort=True)
+    member_codes, members = pd.factorize(predictions["member"], sort=True)
+    shape = (len(members), len(repeats), len(exam_ids))
+    place = np.ravel_multi_index((member_codes, repeat_codes, exam_codes), shape)
+    if len(place) != np.prod(shape) or np.unique(place).size != len(place):
+        raise StatisticsError(
+            f"each of {shape[2]} exams must be predicted once in each of {shape[1]} repeats by each of {shape[0]} "
+            f"members, but {np.unique(place).size} of {np.prod(shape)} predictions are there"
+        )
+    grid = {name: _arranged(predictions[name], place, shape) for name in ("score", "probability", "threshold", "fold")}
+    scores = FoldScores(
+        exams=_exams(predictions, exam_codes),
+        scores=grid["score"].mean(axis=0),
+        folds=pd.factorize(grid["fold"][0].ravel(), sort=True)[0].reshape(shape[1:]).astype(np.int64),
+    )
+    return CrossValidated(
+        exam_ids=tuple(map(str, exam_ids)),
+        scores=scores,
+        probabilities=grid["probability"].mean(axis=0),
+        positive=_decided(grid["probability"].mean(axis=0), grid["threshold"].mean(axis=0)),
+        members=grid["score"],
+    )
+
+
+def tested(predictions: pd.DataFrame) -> Tested:
+    """Arrange the test predictions of one inputs and tracer.
+
+    Raises:
+        StatisticsError: An exam stands twice in a member, or the exams do not allow an AUC.
+    """
+    if predictions.duplicated(["exam_id", "member"]).any():
+        raise StatisticsError("an exam of the test partition is predicted twice by one member")
+    columns = {"score": "mean", "probability": "mean", "threshold": "mean", "label": "first", "patient_id": "first"}
+    by_exam = predictions.groupby("exam_id", sort=True).agg(columns)
+    probabilities, thresholds = (by_exam[name].to_numpy(np.float64) for name in ("probability", "threshold"))
+    exams = Exams.of(by_exam["label"].to_numpy(), by_exam["patient_id"].astype(str).to_numpy())
+    return Tested(
+        exam_ids=tuple(map(str, by_exam.index)),
+        scores=PatientScores(exams=exams, scores=by_exam["score"].to_numpy(np.float64)),
+        probabilities=probabilities,
+        positive=_decided(probabilities, thresholds),
+    )
+
+
+def hardest_exams(tables: RunTables, count: int = 10) -> pd.DataFrame:
+    """The exams that cross-validation decides wrongly most often, per tracer and inputs.
+
+    Exams are named by their row in the manifest, never by patient.
+
+    Returns:
+        Columns `tracer, inputs, manifest_row, repeats_wrong, probability_range`, shares of 0 to 1.
+    """
+    numbers = tables.exams.get("manifest_row", pd.Series(range(1, len(tables.exams) + 1), index=tables.exams.index))
+    row_of = dict(zip(tables.exams["exam_id"].astype(str), numbers, strict=True))
+    development = tables.predictions[tables.predictions["partition"] == "development"]
+    found = []
+    for (tracer, inputs), rows in development.groupby(["tracer", "inputs"], sort=False):
+        try:
+            model = cross_validated(rows)
+        except StatisticsError:
+            continue
+        if model.positive is None:
+            continue
+        unstable = stability(model.scores, model.probabilities, model.positive)
+        for exam in unstable.most_often_wrong(count):
+            found.append(
+                (
+                    tracer,
+                    inputs,
+                    row_of.get(model.exam_ids[exam]),
+                    unstable.wrong[exam],
+                    unstable.probability_range[exam],
+                )
+            )
+    return pd.DataFrame(found, columns=["tracer", "inputs", "manifest_row", "repeats_wrong", "probability_range"])
+
+
+def _arranged(column: "pd.Series[float]", place: Codes, shape: tuple[int, ...]) -> Floats:
+    grid = np.empty(len(place))
+    grid[place] = column.to_numpy(np.float64)
+    return grid.reshape(shape)
+
+
+def _exams(predictions: pd.DataFrame, exam_codes: Codes) -> Exams:
+    first = np.unique(exam_codes, return_index=True)[1]
+    return Exams.of(predictions["label"].to_numpy()[first], predictions["patient_id"].astype(str).to_numpy()[first])
+
+
+def _decided(probabilities: Floats, thresholds: Floats) -> Flags | None:
+    if np.isnan(probabilities).any() or np.isnan(thresholds).any():
+        return None
+    decided: Flags = probabilities >= thresholds
+    return decided

@@ -1,0 +1,75 @@
+"""The rows of the summary: an estimate by a method, or the reason why there is none."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from mpi_model.errors import StatisticsError
+from orchestrator.report.records import DTYPES, EVERYONE, SUMMARY_COLUMNS
+from orchestrator.statistics.intervals import Interval
+from orchestrator.statistics.scores import Exams
+
+Row = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Who and what a row speaks of: everything but the numbers."""
+
+    partition: str
+    tracer: str
+    endpoint: str
+    inputs: str
+    level: float
+    subgroup: str = EVERYONE
+    patients: int | None = None
+    exams: int | None = None
+    positives: int | None = None
+    negatives: int | None = None
+
+    def row(self, metric: str, method: str, **values: object) -> Row:
+        """A row of the summary; `values` are further columns by name."""
+        identity: Row = {
+            name: getattr(self, name) for name in SUMMARY_COLUMNS if name != "level" and hasattr(self, name)
+        }
+        return {**identity, "metric": metric, "method": method, "primary": False, "state": "ok", "reason": "", **values}
+
+    def interval(self, metric: str, interval: Interval, **values: object) -> Row:
+        """A row with an estimate and its interval."""
+        limits: Row = {"estimate": interval.estimate, "low": interval.low, "high": interval.high}
+        return self.row(metric, interval.method, **{**limits, "level": interval.level, **values})
+
+    def refusal(self, metric: str, method: str, reason: str, **values: object) -> Row:
+        """A row that says why there is no number."""
+        return self.row(metric, method, **{**values, "state": "refused", "reason": reason})
+
+    def attempt(self, metric: str, method: str, compute: Callable[[], Interval], **values: object) -> Row:
+        """The interval that `compute` returns, or its refusal."""
+        try:
+            return self.interval(metric, compute(), **values)
+        except StatisticsError as error:
+            kept = {name: value for name, value in values.items() if name in ("at", "primary")}
+            return self.refusal(metric, method, "; ".join(error.problems), **kept)
+
+
+def counted(group: Group, exams: Exams) -> Group:
+    """The group with the counts of its exams."""
+    identity = {
+        name: getattr(group, name) for name in ("partition", "tracer", "endpoint", "inputs", "level", "subgroup")
+    }
+    positives = int(exams.labels.sum())
+    return Group(
+        **identity,
+        patients=exams.patient_count,
+        exams=exams.labels.size,
+        positives=positives,
+        negatives=exams.labels.size - positives,
+    )
+
+
+def summary_frame(rows: list[Row]) -> pd.DataFrame:
+    """The rows as a frame with exactly the summary's columns and types."""
+    frame = pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))
+    texts = {name: "object" for name in SUMMARY_COLUMNS if name not in DTYPES}
+    return frame.astype({**texts, **DTYPES}).astype(dict.fromkeys(texts, "str"))

@@ -1,0 +1,131 @@
+"""The summary of a run: every estimate, interval and comparison, one row a method, refusals included.
+
+A cross-validation with a failed or missing cell gets refusals, not an average over the cells that happen to
+be there: cells fail for reasons that have to do with their results (memory, divergence), so leaving them out
+favours the configuration that fails. `polarmap run --retry-failed` completes it. Other inputs of the run
+stand.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pandas as pd
+
+from mpi_model.errors import StatisticsError
+from orchestrator.experiment.settings import StatisticsSettings
+from orchestrator.report.comparison_rows import comparison_rows, with_holm
+from orchestrator.report.development_rows import development_rows
+from orchestrator.report.held_out_rows import held_out_rows
+from orchestrator.report.models import CrossValidated, Tested, cross_validated, tested
+from orchestrator.report.records import RunTables
+from orchestrator.report.rows import Group, Row, counted, summary_frame
+from orchestrator.report.subgroup_rows import subgroup_rows
+from orchestrator.statistics.scores import Floats
+
+LEADING = {"development": "NB-inflated logit", "test": "logit DeLong"}
+OTHER_EXAMS = 'patients = "available": each inputs was judged on other exams, so no pair is compared'
+
+
+def summarise(tables: RunTables, settings: StatisticsSettings) -> pd.DataFrame:
+    """Every estimate the tables of a run allow, per partition, tracer and inputs; tracers are never pooled.
+
+    Args:
+        tables: Of one run, finished or not.
+        settings: The experiment's `[statistics]`.
+
+    Returns:
+        A frame with exactly `records.SUMMARY_COLUMNS`, one row a method.
+    """
+    rows: list[Row] = []
+    for partition in ("development", "test"):
+        chosen = tables.predictions[tables.predictions["partition"] == partition]
+        for tracer in sorted(tables.predictions["tracer"].unique()):
+            found = chosen[chosen["tracer"] == tracer]
+            if partition == "development" or len(found):
+                rows.extend(_tracer_rows(tables, settings, partition, str(tracer), found))
+    return summary_frame(with_holm(rows))
+
+
+def unfinished(tables: RunTables, inputs: str) -> str:
+    """What keeps the cross-validation of an inputs from being complete; empty when it is."""
+    expected = set(tables.folds[["repeat", "fold"]].drop_duplicates().itertuples(index=False, name=None))
+    mine = tables.cells[(tables.cells["inputs"] == inputs) & tables.cells["repeat"].notna()]
+    complete = mine[mine["state"] == "complete"][["repeat", "fold"]].astype("int64")
+    missing = expected - set(complete.itertuples(index=False, name=None))
+    if not missing:
+        return ""
+    failed = int((mine["state"] == "failed").sum())
+    return (
+        f"{len(missing)} of {len(expected)} cells have no result ({failed} failed); an average over the others would "
+        "favour what fails; run again with --retry-failed"
+    )
+
+
+def _tracer_rows(
+    tables: RunTables, settings: StatisticsSettings, partition: str, tracer: str, predictions: pd.DataFrame
+) -> list[Row]:
+    rows: list[Row] = []
+    models: dict[str, CrossValidated | Tested | None] = {}
+    endpoint = settings.endpoints.get(tracer, "label 1")
+    base = {"partition": partition, "tracer": tracer, "endpoint": endpoint, "level": settings.level}
+    for inputs in tables.inputs:
+        group = Group(**base, inputs=inputs)  # type: ignore[arg-type] # texts and one number
+        mine = predictions[predictions["inputs"] == inputs]
+        model, refused = arranged(tables, partition, inputs, mine)
+        models[inputs] = model
+        if model is None:
+            rows.append(group.refusal("auc", LEADING[partition], refused, primary=True))
+            continue
+        group = counted(group, model.scores.exams)
+        rows.extend(_model_rows(tables, settings, group, model))
+        rows.extend(_subgroups(tables, settings, group, model))
+    refused = OTHER_EXAMS if tables.patients == "available" else ""
+    pairs = Group(**base, inputs="")  # type: ignore[arg-type]
+    return [*rows, *comparison_rows(pairs, models, settings.equivalence, refused)]
+
+
+def arranged(
+    tables: RunTables, partition: str, inputs: str, predictions: pd.DataFrame
+) -> tuple[CrossValidated | Tested | None, str]:
+    """The model, or why there is none."""
+    arrange: Callable[[pd.DataFrame], CrossValidated | Tested] = tested
+    if partition == "development":
+        arrange = cross_validated
+        reason = unfinished(tables, inputs)
+        if reason:
+            return None, reason
+    if predictions.empty:
+        return None, "no predictions: its cell failed or has not run"
+    try:
+        return arrange(predictions), ""
+    except StatisticsError as error:
+        return None, "; ".join(error.problems)
+
+
+def _model_rows(
+    tables: RunTables, settings: StatisticsSettings, group: Group, model: CrossValidated | Tested
+) -> list[Row]:
+    if isinstance(model, CrossValidated):
+        return development_rows(group, model, settings.specificity, tables.calibrated)
+    negatives = _development_negatives(tables, group)
+    return held_out_rows(group, model, settings.specificity, tables.calibrated, negatives)
+
+
+def _development_negatives(tables: RunTables, group: Group) -> Floats | None:
+    """The held-out scores of the development partition's negatives, one an exam: the mean over its repeats."""
+    rows = tables.predictions
+    mine = rows[
+        (rows["partition"] == "development")
+        & (rows["inputs"] == group.inputs)
+        & (rows["tracer"] == group.tracer)
+        & (rows["label"] == 0)
+    ]
+    return None if mine.empty else mine.groupby("exam_id")["score"].mean().to_numpy(np.float64)
+
+
+def _subgroups(
+    tables: RunTables, settings: StatisticsSettings, group: Group, model: CrossValidated | Tested
+) -> Iterator[Row]:
+    by_exam = tables.exams.set_index(tables.exams["exam_id"].astype(str))
+    for column in settings.subgroups:
+        yield from subgroup_rows(group, model, column, by_exam.get(column))

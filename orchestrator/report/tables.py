@@ -1,0 +1,45 @@
+"""A report in the terminal: the one module that imports rich."""
+
+from rich import box
+from rich.console import Console, Group
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from orchestrator.report.export import export
+from orchestrator.report.layout import Table, statements, tables_of
+from orchestrator.report.records import Report
+
+
+def render(report: Report, format: str, console: Console) -> None:
+    """Print a report.
+
+    Args:
+        report: What to print.
+        format: `rich`, or a key of `export.FORMATS`, whose text goes to the console's file as it is.
+        console: Where to.
+    """
+    if format != "rich":
+        console.file.write(export(report, format))
+        return
+    console.print(Text(report.name, style="bold"))
+    for table in tables_of(report):
+        console.print(Group(Text(), as_rich(table)))
+    for line in statements(report):
+        console.print(Text(line))
+
+
+def as_rich(table: Table) -> RichTable:
+    """The table for a terminal; cells are text, never markup."""
+    shown = RichTable(
+        title=Text(table.title),
+        title_justify="left",
+        caption=Text(table.note) if table.note else None,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for name in table.columns:
+        shown.add_column(Text(name), overflow="fold")
+    for row in table.rows:
+        shown.add_row(*(Text(cell) for cell in row))
+    return shown

@@ -1,0 +1,19 @@
+"""Environment variables that Ray reads when it is imported or started; set before either."""
+
+import os
+from typing import Final
+
+FOR_RAY: Final = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing phones home
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # under `uv run` Ray would ship the working directory, cohort included
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the ledger is the record; the loggers cost a second a trial
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interrupt ends the run at once; it is resumed from the ledger
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+}
+
+
+def prepare_for_ray() -> None:
+    """Set what is not set by the user."""
+    for name, value in FOR_RAY.items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,217 @@
+"""The area under the ROC curve of one model on exams it has not seen, its variance and its interval.
+
+The AUC is the probability that a positive exam scores above a negative one, ties counting half. Every
+variance here is written with influences: a patient's contribution to the estimate, summed over the patient's
+exams. With one exam a patient they are DeLong's (DeLong, DeLong & Clarke-Pearson 1988, doi:10.2307/2531595),
+with several Obuchowski's clustered form (1997, doi:10.2307/2533958); there is one code path.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import brentq
+
+from mpi_model.errors import StatisticsError
+from orchestrator.statistics.intervals import Interval, logit_interval, normal_quantile
+from orchestrator.statistics.scores import Codes, Exams, Flags, Floats, PatientScores, require_same_exams
+
+SMALL_CLASS = 15
+"""Below this many patients of a class the default interval is Newcombe's method 5."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Influence:
+    """What each patient contributes to an AUC; sums to zero over patients, in both parts."""
+
+    auc: float
+    positive: Floats
+    """`[P]`, through the patient's positive exams."""
+    negative: Floats
+    """`[P]`, through the patient's negative exams."""
+
+
+def wins(scores: Floats, labels: Flags, cells: Codes) -> tuple[Floats, Floats]:
+    """Against how many exams of the other class in its cell an exam is ranked rightly, ties counting half.
+
+    The midrank form of Sun & Xu (2014, doi:10.1109/LSP.2014.2337313): one sort, so O(N log N) time and memory
+    linear in N. Counts are whole or half numbers and exact in double precision.
+
+    Args:
+        scores: `[N]`.
+        labels: `[N]`.
+        cells: `[N]`; exams of different cells are never compared.
+
+    Returns:
+        `[N]` wins and `[N]` opponents, both in the order given.
+    """
+    order = np.lexsort((scores, cells))
+    cell, score, label = cells[order], scores[order], labels[order]
+    cell_start = _starts(np.diff(cell) != 0)
+    tie_start = _starts((np.diff(cell) != 0) | (np.diff(score) != 0))
+    cell_ends, tie_ends = np.append(cell_start[1:], len(cell)), np.append(tie_start[1:], len(cell))
+    in_cell = np.repeat(np.arange(len(cell_start)), cell_ends - cell_start)
+    in_tie = np.repeat(np.arange(len(tie_start)), tie_ends - tie_start)
+    positives, negatives = (np.append(0, np.cumsum(label == value)) for value in (True, False))
+    below = negatives[tie_start[in_tie]] - negatives[cell_start[in_cell]]
+    above = positives[cell_ends[in_cell]] - positives[tie_ends[in_tie]]
+    tied = np.where(label, *(count[tie_ends[in_tie]] - count[tie_start[in_tie]] for count in (negatives, positives)))
+    total = np.where(
+        label, *(count[cell_ends[in_cell]] - count[cell_start[in_cell]] for count in (negatives, positives))
+    )
+    won, opponents = np.empty(len(cell)), np.empty(len(cell))
+    won[order] = np.where(label, below, above) + tied / 2
+    opponents[order] = total
+    return won, opponents
+
+
+def influence_of(won: Floats, opponents: Floats, labels: Flags, patients: Codes, patient_count: int) -> Influence:
+    """The AUC over all compared pairs, U = Σ won / Σ opponents, and what each patient contributes to it.
+
+    A patient's contribution is (Σ won − U Σ opponents) / pairs over the patient's exams of a class.
+
+    Args:
+        won: `[N]`, from `wins`.
+        opponents: `[N]`, from `wins`.
+        labels: `[N]`.
+        patients: `[N]`, 0 to P − 1.
+        patient_count: P.
+    """
+    pairs = opponents[labels].sum()
+    area = float(won[labels].sum() / pairs)
+    residual = (won - area * opponents) / pairs
+    positive, negative = (
+        np.bincount(patients[mask], residual[mask], patient_count).astype(np.float64) for mask in (labels, ~labels)
+    )
+    return Influence(auc=area, positive=positive, negative=negative)
+
+
+def auc_influence(model: PatientScores) -> Influence:
+    """The AUC of a model and each patient's contribution to it."""
+    exams = model.exams
+    won, opponents = wins(model.scores, exams.labels, np.zeros(len(exams.labels), dtype=np.int64))
+    return influence_of(won, opponents, exams.labels, exams.patients, exams.patient_count)
+
+
+def auc(model: PatientScores) -> float:
+    """P(score of a positive exam > score of a negative one) + ½ P(equal), exact."""
+    return auc_influence(model).auc
+
+
+def influence_covariance(influences: Sequence[Influence], exams: Exams) -> Floats:
+    """The covariance matrix of AUCs estimated on the same exams.
+
+    I₁₀/(I₁₀−1) Σ a a′ + I₀₁/(I₀₁−1) Σ b b′ + I/(I−1) Σ (a b′ + b a′) over patients, with a and b the
+    influences through positive and negative exams and I₁₀, I₀₁, I the patients that have a positive exam, a
+    negative one, any (Obuchowski 1997, doi:10.2307/2533958). The last sum vanishes when nobody has exams of
+    both classes.
+
+    Raises:
+        StatisticsError: A class comes from a single patient, whose variance nothing tells.
+    """
+    counts = exams.class_patients
+    if min(counts) < 2:
+        raise StatisticsError(f"a variance needs two patients of each class, but there are {counts[0]} and {counts[1]}")
+    positive = np.stack([influence.positive for influence in influences])
+    negative = np.stack([influence.negative for influence in influences])
+    cross = positive @ negative.T
+    return (
+        counts[0] / (counts[0] - 1) * positive @ positive.T
+        + counts[1] / (counts[1] - 1) * negative @ negative.T
+        + exams.patient_count / (exams.patient_count - 1) * (cross + cross.T)
+    )
+
+
+def influence_variance(influence: Influence, exams: Exams) -> float:
+    """The variance of one AUC, never below zero; see `influence_covariance`."""
+    return max(float(influence_covariance([influence], exams)[0, 0]), 0.0)
+
+
+def delong_variance(model: PatientScores) -> float:
+    """DeLong's variance of the AUC, clustered by patient.
+
+    Raises:
+        StatisticsError: A class comes from a single patient.
+    """
+    return influence_variance(auc_influence(model), model.exams)
+
+
+def delong_covariance(models: Sequence[PatientScores]) -> tuple[Floats, Floats]:
+    """The AUCs of K models on the same exams, `[K]`, and their covariance, `[K, K]`.
+
+    Raises:
+        StatisticsError: The exams differ, or a class comes from a single patient.
+    """
+    require_same_exams(models)
+    influences = [auc_influence(model) for model in models]
+    return np.array([influence.auc for influence in influences]), influence_covariance(influences, models[0].exams)
+
+
+def logit_delong_interval(model: PatientScores, level: float) -> Interval:
+    """DeLong's variance on the logit scale (Perme & Manevski 2019, doi:10.1177/0962280218814556).
+
+    Raises:
+        StatisticsError: The AUC is 0 or 1, the variance vanishes, or a class comes from a single patient.
+    """
+    influence = auc_influence(model)
+    variance = influence_variance(influence, model.exams)
+    return logit_interval(estimate=influence.auc, variance=variance, level=level, method="logit DeLong")
+
+
+def newcombe_interval(
+    area: float, positives: float, negatives: float, level: float, *, inflation: float = 1.0
+) -> Interval:
+    """Newcombe's method 5: all θ with |A − θ| ≤ z · SE(θ) (Newcombe 2006, doi:10.1002/sim.2324).
+
+    SE²(θ) = θ(1−θ) [1 + M(1−θ)/(2−θ) + Mθ/(1+θ)] / (mn), M = (m+n)/2 − 1. Has a width at A = 1, where
+    DeLong's has none.
+
+    Args:
+        area: A, in [0, 1].
+        positives: m, at least 1; patients, not exams.
+        negatives: n, at least 1.
+        level: Confidence level.
+        inflation: Factor on SE², for designs that vary more than one independent sample.
+    """
+    low = _newcombe_low(area, positives, negatives, level, inflation)
+    high = 1 - _newcombe_low(1 - area, positives, negatives, level, inflation)
+    method = "Newcombe 5" if inflation == 1 else "Newcombe 5, inflated"
+    return Interval(estimate=area, low=min(low, area), high=max(high, area), level=level, method=method)
+
+
+def _newcombe_low(area: float, positives: float, negatives: float, level: float, inflation: float) -> float:
+    scale = normal_quantile(level) ** 2 * inflation / (positives * negatives)
+    extra = (positives + negatives) / 2 - 1
+
+    def excess(theta: float) -> float:
+        spread = 1 + extra * (1 - theta) / (2 - theta) + extra * theta / (1 + theta)
+        return (area - theta) ** 2 - scale * theta * (1 - theta) * spread
+
+    # The limit solves excess(θ) = 0 below A. At A = 1 both terms vanish in θ = 1, so the search stops short
+    # of it.
+    ceiling = min(area, 1 - 1e-9)
+    return 0.0 if excess(0.0) <= 0 else float(brentq(excess, 0.0, ceiling, xtol=1e-12))
+
+
+def newcombe_auc_interval(model: PatientScores, level: float) -> Interval:
+    """Newcombe's method 5 with patients as counts, so that several exams of a patient never narrow it."""
+    return newcombe_interval(auc(model), *model.exams.class_patients, level)
+
+
+def auc_intervals(model: PatientScores, level: float) -> tuple[Interval, ...]:
+    """The intervals to report, the one to lead with first.
+
+    Logit DeLong; or Newcombe's method 5 where the AUC is 0 or 1, the variance vanishes, or a class has fewer
+    than `SMALL_CLASS` patients — then logit DeLong, where it exists, stands beside it.
+    """
+    newcombe = newcombe_auc_interval(model, level)
+    try:
+        delong = logit_delong_interval(model, level)
+    except StatisticsError:
+        return (newcombe,)
+    return (newcombe, delong) if min(model.exams.class_patients) < SMALL_CLASS else (delong,)
+
+
+def _starts(changes: Flags) -> Codes:
+    """Where runs begin, given where neighbours differ."""
+    return np.append(0, np.flatnonzero(changes) + 1).astype(np.int64)

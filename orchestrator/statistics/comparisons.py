@@ -1,0 +1,185 @@
+"""Two models judged on the same exams: how much their AUCs differ, and whether that is more than chance.
+
+Each function refuses models that were not judged on the same exams and folds. That they were also trained
+from the same plan and seeds is for the caller to check (`orchestrator.report.compare`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from mpi_model.errors import StatisticsError
+from orchestrator.statistics.auc import Influence, auc, auc_influence, influence_variance
+from orchestrator.statistics.cross_validation import (
+    corrected_resampled_variance,
+    fold_aucs,
+    larger_variance,
+    within_fold_influence,
+)
+from orchestrator.statistics.intervals import Interval, normal_quantile
+from orchestrator.statistics.resampling import bootstrap_aucs, percentile_limits, rank_swap_p_value
+from orchestrator.statistics.scores import Floats, FoldScores, PatientScores, require_same_exams
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A difference of AUCs, first minus second, with its interval and two-sided p-value."""
+
+    interval: Interval
+    p: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Equivalence:
+    """The correlated Bayesian t: how probable it is that a difference is below, inside or above ±rope."""
+
+    below: float
+    inside: float
+    above: float
+
+
+def paired_delong(first: PatientScores, second: PatientScores, level: float) -> Difference:
+    """DeLong's paired test (1988, doi:10.2307/2531595), clustered by patient. Conservative for AUCs near 1.
+
+    Raises:
+        StatisticsError: The exams differ, or the two models' errors coincide so that the variance vanishes.
+    """
+    require_same_exams([first, second])
+    influences = [auc_influence(model) for model in (first, second)]
+    variance = influence_variance(_subtract(*influences), first.exams)
+    return _normal_difference(influences[0].auc - influences[1].auc, variance, level, "paired DeLong")
+
+
+def permutation_and_bootstrap(
+    first: PatientScores, second: PatientScores, level: float, *, draws: int, seed: int
+) -> Difference:
+    """The default on a test set: interval by paired stratified bootstrap, p by rank-swap permutation.
+
+    Args:
+        first: One model's scores.
+        second: The other's, on the same exams.
+        level: Confidence level.
+        draws: B, of the bootstrap and of the permutation.
+        seed: Of both.
+
+    Raises:
+        StatisticsError: The exams differ.
+    """
+    differences = np.subtract(*bootstrap_aucs([first, second], draws, seed))
+    low, high = percentile_limits(differences, level)
+    estimate = auc(first) - auc(second)
+    interval = Interval(
+        estimate=estimate, low=min(low, estimate), high=max(high, estimate), level=level,
+        method="paired bootstrap; rank-swap permutation",
+    )  # fmt: skip
+    return Difference(interval=interval, p=rank_swap_p_value(first, second, draws, seed))
+
+
+def cross_validated_difference(first: FoldScores, second: FoldScores, level: float) -> Difference:
+    """The default in cross-validation: mean paired fold difference, variance of the design.
+
+    V = c · max(V_U, V_DL) of the patients' paired contributions; see `cross_validation.design_variance`.
+
+    Raises:
+        StatisticsError: Exams or folds differ, or the variance vanishes.
+    """
+    require_same_exams([first, second])
+    estimate = float((fold_aucs(first) - fold_aucs(second)).mean())
+    within, averaged = (
+        _subtract(*(influence(model) for model in (first, second)))
+        for influence in (within_fold_influence, lambda model: auc_influence(model.average()))
+    )
+    variance = larger_variance(first, within, averaged)
+    return _normal_difference(estimate, variance, level, "NB-inflated normal")
+
+
+def corrected_resampled_t(differences: Floats, level: float) -> Difference:
+    """The corrected resampled t-test, RK − 1 degrees of freedom.
+
+    Nadeau & Bengio 2003, doi:10.1023/A:1024068626366.
+
+    Args:
+        differences: `[R, K]`, paired fold differences.
+        level: Confidence level.
+
+    Raises:
+        StatisticsError: All cells differ by the same amount.
+    """
+    estimate, error = float(differences.mean()), np.sqrt(corrected_resampled_variance(differences))
+    if error == 0:
+        raise StatisticsError("Nadeau–Bengio t: the two models differ by the same amount in every fold")
+    degrees = differences.size - 1
+    reach = float(stats.t.ppf((1 + level) / 2, degrees) * error)
+    interval = _clipped(estimate, reach, level, "Nadeau–Bengio t")
+    return Difference(interval=interval, p=float(2 * stats.t.sf(abs(estimate) / error, degrees)))
+
+
+def correlated_bayesian_t(differences: Floats, rope: float) -> Equivalence:
+    """The correlated Bayesian t-test with a region of practical equivalence (Benavoli 2017, JMLR 18:77).
+
+    The posterior of the mean difference is Student's t with RK − 1 degrees around the mean with the corrected
+    resampled variance; under its flat prior it shares that test's optimism in small samples.
+
+    Args:
+        differences: `[R, K]`, paired fold differences.
+        rope: Half-width of the region, 0 or more.
+
+    Raises:
+        StatisticsError: All cells differ by the same amount.
+    """
+    error = np.sqrt(corrected_resampled_variance(differences))
+    if error == 0:
+        raise StatisticsError("correlated Bayesian t: the two models differ by the same amount in every fold")
+    posterior = stats.t(differences.size - 1, loc=differences.mean(), scale=error)
+    below, above = float(posterior.cdf(-rope)), float(posterior.sf(rope))
+    return Equivalence(below=below, inside=max(0.0, 1 - below - above), above=above)
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Holm's step-down adjustment (1979) over a family declared beforehand.
+
+    Args:
+        p_values: One a member of the family; None for one that was gated or refused. It still counts: the
+            family does not shrink because of what the data showed.
+    """
+    filled = [1.0 if p is None else p for p in p_values]
+    adjusted = multipletests(filled, method="holm")[1] if filled else []
+    return [None if p is None else float(value) for p, value in zip(p_values, adjusted, strict=True)]
+
+
+def above_chance(*intervals: Interval) -> bool:
+    """The gate: a pair is compared only if at least one model's interval lies above one half.
+
+    Between two models that know nothing a test of their difference rejects too often (.10 for .05).
+    """
+    return any(interval.low > 0.5 for interval in intervals)
+
+
+def _subtract(first: Influence, second: Influence) -> Influence:
+    return Influence(
+        auc=first.auc - second.auc,
+        positive=first.positive - second.positive,
+        negative=first.negative - second.negative,
+    )
+
+
+def _normal_difference(estimate: float, variance: float, level: float, method: str) -> Difference:
+    # Influences of coinciding models cancel to rounding, not to zero.
+    if variance < 1e-20:
+        raise StatisticsError(f"{method}: the two models' placements coincide, so the difference has no variance")
+    error = float(np.sqrt(variance))
+    interval = _clipped(estimate, normal_quantile(level) * error, level, method)
+    return Difference(interval=interval, p=float(2 * stats.norm.sf(abs(estimate) / error)))
+
+
+def _clipped(estimate: float, reach: float, level: float, method: str) -> Interval:
+    return Interval(
+        estimate=estimate,
+        low=max(-1.0, estimate - reach),
+        high=min(1.0, estimate + reach),
+        level=level,
+        method=method,
+    )

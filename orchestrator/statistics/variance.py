@@ -1,0 +1,111 @@
+"""Where the spread of a cross-validation comes from, and which exams it cannot make up its mind about."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from orchestrator.statistics.auc import influence_of, wins
+from orchestrator.statistics.cross_validation import fold_aucs
+from orchestrator.statistics.scores import Codes, Flags, Floats, FoldScores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VarianceSplit:
+    """The variance of the AUC over cells, split; the parts are estimates and may not add up to the whole."""
+
+    cells: float
+    """S², over all R·K cells."""
+    patients: float | None
+    """The part that so few patients in a fold would cause for any fixed model: the mean of the folds' own
+    DeLong variances. None where a fold has a single patient of a class."""
+    repeats: float
+    """The part that differs between repeats as a whole, beyond what their folds explain; 0 or more."""
+    members: float | None
+    """The part the refit's seed causes: the mean variance over a cell's members; None with one member."""
+
+    @property
+    def rest(self) -> float | None:
+        """What remains for training sets and their interplay with patients; 0 or more."""
+        if self.patients is None:
+            return None
+        return max(0.0, self.cells - self.patients - self.repeats - (self.members or 0.0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Stability:
+    """How far the repeats agree about an exam; every array is `[N]`."""
+
+    probability_range: Floats
+    """Largest minus smallest probability over repeats."""
+    flips: Floats
+    """The share of repeats that decide against the exam's majority decision, 0 to ½."""
+    wrong: Floats
+    """The share of repeats that decide wrongly."""
+
+    def most_often_wrong(self, count: int) -> Codes:
+        """The rows of the exams most often decided wrongly, the worst first, those never wrong left out."""
+        order = np.argsort(-self.wrong, kind="stable")[:count]
+        return order[self.wrong[order] > 0].astype(np.int64)
+
+
+def variance_split(model: FoldScores, members: Floats | None = None) -> VarianceSplit:
+    """Split the variance of the AUC over cells.
+
+    Args:
+        model: The held-out scores, averaged over members.
+        members: `[M, R, N]`, the scores of each member, where there are several.
+    """
+    areas = fold_aucs(model)
+    between = areas.mean(axis=1).var(ddof=1) if model.repeat_count > 1 else 0.0
+    within = areas.var(axis=1, ddof=1).mean()
+    spread = None if members is None or len(members) < 2 else _member_variance(model, members)
+    return VarianceSplit(
+        cells=float(areas.var(ddof=1)),
+        patients=_held_out_variance(model),
+        repeats=max(0.0, float(between - within / model.fold_count)),
+        members=spread,
+    )
+
+
+def stability(model: FoldScores, probabilities: Floats, positive: Flags) -> Stability:
+    """How far the repeats agree about each exam.
+
+    Args:
+        model: Tells the exams.
+        probabilities: `[R, N]`.
+        positive: `[R, N]`, the decisions.
+    """
+    share = positive.mean(axis=0)
+    return Stability(
+        probability_range=np.ptp(probabilities, axis=0),
+        flips=np.minimum(share, 1 - share),
+        wrong=(positive != model.exams.labels).mean(axis=0),
+    )
+
+
+def _held_out_variance(model: FoldScores) -> float | None:
+    """The mean over cells of DeLong's variance within the cell; each patient is one unit of a cell."""
+    labels = np.tile(model.exams.labels, model.repeat_count)
+    patients = np.tile(model.exams.patients, model.repeat_count)
+    cells = model.cells.ravel()
+    won, opponents = wins(model.scores.ravel(), labels, cells)
+    variances = []
+    for cell in range(model.repeat_count * model.fold_count):
+        chosen = cells == cell
+        numbers = np.unique(patients[chosen], return_inverse=True)[1]
+        influence = influence_of(won[chosen], opponents[chosen], labels[chosen], numbers, int(numbers.max()) + 1)
+        classes = [np.unique(numbers[labels[chosen] == label]).size for label in (True, False)]
+        if min(classes) < 2:
+            return None
+        variances.append(
+            sum(
+                count / (count - 1) * float((part**2).sum())
+                for count, part in zip(classes, (influence.positive, influence.negative), strict=True)
+            )
+        )
+    return float(np.mean(variances))
+
+
+def _member_variance(model: FoldScores, members: Floats) -> float:
+    areas = [fold_aucs(FoldScores(exams=model.exams, scores=scores, folds=model.folds)) for scores in members]
+    return float(np.stack(areas).var(axis=0, ddof=1).mean())

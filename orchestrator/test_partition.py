@@ -1,0 +1,73 @@
+"""Opens the test partition: freeze, write the opening down, then let the final networks predict."""
+
+import json
+from collections.abc import Sequence
+
+from mpi_model.prediction import predict_scores
+from mpi_model.saved_model import load_network
+
+from mpi_model.determinism import single_threaded
+from mpi_model.errors import CohortError, IncompleteRunError
+from mpi_model.vocabulary import TRACERS
+from orchestrator.cells.cell import predictions_of
+from orchestrator.cells.decision import Decision
+from orchestrator.cells.records import CellKey, Prediction
+from orchestrator.ledger.openings import frozen_hash, record_opening, test_exams_hash
+from orchestrator.ledger.parts import committed_state, write_test_predictions
+from orchestrator.ledger.paths import RunPaths
+from orchestrator.preparation import Prepared, test_rows
+
+
+def open_test(prepared: Prepared, paths: RunPaths, facts_hash: str, keys: Sequence[CellKey], device: str) -> int:
+    """Predict the test exams with the final networks, once the opening is written down.
+
+    Args:
+        prepared: The experiment with its cohort.
+        paths: The run directory.
+        facts_hash: The experiment's hash, which holds its statistics settings.
+        keys: All cells; the final ones are judged.
+        device: `cpu` or `cuda`.
+
+    Returns:
+        How often this test partition has been opened.
+
+    Raises:
+        CohortError: The cohort has no test exams.
+        IncompleteRunError: A final cell is not complete; the test stays closed.
+    """
+    exams = prepared.cohort.exams
+    finals = [key for key in keys if key.partition == "test"]
+    if not (exams["partition"] == "test").any():
+        raise CohortError("`--open-test` needs exams with `partition` = test, but the manifest has none")
+    if any(committed_state(paths, key) != "complete" for key in finals):
+        raise IncompleteRunError(
+            "the test partition stays closed: not every final network is trained; "
+            "see `polarmap report`, then run with --retry-failed"
+        )
+    frozen = frozen_hash([*paths.models.glob("*.safetensors"), *paths.models.glob("*.json")], facts_hash)
+    openings = record_opening(
+        prepared.loaded.test_openings, test_exams_hash(exams), prepared.loaded.experiment.name, frozen
+    )
+    with single_threaded():
+        for key in finals:
+            if not paths.test_predictions(key).exists():
+                write_test_predictions(paths, key, _predict(prepared, paths, key, device))
+    return openings
+
+
+def _predict(prepared: Prepared, paths: RunPaths, key: CellKey, device: str) -> list[Prediction]:
+    maps, rows = prepared.cohort.maps, test_rows(prepared, key.inputs)
+    predictions: list[Prediction] = []
+    for member in range(prepared.loaded.experiment.training.members):
+        weights, text = (paths.model(key, member, suffix) for suffix in ("safetensors", "json"))
+        description = text.read_text(encoding="utf-8")
+        network = load_network(weights.read_bytes(), description)
+        scores = predict_scores(network, maps, rows, key.inputs, device)
+        predictions += predictions_of(scores, rows, maps.tracer[rows], decisions_of(description), member)
+    return predictions
+
+
+def decisions_of(description: str) -> dict[int, Decision]:
+    """The thresholds and calibrations in a saved model's description, by the tracer's number."""
+    stored = json.loads(description)["decisions"]
+    return {TRACERS.index(tracer): Decision(**values) for tracer, values in stored.items()}

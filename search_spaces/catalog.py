@@ -1,0 +1,45 @@
+"""The named spaces that come with polarmap, and space files of a user's own."""
+
+import difflib
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+
+from mpi_model.errors import SpaceError
+from search_spaces.reading import read_space
+from search_spaces.space import SearchSpace
+
+
+def space_names() -> list[str]:
+    """The names of the spaces in the box."""
+    return sorted(
+        item.name.removesuffix(".toml") for item in files("search_spaces").iterdir() if item.name.endswith(".toml")
+    )
+
+
+def load_space(name: str, folder: Path, stages: int) -> SearchSpace:
+    """A space in the box, or one from a file.
+
+    Args:
+        name: One of `space_names()`, or the path of a TOML file.
+        folder: Where a relative path starts.
+        stages: The stages of the network the space must fit.
+
+    Raises:
+        SpaceError: There is no such space, or it is wrong; every problem, one line each.
+    """
+    if name in space_names():
+        return read_space(
+            name, tomllib.loads(files("search_spaces").joinpath(f"{name}.toml").read_text("utf-8")), stages
+        )
+    if not name.endswith(".toml"):
+        near = difflib.get_close_matches(name, space_names(), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(space_names())}"
+        raise SpaceError(f"`search.space` is {name!r}, neither a known space nor a .toml file; {hint}")
+    try:
+        tables = tomllib.loads((folder / name).read_text("utf-8-sig"))
+    except OSError as error:
+        raise SpaceError(f"cannot read the space file {name} ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpaceError(f"the space file {name} is not valid TOML: {error}") from error
+    return read_space(Path(name).stem, tables, stages)

@@ -1,0 +1,183 @@
+"""Reads a space file (TOML) and checks it against the network's stages, without torch.
+
+A table per parameter: `kind` is `float`, `int`, `choice` or `fixed`; `low` and `high` (and `log`), or `choices`,
+or `value`; `default`, the first candidate's value; `when`, a condition on an earlier parameter. The word
+`stages` stands for the number of the network's stages.
+"""
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from types import MappingProxyType
+from typing import Final, TypeGuard
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from mpi_model.errors import SpaceError
+from mpi_model.settings import Hyperparameters
+from search_spaces.conditions import Condition, Value, read_condition
+from search_spaces.space import Parameter, SearchSpace
+
+KINDS: Final = ("float", "int", "choice", "fixed")
+KEYS: Final = ("kind", "low", "high", "log", "choices", "value", "default", "when")
+
+LIMITS: Final[Mapping[str, tuple[Callable[[float], bool], str]]] = MappingProxyType(
+    {
+        "encoder_learning_rate": (lambda value: value > 0, "above 0"),
+        "head_learning_rate": (lambda value: value > 0, "above 0"),
+        "weight_decay": (lambda value: value >= 0, "0 or more"),
+        "dropout": (lambda value: 0 <= value < 1, "at least 0 and below 1"),
+        "label_smoothing": (lambda value: 0 <= value < 1, "at least 0 and below 1"),
+    }
+)
+
+
+def read_space(name: str, tables: Mapping[str, object], stages: int) -> SearchSpace:
+    """Build a space from the tables of its file.
+
+    Args:
+        name: The space's name or file name, for messages.
+        tables: One table per parameter, in the order they are drawn.
+        stages: The stages of the network it must fit.
+
+    Raises:
+        SpaceError: Every problem found, one line each.
+    """
+    problems: list[str] = []
+    parameters: list[Parameter] = []
+    for parameter, table in tables.items():
+        try:
+            parameters.append(_read_parameter(parameter, table, stages, f"space {name}, {parameter}"))
+        except SpaceError as error:
+            problems.extend(error.problems)
+    problems.extend(_problems_together(name, parameters, stages))
+    if not tables:
+        problems.append(f"space {name} has no parameters; add a table such as [head_learning_rate]")
+    if problems:
+        raise SpaceError(*problems)
+    return SearchSpace(name=name, parameters=tuple(parameters))
+
+
+def _read_parameter(name: str, table: object, stages: int, place: str) -> Parameter:
+    known = [field.name for field in fields(Hyperparameters)]
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        raise SpaceError(
+            f"{place}: unknown parameter; " + (f"did you mean `{near[0]}`?" if near else f"known: {known}")
+        )
+    if not isinstance(table, Mapping):
+        raise SpaceError(f"{place}: must be a table, but is {table!r}")
+    for key in table:
+        if key not in KEYS:
+            raise SpaceError(f"{place}: unknown key `{key}`; known: {', '.join(KEYS)}")
+    values = {key: stages if value == "stages" else value for key, value in table.items()}
+    distribution, fallback = _read_distribution(name, values, place)
+    default = _check_default(name, distribution, values.get("default", fallback), stages, place)
+    when = _read_when(values, stages, place)
+    return Parameter(name=name, distribution=distribution, default=default, when=when)
+
+
+def _read_distribution(name: str, values: Mapping[str, object], place: str) -> tuple[BaseDistribution | None, object]:
+    match values.get("kind"):
+        case "fixed":
+            return None, _needed(values, "value", place)
+        case "choice":
+            return _read_choice(values, place)
+        case "float" if name != "freeze_depth":
+            low, high, log = _read_range(values, float, place)
+            return FloatDistribution(low, high, log=log), (low * high) ** 0.5 if log else (low + high) / 2
+        case "int" if name == "freeze_depth":
+            low, high, log = _read_range(values, int, place)
+            return IntDistribution(int(low), int(high), log=log), int((low + high) // 2)
+        case kind:
+            wanted = "int, choice or fixed" if name == "freeze_depth" else "float, choice or fixed"
+            raise SpaceError(f"{place}: `kind` must be {wanted}, but is {kind!r}")
+
+
+def _read_choice(values: Mapping[str, object], place: str) -> tuple[CategoricalDistribution, object]:
+    choices = _needed(values, "choices", place)
+    if not isinstance(choices, list) or not choices or not all(_is_number(choice) for choice in choices):
+        raise SpaceError(f"{place}: `choices` must be a list of numbers, but is {choices!r}")
+    return CategoricalDistribution(choices), choices[0]
+
+
+def _read_range(values: Mapping[str, object], kind: type, place: str) -> tuple[float, float, bool]:
+    low, high, log = _needed(values, "low", place), _needed(values, "high", place), values.get("log", False)
+    if not _is_number(low) or not _is_number(high):
+        raise SpaceError(f"{place}: `low` and `high` must be numbers, but are {low!r} and {high!r}")
+    if kind is int and (int(low) != low or int(high) != high):
+        raise SpaceError(f"{place}: `low` and `high` must be whole numbers, but are {low} and {high}")
+    if not isinstance(log, bool) or low > high or (log and low <= 0):
+        raise SpaceError(f"{place}: needs low <= high, and low > 0 on a log scale, but got {low} and {high}, log {log}")
+    return low, high, log
+
+
+def _read_when(values: Mapping[str, object], stages: int, place: str) -> Condition | None:
+    text = values.get("when")
+    return None if text is None else read_condition(str(text), stages, place)
+
+
+def _check_default(
+    name: str, distribution: BaseDistribution | None, default: object, stages: int, place: str
+) -> int | float:
+    allowed, words = LIMITS.get(name, (lambda depth: depth in range(stages + 1), f"a whole number from 0 to {stages}"))
+    for value in (default, *_extremes(distribution)):
+        if not _is_number(value) or not allowed(value):
+            raise SpaceError(f"{place}: every value must be {words}, but {value!r} is possible")
+    assert _is_number(default), "the loop above looked at it first"
+    if distribution is not None and not distribution._contains(distribution.to_internal_repr(default)):
+        raise SpaceError(f"{place}: `default` {default} lies outside the range that is searched")
+    return default
+
+
+def _extremes(distribution: BaseDistribution | None) -> tuple[Value, ...]:
+    match distribution:
+        case FloatDistribution(low=low, high=high) | IntDistribution(low=low, high=high):
+            return (low, high)
+        case CategoricalDistribution(choices=choices):
+            return tuple(choices)  # type: ignore[arg-type] # numbers
+        case _:
+            return ()
+
+
+def _problems_together(name: str, parameters: list[Parameter], stages: int) -> list[str]:
+    problems = []
+    earlier: dict[str, Parameter] = {}
+    for parameter in parameters:
+        if parameter.when is not None and parameter.when.parameter not in earlier:
+            problems.append(
+                f"space {name}, {parameter.name}: `when` names `{parameter.when.parameter}`, not drawn before it"
+            )
+        if parameter.when is not None and parameter.name != "encoder_learning_rate":
+            problems.append(
+                f"space {name}, {parameter.name}: only `encoder_learning_rate` can be absent; remove `when`"
+            )
+        earlier[parameter.name] = parameter
+    return problems + _dead_encoder_rate(name, earlier, stages)
+
+
+def _dead_encoder_rate(name: str, parameters: Mapping[str, Parameter], stages: int) -> list[str]:
+    depth, rate = parameters.get("freeze_depth"), parameters.get("encoder_learning_rate")
+    if depth is None or stages not in (depth.default, *_extremes(depth.distribution)):
+        return []
+    if rate is not None and rate.when is not None and not rate.when.holds({"freeze_depth": stages}):
+        return []
+    return [
+        f"space {name}: `freeze_depth` can reach {stages}, which leaves no encoder to train; give "
+        '[encoder_learning_rate] `when = "freeze_depth < stages"`, after [freeze_depth]'
+    ]
+
+
+def _needed(values: Mapping[str, object], key: str, place: str) -> object:
+    if key not in values:
+        raise SpaceError(f"{place}: `{key}` is missing")
+    return values[key]
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)

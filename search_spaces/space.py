@@ -1,0 +1,108 @@
+"""A search space: ordered parameters with Optuna distributions, conditions, and a sensible default each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from mpi_model.settings import Hyperparameters
+from search_spaces.conditions import Condition, Value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """One hyperparameter that the search varies, or holds at one value."""
+
+    name: str
+    """A field of `mpi_model.settings.Hyperparameters`."""
+    distribution: BaseDistribution | None
+    """What it is drawn from; None for a fixed value."""
+    default: Value
+    """The first candidate's value; the only value of a fixed parameter."""
+    when: Condition | None = None
+    """The parameter exists only where this holds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSpace:
+    """The parameters of a search, in the order they are drawn."""
+
+    name: str
+    parameters: tuple[Parameter, ...]
+
+
+class Suggesting(Protocol):
+    """The part of `optuna.trial.Trial` that a space draws from."""
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """Draw a number."""
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        """Draw a whole number."""
+
+    def suggest_categorical(self, name: str, choices: tuple[Value, ...]) -> Value:
+        """Draw one of several."""
+
+
+def propose(space: SearchSpace, trial: Suggesting) -> dict[str, Value | None]:
+    """Draw one candidate; a parameter whose condition does not hold is None and never asked for.
+
+    A parameter that is not asked for leaves no trace in the study, so the sampler learns nothing from a dead one.
+    """
+    values: dict[str, Value] = {}
+    for parameter in space.parameters:
+        if parameter.when is None or parameter.when.holds(values):
+            values[parameter.name] = _draw(parameter, trial)
+    return {parameter.name: values.get(parameter.name) for parameter in space.parameters}
+
+
+def _draw(parameter: Parameter, trial: Suggesting) -> Value:
+    match parameter.distribution:
+        case FloatDistribution(low=low, high=high, step=step, log=log):
+            return trial.suggest_float(parameter.name, low, high, step=step, log=log)
+        case IntDistribution(low=low, high=high, step=step, log=log):
+            return trial.suggest_int(parameter.name, low, high, step=step, log=log)
+        case CategoricalDistribution(choices=choices):
+            return trial.suggest_categorical(parameter.name, choices)  # type: ignore[arg-type] # spaces hold texts and numbers
+        case _:
+            return parameter.default
+
+
+def first_candidate(space: SearchSpace) -> dict[str, Value]:
+    """The default of every drawn parameter that exists there: where a search starts."""
+    values: dict[str, Value] = {}
+    for parameter in space.parameters:
+        if parameter.when is None or parameter.when.holds(values):
+            values[parameter.name] = parameter.default
+    drawn = {parameter.name for parameter in space.parameters if parameter.distribution is not None}
+    return {name: value for name, value in values.items() if name in drawn}
+
+
+def hyperparameters(values: Mapping[str, Value | None]) -> Hyperparameters:
+    """The network's record of a candidate; what the space does not name keeps its default.
+
+    Only `encoder_learning_rate` may be None, where the encoder is wholly frozen.
+    """
+    named = {name: value for name, value in values.items() if value is not None or name == "encoder_learning_rate"}
+    return Hyperparameters(**named)  # type: ignore[arg-type] # search_spaces.reading checked names and kinds
+
+
+def describe(space: SearchSpace) -> dict[str, object]:
+    """The space as plain values, for hashing: the same text for the same search."""
+    return {parameter.name: _describe(parameter) for parameter in space.parameters}
+
+
+def _describe(parameter: Parameter) -> dict[str, object]:
+    return {
+        "distribution": None if parameter.distribution is None else repr(parameter.distribution),
+        "default": parameter.default,
+        "when": None if parameter.when is None else str(parameter.when),
+    }

@@ -1,0 +1,303 @@
+"""Loading: a cohort does not depend on how its manifest is written, and every problem shows at once."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from mpi_model.errors import CohortError
+from orchestrator.cohort.loading import load_cohort
+from orchestrator.cohort.problems import SHOWN
+from orchestrator.cohort.records import select
+
+Rows = list[dict[str, str]]
+Write = Callable[..., Path]
+
+
+def test_rows_become_exams_in_canonical_order_with_their_own_maps(write_manifest: Write, rows: Rows) -> None:
+    """Every row's label, tracer and pixels stay together through sorting."""
+    manifest = write_manifest(rows)
+    cohort = load_cohort(manifest, size=24)
+    exams = cohort.exams
+    assert exams["exam_id"].tolist() == ["e2", "e4", "e1", "e3"]
+    assert exams["manifest_row"].tolist() == [2, 4, 1, 3]
+    assert exams["label"].tolist() == [1, 0, 0, 1]
+    assert exams["tracer"].tolist() == ["Tl-201", "Tl-201", "Tc-99m", "Tc-99m"]
+    assert exams["partition"].tolist() == ["development", "test", "development", "development"]
+    assert exams["sex"].isna().tolist() == [False, True, False, False]
+    assert cohort.maps.tracer.tolist() == [1, 1, 0, 0]
+    for place, exam in enumerate(exams["exam_id"]):
+        for phase, letter in (("stress", "s"), ("rest", "r")):
+            pixels = np.asarray(Image.open(manifest.parent / f"{exam}{letter}.png")).astype(np.uint16)
+            np.testing.assert_array_equal(getattr(cohort.maps, phase)[place, 0], pixels * 257)
+
+
+def test_digest_ignores_row_order_format_and_paths(write_manifest: Write, rows: Rows, tmp_path: Path) -> None:
+    """An experiment is recognised although the manifest was sorted, saved as Parquet and the files renamed."""
+    original = load_cohort(write_manifest(rows), size=16)
+    shuffled = random.Random(1).sample(rows, len(rows))
+    for row in shuffled:
+        pixels = np.asarray(Image.open(tmp_path / row["stress"]))
+        row["stress"] = f"renamed_{row['exam_id']}.npy"
+        np.save(tmp_path / row["stress"], pixels)
+    pd.DataFrame(shuffled).to_parquet(tmp_path / "again.parquet")
+    again = load_cohort(tmp_path / "again.parquet", size=16)
+    assert again.digest == original.digest
+    columns = [name for name in original.exams.columns if name not in ("manifest_row", "sex")]
+    pd.testing.assert_frame_equal(again.exams[columns], original.exams[columns])
+
+
+@pytest.mark.parametrize("change", ["label", "partition", "tracer", "patient_id", "pixel", "phase", "exchange"])
+def test_digest_sees_everything_the_numbers_depend_on(
+    write_manifest: Write, rows: Rows, tmp_path: Path, change: str
+) -> None:
+    """No change of the data can resume a run of other data."""
+    before = load_cohort(write_manifest(rows), size=16).digest
+    changes = {"label": "0", "partition": "test", "tracer": "Tc-99m", "patient_id": "eve"}
+    if change in changes:
+        rows[1][change] = changes[change]
+    elif change == "pixel":
+        pixels = np.array(Image.open(tmp_path / "e2s.png"))
+        pixels[12, 12] ^= 1
+        Image.fromarray(pixels).save(tmp_path / "e2s.png")
+    elif change == "phase":
+        rows[1]["rest"] = ""
+    else:
+        rows[1]["stress"], rows[1]["rest"] = rows[1]["rest"], rows[1]["stress"]
+    assert load_cohort(write_manifest(rows), size=24 if change == "pixel" else 16).digest != before
+    if change == "pixel":
+        unchanged_size = load_cohort(write_manifest(rows), size=16).digest
+        assert unchanged_size != before
+
+
+def test_an_identifier_keeps_its_leading_zeros(write_manifest: Write, rows: Rows) -> None:
+    """Patient 007 is not patient 7, and the default exam_id carries the id as written."""
+    rows[1] |= {"patient_id": "007", "exam_id": ""}
+    rows[3] |= {"patient_id": "7"}
+    cohort = load_cohort(write_manifest(rows), size=16)
+    assert cohort.exams["patient_id"].tolist()[:2] == ["007", "7"]
+    assert "007:Tl-201" in cohort.exams["exam_id"].tolist()
+    assert any("leading zeros" in notice and "rows 2 and 4" in notice for notice in cohort.notices)
+
+
+@pytest.mark.parametrize("spelling", ["semicolons, BOM, CRLF", "tabs", "blank lines and spaces", "capitals"])
+def test_csv_dialects_give_the_same_cohort(write_manifest: Write, rows: Rows, spelling: str) -> None:
+    """What Excel in Europe writes is the same cohort."""
+    manifest = write_manifest(rows)
+    expected = load_cohort(manifest, size=16).digest
+    text = manifest.read_text()
+    if spelling.startswith("semicolons"):
+        manifest.write_bytes(b"\xef\xbb\xbf" + text.replace(",", ";").replace("\n", "\r\n").encode())
+    elif spelling == "tabs":
+        manifest.write_text(text.replace(",", "\t"))
+    elif spelling == "capitals":
+        manifest.write_text(text.replace("patient_id", "Patient_ID").replace("label", "Label"))
+    else:
+        manifest.write_text(text.replace(",", " , ") + "\n,,,,,,,,\n\n")
+    assert load_cohort(manifest, size=16).digest == expected
+
+
+def test_parquet_numbers_and_missing_cells_read_as_their_text(write_manifest: Write, rows: Rows) -> None:
+    """A Parquet label of 1.0 beside integer ids is 1, and a null path is a phase not acquired."""
+    manifest = write_manifest(rows)
+    frame = pd.DataFrame(rows)
+    frame["label"] = frame["label"].astype(float)
+    frame["patient_id"] = [12, 7, 12, 9]
+    frame["exam_date"] = pd.to_datetime(frame["exam_date"])
+    frame.loc[1, "rest"] = None
+    frame.to_parquet(manifest.with_suffix(".parquet"))
+    cohort = load_cohort(manifest.with_suffix(".parquet"), size=16)
+    assert cohort.exams["patient_id"].tolist() == ["12", "12", "7", "9"]
+    assert cohort.exams["exam_date"].tolist() == ["2024-03-01", "2024-01-01", "2024-02-01", "2024-01-15"]
+    assert cohort.maps.has_rest.tolist() == [True, True, False, True]
+    assert not cohort.maps.rest[2].any()
+    assert "1 development exam without a rest map" in cohort.notices
+
+
+def test_one_coloured_map_makes_the_cohort_coloured(write_manifest: Write, rows: Rows, tmp_path: Path) -> None:
+    """Grey maps are repeated over three channels next to a coloured one."""
+    manifest = write_manifest(rows)
+    colour = np.random.default_rng(0).integers(0, 255, (24, 24, 3)).astype(np.uint8)
+    Image.fromarray(colour).save(tmp_path / "e4r.png")
+    maps = load_cohort(manifest, size=24).maps
+    assert maps.stress.shape == (4, 3, 24, 24)
+    assert (maps.stress[0] == maps.stress[0, :1]).all()
+    np.testing.assert_array_equal(maps.rest[1], np.moveaxis(colour, 2, 0).astype(np.uint16) * 257)
+
+
+def test_paths_written_on_windows_are_found(write_manifest: Write, rows: Rows, tmp_path: Path) -> None:
+    r"""A manifest with `images\\a.png` loads on every system."""
+    before = load_cohort(write_manifest(rows), size=16).digest
+    (tmp_path / "images").mkdir()
+    (tmp_path / "e1s.png").rename(tmp_path / "images" / "e1s.png")
+    text = (tmp_path / "manifest.csv").read_text().replace("e1s.png", "images\\e1s.png")
+    (tmp_path / "manifest.csv").write_text(text)
+    assert load_cohort(tmp_path / "manifest.csv", size=16).digest == before
+
+
+def test_a_manifest_without_a_header_is_refused_without_quoting_it(tmp_path: Path) -> None:
+    """A first line of data is not read out as column names: it holds a patient's id."""
+    (tmp_path / "manifest.csv").write_text("zoe,Tc-99m,1,a.png\nbob,Tc-99m,0,b.png\n")
+    with pytest.raises(CohortError, match="column 'patient_id' is missing") as caught:
+        load_cohort(tmp_path / "manifest.csv", size=16)
+    assert "zoe" not in str(caught.value)
+
+
+def test_progress_counts_every_image_once(write_manifest: Write, rows: Rows) -> None:
+    """A progress bar ends at its end."""
+    calls: list[tuple[int, int]] = []
+    load_cohort(write_manifest(rows), size=16, progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(done, 8) for done in range(1, 9)]
+
+
+def test_unknown_columns_are_carried_and_reported(write_manifest: Write, rows: Rows) -> None:
+    """A column nobody asked for reaches the exams, and a person is told so."""
+    for row in rows:
+        row["camera"] = "CZT"
+        row["has_rest"] = "yes"
+    cohort = load_cohort(write_manifest(rows), size=16)
+    assert cohort.exams["camera"].tolist() == ["CZT"] * 4
+    assert "columns carried through unread: camera" in cohort.notices
+    assert cohort.exams["has_rest"].tolist() == [True] * 4
+
+
+def test_selecting_keeps_rows_and_maps_together(write_manifest: Write, rows: Rows) -> None:
+    """A part of a cohort is the cohort of those rows, with the same digest as a manifest of them."""
+    part = select(load_cohort(write_manifest(rows), size=16), np.array([True, False, False, True]))
+    alone = load_cohort(write_manifest([rows[1], rows[2]]), size=16)
+    assert part.digest == alone.digest
+    assert part.exams["exam_id"].tolist() == ["e2", "e3"]
+    with pytest.raises(ValueError, match="cannot select"):
+        select(part, np.array([True]))
+
+
+def _break(row: int, **cells: str) -> Callable[[Rows, Path], None]:
+    return lambda rows, folder: rows[row].update(cells)
+
+
+def _copy_image(source: str, target: str) -> Callable[[Rows, Path], None]:
+    return lambda rows, folder: np.save(folder / target, np.asarray(Image.open(folder / source)))
+
+
+def _drop(*columns: str) -> Callable[[Rows, Path], None]:
+    return lambda rows, folder: [row.pop(column) for row in rows for column in columns] and None
+
+
+def _same_image(rows: Rows, folder: Path) -> None:
+    _copy_image("e2s.png", "copy.npy")(rows, folder)
+    rows[3]["rest"] = "copy.npy"
+
+
+BAD: dict[str, tuple[Callable[[Rows, Path], None], str]] = {
+    "no tracer column": (_drop("tracer"), "column 'tracer' is missing"),
+    "no phase columns": (_drop("stress", "rest"), "columns 'stress' and 'rest' are both missing"),
+    "label text": (_break(1, label="yes"), "manifest row 2: label must be 0 or 1, found 'yes'"),
+    "label 1.0": (_break(1, label="1.0"), "found '1.0'"),
+    "label 2": (_break(1, label="2"), "found '2'"),
+    "label blank": (_break(1, label=""), "label must be 0 or 1, found a blank cell"),
+    "label is an id": (_break(1, label="zoe"), "found a patient's id"),
+    "tracer": (_break(2, tracer="FDG"), "manifest row 3: tracer must be Tc-99m or Tl-201, found 'FDG'"),
+    "tracer contradiction": (_break(2, tracer="Tl-201 sestamibi"), "found 'Tl-201 sestamibi'"),
+    "partition": (_break(0, partition="train"), "manifest row 1: partition must be development or test"),
+    "no patient": (_break(0, patient_id=""), "manifest row 1: patient_id is blank"),
+    "no phase": (_break(0, stress="", rest=""), "manifest row 1: an exam needs a stress or a rest image"),
+    "date": (_break(0, exam_date="31.12.2023"), "manifest row 1: exam_date must be YYYY-MM-DD"),
+    "exam_id": (_break(2, exam_id="e1"), "manifest rows 1 and 3 have one exam_id"),
+    "default exam_id": (_drop("exam_id"), "manifest rows 1 and 3 have one exam_id"),
+    "same date": (_break(2, exam_date="2024-03-01"), "manifest rows 1 and 3 have one patient, tracer"),
+    "both partitions": (_break(0, partition="test"), "manifest rows 1 and 3 are one patient in development"),
+    "missing file": (_break(1, rest="missing.png"), "manifest row 2, rest image: there is no such file"),
+    "folder": (_break(1, rest="."), "manifest row 2, rest image: there is no such file"),
+    "same file twice": (_break(1, rest="e2s.png"), "manifest row 2: one image as stress and rest"),
+    "two patients": (_same_image, "manifest rows 2 and 4: one image under two patients"),
+    "one patient": (_break(2, rest="e1r.png"), "manifest rows 1 and 3: one image in two exams of a patient"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_every_bad_manifest_is_refused_in_one_line(write_manifest: Write, rows: Rows, case: str) -> None:
+    """The rule, the row and the remedy, never an id of a patient or the name of an image."""
+    spoil, fragment = BAD[case]
+    folder = write_manifest(rows).parent
+    spoil(rows, folder)
+    with pytest.raises(CohortError) as caught:
+        load_cohort(write_manifest(rows), size=16)
+    assert type(caught.value) is CohortError
+    assert len(caught.value.problems) == 1
+    assert fragment in str(caught.value)
+    for secret in ("zoe", "amy", "bob", "e2s.png", ".npy", str(folder)):
+        assert secret not in str(caught.value)
+
+
+FILES: dict[str, tuple[str, bytes | None, str]] = {
+    "absent": ("manifest.csv", None, "there is no manifest"),
+    "spreadsheet": ("manifest.xlsx", b"PK", "not manifest.xlsx; save it as CSV"),
+    "empty": ("manifest.csv", b"", "has no exams"),
+    "header only": ("manifest.csv", b"patient_id,tracer,label,stress\n", "has no exams"),
+    "western encoding": ("manifest.csv", "patient_id\nMüller".encode("cp1252"), "save it as 'CSV UTF-8'"),
+    "open quote": ("manifest.csv", b'patient_id,tracer\n"a,b\n', "cannot be read as CSV"),
+    "not parquet": ("manifest.parquet", b"hello", "cannot be read as Parquet"),
+    "column twice": ("manifest.csv", b"label,label\n1,1\n", "columns 1 and 2 of the manifest have one name"),
+    "nameless": ("manifest.csv", b"label,\n1,1\n", "a manifest column without a name"),
+    "long row": ("manifest.csv", b"patient_id,label\na,1\nb,0,5\n", "manifest row 2 has 3 cells, the header 2"),
+}
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_a_file_that_is_no_table_of_exams_is_refused(tmp_path: Path, case: str) -> None:
+    """Whatever a person points at gets one line and not a traceback from a parser."""
+    name, content, fragment = FILES[case]
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(CohortError) as caught:
+        load_cohort(tmp_path / name, size=16)
+    assert fragment in str(caught.value)
+    assert len(caught.value.problems) == 1
+
+
+def test_all_problems_are_reported_together(write_manifest: Write, rows: Rows) -> None:
+    """A person corrects a manifest once, not once a mistake: table, partitions and images in one error."""
+    write_manifest(rows)
+    rows[0] |= {"label": "x", "partition": "test"}
+    rows[1] |= {"tracer": "?", "rest": "missing.png"}
+    rows[3] |= {"stress": "e2s.png"}
+    with pytest.raises(CohortError) as caught:
+        load_cohort(write_manifest(rows), size=16)
+    fragments = ("row 1: label", "row 2: tracer", "rows 1 and 3 are one", "no such file", "under two patients")
+    for fragment in fragments:
+        assert sum(fragment in problem for problem in caught.value.problems) == 1
+    assert len(caught.value.problems) == len(fragments)
+
+
+def test_a_kind_of_problem_is_cut_and_counted(write_manifest: Write) -> None:
+    """Five hundred missing files do not bury the one wrong label."""
+    rows = [{"patient_id": f"p{i}", "tracer": "Tc", "label": "0", "stress": f"missing{i}.png"} for i in range(50)]
+    rows[49]["label"] = "2"
+    with pytest.raises(CohortError) as caught:
+        load_cohort(write_manifest(rows), size=16)
+    assert len(caught.value.problems) == 1 + SHOWN + 1
+    assert caught.value.problems[-1] == "… and 30 more of the kind: unusable image"
+
+
+def test_a_map_exported_again_is_reported_and_a_similar_patient_is_not(
+    write_manifest: Write, make_bullseye: Callable[..., np.ndarray], rows: Rows, tmp_path: Path
+) -> None:
+    """JPEG, another size and another scale are still one patient's map; 4 % of noise is another scan."""
+    picture = Image.fromarray(make_bullseye(5, side=96))
+    picture.save(tmp_path / "e2s.png")
+    picture.resize((75, 75), Image.Resampling.BICUBIC).save(tmp_path / "e4s.png")
+    picture.save(tmp_path / "e4r.jpg", quality=75)
+    regions = np.kron(np.random.default_rng(0).normal(1, 0.04, (6, 6)), np.ones((16, 16)))
+    np.save(tmp_path / "e1s.npy", np.asarray(picture) * regions)
+    rows[0]["stress"] = "e1s.npy"
+    rows[3]["rest"] = "e4r.jpg"
+    manifest = write_manifest(rows)
+    near = [notice for notice in load_cohort(manifest, size=24).notices if "two patients differ" in notice]
+    assert [notice.split(":")[0] for notice in near] == [
+        "manifest row 2 (stress) and manifest row 4 (stress)",
+        "manifest row 2 (stress) and manifest row 4 (rest)",
+    ]
