@@ -106,7 +106,9 @@ def _import(verb: argparse.ArgumentParser) -> None:
     spectf.add_argument("train", type=Path, metavar="SPECTF.train")
     spectf.add_argument("test", type=Path, metavar="SPECTF.test")
     spectf.add_argument("folder", type=Path, metavar="DIR", help="a new or empty folder")
-    spectf.add_argument("--all-development", action="store_true", help="no test partition: all 267 for cross-validation")
+    spectf.add_argument(
+        "--all-development", action="store_true", help="no test partition: all 267 for cross-validation"
+    )
     spectf.add_argument("--size", type=int, default=32, help="pixels of a side (default: 32)")
     spectf.set_defaults(command=import_spectf)
 
@@ -205,9 +207,15 @@ def _engine(arguments: argparse.Namespace) -> "Engine":
     from orchestrator.runners.environment import prepare_for_ray
 
     prepare_for_ray()
-    from orchestrator.machinery import inline_engine, ray_engine
+    from orchestrator.machinery import engine_with
 
-    return inline_engine() if arguments.runner == "inline" else ray_engine(arguments.address)
+    if arguments.runner == "inline":
+        from orchestrator.runners.inline import InlineRunner
+
+        return engine_with(InlineRunner())
+    from orchestrator.runners.ray_tune import RayRunner
+
+    return engine_with(RayRunner(address=arguments.address))
 
 
 def _report(verb: argparse.ArgumentParser) -> None:

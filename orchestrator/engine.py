@@ -31,6 +31,6 @@ class Engine:
     runner: Runner
     fetch_weights: Callable[[str, Progress], Path]
     """Downloads a backbone's ImageNet weights into torch's cache."""
-    load_weights: Callable[[Path, str], Mapping[str, NDArray[np.generic]]]
-    """Reads and checks a state dict for a backbone."""
+    load_weights: Callable[[Path, str, int], Mapping[str, NDArray[np.generic]]]
+    """Reads and checks a state dict for a backbone and a number of image channels."""
     open_test: OpenTest

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mpi_model.stages import checkpoint_path
+from mpi_model.stages import backbone, checkpoint_path
 
 from mpi_model.errors import WeightsError
 from orchestrator.cells.records import CandidateResult, CellKey, CellResult, Procedure, Workbench
@@ -27,7 +27,6 @@ from orchestrator.ledger.parts import (
 from orchestrator.ledger.paths import RunPaths
 from orchestrator.preparation import Prepared, prepare
 from orchestrator.progress import Progress
-from orchestrator.reporting import write_report
 from orchestrator.runners.runner import Job
 
 LOG = logging.getLogger("polarmap.run")
@@ -87,7 +86,6 @@ def run_experiment(
         if options.open_test:
             load_engine().open_test(prepared, paths, experiment_hash(facts), keys, device)
         compact(paths, keys)
-        write_report(paths, progress)
     failed = tuple(key for key in keys if committed_state(paths, key) != "complete")
     return RunOutcome(paths=paths, cells=len(keys), done_now=len(jobs), failed=failed)
 
@@ -108,7 +106,7 @@ def weights_file(loaded: LoadedExperiment, load_engine: Callable[[], Engine], pr
                 f'`network.weights` must be "imagenet", "random" or a file, but there is no file {network.weights}'
             )
         return path
-    cached = checkpoint_path(network.backbone)
+    cached = checkpoint_path(backbone(network.backbone))
     return cached if cached.is_file() else load_engine().fetch_weights(network.backbone, progress)
 
 
@@ -149,7 +147,9 @@ def workbench(prepared: Prepared, weights: Path | None, device: str, facts: Fact
             decision=experiment.decision,
             space=prepared.space,
         ),
-        state=None if weights is None else engine.load_weights(weights, experiment.network.backbone),
+        state=None
+        if weights is None
+        else engine.load_weights(weights, experiment.network.backbone, prepared.cohort.maps.stress.shape[1]),
         device=device,
         facts={
             "experiment": experiment_hash(facts),

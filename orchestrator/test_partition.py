@@ -1,10 +1,11 @@
 """Opens the test partition: freeze, write the opening down, then let the final networks predict."""
 
-import json
 from collections.abc import Sequence
 
+import torch
+
 from mpi_model.prediction import predict_scores
-from mpi_model.saved_model import load_network
+from mpi_model.saved_model import load_description, load_network
 
 from mpi_model.determinism import single_threaded
 from mpi_model.errors import CohortError, IncompleteRunError
@@ -62,12 +63,12 @@ def _predict(prepared: Prepared, paths: RunPaths, key: CellKey, device: str) -> 
         weights, text = (paths.model(key, member, suffix) for suffix in ("safetensors", "json"))
         description = text.read_text(encoding="utf-8")
         network = load_network(weights.read_bytes(), description)
-        scores = predict_scores(network, maps, rows, key.inputs, device)
+        scores = predict_scores(network, maps, rows, device=torch.device(device))
         predictions += predictions_of(scores, rows, maps.tracer[rows], decisions_of(description), member)
     return predictions
 
 
 def decisions_of(description: str) -> dict[int, Decision]:
     """The thresholds and calibrations in a saved model's description, by the tracer's number."""
-    stored = json.loads(description)["decisions"]
+    stored = load_description(description)["decisions"]
     return {TRACERS.index(tracer): Decision(**values) for tracer, values in stored.items()}

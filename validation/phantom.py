@@ -56,7 +56,7 @@ def segment_means(images: NDArray[np.uint16]) -> Floats:
     where = segment_at(*pixel_positions(images.shape[1])).ravel()
     flat = images.reshape(len(images), -1).astype(np.float64)
     means = [flat[:, where == segment].mean(axis=1) for segment in range(1, 18)]
-    return np.stack(means, axis=1) / flat.max(axis=1, keepdims=True)
+    return np.asarray(np.stack(means, axis=1) / flat.max(axis=1, keepdims=True))
 
 
 def slice_regions(stress: NDArray[np.uint16], rest: NDArray[np.uint16]) -> tuple[Floats, Floats]:
@@ -95,7 +95,7 @@ def compare_walls(data: Path) -> pd.DataFrame:
     stress, rest = factor * stress, factor * rest
     return pd.DataFrame(
         {
-            "region": [f"{name} {slice_name} {wall}" for name, (slice_name, wall, _) in zip(names, SPECTF_WALLS)],
+            "region": [f"{ring} {wall}" for ring, wall, _ in SPECTF_WALLS],
             "mean": stress.mean(axis=0),
             "real_mean": real_stress.mean(axis=0),
             "sd": stress.std(axis=0, ddof=1),
@@ -118,9 +118,7 @@ def repeatability() -> pd.Series:
     scans = [list(simulate(patients=512, acquisition=take, parameters=parameters)) for take in (0, 1)]
     first, second = (segment_means(np.concatenate([chunk.rest for chunk in chunks])) for chunks in scans)
     tracer = gather(scans[0], lambda chunk: chunk.tracer)
-    return pd.Series(
-        {name: 196.0 * (first - second)[tracer == index].std() for index, name in enumerate(TRACERS)}
-    )
+    return pd.Series({name: 196.0 * (first - second)[tracer == index].std() for index, name in enumerate(TRACERS)})
 
 
 def disease_statistics(patients: int = 8192) -> pd.DataFrame:
@@ -128,7 +126,7 @@ def disease_statistics(patients: int = 8192) -> pd.DataFrame:
     chunks = list(simulate(patients=patients, size=16, seed=1))
     columns = {
         "tracer": gather(chunks, lambda chunk: chunk.tracer),
-        "diseased": gather(chunks, lambda chunk: chunk.disease.present.any(axis=1)),
+        "diseased": gather(chunks, lambda chunk: np.asarray(chunk.disease.present.any(axis=1))),
         "extent": 100.0 * gather(chunks, lambda chunk: chunk.extent),
         "label": gather(chunks, lambda chunk: chunk.scores.label),
         "recorded": gather(chunks, lambda chunk: chunk.recorded_label),
@@ -137,7 +135,7 @@ def disease_statistics(patients: int = 8192) -> pd.DataFrame:
     }
     exams = pd.DataFrame(columns)
     two = _two_readings(chunks)
-    rows = {}
+    rows: dict[str, dict[str, float]] = {}
     for index, name in enumerate(TRACERS):
         mine = exams["tracer"] == index
         part = exams[mine]
@@ -190,8 +188,7 @@ def _difficulty_of(chunks: Sequence[Exams], tracer: int, seed: int) -> dict[str,
     mine = (gather(chunks, lambda chunk: chunk.tracer) == tracer) & (gather(chunks, lambda c: c.test) == 0)
     label = gather(chunks, lambda chunk: chunk.recorded_label)[mine]
     stress, rest = (
-        segment_means(np.concatenate([getattr(chunk, phase) for chunk in chunks]))[mine]
-        for phase in ("stress", "rest")
+        segment_means(np.concatenate([getattr(chunk, phase) for chunk in chunks]))[mine] for phase in ("stress", "rest")
     )
     truth = gather(chunks, lambda chunk: chunk.stress_deficits.sum(axis=1))[mine]
     return {

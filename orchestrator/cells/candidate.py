@@ -1,18 +1,18 @@
 """Scores one candidate: its inner folds are trained side by side, an epoch at a time."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from mpi_model.training import Epoch, train
+from orchestrator.cells.recipe import recipe_for
 
 from mpi_model.errors import TrainingDivergedError
 from orchestrator.cells.records import CandidateResult, CandidateState, CellTask, EpochRecord, Workbench
 from orchestrator.experiment.settings import Objective
-from orchestrator.hashing import derive_seed
 from search_spaces.conditions import Value
-from search_spaces.space import hyperparameters
 
 GiveUp = Callable[[int, float], bool]
 """Told an epoch and the objective so far; answers whether the candidate should be given up."""
@@ -97,22 +97,13 @@ def score_candidate(
 
 
 def _inner_training(
-    task: CellTask, bench: Workbench, number: int, values: Mapping[str, Value | None], fold: int
+    task: CellTask, bench: Workbench, number: int, values: dict[str, Value | None], fold: int
 ) -> InnerTraining:
-    settings = bench.procedure
-    epochs = train(
-        bench.maps,
-        task.inner[fold].training,
-        task.inner[fold].validation,
-        inputs=task.key.inputs,
-        network=settings.network,
-        training=settings.training,
-        hyperparameters=hyperparameters(values),
-        seed=derive_seed(task.plan, task.key.repeat, task.key.fold, "candidate", number, fold),
-        state=bench.state,
-        device=bench.device,
-    )
-    return InnerTraining(epochs=epochs, patience=settings.training.patience, objective=settings.search.objective)
+    split = task.inner[fold]
+    recipe = recipe_for(task, bench, values, "candidate", number, fold)
+    epochs = train(bench.maps, split.training, split.validation, recipe=recipe, device=torch.device(bench.device))
+    search, training = bench.procedure.search, bench.procedure.training
+    return InnerTraining(epochs=epochs, patience=training.patience, objective=search.objective)
 
 
 def _gave_up(runs: list[InnerTraining], bench: Workbench, reported: list[float], give_up: GiveUp) -> bool:

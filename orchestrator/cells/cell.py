@@ -6,13 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from mpi_model.network import TracerNetwork
 from mpi_model.prediction import predict_scores
 from mpi_model.saved_model import save_network
-from mpi_model.training import horizon_steps, refit
+from mpi_model.schedule import horizon_steps
+from mpi_model.training import refit
 
 from mpi_model.vocabulary import TRACERS
 from orchestrator.cells.decision import Decision, decide
+from orchestrator.cells.recipe import recipe_for
 from orchestrator.cells.records import (
     CandidateResult,
     CellKey,
@@ -23,8 +27,6 @@ from orchestrator.cells.records import (
     Workbench,
 )
 from orchestrator.cells.study import OnCandidate, best, search
-from orchestrator.hashing import derive_seed
-from search_spaces.space import hyperparameters
 
 
 def run_cell(
@@ -106,20 +108,14 @@ def _decisions(task: CellTask, bench: Workbench, winner: CandidateResult) -> Map
 
 def _member(task: CellTask, bench: Workbench, winner: CandidateResult, steps: int, member: int) -> TracerNetwork:
     """Refit the winner on all training patients; the schedule keeps the horizon it was chosen under."""
-    settings = bench.procedure
-    horizons = [horizon_steps(len(split.training), settings.training) for split in task.inner]
+    horizons = [horizon_steps(len(split.training), bench.procedure.training) for split in task.inner]
     return refit(
         bench.maps,
         task.training,
-        inputs=task.key.inputs,
-        network=settings.network,
-        training=settings.training,
-        hyperparameters=hyperparameters(winner.values),
-        seed=derive_seed(task.plan, task.key.repeat, task.key.fold, "member", member),
-        state=bench.state,
-        device=bench.device,
+        recipe=recipe_for(task, bench, winner.values, "member", member),
         steps=steps,
         horizon=round(float(np.median(horizons))),
+        device=torch.device(bench.device),
     )
 
 
@@ -127,14 +123,14 @@ def predict(
     network: TracerNetwork, bench: Workbench, task: CellTask, decisions: Mapping[int, Decision], member: int
 ) -> list[Prediction]:
     """Predict a cell's evaluated exams, each with its tracer's decision."""
-    scores = predict_scores(network, bench.maps, task.evaluation, task.key.inputs, bench.device)
+    scores = predict_scores(network, bench.maps, task.evaluation, device=torch.device(bench.device))
     return predictions_of(scores, task.evaluation, bench.maps.tracer[task.evaluation], decisions, member)
 
 
 def predictions_of(
-    scores: "np.ndarray[tuple[int], np.dtype[np.float64]]",
-    rows: "np.ndarray[tuple[int], np.dtype[np.int64]]",
-    tracer: "np.ndarray[tuple[int], np.dtype[np.int8]]",
+    scores: NDArray[np.float64],
+    rows: NDArray[np.int64],
+    tracer: NDArray[np.int8],
     decisions: Mapping[int, Decision],
     member: int,
 ) -> list[Prediction]:

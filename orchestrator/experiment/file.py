@@ -47,7 +47,7 @@ def space_of(loaded: LoadedExperiment) -> SearchSpace:
         SpaceError: The space is unknown, malformed, or does not fit the network's stages.
     """
     experiment = loaded.experiment
-    return load_space(experiment.search.space, loaded.folder, stages=len(backbone(experiment.network.backbone).stages))
+    return load_space(experiment.search.space, loaded.folder, stages=backbone(experiment.network.backbone).stage_count)
 
 
 def _space_problems(loaded: LoadedExperiment) -> tuple[str, ...]:

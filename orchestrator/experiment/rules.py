@@ -50,7 +50,7 @@ def _network(experiment: Experiment) -> Iterator[str]:
     except ExperimentError as error:
         yield from error.problems
         return
-    if network.weights == "imagenet" and encoder.imagenet_file is None:
+    if network.weights == "imagenet" and encoder.imagenet is None:
         yield (
             f'`network.weights` = "imagenet" needs a backbone with ImageNet weights, but `network.backbone` is '
             f'"{network.backbone}"; set weights = "random"'

@@ -70,5 +70,7 @@ def open_run(path: str | Path) -> Run:
     """
     paths = RunPaths(Path(path))
     if not paths.experiment.is_file():
-        raise RunDirectoryError(f"{path} is not a run directory: it has no experiment.json; name RUNS/<experiment name>")
+        raise RunDirectoryError(
+            f"{path} is not a run directory: it has no experiment.json; name RUNS/<experiment name>"
+        )
     return Run(paths)

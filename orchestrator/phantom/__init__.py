@@ -1,0 +1,1 @@
+"""A synthetic two-tracer cohort with known truth: `cohort.simulate`, `writer.write_cohort`, `preview.preview`."""

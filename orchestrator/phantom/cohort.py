@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from mpi_model.errors import ExperimentError
 from mpi_model.vocabulary import TRACERS
-from orchestrator.phantom.disease import Disease, deficits, defect_shapes, draw_disease
+from orchestrator.phantom.disease import Disease, defect_shapes, deficits, draw_disease
 from orchestrator.phantom.geometry import DiscSampler, PolarGrid, disc_sampler, paint, polar_grid
 from orchestrator.phantom.imaging import SCAN_NORMALS, SCAN_UNIFORMS, acquire, draw_scan
 from orchestrator.phantom.labels import Scores, recorded_label, true_scores
 from orchestrator.phantom.normals import Anatomy, draw_anatomy, normal_uptake
-from orchestrator.phantom.parameters import CohortParameters, PhantomParameters
-from orchestrator.phantom.streams import Floats, Integers, Stage, Streams, pick
+from orchestrator.phantom.parameters import PhantomParameters
+from orchestrator.phantom.people import Patients, draw_patients, exam_rows
+from orchestrator.phantom.streams import Floats, Integers, Stage, Streams
 
 CHUNK: Final = 128
 """Patients simulated together. The last chunk is simulated whole and then cut, so that the arithmetic of a
@@ -23,24 +24,6 @@ patient, to the last bit, does not depend on how many patients follow."""
 LARGEST_COUNT: Final = 65535
 MOST_PATIENTS: Final = 10_000_000
 SIZES: Final = (16, 1024)
-_STEPS: Final = (0.7548776662466927, 0.5698402909980532)
-"""Steps of the evenly filling sequence of two dimensions: 1/p and 1/p² of the plastic number p, p³ = p + 1."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patients:
-    """Who n patients are."""
-
-    number: Integers
-    """`[n]`, 0, 1, 2, …"""
-    sex: Integers
-    """`[n]`, index into `parameters.SEXES`."""
-    age: Floats
-    """`[n]`, whole years."""
-    tracers: Integers
-    """`[n]`, 0 and 1 for one of `TRACERS` alone, 2 for both."""
-    test: NDArray[np.bool_]
-    """`[n]`, whether the patient is in the test partition."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,9 +96,7 @@ def simulate(
     return _chunks(number, seed, size, acquisition, parameters)
 
 
-def _chunks(
-    patients: int, seed: int, size: int, acquisition: int, parameters: PhantomParameters
-) -> Iterator[Exams]:
+def _chunks(patients: int, seed: int, size: int, acquisition: int, parameters: PhantomParameters) -> Iterator[Exams]:
     for first in range(0, patients, CHUNK):
         people = draw_patients(np.arange(first, first + CHUNK), seed, parameters.cohort)
         exams = _simulate_chunk(people, seed, size, acquisition, parameters)
@@ -156,41 +137,14 @@ def _check(patients: int, seed: int, size: int, acquisition: int, parameters: Ph
         raise ExperimentError(*problems)
 
 
-def draw_patients(number: Integers, seed: int, parameters: CohortParameters) -> Patients:
-    """Sex, age, tracers and partition of the patients `number` `[n]`.
-
-    Tracers and partition follow an evenly filling sequence (Roberts' R2, shifted by the seed) instead of
-    independent draws: the groups of a small cohort have nearly the sizes asked for, and still depend on the
-    patient's number alone.
-    """
-    streams = Streams(seed=seed, patients=number, branches=np.zeros_like(number))
-    z, u = streams.draw(Stage.PERSON, normals=1, uniforms=1)
-    shift = np.random.default_rng(np.random.SeedSequence(seed)).random(2)
-    even = np.mod(number[:, None] * np.array(_STEPS) + shift, 1.0)
-    technetium, thallium = parameters.tracer_only
-    tracers = np.searchsorted([technetium, technetium + thallium], even[:, 0], side="right")
-    age = np.clip(np.rint(parameters.age_mean + parameters.age_sd * z[:, 0]), *parameters.age_range)
-    return Patients(
-        number=number,
-        sex=(u[:, 0] < parameters.men).astype(np.int64),
-        age=age,
-        tracers=tracers,
-        test=even[:, 1] < pick(parameters.test_share, tracers),
-    )
-
-
-def _simulate_chunk(
-    people: Patients, seed: int, size: int, acquisition: int, parameters: PhantomParameters
-) -> Exams:
+def _simulate_chunk(people: Patients, seed: int, size: int, acquisition: int, parameters: PhantomParameters) -> Exams:
     grid = polar_grid(parameters.grid, parameters.heart)
     streams = Streams(seed=seed, patients=people.number, branches=np.zeros_like(people.number))
-    rows, tracer = _exam_rows(people.tracers)
+    rows, tracer = exam_rows(people.tracers)
     subject = _Subject(
         tracer=tracer,
         sex=people.sex[rows],
-        anatomy=draw_anatomy(
-            streams, people.sex, parameters.heart, parameters.normals, parameters.imaging
-        ).at(rows),
+        anatomy=draw_anatomy(streams, people.sex, parameters.heart, parameters.normals, parameters.imaging).at(rows),
         disease=draw_disease(streams, people.sex, people.age, parameters.disease).at(rows),
         streams=Streams(seed=seed, patients=people.number[rows], branches=1 + tracer, acquisition=acquisition),
     )
@@ -213,13 +167,6 @@ def _simulate_chunk(
         scores=truth.scores,
         recorded_label=truth.recorded_label,
     )
-
-
-def _exam_rows(tracers: Integers) -> tuple[Integers, Integers]:
-    """Row of the patient and tracer of each exam, from each patient's tracers (2 is both)."""
-    has = np.stack([tracers != 1, tracers != 0], axis=1)
-    rows, tracer = np.nonzero(has)
-    return rows, tracer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,9 +201,7 @@ def _truth(grid: PolarGrid, subject: _Subject, parameters: PhantomParameters) ->
     length = size * parameters.heart.length_to_circumference
     shapes = defect_shapes(grid, subject.disease, size, length, parameters.disease)
     stress, rest = deficits(shapes, subject.disease, subject.tracer, hours)
-    scores = true_scores(
-        grid.segment_means(stress), grid.segment_means(rest), subject.tracer, parameters.labels
-    )
+    scores = true_scores(grid.segment_means(stress), grid.segment_means(rest), subject.tracer, parameters.labels)
     no_stress, no_rest = parameters.cohort.missing
     return _Truth(
         hours=hours,
@@ -304,12 +249,8 @@ def _one_scan(
     held: Floats,
     parameters: PhantomParameters,
 ) -> Floats:
-    scan = draw_scan(
-        z[:, :SCAN_NORMALS], u, subject.tracer, phase, parameters.imaging, parameters.normals
-    )
-    normal = normal_uptake(
-        grid, subject.anatomy, subject.sex, subject.tracer, scan.variation, parameters.normals
-    )
+    scan = draw_scan(z[:, :SCAN_NORMALS], u, subject.tracer, phase, parameters.imaging, parameters.normals)
+    normal = normal_uptake(grid, subject.anatomy, subject.sex, subject.tracer, scan.variation, parameters.normals)
     return acquire(
         grid,
         normal * (1.0 - deficit),

@@ -65,7 +65,7 @@ def draw_disease(streams: Streams, sex: Integers, age: Floats, parameters: Disea
         width=width,
         inner=inner,
         outer=outer,
-        depth=_depths(slots[:, 6], parameters) + parameters.scar_depth * fixed,
+        depth=np.minimum(_depths(slots[:, 6], parameters) + parameters.scar_depth * fixed, parameters.most_depth),
         fixed_share=fixed,
         washout_per_hour=np.maximum((normal - ischaemic) * (1.0 + parameters.washout_cv * z[:, 3]), 0.0),
     )
@@ -77,9 +77,7 @@ def _obstructed(u: Floats, parameters: DiseaseParameters) -> Integers:
     return np.argsort(clocks, axis=1, kind="stable")
 
 
-def _lesions(
-    vessel: Integers, u: Floats, parameters: DiseaseParameters
-) -> tuple[Floats, Floats, Floats, Floats]:
+def _lesions(vessel: Integers, u: Floats, parameters: DiseaseParameters) -> tuple[Floats, Floats, Floats, Floats]:
     """Width, centre, inner and outer radius `[n, 3]` each, from five uniform numbers a slot `[n, 5, 3]`."""
     proximal = u[:, 0] < parameters.proximal_share
     anterior = vessel == 0
@@ -143,9 +141,7 @@ def _inside(distance_mm: Floats, edge_mm: float) -> Floats:
     return np.asarray(0.5 * (1.0 + np.tanh(distance_mm / edge_mm)))
 
 
-def deficits(
-    shapes: Floats, disease: Disease, tracer: Integers, hours: Floats
-) -> tuple[Floats, Floats]:
+def deficits(shapes: Floats, disease: Disease, tracer: Integers, hours: Floats) -> tuple[Floats, Floats]:
     """Lost part of the uptake at stress and at rest, `[n, R, A]` each.
 
     Overlapping defects multiply. At rest Tc-99m shows what is fixed. Tl-201 shows the redistribution scan after
@@ -162,9 +158,7 @@ def deficits(
     return 1.0 - stress, 1.0 - rest
 
 
-def describe_defects(
-    disease: Disease, row: int, parameters: DiseaseParameters
-) -> list[dict[str, str | float]]:
+def describe_defects(disease: Disease, row: int, parameters: DiseaseParameters) -> list[dict[str, str | float]]:
     """The defects of one row in words and numbers, for the truth table.
 
     Centre and width are in degrees at radius 0.6, in the middle of the ventricle; an inner radius of -1 says that

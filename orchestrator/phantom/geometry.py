@@ -73,16 +73,14 @@ class PolarGrid:
     def segment_means(self, field: Floats) -> Floats:
         """Mean over each segment of fields `[n, R, A]`, as `[n, 17]`."""
         # einsum without optimisation keeps to numpy's own loops: the same bits whatever BLAS is installed.
-        return np.einsum("nc,sc->ns", field.reshape(len(field), -1), self.segment_weights)
+        return np.asarray(np.einsum("nc,sc->ns", field.reshape(len(field), -1), self.segment_weights))
 
 
 @lru_cache(maxsize=8)
 def polar_grid(parameters: GridParameters, heart: HeartParameters) -> PolarGrid:
     """The grid of the given parameters."""
     rings, angles = parameters.rings, parameters.angles
-    radius, angle = np.meshgrid(
-        (np.arange(rings) + 0.5) / rings, np.arange(angles) * (360.0 / angles), indexing="ij"
-    )
+    radius, angle = np.meshgrid((np.arange(rings) + 0.5) / rings, np.arange(angles) * (360.0 / angles), indexing="ij")
     girth = np.sin(np.pi / 2.0 * np.minimum(radius[:, 0] / heart.cylinder_from, 1.0))
     mass = np.repeat(girth[:, None], angles, axis=1)
     mass /= mass.sum()

@@ -127,9 +127,7 @@ def resample(grid: PolarGrid, field: Floats, scan: Scan) -> Floats:
     return np.asarray(sum(flat[rows, at] * weight for at, weight in zip(samples, weights, strict=True)))
 
 
-def blur(
-    grid: PolarGrid, field: Floats, sigma_mm: Floats, circumference_mm: Floats, heart: HeartParameters
-) -> Floats:
+def blur(grid: PolarGrid, field: Floats, sigma_mm: Floats, circumference_mm: Floats, heart: HeartParameters) -> Floats:
     """The field `[n, R, A]` blurred along the wall by a Gaussian of `sigma_mm` `[n]`."""
     rings, angles = grid.shape
     turn = 2.0 * np.pi * sigma_mm[:, None] / (circumference_mm[:, None] * grid.girth)

@@ -76,9 +76,7 @@ def readings(scores: Scores, z: Floats, parameters: LabelParameters) -> tuple[Fl
     return stress, difference
 
 
-def recorded_label(
-    scores: Scores, tracer: Integers, z: Floats, parameters: LabelParameters
-) -> NDArray[np.int8]:
+def recorded_label(scores: Scores, tracer: Integers, z: Floats, parameters: LabelParameters) -> NDArray[np.int8]:
     """The label that the readers' mean scores give, `[n]`; `z` as in `readings`."""
     stress, difference = readings(scores, z, parameters)
     return label(stress.mean(axis=1), difference.mean(axis=1), tracer, parameters)

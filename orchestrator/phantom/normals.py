@@ -86,7 +86,8 @@ def smooth_basis(grid: PolarGrid) -> Floats:
 def smooth_field(grid: PolarGrid, coefficients: Floats) -> Floats:
     """Smooth fields `[n, R, A]` of variance 1 from standard normal coefficients `[n, COEFFICIENTS]`."""
     basis = smooth_basis(grid).reshape(COEFFICIENTS, -1)
-    return np.einsum("nk,kc->nc", coefficients, basis).reshape(len(coefficients), *grid.shape)
+    field: Floats = np.einsum("nk,kc->nc", coefficients, basis)
+    return field.reshape(len(coefficients), *grid.shape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,5 +148,3 @@ def _ramp(radius: Floats, start: float, end: float) -> Floats:
     """0 up to `start`, 1 from `end` on, smooth between."""
     part = np.clip((radius - start) / (end - start), 0.0, 1.0)
     return np.asarray(part * part * (3.0 - 2.0 * part))
-
-

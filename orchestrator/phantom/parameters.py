@@ -125,8 +125,10 @@ class DiseaseParameters:
     """Loss of uptake in the middle of a stress defect: a Kumaraswamy variable with the first two numbers as shape,
     times the third (assumption; viability ends near 60 % of the peak uptake)."""
     least_depth: float = 0.06
-    """Added to every depth."""
-    scar_depth: float = 0.20
+    """Added to every depth (assumption)."""
+    most_depth: float = 0.95
+    """No defect is deeper (assumption)."""
+    scar_depth: float = 0.26
     """Added to the depth of a fixed defect, in part to a mixed one: scar is deeper than ischaemia (assumption)."""
     edge_mm: float = 6.0
     """Half-width of the border zone of a defect (assumption)."""
@@ -137,7 +139,7 @@ class DiseaseParameters:
     """Part of a mixed defect that stays at rest, uniform between the two (assumption)."""
     kind_agreement: float = 0.6
     """Chance that a patient's further defects are of the first one's kind anyway (assumption)."""
-    redistribution_hours: tuple[float, float] = (3.0, 5.0)
+    redistribution_hours: tuple[float, float] = (3.25, 5.0)
     """Delay of the Tl-201 rest (redistribution) scan, uniform; 2 to 5 h in the SPECTF cohort."""
     washout_per_hour: tuple[float, float] = (0.131, 0.063)
     """Tl-201 leaving normal and ischaemic myocardium: half-lives 5.3 h and 11 h."""
@@ -200,7 +202,7 @@ class LabelParameters:
     of intermediate risk (ESC 2013)."""
     readers: int = 2
     """Readers whose mean score decides the recorded label: a reading and its review (assumption)."""
-    reader_cv: float = 0.65
+    reader_cv: float = 0.63
     """Coefficient of variation of one reader's score around the true score; inter-reader ICC .56 (BMC 14:5)."""
     reader_sd: float = 1.3
     """Score points a reader adds or misses on any map (assumption)."""

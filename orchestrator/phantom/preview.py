@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -73,9 +74,7 @@ def _from_chunk(chunk: Exams, exams: int) -> list[_Shown]:
 
 def _kind(chunk: Exams, row: int, parameters: DiseaseParameters) -> tuple[str, ...]:
     defects = describe_defects(chunk.disease, row, parameters)
-    return _kind_of(
-        TRACERS[chunk.tracer[row]], SEXES[chunk.sex[row]], int(chunk.scores.label[row]), defects
-    )
+    return _kind_of(TRACERS[chunk.tracer[row]], SEXES[chunk.sex[row]], int(chunk.scores.label[row]), defects)
 
 
 def _kind_of(tracer: str, sex: str, label: int, defects: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -111,10 +110,7 @@ def _from_folder(folder: Path, exams: int) -> list[_Shown]:
             f"the preview needs a synthetic cohort, but {folder} holds no manifest.csv and truth.csv"
         ) from error
     rows = manifest.merge(truth.drop(columns="tracer"), on="exam_id", validate="1:1").to_dict("records")
-    kinds = [
-        _kind_of(row["tracer"], row["sex"], int(row["true_label"]), json.loads(row["defects"]))
-        for row in rows
-    ]
+    kinds = [_kind_of(row["tracer"], row["sex"], int(row["true_label"]), json.loads(row["defects"])) for row in rows]
     return [_folder_row(folder, rows[index], kinds[index]) for index in _varied(kinds, exams)]
 
 
@@ -122,9 +118,7 @@ def _folder_row(folder: Path, row: Mapping[Any, Any], kind: tuple[str, ...]) -> 
     summed = (row["sss"], row["srs"], row["sds"])
     return _Shown(
         title=_title(row["tracer"], row["sex"], int(row["age"])),
-        truth=_truth_text(
-            json.loads(row["defects"]), summed, int(row["true_label"]), int(row["recorded_label"])
-        ),
+        truth=_truth_text(json.loads(row["defects"]), summed, int(row["true_label"]), int(row["recorded_label"])),
         pictures=tuple(_picture(folder / row[phase]) if row[phase] else None for phase in PHASES),
         kind=kind,
     )
@@ -195,7 +189,7 @@ def _draw(shown: Sequence[_Shown]) -> Figure:
     return figure
 
 
-def _bullseye(panel: Any, picture: NDArray[np.uint8] | None, phase: str) -> None:
+def _bullseye(panel: Axes, picture: NDArray[np.uint8] | None, phase: str) -> None:
     """One map with its segment lines and territories."""
     panel.set_xlim(-1.05, 1.05)
     panel.set_ylim(-1.05, 1.05)

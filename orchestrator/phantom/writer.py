@@ -128,9 +128,7 @@ def _write_exam(folder: Path, exams: Exams, row: int, format: Format) -> tuple[s
 
 def _write_map(folder: Path, exams: Exams, row: int, phase: Phase, format: Format) -> str:
     """Write one map, if it was acquired; returns its path relative to the folder, or nothing."""
-    counts, acquired = (
-        (exams.stress, exams.has_stress) if phase == "stress" else (exams.rest, exams.has_rest)
-    )
+    counts, acquired = (exams.stress, exams.has_stress) if phase == "stress" else (exams.rest, exams.has_rest)
     if not acquired[row]:
         return ""
     name = f"maps/{exam_id(exams, row)}_{phase}.{'npy' if format == 'npy' else 'png'}"

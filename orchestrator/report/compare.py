@@ -67,7 +67,7 @@ def compare_runs(first: ComparedRun, second: ComparedRun, settings: StatisticsSe
 
 def _refusals(first: ComparedRun, second: ComparedRun) -> Iterator[str]:
     if first.plan_hash != second.plan_hash:
-        yield "the runs have different fold plans, so their folds cannot be paired; compare runs of one cohort and [folds]"
+        yield "the runs have different fold plans, so their folds cannot be paired; use one cohort and [folds]"
     if first.seeds_hash != second.seeds_hash:
         yield "the runs have different training seeds, so their cells cannot be paired; use the same [folds] seed"
     for run in (first, second):

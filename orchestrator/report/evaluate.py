@@ -98,7 +98,7 @@ def _completed(frame: pd.DataFrame) -> pd.DataFrame:
     probability = known["probability"] if "probability" in known else pd.Series(np.nan, index=known.index)
     cut = pd.Series(0.5 if "probability" in known else np.nan, index=known.index)
     exam = known["exam_id"] if "exam_id" in known else _exam_ids(known)
-    columns: dict[str, object] = {
+    columns: dict[str, pd.Series] = {
         "label": pd.to_numeric(known["label"]).astype("int64"),
         "score": pd.to_numeric(score).astype("float64"),
         "probability": pd.to_numeric(probability).astype("float64"),

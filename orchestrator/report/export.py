@@ -2,12 +2,12 @@
 
 import html
 import json
-import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from orchestrator.report.layout import Table, statements, tables_of
+from orchestrator.report.layout import Table, as_records
+from orchestrator.report.layout_of_run import statements, tables_of
 from orchestrator.report.records import Report
 
 _STYLE: Final = """
@@ -25,7 +25,8 @@ figure svg { max-width: 100%; height: auto; }
 _LATEX: Final = MappingProxyType(
     {
         "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-        "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"$<$", ">": r"$>$", "±": r"$\pm$", "×": r"$\times$",
+        "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"$<$", ">": r"$>$",
+        "±": r"$\pm$", "×": r"$\times$",
         "−": "$-$", "√": r"$\sqrt{}$", "≥": r"$\ge$", "—": "---", "–": "--",
     }
 )  # fmt: skip
@@ -68,8 +69,8 @@ def to_json(report: Report) -> str:
         "test_openings": report.openings,
         "exclusions": [dict(zip(("partition", "reason", "exams"), line, strict=True)) for line in report.exclusions],
         "notices": list(report.notices),
-        "summary": [_plain(row) for row in report.summary.to_dict(orient="records")],
-        "unstable_exams": [_plain(row) for row in report.unstable.to_dict(orient="records")],
+        "summary": as_records(report.summary),
+        "unstable_exams": as_records(report.unstable),
     }
     return json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
@@ -83,10 +84,9 @@ def to_html(report: Report) -> str:
         for name, svg in report.figures.items()
     )
     lines = "".join(f"<li>{html.escape(line)}</li>" for line in statements(report))
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{_STYLE}</style></head>\n<body>\n<h1>{title}</h1>\n{tables}\n<ul>{lines}</ul>\n{figures}\n</body>\n</html>\n"
-    )
+    head = f'<meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
+    body = f"<h1>{title}</h1>\n{tables}\n<ul>{lines}</ul>\n{figures}"
+    return f'<!doctype html>\n<html lang="en">\n<head>{head}</head>\n<body>\n{body}\n</body>\n</html>\n'
 
 
 FORMATS: Final[Mapping[str, Callable[[Report], str]]] = MappingProxyType(
@@ -135,16 +135,3 @@ def _html_table(table: Table) -> str:
 
 def _svg_element(svg: str) -> str:
     return svg[svg.index("<svg") :] if "<svg" in svg else ""
-
-
-def _plain(row: Mapping[object, object]) -> dict[str, object]:
-    return {str(name): _value(value) for name, value in row.items()}
-
-
-def _value(value: object) -> object:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, (str, bool, int)):
-        return value
-    text = str(value)
-    return None if text in ("<NA>", "nan", "NaT") else int(text) if text.lstrip("-").isdigit() else text

@@ -1,4 +1,4 @@
-"""Figures of a report as matplotlib figures and SVG: ROC curves with their fold spread, a forest of AUCs, calibration."""
+"""Figures of a report, as matplotlib figures and SVG: ROC curves with their spread, AUCs, calibration."""
 
 import io
 from collections.abc import Mapping
@@ -37,7 +37,8 @@ def figures_of(tables: RunTables, summary: pd.DataFrame) -> dict[str, Figure]:
         about = f"{tracer}, {endpoint}"
         figures[f"ROC curves: {about}"] = roc_figure(models)
         figures[f"AUC: {about}"] = forest_figure(summary[summary["tracer"] == tracer])
-        figures[f"Calibration: {about}"] = calibration_figure(models)
+        if any(_smooth(model) for pair in models.values() for model in pair):
+            figures[f"Calibration: {about}"] = calibration_figure(models)
     return figures
 
 
@@ -72,13 +73,14 @@ def roc_figure(models: Mapping[str, Models]) -> Figure:
     figure, panels = _panels(len(models))
     for axes, (name, (development, test)), colour in zip(panels, models.items(), _colours(len(models)), strict=True):
         axes.plot([0, 1], [0, 1], color="0.8", linewidth=1)
-        if development is not None:
-            _fold_curves(axes, development, colour)
+        title = name if development is None else _fold_curves(axes, development, colour, name)
         if test is not None:
             curve = roc_curve(test.scores.scores, test.scores.exams.labels)
             axes.step(curve[:, 0], curve[:, 1], where="post", color="0.1", linewidth=1.2, label="test partition")
-        axes.set(title=name, xlabel="1 − specificity", ylabel="sensitivity", xlim=(0, 1), ylim=(0, 1), aspect="equal")
-        axes.legend(loc="lower right", fontsize=7, frameon=False)
+        axes.set_title(title, fontsize=9)
+        axes.set(xlabel="1 − specificity", ylabel="sensitivity", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="lower right", fontsize=7, frameon=False)
     return figure
 
 
@@ -125,6 +127,11 @@ def calibration_figure(models: Mapping[str, Models]) -> Figure:
     return figure
 
 
+def _smooth(model: CrossValidated | Tested | None) -> bool:
+    """Whether a model was judged on patients enough for a smooth curve."""
+    return model is not None and model.scores.exams.patient_count >= SMOOTH_CURVE_PATIENTS
+
+
 def roc_curve(scores: Floats, labels: Flags) -> Floats:
     """`[points, 2]`, 1 − specificity and sensitivity at every distinct score, from (0, 0) to (1, 1)."""
     order = np.argsort(-scores, kind="stable")
@@ -134,7 +141,8 @@ def roc_curve(scores: Floats, labels: Flags) -> Floats:
     return np.vstack([[0.0, 0.0], np.column_stack([false, true])])
 
 
-def _fold_curves(axes: Axes, model: CrossValidated, colour: str) -> None:
+def _fold_curves(axes: Axes, model: CrossValidated, colour: str, name: str) -> str:
+    """Draw the mean curve and its band; returns the panel's title."""
     scores, cells = model.scores, model.scores.cells
     curves = []
     for repeat in range(scores.repeat_count):
@@ -144,10 +152,14 @@ def _fold_curves(axes: Axes, model: CrossValidated, colour: str) -> None:
             curves.append(np.interp(GRID, curve[:, 0], curve[:, 1]))
     mean, spread = np.mean(curves, axis=0), np.std(curves, axis=0, ddof=1)
     areas = fold_aucs(scores)
-    label = f"cross-validation, AUC {areas.mean():.2f} ± {areas.std(ddof=1):.2f} (SD over folds)"
-    axes.plot(GRID, mean, color=colour, label=label)
+    axes.plot(GRID, mean, color=colour, label="cross-validation, mean ± SD over folds")
     axes.fill_between(
         GRID, np.clip(mean - spread, 0, 1), np.clip(mean + spread, 0, 1), color=colour, alpha=0.2, linewidth=0
+    )
+    exams = scores.exams
+    return (
+        f"{name}: cross-validated AUC {areas.mean():.2f} ± {areas.std(ddof=1):.2f} (SD)\n"
+        f"{exams.patient_count} patients, {exams.labels.sum()} events"
     )
 
 

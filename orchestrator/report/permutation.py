@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 
 from mpi_model.errors import StatisticsError
+from orchestrator.report.layout import as_records
 from orchestrator.report.records import EVERYONE
 from orchestrator.report.rows import Group, summary_frame
 from orchestrator.statistics.chance import permutation_p_value
 
+_IDENTITY = ("partition", "tracer", "endpoint", "inputs", "patients", "exams", "positives", "negatives")
 METHOD = "label permutation of the whole pipeline"
 
 
@@ -29,11 +31,9 @@ def permutation_rows(observed: pd.DataFrame, permuted: Sequence[pd.DataFrame]) -
             "there is no permuted run to compare with; `polarmap permute EXPERIMENT --times N` makes some"
         )
     rows = []
-    for _, row in _leading(observed).iterrows():
+    for row in as_records(_leading(observed)):
         values = np.array([_value(summary, row["tracer"], row["inputs"]) for summary in permuted])
-        identity = {name: row[name] for name in ("partition", "tracer", "endpoint", "inputs")}
-        counts = {name: int(row[name]) for name in ("patients", "exams", "positives", "negatives")}
-        group = Group(**identity, level=float(row["level"]), **counts)
+        group = Group(**{name: row[name] for name in _IDENTITY}, level=row["level"])
         p = permutation_p_value(float(row["estimate"]), values)
         reason = f"{len(values)} permutations of patients' labels"
         rows.append(group.row("auc_above_chance", METHOD, estimate=row["estimate"], p=p, primary=True, reason=reason))

@@ -6,8 +6,14 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from orchestrator.report.export import export
-from orchestrator.report.layout import Table, statements, tables_of
+from orchestrator.report.layout import Table
+from orchestrator.report.layout_of_run import statements, tables_of
 from orchestrator.report.records import Report
+
+_KEPT_WIDTH = 16
+"""The longest line that is never wrapped: an estimate with its interval or spread."""
+_WORD_WIDTH = 13
+"""Words up to this length are not broken: "Nadeau–Bengio"."""
 
 
 def render(report: Report, format: str, console: Console) -> None:
@@ -38,8 +44,16 @@ def as_rich(table: Table) -> RichTable:
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )
-    for name in table.columns:
-        shown.add_column(Text(name), overflow="fold")
+    for name, cells in zip(table.columns, zip(*table.rows, strict=True), strict=True):
+        widest = max(len(line) for cell in cells for line in cell.splitlines() or [""])
+        # Numbers with their intervals stay on their lines; in a narrow terminal the words around them wrap.
+        words = max(len(word) for cell in (name, *cells) for word in cell.split() or [""])
+        shown.add_column(
+            Text(name.replace(" (", "\n(")),
+            overflow="fold",
+            no_wrap=widest <= _KEPT_WIDTH and len(table.columns) < 7,
+            min_width=min(words, _WORD_WIDTH),
+        )
     for row in table.rows:
         shown.add_row(*(Text(cell) for cell in row))
     return shown

@@ -1,0 +1,86 @@
+"""The tables of a report that do not come from its summary, and all tables together in reading order."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from orchestrator.report.layout import MISSING, Record, Table, as_records, grouped, number, summary_tables
+from orchestrator.report.records import Report
+
+
+def tables_of(report: Report) -> list[Table]:
+    """All tables of a report, in reading order; empty ones are left out."""
+    cells = as_records(report.cells)
+    run = (_hyperparameters(report.cells), _failures(cells), _exclusions(report), _unstable(report), _facts(report))
+    return [table for table in (*summary_tables(report.summary), *run) if table.rows]
+
+
+def statements(report: Report) -> list[str]:
+    """The sentences below the tables: openings of the test partition, then notices."""
+    times = {1: "once", 2: "twice"}
+    opened = report.openings
+    lines = [] if opened is None else [f"The test partition has been opened {times.get(opened, f'{opened} times')}."]
+    return [*lines, *report.notices]
+
+
+def _hyperparameters(cells: pd.DataFrame) -> Table:
+    """What the searches chose: counts of freeze depths, medians and ranges of the rest."""
+    body = tuple(_chosen_rows(cells)) if "state" in cells else ()
+    note = "Freeze depth: cells that chose each; the others: median [smallest, largest]."
+    columns = ("inputs", "hyperparameter", "chosen", "cells")
+    return Table(title="Chosen hyperparameters", columns=columns, rows=body, note=note)
+
+
+def _chosen_rows(cells: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+    names = [str(name) for name in cells.columns if str(name).startswith("hp_")]
+    for (inputs,), found in grouped(as_records(cells[cells["state"] == "complete"]), "inputs"):
+        for name in names:
+            values = [row[name] for row in found if row[name] is not None]
+            yield inputs, name.removeprefix("hp_").replace("_", " "), _chosen(name, values), str(len(values))
+
+
+def _chosen(name: str, values: list[float]) -> str:
+    if not values:
+        return MISSING
+    series = pd.Series(values)
+    if name == "hp_freeze_depth":
+        counted = series.astype(int).value_counts().sort_index()
+        return ", ".join(f"{depth}: {count}" for depth, count in counted.items())
+    return f"{series.median():.2g} [{series.min():.2g}, {series.max():.2g}]"
+
+
+def _failures(cells: list[Record]) -> Table:
+    body = tuple(
+        (row["inputs"], _whole(row["repeat"]), _whole(row["fold"]), str(row["reason"]))
+        for row in cells
+        if row.get("state") == "failed"
+    )
+    return Table(title="Failed cells", columns=("inputs", "repeat", "fold", "reason"), rows=body)
+
+
+def _exclusions(report: Report) -> Table:
+    body = tuple((partition, reason, str(count)) for partition, reason, count in report.exclusions)
+    return Table(title="Exclusions", columns=("partition", "reason", "exams"), rows=body)
+
+
+def _unstable(report: Report) -> Table:
+    body = tuple(
+        (
+            row["tracer"],
+            row["inputs"],
+            _whole(row["manifest_row"]),
+            number(row["repeats_wrong"]),
+            number(row["probability_range"]),
+        )
+        for row in as_records(report.unstable)
+    )
+    columns = ("tracer", "inputs", "manifest row", "share of repeats wrong", "probability range")
+    return Table(title="Exams most often decided wrongly in cross-validation", columns=columns, rows=body)
+
+
+def _facts(report: Report) -> Table:
+    return Table(title="Experiment", columns=("what", "value"), rows=tuple(report.facts.items()))
+
+
+def _whole(value: float | None) -> str:
+    return MISSING if value is None else str(int(value))
