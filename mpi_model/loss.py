@@ -29,8 +29,7 @@ def class_weights(labels: NDArray[np.integer], tracer: NDArray[np.integer]) -> N
     present = counts > 0
     tracers = present.any(axis=1).sum()
     share = len(labels) / np.maximum(tracers * present.sum(axis=1, keepdims=True), 1)
-    weights: NDArray[np.float64] = np.where(present, share / np.maximum(counts, 1), 0.0)
-    return weights
+    return np.where(present, share / np.maximum(counts, 1), 0.0)
 
 
 def exam_weights(labels: NDArray[np.integer], tracer: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -43,7 +42,8 @@ def exam_weights(labels: NDArray[np.integer], tracer: NDArray[np.integer]) -> ND
     Returns:
         `[N]`, with mean 1.
     """
-    return class_weights(labels, tracer)[tracer, labels]
+    weights: NDArray[np.float64] = class_weights(labels, tracer)[tracer, labels]
+    return weights
 
 
 def training_loss(logits: Tensor, labels: Tensor, weights: Tensor, label_smoothing: float) -> Tensor:

@@ -149,7 +149,7 @@ def _check(verb: argparse.ArgumentParser) -> None:
 def check(arguments: argparse.Namespace) -> int:
     """`polarmap check EXPERIMENT`: every problem at once; no torch, no Ray."""
     from orchestrator.preparation import prepare
-    from orchestrator.terminal.planning import print_check
+    from orchestrator.terminal.checking import print_check
     from orchestrator.terminal.progress import progress_for
 
     print_check(prepare(_loaded(arguments), progress_for()))
@@ -163,11 +163,15 @@ def _plan(verb: argparse.ArgumentParser) -> None:
 
 def plan(arguments: argparse.Namespace) -> int:
     """`polarmap plan EXPERIMENT`: what will be done, and how wide the intervals will be."""
+    from orchestrator.ledger.paths import RunPaths
+    from orchestrator.ledger.reading import Run
     from orchestrator.preparation import prepare
     from orchestrator.terminal.planning import print_plan
     from orchestrator.terminal.progress import progress_for
 
-    print_plan(prepare(_loaded(arguments), progress_for()))
+    loaded = _loaded(arguments)
+    paths = RunPaths(loaded.run_directory)
+    print_plan(prepare(loaded, progress_for()), Run(paths) if paths.experiment.exists() else None)
     return 0
 
 
@@ -182,7 +186,8 @@ def _run(verb: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """`polarmap run EXPERIMENT`: the job; run again to resume."""
-    from orchestrator.ledger.reading import open_run
+    from orchestrator.ledger.reading import Run
+    from orchestrator.reporting import report_of
     from orchestrator.run import RunOptions, run_experiment
     from orchestrator.terminal.progress import progress_for
     from orchestrator.terminal.report import print_report
@@ -191,7 +196,7 @@ def run(arguments: argparse.Namespace) -> int:
     outcome = run_experiment(_loaded(arguments), options, lambda: _engine(arguments), progress_for())
     if outcome.done_now == 0 and not outcome.opened_now:
         print(f"nothing to do: all {outcome.cells} cells of {outcome.paths.root.name} are finished", file=sys.stderr)
-    print_report(open_run(outcome.paths.root), "rich")
+    print_report(report_of(Run(outcome.paths)), "rich")
     print(f"report: {outcome.paths.report}", file=sys.stderr)
     if outcome.failed:
         raise IncompleteRunError(
@@ -229,9 +234,10 @@ def _report(verb: argparse.ArgumentParser) -> None:
 def report(arguments: argparse.Namespace) -> int:
     """`polarmap report RUN`: tables from the ledger alone."""
     from orchestrator.ledger.reading import open_run
+    from orchestrator.reporting import report_of
     from orchestrator.terminal.report import print_report
 
-    print_report(open_run(arguments.run), arguments.format)
+    print_report(report_of(open_run(arguments.run)), arguments.format)
     return 0
 
 

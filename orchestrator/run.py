@@ -25,8 +25,10 @@ from orchestrator.ledger.parts import (
     write_candidate,
 )
 from orchestrator.ledger.paths import RunPaths
+from orchestrator.ledger.reading import Run
 from orchestrator.preparation import Prepared, prepare
 from orchestrator.progress import Progress
+from orchestrator.reporting import write_report
 from orchestrator.runners.runner import Job
 
 LOG = logging.getLogger("polarmap.run")
@@ -49,6 +51,8 @@ class RunOutcome:
     """Cells of the experiment."""
     done_now: int
     """Cells that this call finished."""
+    opened_now: bool
+    """Whether this call judged the test partition."""
     failed: tuple[CellKey, ...]
 
 
@@ -83,11 +87,19 @@ def run_experiment(
             events = LedgerEvents(paths, experiment_hash(facts), progress, len(keys), len(keys) - len(jobs))
             engine.runner.run(jobs, bench, loaded.experiment.resources, events)
             progress.end()
-        if options.open_test:
+        opened = options.open_test and not test_is_open(paths, keys)
+        if opened:
             load_engine().open_test(prepared, paths, experiment_hash(facts), keys, device)
-        compact(paths, keys)
+        if jobs or opened or not (paths.report / "summary.parquet").exists():
+            compact(paths, keys)
+            write_report(Run(paths))
     failed = tuple(key for key in keys if committed_state(paths, key) != "complete")
-    return RunOutcome(paths=paths, cells=len(keys), done_now=len(jobs), failed=failed)
+    return RunOutcome(paths=paths, cells=len(keys), done_now=len(jobs), opened_now=opened, failed=failed)
+
+
+def test_is_open(paths: RunPaths, keys: list[CellKey]) -> bool:
+    """Whether every final network has judged the test exams already."""
+    return all(paths.test_predictions(key).exists() for key in keys if key.partition == "test")
 
 
 def weights_file(loaded: LoadedExperiment, load_engine: Callable[[], Engine], progress: Progress) -> Path | None:
@@ -170,7 +182,6 @@ def _record(prepared: Prepared, facts: Facts) -> RunRecord:
             "hardware": hardware(),
             "notices": list(prepared.notices),
             "exclusions": [asdict(exclusion) for exclusion in prepared.exclusions],
-            "test_openings": str(prepared.loaded.test_openings),
         },
     )
 

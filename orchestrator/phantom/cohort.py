@@ -221,7 +221,7 @@ def _scans(
     samples = grid.radius.size
     block = SCAN_NORMALS + samples
     z, u = subject.streams.draw(Stage.SCAN, normals=2 * block, uniforms=2 * SCAN_UNIFORMS)
-    washout = np.where(subject.tracer == 1, parameters.disease.washout_per_hour[0], 0.0)
+    washout = np.where(subject.tracer == 1, np.log(2.0) / parameters.disease.washout_half_life_hours[0], 0.0)
     images = []
     for phase, deficit in enumerate((truth.stress, truth.rest)):
         mine = z[:, phase * block : (phase + 1) * block]

@@ -55,7 +55,7 @@ def draw_disease(streams: Streams, sex: Integers, age: Floats, parameters: Disea
     vessel = _obstructed(slots[:, 0], parameters)
     width, centre, inner, outer = _lesions(vessel, slots[:, 1:6], parameters)
     fixed = _fixed_shares(slots[:, 7:], parameters)
-    normal, ischaemic = parameters.washout_per_hour
+    normal, ischaemic = (np.log(2.0) / hours for hours in parameters.washout_half_life_hours)
     deviation = np.array([parameters.lad_lcx_border_sd, parameters.lad_rca_border_sd, parameters.rca_lcx_border_sd])
     return Disease(
         borders=deviation * np.clip(z[:, :3], -2.0, 2.0),

@@ -15,7 +15,7 @@ SCAN_NORMALS: Final = SCALARS + COEFFICIENTS
 """Normal numbers of one scan besides the noise; each scan has its own block of them."""
 SCAN_UNIFORMS: Final = 6
 _SIGMA_PER_FWHM: Final = 1.0 / np.sqrt(8.0 * np.log(2.0))
-_REACH: Final = 3
+_REACH_SIGMAS: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,14 +140,15 @@ def blur(grid: PolarGrid, field: Floats, sigma_mm: Floats, circumference_mm: Flo
 
 def _blur_along(field: Floats, sigma: Floats) -> Floats:
     """Blurred from ring to ring by `sigma` `[n]` rings; across the apex a ring meets its opposite side."""
-    half = field.shape[2] // 2
-    beyond_apex = np.roll(field[:, :_REACH], half, axis=2)[:, ::-1]
-    beyond_base = np.repeat(field[:, -1:], _REACH, axis=1)
+    rings, angles = field.shape[1:]
+    reach = min(int(np.ceil(_REACH_SIGMAS * sigma.max())), rings)
+    beyond_apex = np.roll(field[:, :reach], angles // 2, axis=2)[:, ::-1]
+    beyond_base = np.repeat(field[:, -1:], reach, axis=1)
     padded = np.concatenate([beyond_apex, field, beyond_base], axis=1)
-    offsets = np.arange(-_REACH, _REACH + 1)
+    offsets = np.arange(-reach, reach + 1)
     kernel = np.exp(-0.5 * (offsets / sigma[:, None]) ** 2)
     kernel /= kernel.sum(axis=1, keepdims=True)
     blurred = np.zeros_like(field)
     for index in range(len(offsets)):
-        blurred += kernel[:, index, None, None] * padded[:, index : index + field.shape[1]]
+        blurred += kernel[:, index, None, None] * padded[:, index : index + rings]
     return blurred

@@ -141,8 +141,9 @@ class DiseaseParameters:
     """Chance that a patient's further defects are of the first one's kind anyway (assumption)."""
     redistribution_hours: tuple[float, float] = (3.25, 5.0)
     """Delay of the Tl-201 rest (redistribution) scan, uniform; 2 to 5 h in the SPECTF cohort."""
-    washout_per_hour: tuple[float, float] = (0.131, 0.063)
-    """Tl-201 leaving normal and ischaemic myocardium: half-lives 5.3 h and 11 h."""
+    washout_half_life_hours: tuple[float, float] = (5.3, 11.0)
+    """Of Tl-201 in normal and in ischaemic myocardium (0.156 and 0.076 % a minute where there was no and an earlier
+    stenosis, dog)."""
     washout_cv: float = 0.3
     """Between patients (assumption)."""
 

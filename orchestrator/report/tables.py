@@ -12,8 +12,8 @@ from orchestrator.report.records import Report
 
 _KEPT_WIDTH = 16
 """The longest line that is never wrapped: an estimate with its interval or spread."""
-_WORD_WIDTH = 13
-"""Words up to this length are not broken: "Nadeau–Bengio"."""
+_WORD_WIDTH = 12
+"""Words up to this length are not broken: "Mann–Whitney"."""
 
 
 def render(report: Report, format: str, console: Console) -> None:

@@ -8,7 +8,6 @@ import pytest
 from mpi_model.errors import CohortError
 from orchestrator.cohort.eligibility import exams_for
 from orchestrator.cohort.loading import load_cohort
-from orchestrator.cohort.manifest import tracer_of
 from orchestrator.cohort.records import Cohort, Exclusion
 
 Rows = list[dict[str, str]]
@@ -83,22 +82,3 @@ def test_first_without_dates_is_refused_by_row(write_manifest: Write, rows: Rows
         del row["exam_date"]
     with pytest.raises(CohortError, match="needs the column exam_date"):
         exams_for(load_cohort(write_manifest(rows), size=16), ["dual"], "common", "first")
-
-
-@pytest.mark.parametrize(
-    ("tracer", "spellings"),
-    [
-        (
-            "Tc-99m",
-            "Tc-99m|Tc99m|99mTc|99m-Tc|TC 99M|tc|technetium|Technetium-99m|Tc-99m sestamibi|99mTc-tetrofosmin"
-            "|sestamibi|Tc-99m MIBI|technetium Tc 99m sestamibi|Tc_99m",
-        ),
-        ("Tl-201", "Tl-201|Tl201|201Tl|201-Tl|TL 201|tl|thallium|Thallium-201|thallous chloride Tl 201|Tl-201 Cl"),
-        (None, "|99m|201|Tc-201|Tl-99m|Tc-99m/Tl-201|Rb-82|FDG|dual|t|chloride|none"),
-    ],
-)
-def test_common_tracer_spellings_are_understood_and_others_are_not_guessed(tracer: str | None, spellings: str) -> None:
-    """A site's own spelling works; a wrong or mixed one is never taken for a tracer."""
-    assert {spelling: tracer_of(spelling) for spelling in spellings.split("|")} == dict.fromkeys(
-        spellings.split("|"), tracer
-    )

@@ -37,7 +37,7 @@ def test_eight_bit_pixels_are_divided_by_255_and_not_by_their_maximum(tmp_path: 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32, np.float64])
 def test_counts_are_percent_of_their_own_peak_in_any_type(tmp_path: Path, dtype: type) -> None:
     """The gain of a camera or of an export does not reach the network."""
-    counts = DISC.astype(dtype)
+    counts: np.ndarray = DISC.astype(dtype)
     one = read_map(_npy(tmp_path / "a.npy", counts), size=16)
     five = read_map(_npy(tmp_path / "b.npy", counts * dtype(5)), size=16)
     np.testing.assert_allclose(one[0], DISC / 210.0 * 65535, atol=0.51)

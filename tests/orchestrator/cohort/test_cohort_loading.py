@@ -137,14 +137,6 @@ def test_paths_written_on_windows_are_found(write_manifest: Write, rows: Rows, t
     assert load_cohort(tmp_path / "manifest.csv", size=16).digest == before
 
 
-def test_a_manifest_without_a_header_is_refused_without_quoting_it(tmp_path: Path) -> None:
-    """A first line of data is not read out as column names: it holds a patient's id."""
-    (tmp_path / "manifest.csv").write_text("zoe,Tc-99m,1,a.png\nbob,Tc-99m,0,b.png\n")
-    with pytest.raises(CohortError, match="column 'patient_id' is missing") as caught:
-        load_cohort(tmp_path / "manifest.csv", size=16)
-    assert "zoe" not in str(caught.value)
-
-
 def test_progress_counts_every_image_once(write_manifest: Write, rows: Rows) -> None:
     """A progress bar ends at its end."""
     calls: list[tuple[int, int]] = []
@@ -182,7 +174,12 @@ def _copy_image(source: str, target: str) -> Callable[[Rows, Path], None]:
 
 
 def _drop(*columns: str) -> Callable[[Rows, Path], None]:
-    return lambda rows, folder: [row.pop(column) for row in rows for column in columns] and None
+    def drop(rows: Rows, folder: Path) -> None:
+        for row in rows:
+            for column in columns:
+                del row[column]
+
+    return drop
 
 
 def _same_image(rows: Rows, folder: Path) -> None:
@@ -231,32 +228,6 @@ def test_every_bad_manifest_is_refused_in_one_line(write_manifest: Write, rows: 
         assert secret not in str(caught.value)
 
 
-FILES: dict[str, tuple[str, bytes | None, str]] = {
-    "absent": ("manifest.csv", None, "there is no manifest"),
-    "spreadsheet": ("manifest.xlsx", b"PK", "not manifest.xlsx; save it as CSV"),
-    "empty": ("manifest.csv", b"", "has no exams"),
-    "header only": ("manifest.csv", b"patient_id,tracer,label,stress\n", "has no exams"),
-    "western encoding": ("manifest.csv", "patient_id\nMüller".encode("cp1252"), "save it as 'CSV UTF-8'"),
-    "open quote": ("manifest.csv", b'patient_id,tracer\n"a,b\n', "cannot be read as CSV"),
-    "not parquet": ("manifest.parquet", b"hello", "cannot be read as Parquet"),
-    "column twice": ("manifest.csv", b"label,label\n1,1\n", "columns 1 and 2 of the manifest have one name"),
-    "nameless": ("manifest.csv", b"label,\n1,1\n", "a manifest column without a name"),
-    "long row": ("manifest.csv", b"patient_id,label\na,1\nb,0,5\n", "manifest row 2 has 3 cells, the header 2"),
-}
-
-
-@pytest.mark.parametrize("case", FILES)
-def test_a_file_that_is_no_table_of_exams_is_refused(tmp_path: Path, case: str) -> None:
-    """Whatever a person points at gets one line and not a traceback from a parser."""
-    name, content, fragment = FILES[case]
-    if content is not None:
-        (tmp_path / name).write_bytes(content)
-    with pytest.raises(CohortError) as caught:
-        load_cohort(tmp_path / name, size=16)
-    assert fragment in str(caught.value)
-    assert len(caught.value.problems) == 1
-
-
 def test_all_problems_are_reported_together(write_manifest: Write, rows: Rows) -> None:
     """A person corrects a manifest once, not once a mistake: table, partitions and images in one error."""
     write_manifest(rows)
@@ -285,7 +256,7 @@ def test_a_map_exported_again_is_reported_and_a_similar_patient_is_not(
     write_manifest: Write, make_bullseye: Callable[..., np.ndarray], rows: Rows, tmp_path: Path
 ) -> None:
     """JPEG, another size and another scale are still one patient's map; 4 % of noise is another scan."""
-    picture = Image.fromarray(make_bullseye(5, side=96))
+    picture = Image.fromarray((make_bullseye(5, side=96) * 0.8).astype(np.uint8))
     picture.save(tmp_path / "e2s.png")
     picture.resize((75, 75), Image.Resampling.BICUBIC).save(tmp_path / "e4s.png")
     picture.save(tmp_path / "e4r.jpg", quality=75)

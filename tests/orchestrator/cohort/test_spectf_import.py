@@ -240,7 +240,7 @@ def _cross_validated_auc(features: np.ndarray, labels: np.ndarray) -> float:
 
 def test_the_real_patients_keep_what_their_counts_say(shared_data: Path, tmp_path: Path) -> None:
     """All 267 patients load, no two look alike, and maps read the label nearly as well as the raw counts."""
-    files = [shared_data / "spectf" / name for name in ("SPECTF.train", "SPECTF.test")]
+    files = (shared_data / "spectf" / "SPECTF.train", shared_data / "spectf" / "SPECTF.test")
     cohort = load_cohort(import_spectf(*files, tmp_path / "out"), size=32)
     assert cohort.notices == ()
     labels = cohort.exams["label"].to_numpy()

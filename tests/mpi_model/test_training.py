@@ -1,0 +1,261 @@
+"""Training: it learns what is there, nothing that is not, and the same in every process."""
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from mpi_model.backbones import build_encoder
+from mpi_model.errors import CohortError, ExperimentError, TrainingDivergedError
+from mpi_model.loss import mean_auc
+from mpi_model.prediction import predict_scores
+from mpi_model.schedule import horizon_steps
+from mpi_model.training import refit, train
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("inputs", ["stress", "dual"])
+@pytest.mark.parametrize("heads", ["tracer", "shared", "separate"])
+def test_an_easy_defect_is_learnt(
+    heads: str, inputs: str, paint: Callable, exams: Callable, make_recipe: Callable
+) -> None:
+    """Every kind of network reads a plain stress defect in both tracers."""
+    maps, labels = paint(128)
+    recipe = make_recipe(heads=heads, inputs=inputs, training={"epochs": 8})
+    *_, last = train(maps, exams(labels, range(64)), exams(labels, range(64, 128)), recipe=recipe, device=CPU)
+    assert last.validation_auc > 0.9
+
+
+def test_the_resting_maps_have_nothing_to_learn(paint: Callable, exams: Callable, make_recipe: Callable) -> None:
+    """The defect is in the stress maps only, so that rest input stays at chance."""
+    maps, labels = paint(160)
+    recipe = make_recipe(inputs="rest", training={"epochs": 6})
+    *_, last = train(maps, exams(labels, range(60)), exams(labels, range(60, 160)), recipe=recipe, device=CPU)
+    assert 0.3 < last.validation_auc < 0.7
+
+
+def test_shuffled_labels_teach_nothing(paint: Callable, exams: Callable, make_recipe: Callable) -> None:
+    """No path leads from a validation label into the training."""
+    maps, labels = paint(160)
+    shuffled = np.random.default_rng(0).permutation(labels)
+    recipe = make_recipe(training={"epochs": 6})
+    *_, last = train(maps, exams(shuffled, range(60)), exams(shuffled, range(60, 160)), recipe=recipe, device=CPU)
+    assert 0.3 < last.validation_auc < 0.7
+
+
+def test_validation_labels_change_no_score(paint: Callable, exams: Callable, make_recipe: Callable) -> None:
+    """Held-out labels are measured against, never learnt from."""
+    maps, labels = paint(24)
+    training, validation = exams(labels, range(12)), exams(labels, range(12, 24))
+    flipped = replace(validation, labels=1 - validation.labels)
+    records = [list(train(maps, training, part, recipe=make_recipe(), device=CPU)) for part in (validation, flipped)]
+    for one, other in zip(*records, strict=True):
+        np.testing.assert_array_equal(one.validation_scores, other.validation_scores)
+        assert one.validation_auc == pytest.approx(1 - other.validation_auc)
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_a_refit_takes_the_candidates_own_path(
+    epoch: int, paint: Callable, exams: Callable, make_recipe: Callable
+) -> None:
+    """Same exams, seed and horizon: after as many steps the refitted network is the candidate's, bit for bit."""
+    maps, labels = paint(44)
+    training, validation = exams(labels, range(20)), exams(labels, range(20, 44))
+    recipe = make_recipe(training={"epochs": 4}, dropout=0.2, label_smoothing=0.1)
+    records = list(train(maps, training, validation, recipe=recipe, device=CPU))
+    network = refit(
+        maps,
+        training,
+        recipe=recipe,
+        steps=records[epoch - 1].steps,
+        horizon=horizon_steps(20, recipe.training),
+        device=CPU,
+    )
+    scores = predict_scores(network, maps, validation.rows, device=CPU)
+    np.testing.assert_array_equal(scores, records[epoch - 1].validation_scores)
+
+
+def test_a_refit_takes_exactly_the_steps_asked_for(paint: Callable, exams: Callable, make_recipe: Callable) -> None:
+    """A median best epoch of another training part may end within an epoch of this one."""
+    maps, labels = paint(20)
+    for steps in (0, 2, 4, 7):
+        network = refit(maps, exams(labels, range(20)), recipe=make_recipe(), steps=steps, horizon=6, device=CPU)
+        counter = network.encoders[0].stages[0][0][1].num_batches_tracked
+        assert counter == steps
+        assert not network.training
+
+
+def test_epochs_report_steps_losses_and_aligned_scores(paint: Callable, exams: Callable, make_recipe: Callable) -> None:
+    """A record says which epoch, how many steps, and one score for each validation row in order."""
+    maps, labels = paint(40)
+    rows = np.array([39, 21, 30, 22, 33, 28, 20, 31])
+    validation = exams(labels, rows)
+    records = list(train(maps, exams(labels, range(20)), validation, recipe=make_recipe(), device=CPU))
+    assert [(record.epoch, record.steps) for record in records] == [(1, 3), (2, 6)]
+    last = records[-1]
+    assert last.validation_scores.dtype == np.float64
+    assert last.validation_auc == mean_auc(last.validation_scores, validation.labels, maps.tracer[rows])
+    reordered = exams(labels, np.sort(rows))
+    *_, sorted_last = train(maps, exams(labels, range(20)), reordered, recipe=make_recipe(), device=CPU)
+    np.testing.assert_allclose(sorted_last.validation_scores, last.validation_scores[np.argsort(rows)], atol=1e-6)
+
+
+def test_without_augmentation_and_smoothing_the_first_loss_is_that_of_the_initial_network(
+    paint: Callable, exams: Callable, make_recipe: Callable
+) -> None:
+    """The reported training loss is the balanced loss, here of one full batch in training mode."""
+    maps, labels = paint(12)
+    training = exams(labels, range(12))
+    recipe = make_recipe(training={"epochs": 1, "batch_size": 100, "augment": False})
+    record = next(train(maps, training, training, recipe=recipe, device=CPU))
+    network = refit(maps, training, recipe=recipe, steps=0, horizon=1, device=CPU).train()
+    images = torch.from_numpy(maps.stress[:, None] / np.float32(65535))
+    scores = network(images, torch.from_numpy(maps.tracer).long()).detach().numpy()
+    cells = [
+        np.logaddexp(0, -(2 * label - 1) * scores[(labels == label) & (maps.tracer == tracer)]).mean()
+        for label in (0, 1)
+        for tracer in (0, 1)
+    ]
+    assert record.training_loss == pytest.approx(np.mean(cells), rel=1e-5)
+
+
+def test_a_batch_without_one_tracer_trains(paint: Callable, exams: Callable, make_recipe: Callable) -> None:
+    """Few exams of one tracer leave most batches without it; every kind of head copes."""
+    maps, labels = paint(16)
+    maps = replace(maps, tracer=np.array([1, 1] + [0] * 14, dtype=np.int8))
+    labels[:2] = (0, 1)
+    for heads in ("tracer", "separate"):
+        recipe = make_recipe(heads=heads, training={"batch_size": 3})
+        records = list(train(maps, exams(labels, range(16)), exams(labels, range(16)), recipe=recipe, device=CPU))
+        assert np.isfinite(records[-1].validation_scores).all()
+
+
+def test_a_validation_part_of_one_class_has_no_auc(paint: Callable, exams: Callable, make_recipe: Callable) -> None:
+    """What cannot be estimated is None, not a number that looks like one."""
+    maps, labels = paint(16)
+    validation = exams(labels, np.flatnonzero(labels == 1))
+    record = next(train(maps, exams(labels, range(16)), validation, recipe=make_recipe(), device=CPU))
+    assert record.validation_auc is None
+    assert record.validation_loss > 0
+
+
+def test_pretrained_weights_start_the_training_and_colour_maps_are_read(
+    paint: Callable, exams: Callable, make_recipe: Callable
+) -> None:
+    """A state travels into the encoder of a training, here for three-channel maps."""
+    maps, labels = paint(8, channels=3)
+    encoder = build_encoder("compact", torch.Generator().manual_seed(77), image_channels=3)
+    state = {key: value.numpy() for key, value in encoder.state_dict().items()}
+    for array in state.values():
+        array.setflags(write=False)  # as arrays from shared memory are
+    recipe = make_recipe(state=state)
+    network = refit(maps, exams(labels, range(8)), recipe=recipe, steps=0, horizon=1, device=CPU)
+    assert all(np.array_equal(network.encoders[0].state_dict()[key], value) for key, value in state.items())
+    refit(maps, exams(labels, range(8)), recipe=recipe, steps=2, horizon=2, device=CPU)
+
+
+def test_brain_float_training_stays_near_single_precision(
+    paint: Callable, exams: Callable, make_recipe: Callable
+) -> None:
+    """bf16 trains the same network within rounding, with finite single-precision scores."""
+    maps, labels = paint(24)
+    scores = []
+    for precision in ("fp32", "bf16"):
+        recipe = make_recipe(heads="separate", training={"precision": precision})
+        *_, last = train(maps, exams(labels, range(24)), exams(labels, range(24)), recipe=recipe, device=CPU)
+        scores.append(last.validation_scores)
+    assert not np.array_equal(*scores)
+    np.testing.assert_allclose(*scores, atol=0.1)
+
+
+def test_a_diverging_training_ends_as_such(paint: Callable, exams: Callable, make_recipe: Callable) -> None:
+    """An absurd learning rate is a failed candidate with a message, never a NaN in a table."""
+    maps, labels = paint(16)
+    training = exams(labels, range(16))
+    recipe = make_recipe(encoder_learning_rate=1e30, head_learning_rate=1e38, training={"epochs": 6})
+    with pytest.raises(TrainingDivergedError, match="lower the"):
+        list(train(maps, training, training, recipe=recipe, device=CPU))
+    with pytest.raises(TrainingDivergedError, match="lower the"):
+        refit(maps, training, recipe=recipe, steps=12, horizon=12, device=CPU)
+
+
+def test_what_cannot_be_trained_is_refused_before_the_first_epoch(
+    paint: Callable, exams: Callable, make_recipe: Callable
+) -> None:
+    """Small images, an empty training part and missing phases are refused when `train` is called."""
+    maps, labels = paint(8)
+    training = exams(labels, range(8))
+    with pytest.raises(ExperimentError, match="at least 64 pixels"):
+        train(maps, training, training, recipe=make_recipe(backbone="resnet18"), device=CPU)
+    with pytest.raises(ExperimentError, match="no exams"):
+        train(maps, exams(labels, range(0)), training, recipe=make_recipe(), device=CPU)
+    lacking = replace(maps, has_stress=np.zeros(8, dtype=np.bool_))
+    with pytest.raises(CohortError, match="lack"):
+        train(lacking, training, training, recipe=make_recipe(), device=CPU)
+
+
+def test_interleaved_trainings_do_not_disturb_each_other(
+    paint: Callable, exams: Callable, make_recipe: Callable
+) -> None:
+    """Inner folds advance side by side, an epoch at a time, as if each ran alone."""
+    maps, labels = paint(24)
+    parts = exams(labels, range(12)), exams(labels, range(12, 24))
+    recipe = make_recipe(dropout=0.3)
+    alone = [list(train(maps, parts[i], parts[1 - i], recipe=recipe, device=CPU))[-1].validation_scores for i in (0, 1)]
+    pair = [train(maps, parts[i], parts[1 - i], recipe=recipe, device=CPU) for i in (0, 1)]
+    together = [scores for _ in range(2) for scores in [[next(run).validation_scores for run in pair]]][-1]
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+FINGERPRINT = """
+import hashlib, sys
+import numpy as np
+import torch
+from mpi_model.maps import LabelledExams, Maps
+from mpi_model.settings import Hyperparameters, NetworkSettings, TrainingSettings
+from mpi_model.training import Recipe, refit, train
+
+def fingerprint():
+    torch.set_num_threads(1)
+    generator = np.random.default_rng(3)
+    stress, rest = generator.integers(0, 65536, (2, 22, 1, 16, 16), dtype=np.uint16)
+    acquired, tracer = np.ones(22, dtype=bool), (np.arange(22) % 2).astype(np.int8)
+    maps = Maps(stress=stress, rest=rest, has_stress=acquired, has_rest=acquired, tracer=tracer)
+    rows = np.arange(22)
+    exams = LabelledExams(rows=rows, labels=(rows % 4 < 2).astype(np.int8))
+    recipe = Recipe(
+        inputs="dual",
+        network=NetworkSettings(backbone="compact", weights="random"),
+        training=TrainingSettings(epochs=3, batch_size=8),
+        hyperparameters=Hyperparameters(dropout=0.3, freeze_depth=1),
+        seed=2**127 + 5,
+        state=None,
+    )
+    cpu, digest = torch.device("cpu"), hashlib.sha256()
+    for epoch in train(maps, exams, exams, recipe=recipe, device=cpu):
+        digest.update(epoch.validation_scores.tobytes() + repr(epoch.training_loss).encode())
+    network = refit(maps, exams, recipe=recipe, steps=5, horizon=9, device=cpu)
+    for value in network.state_dict().values():
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()
+"""
+
+
+def test_two_processes_give_the_same_bytes() -> None:
+    """A cell's numbers depend on its key and data, not on the worker that computed them."""
+    namespace: dict[str, Callable[[], str]] = {}
+    exec(FINGERPRINT, namespace)
+    torch.manual_seed(1234)
+    here = namespace["fingerprint"]()
+    there = subprocess.run(
+        [sys.executable, "-c", FINGERPRINT + "\nprint(fingerprint())"], capture_output=True, text=True, check=True
+    )
+    assert there.stdout.strip() == here
+    assert len(here) == hashlib.sha256().digest_size * 2

@@ -1,0 +1,145 @@
+"""World C of the simulation gate: one fixed model, or two, on an independent test set."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from measured import ANY, LEVEL, Measured, Range, Tally
+from scipy import stats
+from simulated import held_out_scores
+
+from orchestrator.statistics.auc import auc_influence, auc_intervals, influence_variance, logit_delong_interval
+from orchestrator.statistics.comparisons import paired_delong
+from orchestrator.statistics.intervals import Interval
+from orchestrator.statistics.proportions import Decisions, balanced_accuracy_interval
+from orchestrator.statistics.resampling import rank_swap_p_value
+from orchestrator.statistics.scores import Exams, Floats, PatientScores
+
+DEFAULT_RANGE: Range = (0.925, 0.985)
+PERMUTATIONS = 399
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One setting of an independent test set."""
+
+    positives: int
+    negatives: int
+    area: float
+    shape: str = "normal"
+    compare: bool = False
+    """Whether two equally good models are compared as well, which takes longer."""
+
+    @property
+    def named(self) -> str:
+        """For the table."""
+        return f"{self.positives} + {self.negatives} exams, {self.shape}, AUC {self.area:.2f}"
+
+
+AUC_SETTINGS: tuple[Setting, ...] = (
+    *(
+        Setting(positives=size // 2, negatives=size // 2, area=area)
+        for size in (20, 40, 60, 100)
+        for area in (0.75, 0.88, 0.95, 0.98)
+    ),
+    *(
+        Setting(positives=3 * size // 10, negatives=7 * size // 10, area=area)
+        for size in (20, 40, 100)
+        for area in (0.75, 0.95)
+    ),
+    *(Setting(positives=15, negatives=25, area=0.88, shape=shape) for shape in ("t3", "ordinal")),
+    Setting(positives=5, negatives=5, area=0.88),
+    Setting(positives=50, negatives=50, area=0.50),
+    Setting(positives=10, negatives=10, area=0.75, compare=True),
+    Setting(positives=20, negatives=20, area=0.88, compare=True),
+    Setting(positives=50, negatives=50, area=0.88, compare=True),
+)
+
+
+def held_out_gate(simulations: int) -> Iterator[Measured]:
+    """All settings of world C."""
+    for number, setting in enumerate(AUC_SETTINGS):
+        yield from fixed_model_gate(setting, simulations, 20_000 + 10 * number)
+    for number, (positives, sensitivity, specificity) in enumerate(DECISION_SETTINGS):
+        yield decision_gate(positives, sensitivity, specificity, simulations, 30_000 + number)
+    for number, (patients, within) in enumerate(CLUSTER_SETTINGS):
+        yield from cluster_gate(patients, within, simulations, 40_000 + number)
+
+
+def fixed_model_gate(setting: Setting, simulations: int, seed: int) -> Iterator[Measured]:
+    """The default interval, Wald's as a control, and the tests of a difference."""
+    scores, truth = held_out_scores(
+        setting.positives, setting.negatives, simulations, seed, area=setting.area, shape=setting.shape
+    )
+    exams = Exams.of(np.arange(scores.shape[2]) < setting.positives)
+    default, wald, permutation, delong = Tally(), Tally(), Tally(), Tally()
+    for one in range(simulations):
+        first, second = (PatientScores(exams=exams, scores=values[one]) for values in scores)
+        default.interval(lambda model=first: _limits(auc_intervals(model, LEVEL)[0]), truth)
+        wald.interval(lambda model=first: _wald(model), truth)
+        if setting.compare:
+            permutation.test(lambda pair=(first, second), draw=one: rank_swap_p_value(*pair, PERMUTATIONS, seed + draw))
+            delong.test(lambda pair=(first, second): paired_delong(*pair, LEVEL).p)
+    hard = setting.positives + setting.negatives == 20 and setting.area >= 0.95
+    about = ("C: test set", setting.named)
+    yield default.measured(*about, "default AUC interval", "coverage", truth, DEFAULT_RANGE)
+    yield wald.measured(*about, "Wald DeLong", "coverage", truth, (0.0, 0.85) if hard else ANY, control=True)
+    if setting.compare:
+        yield permutation.measured(*about, "rank-swap permutation", "rejections", truth, (0.0, 0.065))
+        yield delong.measured(*about, "paired DeLong", "rejections", truth, (0.0, 0.065))
+
+
+DECISION_SETTINGS = ((10, 0.95, 0.90), (10, 0.80, 0.70), (20, 0.95, 0.90), (50, 0.80, 0.85))
+"""Exams of a class, sensitivity, specificity."""
+
+
+def decision_gate(exams_of_class: int, sensitivity: float, specificity: float, simulations: int, seed: int) -> Measured:
+    """The MOVER interval of a balanced accuracy at a frozen threshold."""
+    generator, tally = np.random.default_rng(seed), Tally()
+    exams = Exams.of(np.arange(2 * exams_of_class) < exams_of_class)
+    right = generator.random((simulations, 2 * exams_of_class)) < np.where(exams.labels, sensitivity, specificity)
+    truth = (sensitivity + specificity) / 2
+    for one in right:
+        decisions = Decisions(exams=exams, positive=one == exams.labels)
+        tally.interval(lambda made=decisions: _limits(balanced_accuracy_interval(made, LEVEL)), truth)
+    setting = f"{exams_of_class} + {exams_of_class} exams, sensitivity {sensitivity}, specificity {specificity}"
+    return tally.measured("C: decisions", setting, "MOVER of Wilson", "coverage", truth, (0.925, 0.975))
+
+
+CLUSTER_SETTINGS = ((40, 0.5), (40, 0.8), (100, 0.5), (100, 0.8))
+"""Patients with one to three exams each, and how their scores correlate."""
+
+
+def cluster_gate(patients: int, within: float, simulations: int, seed: int) -> Iterator[Measured]:
+    """Several exams a patient: clustered by patient, and as if they were strangers."""
+    generator = np.random.default_rng(seed)
+    owners = np.repeat(np.arange(patients), np.arange(patients) % 3 + 1)
+    labels = (owners % 10) < 4
+    own = np.sqrt(within) * generator.normal(size=(simulations, patients))[:, owners]
+    scores: Floats = own + np.sqrt(1 - within) * generator.normal(size=(simulations, owners.size))
+    truth = 0.80
+    scores = scores + np.sqrt(2) * stats.norm.ppf(truth) * labels
+    tallies = Tally(), Tally(), Tally()
+    clustered, strangers = Exams.of(labels, owners), Exams.of(labels)
+    for one in scores:
+        for tally, exams in zip(tallies[:2], (clustered, strangers), strict=True):
+            model = PatientScores(exams=exams, scores=one)
+            tally.interval(lambda model=model: _limits(logit_delong_interval(model, LEVEL)), truth)
+        decisions = Decisions(exams=clustered, positive=one > np.sqrt(0.5) * stats.norm.ppf(truth))
+        accuracy = float(stats.norm.cdf(np.sqrt(0.5) * stats.norm.ppf(truth)))
+        tallies[2].interval(lambda made=decisions: _limits(balanced_accuracy_interval(made, LEVEL)), accuracy)
+    about = ("C: clusters", f"{patients} patients, 1–3 exams correlated {within:g}")
+    control: Range = (0.0, 0.93)
+    yield tallies[0].measured(*about, "logit DeLong, patient-clustered", "coverage", truth, (0.93, 0.965))
+    yield tallies[1].measured(*about, "logit DeLong, exams as patients", "coverage", truth, control, control=True)
+    yield tallies[2].measured(*about, "MOVER of Wilson, patient-clustered", "coverage", truth, (0.925, 0.975))
+
+
+def _wald(model: PatientScores) -> tuple[float, float]:
+    influence = auc_influence(model)
+    reach = float(stats.norm.ppf((1 + LEVEL) / 2) * np.sqrt(influence_variance(influence, model.exams)))
+    return influence.auc - reach, influence.auc + reach
+
+
+def _limits(interval: Interval) -> tuple[float, float]:
+    return interval.low, interval.high
