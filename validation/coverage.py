@@ -30,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = []
     for measured in gate(chosen.simulations):
         found.append(measured)
-        sys.stderr.write(f"{'ok  ' if measured.verdict(slack) else 'FAIL'} {measured}\n")
+        if not measured.verdict(slack):
+            sys.stderr.write(f"out of range: {measured}\n")
     text = as_markdown(found, slack)
     if chosen.out is None:
         sys.stdout.write(text)
@@ -54,8 +55,8 @@ def as_markdown(found: Sequence[Measured], slack: float) -> str:
         "",
         f"{simulations} simulations a row, {datetime.now(UTC):%d %B %Y}; Monte Carlo error of a coverage of .95: "
         f"{100 * (0.95 * 0.05 / simulations) ** 0.5:.1f} points. Made by `make coverage`; the worlds are described in "
-        "`validation/simulated.py`. A row without a range stands beside a leading method and is not gated. Controls are "
-        "what the field prints; they must fail, and their range says by how much.",
+        "`validation/simulated.py`. A row without a range stands beside a leading method and is not gated. Controls "
+        "are what the field prints; they must fail, and their range says by how much.",
         "",
         "| world | setting | true AUC | method | | rate | above truth | width | undefined | accepted | |",
         "|---|---|---|---|---|---|---|---|---|---|---|",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from measured import ANY, LEVEL, Measured, Range, Tally
@@ -75,11 +76,11 @@ def fixed_model_gate(setting: Setting, simulations: int, seed: int) -> Iterator[
     default, wald, permutation, delong = Tally(), Tally(), Tally(), Tally()
     for one in range(simulations):
         first, second = (PatientScores(exams=exams, scores=values[one]) for values in scores)
-        default.interval(lambda model=first: _limits(auc_intervals(model, LEVEL)[0]), truth)
-        wald.interval(lambda model=first: _wald(model), truth)
+        default.interval(partial(_default, first), truth)
+        wald.interval(partial(_wald, first), truth)
         if setting.compare:
-            permutation.test(lambda pair=(first, second), draw=one: rank_swap_p_value(*pair, PERMUTATIONS, seed + draw))
-            delong.test(lambda pair=(first, second): paired_delong(*pair, LEVEL).p)
+            permutation.test(partial(rank_swap_p_value, first, second, PERMUTATIONS, seed + one))
+            delong.test(partial(_delong, first, second))
     hard = setting.positives + setting.negatives == 20 and setting.area >= 0.95
     about = ("C: test set", setting.named)
     yield default.measured(*about, "default AUC interval", "coverage", truth, DEFAULT_RANGE)
@@ -101,7 +102,7 @@ def decision_gate(exams_of_class: int, sensitivity: float, specificity: float, s
     truth = (sensitivity + specificity) / 2
     for one in right:
         decisions = Decisions(exams=exams, positive=one == exams.labels)
-        tally.interval(lambda made=decisions: _limits(balanced_accuracy_interval(made, LEVEL)), truth)
+        tally.interval(partial(_mover, decisions), truth)
     setting = f"{exams_of_class} + {exams_of_class} exams, sensitivity {sensitivity}, specificity {specificity}"
     return tally.measured("C: decisions", setting, "MOVER of Wilson", "coverage", truth, (0.925, 0.975))
 
@@ -123,16 +124,31 @@ def cluster_gate(patients: int, within: float, simulations: int, seed: int) -> I
     clustered, strangers = Exams.of(labels, owners), Exams.of(labels)
     for one in scores:
         for tally, exams in zip(tallies[:2], (clustered, strangers), strict=True):
-            model = PatientScores(exams=exams, scores=one)
-            tally.interval(lambda model=model: _limits(logit_delong_interval(model, LEVEL)), truth)
+            tally.interval(partial(_logit_delong, PatientScores(exams=exams, scores=one)), truth)
         decisions = Decisions(exams=clustered, positive=one > np.sqrt(0.5) * stats.norm.ppf(truth))
         accuracy = float(stats.norm.cdf(np.sqrt(0.5) * stats.norm.ppf(truth)))
-        tallies[2].interval(lambda made=decisions: _limits(balanced_accuracy_interval(made, LEVEL)), accuracy)
+        tallies[2].interval(partial(_mover, decisions), accuracy)
     about = ("C: clusters", f"{patients} patients, 1–3 exams correlated {within:g}")
     control: Range = (0.0, 0.93)
     yield tallies[0].measured(*about, "logit DeLong, patient-clustered", "coverage", truth, (0.93, 0.965))
     yield tallies[1].measured(*about, "logit DeLong, exams as patients", "coverage", truth, control, control=True)
     yield tallies[2].measured(*about, "MOVER of Wilson, patient-clustered", "coverage", truth, (0.925, 0.975))
+
+
+def _default(model: PatientScores) -> tuple[float, float]:
+    return _limits(auc_intervals(model, LEVEL)[0])
+
+
+def _logit_delong(model: PatientScores) -> tuple[float, float]:
+    return _limits(logit_delong_interval(model, LEVEL))
+
+
+def _mover(decisions: Decisions) -> tuple[float, float]:
+    return _limits(balanced_accuracy_interval(decisions, LEVEL))
+
+
+def _delong(first: PatientScores, second: PatientScores) -> float:
+    return paired_delong(first, second, LEVEL).p
 
 
 def _wald(model: PatientScores) -> tuple[float, float]:

@@ -132,7 +132,8 @@ def noisy_folds(
         """`[S, N]`, standard normal, correlated within a patient."""
         shared = generator.normal(size=(simulations, design.patients))[:, patients]
         alone = generator.normal(size=(simulations, patients.size))
-        return np.sqrt(within_patient) * shared + np.sqrt(1 - within_patient) * alone
+        drawn: Floats = np.sqrt(within_patient) * shared + np.sqrt(1 - within_patient) * alone
+        return drawn
 
     common, scores = own(), []
     for _ in range(2):

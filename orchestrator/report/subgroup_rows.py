@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import ndtr
 
 from mpi_model.errors import StatisticsError
 from orchestrator.report.models import CrossValidated, Tested
@@ -138,5 +138,5 @@ def _difference_rows(group: Group, column: str, areas: list[SubgroupAuc]) -> lis
     if min(first.smaller_class, second.smaller_class) < FEWEST_FOR_P:
         reason = f"no p-value: fewer than {FEWEST_FOR_P} patients of a class"
         return [named.interval("auc_difference", interval, reason=reason)]
-    p = float(2 * stats.norm.sf(abs(estimate) / error))
+    p = float(2 * ndtr(-abs(estimate) / error))
     return [named.interval("auc_difference", interval, p=p, reason="an interaction, not adjusted for multiplicity")]

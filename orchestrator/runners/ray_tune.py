@@ -53,7 +53,7 @@ def ray_session(address: str | None) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="polarmap-"))
     mine = not ray.is_initialized()
     if mine:
-        local = {} if address else {"_temp_dir": str(folder), "include_dashboard": False}
+        local = {} if address else {"_temp_dir": str(folder / "ray"), "include_dashboard": False}
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
     try:
         yield folder

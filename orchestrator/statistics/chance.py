@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
+from scipy.special import ndtr
 
 from mpi_model.errors import StatisticsError
 from orchestrator.statistics.auc import auc_influence, influence_variance
@@ -62,4 +63,4 @@ def _clustered_wald(model: PatientScores) -> ChanceTest:
     method = "Wald, patient-clustered DeLong"
     if variance == 0:
         raise StatisticsError(f"{method}: the variance vanishes, so there is no p-value; see the interval instead")
-    return ChanceTest(p=float(2 * stats.norm.sf(abs(influence.auc - 0.5) / np.sqrt(variance))), method=method)
+    return ChanceTest(p=float(2 * ndtr(-abs(influence.auc - 0.5) / np.sqrt(variance))), method=method)

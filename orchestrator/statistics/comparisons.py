@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtr, stdtr, stdtrit
 from statsmodels.stats.multitest import multipletests
 
 from mpi_model.errors import StatisticsError
@@ -112,9 +112,9 @@ def corrected_resampled_t(differences: Floats, level: float) -> Difference:
     if error == 0:
         raise StatisticsError("Nadeau–Bengio t: the two models differ by the same amount in every fold")
     degrees = differences.size - 1
-    reach = float(stats.t.ppf((1 + level) / 2, degrees) * error)
+    reach = float(stdtrit(degrees, (1 + level) / 2) * error)
     interval = _clipped(estimate, reach, level, "Nadeau–Bengio t")
-    return Difference(interval=interval, p=float(2 * stats.t.sf(abs(estimate) / error, degrees)))
+    return Difference(interval=interval, p=float(2 * stdtr(degrees, -abs(estimate) / error)))
 
 
 def correlated_bayesian_t(differences: Floats, rope: float) -> Equivalence:
@@ -133,8 +133,8 @@ def correlated_bayesian_t(differences: Floats, rope: float) -> Equivalence:
     error = np.sqrt(corrected_resampled_variance(differences))
     if error == 0:
         raise StatisticsError("correlated Bayesian t: the two models differ by the same amount in every fold")
-    posterior = stats.t(differences.size - 1, loc=differences.mean(), scale=error)
-    below, above = float(posterior.cdf(-rope)), float(posterior.sf(rope))
+    mean, degrees = differences.mean(), differences.size - 1
+    below, above = (float(stdtr(degrees, side)) for side in ((-rope - mean) / error, (mean - rope) / error))
     return Equivalence(below=below, inside=max(0.0, 1 - below - above), above=above)
 
 
@@ -172,7 +172,7 @@ def _normal_difference(estimate: float, variance: float, level: float, method: s
         raise StatisticsError(f"{method}: the two models' placements coincide, so the difference has no variance")
     error = float(np.sqrt(variance))
     interval = _clipped(estimate, normal_quantile(level) * error, level, method)
-    return Difference(interval=interval, p=float(2 * stats.norm.sf(abs(estimate) / error)))
+    return Difference(interval=interval, p=float(2 * ndtr(-abs(estimate) / error)))
 
 
 def _clipped(estimate: float, reach: float, level: float, method: str) -> Interval:

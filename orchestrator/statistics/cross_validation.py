@@ -12,7 +12,7 @@ here for the training sets that folds share. Nadeau & Bengio's own interval stan
 """
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from mpi_model.errors import StatisticsError
 from orchestrator.statistics.auc import (
@@ -128,7 +128,7 @@ def nadeau_bengio_interval(values: Floats, level: float) -> Interval:
     Raises:
         StatisticsError: All cells agree, or the mean is 0 or 1.
     """
-    quantile = float(stats.t.ppf((1 + level) / 2, values.size - 1))
+    quantile = float(stdtrit(values.size - 1, (1 + level) / 2))
     variance = corrected_resampled_variance(values)
     return logit_interval(
         estimate=float(values.mean()), variance=variance, level=level, method=NADEAU_BENGIO, quantile=quantile

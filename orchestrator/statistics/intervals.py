@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
-from scipy.special import expit, logit
+from scipy.special import expit, logit, ndtri
 
 from mpi_model.errors import StatisticsError
 
@@ -30,7 +29,7 @@ class Interval:
 
 def normal_quantile(level: float) -> float:
     """Z with a two-sided tail of 1 − level."""
-    return float(stats.norm.ppf((1 + level) / 2))
+    return float(ndtri((1 + level) / 2))
 
 
 def logit_interval(
@@ -48,7 +47,8 @@ def logit_interval(
     Raises:
         StatisticsError: θ is 0 or 1 or the variance vanishes, so that the scale has no such interval.
     """
-    if not (0 < estimate < 1 and variance > 0):
+    # Values that are all equal leave a variance of rounding errors, not of zero.
+    if not (0 < estimate < 1 and variance > 1e-20):
         raise StatisticsError(f"{method}: no logit interval for an estimate of {estimate:g} with variance {variance:g}")
     reach = (normal_quantile(level) if quantile is None else quantile) * np.sqrt(variance) / (estimate * (1 - estimate))
     low, high = expit(logit(estimate) + np.array([-reach, reach]))

@@ -126,11 +126,11 @@ def test_dropout_draws_from_its_generator_and_keeps_the_mean() -> None:
     network.training = True
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
-        draws = torch.stack([network(images, TRACER, generator=generator) for _ in range(2000)])
+        draws = torch.stack([network(images, TRACER, generator=generator) for _ in range(500)])
         again = network(images, TRACER, generator=torch.Generator().manual_seed(3))
     assert torch.equal(draws[0], again)
     assert not torch.equal(draws[0], plain)
-    standard_error = draws.std(0) / 2000**0.5
+    standard_error = draws.std(0) / 500**0.5
     assert ((draws.mean(0) - plain).abs() < 4 * standard_error).all()
 
 
@@ -141,11 +141,12 @@ def test_pretrained_weights_that_were_not_given_are_missed() -> None:
 
 
 def test_compact_knows_where_a_defect_is() -> None:
-    """The same defect in two places gives two feature vectors that a linear head can tell apart."""
+    """A defect changes the features of its own side of the map most, so that the head can see where it is."""
     encoder = build_encoder("compact", torch.Generator().manual_seed(0)).eval()
-    maps = torch.full((2, 1, 32, 32), 0.7)
-    maps[0, :, 4:10, 12:20] = 0.2
-    maps[1, :, 22:28, 12:20] = 0.2
-    top, bottom = encoder(maps).unflatten(1, (32, 4, 4))
-    assert not torch.allclose(top.flatten(1).sort().values, bottom.flatten(1).sort().values, atol=1e-3)
-    assert (top - bottom).abs().amax(0)[0].max() > 10 * (top - bottom).abs().mean() / 10
+    maps = torch.full((3, 1, 32, 32), 0.7)
+    maps[1, :, 4:10, 12:20] = 0.2
+    maps[2, :, 22:28, 12:20] = 0.2
+    normal, top, bottom = encoder(maps).unflatten(1, (32, 4, 4))
+    for changed, own, opposite in ((top, 0, 3), (bottom, 3, 0)):
+        difference = (changed - normal).abs()
+        assert difference[:, own].sum() > 5 * difference[:, opposite].sum()

@@ -78,7 +78,7 @@ def test_without_a_network_the_message_names_file_and_folder(monkeypatch: pytest
 
 
 def test_a_file_without_batch_norm_counters_is_accepted(cached_resnet18: Path) -> None:
-    """torchvision's own files predate `num_batches_tracked`; their absence is no damage."""
+    """The files of torchvision predate `num_batches_tracked`; their absence is no damage."""
     old = {
         key: value for key, value in torch.load(cached_resnet18, weights_only=True).items() if "num_batches" not in key
     }

@@ -1,5 +1,6 @@
 """How an epoch is cut into steps, and how learning rates move."""
 
+import itertools
 import math
 
 import pytest
@@ -38,7 +39,7 @@ def test_learning_rates_rise_then_fall_as_half_a_cosine() -> None:
     assert factors[10] == 1
     assert factors[10 + 95] == pytest.approx(0.5)
     assert factors[200] == pytest.approx(0)
-    assert all(late <= early for early, late in zip(factors[10:], factors[11:], strict=False))
+    assert all(late <= early for early, late in itertools.pairwise(factors[10:]))
     assert min(factors[:200]) > 0
 
 

@@ -79,6 +79,28 @@ def test_fixed_defects_are_the_same_at_rest_and_reversible_ones_are_gone() -> No
         assert exams.scores.summed_rest.tolist() == (kept * exams.scores.summed_stress).tolist()
 
 
+@pytest.mark.parametrize(("kinds", "low", "high"), [((0.0, 0.0, 1.0), 0.8, 1.2), ((1.0, 0.0, 0.0), -0.15, 0.15)])
+def test_rest_pictures_show_fixed_defects_and_no_reversible_ones(
+    kinds: tuple[float, float, float], low: float, high: float
+) -> None:
+    """Protects the rest phase of Tc-99m in the pixels: the loss there, over that at stress, is 1 or 0."""
+    mix = {"Tc-99m": 1.0}
+    ill = with_disease(**ONE_VESSEL | {"kinds": kinds})
+    sound = with_disease(**ONE_VESSEL | {"prevalence": (1e-9, 1e-9)})
+    diseased, healthy = (
+        next(simulate(patients=128, size=32, parameters=parameters, tracer_mix=mix)) for parameters in (ill, sound)
+    )
+    where = segment_at(*pixel_positions(32)).ravel() - 1
+    worst = diseased.stress_deficits.argmax(axis=1)
+    inside = where == worst[:, None]
+    stress, rest = (
+        1.0 - np.sum(relative(left) / relative(right) * inside, axis=1) / inside.sum(axis=1)
+        for left, right in ((diseased.stress, healthy.stress), (diseased.rest, healthy.rest))
+    )
+    deep = diseased.stress_deficits.max(axis=1) > 0.35
+    assert low < np.median(rest[deep] / stress[deep]) < high
+
+
 def one_defect(*, depth: float, fixed_share: float) -> Disease:
     """A patient with one defect."""
     disease = draw_disease(

@@ -1,0 +1,169 @@
+"""One cell: what it is told, what it chooses, what it survives."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from mpi_model.determinism import single_threaded
+from mpi_model.maps import FULL_SCALE, LabelledExams, Maps
+from mpi_model.settings import NetworkSettings, TrainingSettings
+from orchestrator.cells.cell import run_cell
+from orchestrator.cells.guard import run_guarded
+from orchestrator.cells.records import CellKey, CellTask, InnerSplit, Procedure, Workbench
+from orchestrator.cells.study import best
+from orchestrator.experiment.settings import DecisionSettings, SearchSettings
+from search_spaces.catalog import load_space
+
+
+def maps_of(labels: np.ndarray, seed: int = 0) -> Maps:
+    """Maps of one tracer whose positives have a dark patch at stress."""
+    random = np.random.default_rng(seed)
+    stress, rest = (random.uniform(0.5, 0.9, size=(len(labels), 1, 16, 16)) for _ in range(2))
+    stress[labels == 1, :, 9:, 4:12] *= 0.4
+    here = np.ones(len(labels), dtype=bool)
+    stored = ((image * FULL_SCALE).astype(np.uint16) for image in (stress, rest))
+    tracer = np.ones(len(labels), dtype=np.int8)
+    return Maps(stress=next(stored), rest=next(stored), has_stress=here, has_rest=here, tracer=tracer)
+
+
+def labelled(rows: np.ndarray, labels: np.ndarray) -> LabelledExams:
+    """Those rows with their labels."""
+    return LabelledExams(rows=rows.astype(np.int64), labels=labels[rows].astype(np.int8))
+
+
+@pytest.fixture
+def task_and_bench(tmp_path):
+    """Forty training exams in two inner folds, ten to be judged, and a small search."""
+    labels = np.arange(50) % 2
+    rows = np.arange(50)
+    training, evaluation = rows[:40], rows[40:]
+    halves = (training[:20], training[20:])
+    inner = tuple(
+        InnerSplit(training=labelled(halves[1 - part], labels), validation=labelled(halves[part], labels))
+        for part in (0, 1)
+    )
+    key = CellKey(inputs="stress", partition="development", repeat=0, fold=0)
+    task = CellTask(key=key, plan="plan", training=labelled(training, labels), inner=inner, evaluation=evaluation)
+    procedure = Procedure(
+        network=NetworkSettings(backbone="compact", weights="random"),
+        training=TrainingSettings(epochs=4, batch_size=8, patience=2),
+        search=SearchSettings(candidates=5, inner_folds=2),
+        decision=DecisionSettings(threshold="balanced_accuracy", calibration="platt"),
+        space=load_space("learning_rates_and_freeze_depth", tmp_path, 4),
+    )
+    bench = Workbench(maps=maps_of(labels), procedure=procedure, state=None, device="cpu", facts={"experiment": "e"})
+    with single_threaded():
+        yield task, bench
+
+
+def collected(task, bench, finished=()):
+    """A cell's result with the candidates it announced."""
+    announced = []
+    return run_cell(task, bench, finished, announced.append), announced
+
+
+def test_an_interrupted_search_ends_as_the_undisturbed_one(task_and_bench):
+    """Replaying the first candidates gives the same remaining candidates, choice and predictions."""
+    task, bench = task_and_bench
+    whole, candidates = collected(task, bench)
+    resumed, rest = collected(task, bench, candidates[:3])
+
+    same = {"seconds": 0.0}
+    assert [replace(candidate, **same) for candidate in rest] == [
+        replace(candidate, **same) for candidate in candidates[3:]
+    ]
+    assert replace(resumed, **same) == replace(whole, **same)
+    assert len(whole.predictions) == 10
+
+
+def test_a_ledger_of_another_search_is_not_replayed(task_and_bench):
+    """Candidates whose hyperparameters the study would not propose end the cell, not silently change it."""
+    task, bench = task_and_bench
+    _, candidates = collected(task, bench)
+    foreign = replace(candidates[0], values={**candidates[0].values, "head_learning_rate": 0.5})
+
+    result = run_guarded(task, bench, [foreign], lambda _: None)
+    assert result.state == "failed"
+    assert "other hyperparameters than its replay" in result.reason
+
+
+def test_the_choice_is_the_best_complete_candidate_and_its_median_steps(task_and_bench):
+    """The winner has the smallest mean loss over inner folds, recomputed here from the epochs."""
+    task, bench = task_and_bench
+    result, candidates = collected(task, bench)
+
+    def mean_best_loss(candidate):
+        return np.mean(
+            [min(epoch.validation_loss for epoch in candidate.epochs if epoch.inner_fold == fold) for fold in (0, 1)]
+        )
+
+    complete = [candidate for candidate in candidates if candidate.state == "complete"]
+    winner = min(complete, key=mean_best_loss)
+    assert result.candidate == winner.number
+    assert winner.objective == pytest.approx(mean_best_loss(winner))
+    batches = 3
+    best_epochs = [
+        min((epoch.validation_loss, epoch.epoch) for epoch in winner.epochs if epoch.inner_fold == fold)[1]
+        for fold in (0, 1)
+    ]
+    assert result.steps == round(float(np.median([epoch * batches for epoch in best_epochs])))
+
+
+def test_other_inputs_and_other_searches_train_from_the_same_seeds(task_and_bench):
+    """A stress and a dual cell of one fold, and cells of different spaces, share seeds: they are paired."""
+    task, bench = task_and_bench
+    only = replace(bench.procedure, search=replace(bench.procedure.search, candidates=1))
+    one, _ = collected(task, replace(bench, procedure=only))
+    more, _ = collected(task, replace(bench, procedure=replace(only, decision=DecisionSettings())))
+
+    assert [item.score for item in one.predictions] == [item.score for item in more.predictions]
+
+
+def test_a_diverging_candidate_is_a_failed_row_and_the_cell_goes_on(task_and_bench, tmp_path):
+    """A learning rate that explodes fails its candidate; when every candidate fails, the cell says why."""
+    task, bench = task_and_bench
+    (tmp_path / "wild.toml").write_text(
+        '[encoder_learning_rate]\nkind = "fixed"\nvalue = 1e30\n[head_learning_rate]\nkind = "choice"\nchoices = [1e30]\n'
+    )
+    wild = replace(bench.procedure, space=load_space("wild.toml", tmp_path, 4))
+    result, candidates = collected(task, replace(bench, procedure=wild))
+
+    assert {candidate.state for candidate in candidates} == {"failed"}
+    assert all(candidate.error and candidate.objective is None for candidate in candidates)
+    assert result.state == "failed"
+    assert "none of 5 candidates could be trained" in result.reason
+    assert best(candidates, wild.search) is None
+
+
+def test_members_differ_and_are_numbered(task_and_bench):
+    """Each member is refitted with a seed of its own."""
+    task, bench = task_and_bench
+    procedure = replace(
+        bench.procedure,
+        training=replace(bench.procedure.training, members=2),
+        search=replace(bench.procedure.search, candidates=1),
+    )
+    result, _ = collected(task, replace(bench, procedure=procedure))
+    scores = {member: [item.score for item in result.predictions if item.member == member] for member in (0, 1)}
+
+    assert len(scores[0]) == len(scores[1]) == 10
+    assert scores[0] != scores[1]
+
+
+def test_the_objective_can_be_an_auc(task_and_bench):
+    """With `objective = "auc"` candidates carry AUCs and the largest wins."""
+    task, bench = task_and_bench
+    procedure = replace(bench.procedure, search=replace(bench.procedure.search, objective="auc", prune=False))
+    result, candidates = collected(task, replace(bench, procedure=procedure))
+    objectives = [candidate.objective for candidate in candidates]
+
+    assert all(0 <= objective <= 1 for objective in objectives)
+    assert objectives[result.candidate] == max(objectives)
+
+
+def test_nothing_a_worker_receives_has_a_place_for_a_held_out_label():
+    """Labels exist only inside `LabelledExams`; evaluation is row numbers, and maps carry none."""
+    assert {field.name for field in fields(Maps)} == {"stress", "rest", "has_stress", "has_rest", "tracer"}
+    assert {field.name for field in fields(CellTask)} == {"key", "plan", "training", "inner", "evaluation"}
+    assert {field.name for field in fields(InnerSplit)} == {"training", "validation"}

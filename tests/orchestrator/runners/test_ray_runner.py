@@ -1,0 +1,122 @@
+"""The contract of a runner, held by the one on real Ray: what the inline runner writes, it writes."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+
+from mpi_model.errors import RunDirectoryError
+from orchestrator.cells.records import CandidateResult, CellKey, CellResult
+from orchestrator.devices import device_for
+from orchestrator.experiment.file import load_experiment
+from orchestrator.ledger.paths import RunPaths
+from orchestrator.machinery import engine_with
+from orchestrator.preparation import prepare
+from orchestrator.progress import Silence
+from orchestrator.run import RunOptions, cell_keys, facts_of, pending_jobs, run_experiment, workbench
+from orchestrator.runners.inline import InlineRunner
+from orchestrator.runners.ray_tune import RayRunner, ray_session, run_on_tune
+
+pytestmark = [
+    pytest.mark.ray,
+    # Ray 2.60's own modules warn on import and at shutdown; none of it is ours to mend.
+    pytest.mark.filterwarnings("ignore"),
+]
+TABLES = ("cells", "candidates", "epochs", "predictions")
+
+
+@pytest.fixture(scope="module")
+def tune_folder() -> Iterator[Path]:
+    """Ray on this machine, for all tests of the module."""
+    with ray_session(None) as folder:
+        yield folder
+
+
+class Collected:
+    """Events that only remember."""
+
+    def __init__(self) -> None:
+        self.begun: list[CellKey] = []
+        self.candidates: list[tuple[CellKey, CandidateResult]] = []
+        self.cells: list[tuple[CellResult, int]] = []
+
+    def started(self, key: CellKey) -> None:
+        self.begun.append(key)
+
+    def candidate(self, key: CellKey, result: CandidateResult) -> None:
+        self.candidates.append((key, result))
+
+    def cell(self, result: CellResult, attempt: int) -> None:
+        self.cells.append((result, attempt))
+
+
+def work_of(experiment: Path, *overrides: str) -> tuple:
+    """Jobs, bench and resources of an experiment of which nothing has run."""
+    prepared = prepare(load_experiment(experiment, overrides), Silence())
+    settings = prepared.loaded.experiment
+    facts = facts_of(prepared, None, device_for(settings.resources))
+    keys = cell_keys(prepared.plan, settings.cohort.inputs)
+    jobs = pending_jobs(prepared, RunPaths(experiment.parent / "nothing"), keys)
+    bench = workbench(prepared, None, "cpu", facts, engine_with(InlineRunner()))
+    return jobs, bench, settings.resources
+
+
+def test_a_run_on_ray_writes_what_the_inline_runner_writes(tmp_path, make_tiny, tune_folder):
+    """Tables and models of both runners are the same bytes."""
+    written = []
+    for runner in (InlineRunner(), RayRunner()):
+        experiment = make_tiny(tmp_path / type(runner).__name__)
+        options = RunOptions(open_test=True)
+        paths = run_experiment(
+            load_experiment(experiment), options, lambda runner=runner: engine_with(runner), Silence()
+        ).paths
+        files = [*(paths.table(name) for name in TABLES), *sorted(paths.models.iterdir())]
+        written.append({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files})
+
+    assert written[0] == written[1]
+    assert len(written[0]) == 8
+
+
+def test_every_cell_is_a_trial_of_tunes_grid_with_the_resources_asked_for(tiny, tune_folder):
+    """Tune's result grid has one result a cell, no errors, and the processors that `cpus_per_cell` reserved."""
+    jobs, bench, resources = work_of(tiny, "search.candidates=1", "training.epochs=1", "resources.cpus_per_cell=2")
+    events = Collected()
+    grid = run_on_tune(jobs, bench, resources, events, tune_folder / "grid")
+
+    assert grid.num_errors == 0
+    assert {Path(result.path).name for result in grid} == {job.task.key.name for job in jobs}
+    assert len(grid) == 6
+    assert {result.metrics["resources"]["CPU"] for result in grid} == {2.0}
+    assert {result.metrics["state"] for result in grid} == {"complete"}
+    assert sorted(result.key.name for result, _ in events.cells) == sorted(job.task.key.name for job in jobs)
+    assert len(events.candidates) == 6
+    assert {key.name for key in events.begun} == {job.task.key.name for job in jobs}
+
+
+class DiskFull(Collected):
+    """Events whose ledger cannot be written after the first candidate."""
+
+    def candidate(self, key: CellKey, result: CandidateResult) -> None:
+        super().candidate(key, result)
+        raise RunDirectoryError("no space left on the device")
+
+
+def test_a_ledger_that_cannot_be_written_ends_the_run_with_its_own_error(tiny, tune_folder):
+    """A full disk stops every trial and reaches the caller as what it is, not as failed cells."""
+    jobs, bench, resources = work_of(tiny, "training.epochs=1")
+    events = DiskFull()
+    with pytest.raises(RunDirectoryError, match="no space left"):
+        run_on_tune(jobs, bench, resources, events, tune_folder / "full")
+
+    assert len(events.candidates) == 1
+    assert events.cells == []
+
+
+def test_the_session_folder_is_private_and_ray_asks_nobody_home(tune_folder):
+    """Ray's world-open session lies in a folder only its user can enter; usage statistics are off."""
+    assert tune_folder.stat().st_mode & 0o077 == 0
+    session = Path(ray._private.worker._global_node.get_session_dir_path())
+    assert session.is_relative_to(tune_folder)
+    assert not ray._common.usage.usage_lib.usage_stats_enabled()

@@ -1,0 +1,209 @@
+"""Calibration, net benefit, chance, precision and the split of the spread."""
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import brier_score_loss
+
+from mpi_model.errors import StatisticsError
+from orchestrator.statistics.calibration import (
+    brier_interval,
+    brier_score,
+    calibration_in_the_large,
+    calibration_slope,
+    net_benefit,
+    scaled_brier_score,
+    smooth_calibration,
+)
+from orchestrator.statistics.chance import mann_whitney, permutation_p_value
+from orchestrator.statistics.precision import expected_width
+from orchestrator.statistics.scores import Exams, FoldScores, PatientScores
+from orchestrator.statistics.variance import stability, variance_split
+
+LEVEL = 0.95
+
+
+def calibrated(size: int = 4000, *, slope: float = 1.0, shift: float = 0.0, seed: int = 0) -> PatientScores:
+    """Probabilities whose logit was distorted by a slope and a shift after the outcomes were drawn."""
+    generator = np.random.default_rng(seed)
+    true = generator.normal(-0.5, 1.2, size=size)
+    labels = generator.random(size) < expit(true)
+    return PatientScores(exams=Exams.of(labels), scores=expit(slope * true + shift))
+
+
+def test_brier_agrees_with_scikit_learn() -> None:
+    """The score itself, and its scaled form at the two ends: perfect and no better than the prevalence."""
+    model = calibrated(200)
+    perfect = PatientScores(exams=model.exams, scores=model.exams.labels.astype(float))
+    constant = PatientScores(exams=model.exams, scores=np.full(200, model.exams.labels.mean()))
+
+    assert brier_score(model) == pytest.approx(brier_score_loss(model.exams.labels, model.scores))
+    assert scaled_brier_score(perfect) == pytest.approx(1, abs=1e-6)
+    assert scaled_brier_score(constant) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_brier_interval_is_that_of_a_mean() -> None:
+    """For many patients the bootstrap limits agree with mean ± 1.96 SE of the squared errors."""
+    model = calibrated(2000)
+    errors = (model.scores - model.exams.labels) ** 2
+    found = brier_interval(model, LEVEL, draws=4000, seed=1)
+
+    # Stratified draws keep the class sizes, which takes the part between classes out of the variance.
+    spread = np.sqrt(
+        sum(errors[model.exams.labels == label].var() * (model.exams.labels == label).sum() for label in (0, 1))
+    )
+    assert found.high - found.low == pytest.approx(2 * 1.96 * spread / 2000, rel=0.05)
+
+
+@pytest.mark.parametrize("slope", [0.5, 1.0, 2.0])
+def test_the_slope_undoes_the_distortion(slope: float) -> None:
+    """Logits stretched by a factor have the slope one over it, inside its interval, as in an unpenalised regression."""
+    model = calibrated(slope=slope)
+    found = calibration_slope(model, LEVEL)
+    reference = LogisticRegression(C=np.inf).fit(logit(model.scores)[:, None], model.exams.labels).coef_[0, 0]
+
+    assert found.low < 1 / slope < found.high
+    assert found.estimate == pytest.approx(reference, rel=1e-3)
+
+
+def test_calibration_in_the_large_undoes_a_shift() -> None:
+    """Logits raised by .7 for everybody predict too high, by −.7 on the logit scale."""
+    found = calibration_in_the_large(calibrated(shift=0.7), LEVEL)
+
+    assert found.low < -0.7 < found.high
+
+
+def test_several_exams_a_patient_widen_the_slope() -> None:
+    """Ten copies of every exam tell nothing new: clustered errors stay, while errors by row would shrink to a third."""
+    once = calibrated(300)
+    tenfold = PatientScores(
+        exams=Exams.of(np.tile(once.exams.labels, 10), np.tile(np.arange(300), 10)), scores=np.tile(once.scores, 10)
+    )
+    narrow, wide = (calibration_slope(model, LEVEL) for model in (tenfold, once))
+
+    assert narrow.high - narrow.low == pytest.approx(wide.high - wide.low, rel=0.25)
+    assert narrow.method == "logistic recalibration, patient-clustered"
+
+
+def test_separated_classes_have_no_slope() -> None:
+    """An infinite slope is refused in one line, without a warning from the solver."""
+    model = PatientScores(exams=Exams.of([0, 0, 0, 1, 1]), scores=np.array([0.1, 0.2, 0.3, 0.3, 0.9]))
+
+    with pytest.raises(StatisticsError, match="infinite"):
+        calibration_slope(model, LEVEL)
+
+
+def test_a_smooth_curve_needs_patients() -> None:
+    """With enough patients the curve of a calibrated model follows the diagonal; with few it is refused."""
+    curve = smooth_calibration(calibrated())
+
+    assert np.abs(curve[:, 1] - curve[:, 0]).max() < 0.06
+    with pytest.raises(StatisticsError, match="200 patients"):
+        smooth_calibration(calibrated(199))
+
+
+def test_net_benefit_of_a_perfect_test_and_of_treating_all() -> None:
+    """A perfect test gains the prevalence at every threshold; treating all gains π − (1 − π) t/(1 − t)."""
+    exams = Exams.of(np.arange(750) < 105)
+    found = {
+        at: net_benefit(PatientScores(exams=exams, scores=exams.labels * 1.0), at, LEVEL, draws=50, seed=0)
+        for at in (0.10, 0.15, 0.20)
+    }
+
+    assert [one.model.estimate for one in found.values()] == pytest.approx([0.14] * 3)
+    # dcurves prints these for its 750 patients with 105 events.
+    assert [one.treat_all for one in found.values()] == pytest.approx([0.0444444444, -0.0117647059, -0.075], abs=5e-11)
+    assert all(one.treat_none == 0 for one in found.values())
+
+
+def test_a_binary_predictor_reproduces_dcurves() -> None:
+    """Dcurves' family history: the counts behind its printed net benefits give all five of them."""
+    # 24 of 105 with cancer and 91 of 645 without have it; net benefit TP/n − FP/n · t/(1 − t).
+    labels = np.arange(750) < 105
+    history = np.concatenate([np.arange(105) < 24, np.arange(645) < 91]).astype(float)
+    model = PatientScores(exams=Exams.of(labels), scores=history)
+    found = [net_benefit(model, at, LEVEL, draws=20, seed=0).model.estimate for at in (0.05, 0.10, 0.15, 0.20, 0.30)]
+
+    assert found == pytest.approx([0.0256140351, 0.0185185185, 0.0105882353, 0.0016666667, -0.02], abs=5e-11)
+
+
+def test_probabilities_outside_the_unit_interval_are_refused() -> None:
+    """Raw scores are not probabilities, and say so before a Brier score is printed."""
+    with pytest.raises(StatisticsError, match="probabilities lie in"):
+        brier_score(PatientScores(exams=Exams.of([0, 1]), scores=np.array([-2.0, 3.0])))
+
+
+def test_ties_take_the_normal_form_of_mann_whitney() -> None:
+    """The exact distribution knows no ties, so tied scores are tested with the tie-corrected normal one."""
+    tied = PatientScores(exams=Exams.of([1, 1, 1, 0, 0, 0]), scores=np.array([3.0, 2, 2, 2, 1, 1]))
+    flat = PatientScores(exams=Exams.of([1, 1, 0, 0]), scores=np.zeros(4))
+
+    assert mann_whitney(tied).method == "Mann–Whitney, normal with tie correction"
+    assert mann_whitney(flat).p == 1
+
+
+def test_exams_of_one_patient_are_not_ranked_as_strangers() -> None:
+    """Copying every exam must not make a chance result significant."""
+    generator = np.random.default_rng(2)
+    labels, scores = np.arange(30) < 15, generator.normal(size=30) + 0.6 * (np.arange(30) < 15)
+    once = PatientScores(exams=Exams.of(labels), scores=scores)
+    copies = PatientScores(exams=Exams.of(np.tile(labels, 8), np.tile(np.arange(30), 8)), scores=np.tile(scores, 8))
+
+    assert "clustered" in mann_whitney(copies).method
+    assert mann_whitney(copies).p == pytest.approx(mann_whitney(once).p, abs=0.05)
+
+
+def test_the_permutation_p_value_counts_the_observed_run() -> None:
+    """(1 + #{permuted ≥ observed}) / (1 + B): 99 permutations that never reach it give .01, not 0."""
+    assert permutation_p_value(0.9, np.full(99, 0.5)) == 0.01
+    assert permutation_p_value(0.5, np.array([0.5, 0.4, 0.6])) == 0.75
+
+
+def test_expected_width_shrinks_with_patients_and_grows_with_folds() -> None:
+    """Precision before training: more patients narrow it, the design factor of cross-validation widens it."""
+    few, many = expected_width(20, 30), expected_width(80, 120)
+    folded = expected_width(80, 120, folds=5, repeats=10)
+
+    assert few.width > many.width
+    assert folded.width > many.width
+    assert "80 positive and 120 negative patients" in folded.sentence()
+
+
+def test_the_spread_over_cells_is_mostly_small_folds() -> None:
+    """Fixed models on finite folds: what patients alone cause explains the variance; repeats and seeds add nothing."""
+    generator = np.random.default_rng(8)
+    exams = Exams.of(np.arange(400) < 200)
+    folds = np.stack([np.tile(generator.permutation(np.arange(200) % 5), 2) for _ in range(20)])
+    scores = generator.normal(size=(20, 400)) + 1.2 * exams.labels
+    split = variance_split(FoldScores(exams=exams, scores=scores, folds=folds))
+
+    assert split.patients == pytest.approx(split.cells, rel=0.35)
+    assert split.repeats < 0.2 * split.cells
+    assert split.members is None
+
+
+def test_members_that_differ_are_seen_in_the_split() -> None:
+    """Refitting with other seeds spreads AUCs within a cell; that part is reported as the members'."""
+    generator = np.random.default_rng(8)
+    exams = Exams.of(np.arange(60) < 30)
+    folds = np.tile(np.arange(30) % 3, 2)[None].repeat(2, axis=0)
+    base = generator.normal(size=(1, 2, 60)) + exams.labels
+    same, other = base.repeat(3, axis=0), base + generator.normal(size=(3, 2, 60))
+    model = FoldScores(exams=exams, scores=base[0], folds=folds)
+
+    assert variance_split(model, same).members == pytest.approx(0)
+    assert variance_split(model, other).members > 0.001
+
+
+def test_unstable_and_wrong_exams_are_named_by_row() -> None:
+    """One exam flips in half of the repeats, one is always wrong: both are found."""
+    exams = Exams.of([1, 1, 0, 0])
+    folds = np.array([[0, 1, 0, 1]] * 4)
+    model = FoldScores(exams=exams, scores=np.zeros((4, 4)), folds=folds)
+    probabilities = np.array([[0.9, 0.6, 0.8, 0.1], [0.9, 0.4, 0.8, 0.1], [0.9, 0.6, 0.8, 0.1], [0.9, 0.4, 0.8, 0.1]])
+    found = stability(model, probabilities, probabilities >= 0.5)
+
+    assert found.flips.tolist() == [0, 0.5, 0, 0]
+    assert found.most_often_wrong(3).tolist() == [2, 1]
+    assert found.probability_range == pytest.approx([0, 0.2, 0, 0])
