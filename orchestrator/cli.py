@@ -1,25 +1,26 @@
-"""The command line: one small function per verb; each imports what it needs when it is called.
+"""The command line: every verb's arguments, and the last door for errors.
 
 Tables go to standard output, progress and errors to standard error. A person's error is one or two lines and
-an exit code (see `mpi_model.errors`); a traceback appears only with `--debug`.
+an exit code (see `mpi_model.errors`); a traceback appears only with `--debug`. What a verb does lies in
+`orchestrator.commands` and is imported when the verb is called, so that `--help` waits for nothing.
 """
 
 import argparse
+import importlib
 import logging
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import Final, NoReturn
 
-from mpi_model.errors import ExperimentError, IncompleteRunError, PolarmapError
+from mpi_model.errors import PolarmapError
 
-if TYPE_CHECKING:
-    from orchestrator.engine import Engine
-    from orchestrator.experiment.settings import LoadedExperiment
+INTERRUPTED: Final = 130
+BUG: Final = 1
+FORMATS: Final = ("rich", "markdown", "csv", "latex", "json", "html")
 
-INTERRUPTED = 130
-BUG = 1
+Add = Callable[[argparse.ArgumentParser], None]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,21 +35,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        command: Callable[[argparse.Namespace], int] = arguments.command
+        module, verb = arguments.command
+        command: Callable[[argparse.Namespace], int] = getattr(
+            importlib.import_module(f"orchestrator.commands.{module}"), verb
+        )
         return command(arguments)
     except PolarmapError as error:
-        if arguments.debug:
-            logging.getLogger("polarmap").exception("polarmap refused")
-        for problem in error.problems:
-            print(f"polarmap: {problem}", file=sys.stderr)
-        return error.exit_code
+        return _refused(error, arguments.debug)
     except KeyboardInterrupt:
         print("polarmap: interrupted; the same command goes on from what is finished", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         return 0
-    except Exception as error:  # noqa: BLE001 - the last door: anything that comes here is a bug, said in one line
+    except Exception as error:  # the last door: whatever comes here is a bug, said in one line
         if arguments.debug:
             raise
         print(f"polarmap: a bug: {type(error).__name__}: {error}; run it with --debug and report it", file=sys.stderr)
@@ -58,6 +58,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def entry_point() -> NoReturn:
     """The console script."""
     sys.exit(main())
+
+
+def _refused(error: PolarmapError, debug: bool) -> int:
+    if debug:
+        logging.getLogger("polarmap").error("refused", exc_info=error)
+    for problem in error.problems:
+        print(f"polarmap: {problem}", file=sys.stderr)
+    return error.exit_code
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
@@ -70,34 +78,36 @@ def parser() -> argparse.ArgumentParser:
         prog="polarmap",
         description="How well does a network read stress/rest SPECT myocardial perfusion polar maps? Nested, "
         "patient-stratified cross-validation on Ray Tune, with intervals that mean what they say.",
-        epilog="exit codes: 0 done, 1 a bug, 2 usage or experiment file, 3 cohort or folds, 4 incomplete, 130 interrupted",
+        epilog="exit codes: 0 done, 1 a bug, 2 usage or experiment file, 3 cohort or folds, 4 incomplete, "
+        "130 interrupted",
     )
     root.add_argument("--debug", action="store_true", help="show tracebacks")
     verbs = root.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for name, add, help_text in VERBS:
-        add(verbs.add_parser(name, help=help_text, description=help_text))
+    for name, add, command, text in VERBS:
+        verb = verbs.add_parser(name, help=text, description=text)
+        verb.set_defaults(command=command)
+        add(verb)
     return root
 
 
 def _init(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("file", nargs="?", type=Path, default=Path("experiment.toml"), help="default: experiment.toml")
-    verb.set_defaults(command=init)
 
 
-def init(arguments: argparse.Namespace) -> int:
-    """`polarmap init [FILE]`."""
-    from orchestrator.experiment.file import template
-
-    path: Path = arguments.file
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(template())
-    except FileExistsError:
-        raise ExperimentError(f"{path} exists already and is left as it is; name another file") from None
-    except OSError as error:
-        raise ExperimentError(f"cannot write {path} ({error.strerror})") from error
-    print(f"{path} written; set `name` and `cohort.manifest`, then: polarmap check {path}")
-    return 0
+def _synth(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="a new or empty folder")
+    verb.add_argument("--patients", type=int, metavar="N", help="default: a cohort like the reference study's")
+    verb.add_argument(
+        "--tracer-mix",
+        metavar="TRACER=SHARE,…",
+        help="shares of patients studied with one tracer alone, for example Tc-99m=0.3,Tl-201=0.6; the rest had both",
+    )
+    verb.add_argument("--seed", type=int, default=0)
+    verb.add_argument("--size", type=int, default=64, metavar="PX", help="pixels of a side (default: 64)")
+    verb.add_argument(
+        "--format", choices=("png", "npy", "colour"), default="png", help="16-bit counts (png, npy) or screenshots"
+    )
+    verb.add_argument("--preview", type=Path, metavar="FILE.png", help="draw a panel of patients with their truth")
 
 
 def _import(verb: argparse.ArgumentParser) -> None:
@@ -109,23 +119,7 @@ def _import(verb: argparse.ArgumentParser) -> None:
     spectf.add_argument(
         "--all-development", action="store_true", help="no test partition: all 267 for cross-validation"
     )
-    spectf.add_argument("--size", type=int, default=32, help="pixels of a side (default: 32)")
-    spectf.set_defaults(command=import_spectf)
-
-
-def import_spectf(arguments: argparse.Namespace) -> int:
-    """`polarmap import spectf TRAIN TEST DIR`."""
-    from orchestrator.cohort.spectf import import_spectf as convert
-
-    manifest = convert(
-        arguments.train,
-        arguments.test,
-        arguments.folder,
-        size=arguments.size,
-        all_development=arguments.all_development,
-    )
-    print(f"{manifest} written: one row an exam, stress and rest maps beside it")
-    return 0
+    spectf.add_argument("--size", type=int, default=32, metavar="PX", help="pixels of a side (default: 32)")
 
 
 def _experiment(verb: argparse.ArgumentParser) -> None:
@@ -135,117 +129,62 @@ def _experiment(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def _loaded(arguments: argparse.Namespace) -> "LoadedExperiment":
-    from orchestrator.experiment.file import load_experiment
-
-    return load_experiment(arguments.experiment, arguments.overrides)
-
-
-def _check(verb: argparse.ArgumentParser) -> None:
-    _experiment(verb)
-    verb.set_defaults(command=check)
-
-
-def check(arguments: argparse.Namespace) -> int:
-    """`polarmap check EXPERIMENT`: every problem at once; no torch, no Ray."""
-    from orchestrator.preparation import prepare
-    from orchestrator.terminal.checking import print_check
-    from orchestrator.terminal.progress import progress_for
-
-    print_check(prepare(_loaded(arguments), progress_for()))
-    return 0
-
-
-def _plan(verb: argparse.ArgumentParser) -> None:
-    _experiment(verb)
-    verb.set_defaults(command=plan)
-
-
-def plan(arguments: argparse.Namespace) -> int:
-    """`polarmap plan EXPERIMENT`: what will be done, and how wide the intervals will be."""
-    from orchestrator.ledger.paths import RunPaths
-    from orchestrator.ledger.reading import Run
-    from orchestrator.preparation import prepare
-    from orchestrator.terminal.planning import print_plan
-    from orchestrator.terminal.progress import progress_for
-
-    loaded = _loaded(arguments)
-    paths = RunPaths(loaded.run_directory)
-    print_plan(prepare(loaded, progress_for()), Run(paths) if paths.experiment.exists() else None)
-    return 0
+def _runner(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--runner", choices=("ray", "inline"), default="ray", help="default: ray")
+    verb.add_argument("--address", help="a running Ray cluster; default: Ray on this machine")
 
 
 def _run(verb: argparse.ArgumentParser) -> None:
     _experiment(verb)
-    verb.add_argument("--runner", choices=("ray", "inline"), default="ray", help="default: ray")
-    verb.add_argument("--address", help="a running Ray cluster; default: Ray on this machine")
+    _runner(verb)
     verb.add_argument("--open-test", action="store_true", help="judge the frozen final networks on the test partition")
     verb.add_argument("--retry-failed", action="store_true", help="do failed cells again")
-    verb.set_defaults(command=run)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """`polarmap run EXPERIMENT`: the job; run again to resume."""
-    from orchestrator.ledger.reading import Run
-    from orchestrator.reporting import report_of
-    from orchestrator.run import RunOptions, run_experiment
-    from orchestrator.terminal.progress import progress_for
-    from orchestrator.terminal.report import print_report
-
-    options = RunOptions(open_test=arguments.open_test, retry_failed=arguments.retry_failed)
-    outcome = run_experiment(_loaded(arguments), options, lambda: _engine(arguments), progress_for())
-    if outcome.done_now == 0 and not outcome.opened_now:
-        print(f"nothing to do: all {outcome.cells} cells of {outcome.paths.root.name} are finished", file=sys.stderr)
-    print_report(report_of(Run(outcome.paths)), "rich")
-    print(f"report: {outcome.paths.report}", file=sys.stderr)
-    if outcome.failed:
-        raise IncompleteRunError(
-            f"{len(outcome.failed)} of {outcome.cells} cells failed; the reasons are in the report; "
-            "`polarmap run … --retry-failed` does them again"
-        )
-    return 0
+def _permute(verb: argparse.ArgumentParser) -> None:
+    _experiment(verb)
+    _runner(verb)
+    verb.add_argument("--times", type=int, required=True, metavar="N", help="permutations; 99 or more for a p of .01")
 
 
-def _engine(arguments: argparse.Namespace) -> "Engine":
-    """Import torch and the runner that was asked for."""
-    print("polarmap: loading torch" + (" and Ray" if arguments.runner == "ray" else ""), file=sys.stderr)
-    from orchestrator.runners.environment import prepare_for_ray
-
-    prepare_for_ray()
-    from orchestrator.machinery import engine_with
-
-    if arguments.runner == "inline":
-        from orchestrator.runners.inline import InlineRunner
-
-        return engine_with(InlineRunner())
-    from orchestrator.runners.ray_tune import RayRunner
-
-    return engine_with(RayRunner(address=arguments.address))
+def _format(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--format", choices=FORMATS, default="rich", help="default: rich")
 
 
 def _report(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("run", type=Path, help="a run directory")
+    verb.add_argument("run", type=Path, metavar="RUN", help="a run directory")
+    _format(verb)
+
+
+def _compare(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("first", type=Path, metavar="RUN", help="a run directory")
+    verb.add_argument("second", type=Path, metavar="RUN", help="another one with the same fold plan")
+    _format(verb)
+
+
+def _evaluate(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
-        "--format", choices=("rich", "markdown", "csv", "latex", "json", "html"), default="rich", help="default: rich"
+        "predictions", type=Path, metavar="PREDICTIONS", help="a .csv or .parquet file, one row a prediction"
     )
-    verb.set_defaults(command=report)
+    verb.add_argument("--json", type=Path, metavar="FILE", help="write the summary as JSON, too")
+    _format(verb)
 
 
-def report(arguments: argparse.Namespace) -> int:
-    """`polarmap report RUN`: tables from the ledger alone."""
-    from orchestrator.ledger.reading import open_run
-    from orchestrator.reporting import report_of
-    from orchestrator.terminal.report import print_report
-
-    print_report(report_of(open_run(arguments.run)), arguments.format)
-    return 0
+def _demo(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("folder", nargs="?", type=Path, default=Path("demo"), metavar="DIR", help="default: demo")
+    _runner(verb)
 
 
-VERBS: tuple[tuple[str, Callable[[argparse.ArgumentParser], None], str], ...] = (
-    ("init", _init, "write a commented experiment.toml to start from"),
-    ("import", _import, "turn a known source into a manifest and images"),
-    ("check", _check, "every problem of file, cohort, folds and freeze depths at once; trains nothing"),
-    ("plan", _plan, "folds, class balance, work to do and the interval widths to expect; trains nothing"),
-    ("run", _run, "the job: search, training, prediction, report; run again to resume"),
-    ("report", _report, "tables and figures of a run, from its ledger alone"),
+VERBS: Final[tuple[tuple[str, Add, tuple[str, str], str], ...]] = (
+    ("init", _init, ("sources", "init"), "write a commented experiment.toml"),
+    ("synth", _synth, ("sources", "synth"), "write a synthetic two-tracer cohort with its truth"),
+    ("import", _import, ("sources", "import_spectf"), "turn a known source into a manifest and images"),
+    ("check", _experiment, ("experiments", "check"), "every problem of file, cohort, folds and freeze depths at once"),
+    ("plan", _experiment, ("experiments", "plan"), "folds, work to do and the interval widths to expect"),
+    ("run", _run, ("experiments", "run"), "the job: search, train, predict, report; run again to resume"),
+    ("permute", _permute, ("experiments", "permute"), "the whole pipeline again under permuted patient labels"),
+    ("report", _report, ("reports", "report"), "tables and figures of a run, from its ledger alone"),
+    ("compare", _compare, ("reports", "compare"), "two experiments with one fold plan, paired"),
+    ("evaluate", _evaluate, ("reports", "evaluate"), "the same statistics for predictions made elsewhere"),
+    ("demo", _demo, ("demo", "demo"), "a synthetic cohort, a whole experiment, its report"),
 )

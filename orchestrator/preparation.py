@@ -10,6 +10,7 @@ from mpi_model.errors import CohortError
 from mpi_model.vocabulary import Inputs
 from orchestrator.cohort.eligibility import exams_for
 from orchestrator.cohort.loading import load_cohort
+from orchestrator.cohort.permutation import with_permuted_labels
 from orchestrator.cohort.records import Cohort, Exclusion
 from orchestrator.experiment.file import space_of
 from orchestrator.experiment.settings import LoadedExperiment
@@ -32,8 +33,13 @@ class Prepared:
     notices: tuple[str, ...]
 
 
-def prepare(loaded: LoadedExperiment, progress: Progress) -> Prepared:
+def prepare(loaded: LoadedExperiment, progress: Progress, permutation: int | None = None) -> Prepared:
     """Read the cohort and draw the plan.
+
+    Args:
+        loaded: The experiment.
+        progress: Told how many maps are read.
+        permutation: The number of a label permutation; None for the labels as they are.
 
     Raises:
         CohortError: Anything wrong with the cohort, all problems together.
@@ -41,6 +47,8 @@ def prepare(loaded: LoadedExperiment, progress: Progress) -> Prepared:
     """
     experiment = loaded.experiment
     cohort = read_cohort(loaded, progress)
+    if permutation is not None:
+        cohort = with_permuted_labels(cohort, permutation)
     eligible, exclusions = exams_for(
         cohort, experiment.cohort.inputs, experiment.cohort.patients, experiment.cohort.exams
     )

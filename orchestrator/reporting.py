@@ -85,13 +85,15 @@ def _facts(description: Mapping[str, Any], cells: pd.DataFrame) -> dict[str, str
         "cross-validation": f"{settings['folds']['folds']} folds × {settings['folds']['repeats']} repeats, "
         f"by patient; candidates chosen on {'one 20 % hold-out' if inner == 1 else f'{inner} inner folds'}",
         "search": f"{settings['search']['space']}, {settings['search']['candidates']} candidates a cell",
-        "cells finished": f"{int((cells['state'] == 'complete').sum())}, failed {int((cells['state'] == 'failed').sum())}",
+        "cells": ", ".join(f"{count} {state}" for state, count in cells["state"].value_counts().items()),
         "threshold": settings["decision"]["threshold"],
         "calibration": settings["decision"]["calibration"],
         "experiment": description["hash"][:12],
         "fold plan": description["plan"][:12],
-        "software": f"polarmap {description['facts']['versions.polarmap-tune']}, torch {description['facts']['versions.torch']}, "
-        f"optuna {description['facts']['versions.optuna']}",
+        "software": ", ".join(
+            f"{library} {description['facts'][f'versions.{library}']}"
+            for library in ("polarmap-tune", "torch", "optuna")
+        ),
         "device": description["facts"]["device"],
     }
 

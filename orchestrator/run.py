@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mpi_model.stages import backbone, checkpoint_path
-
 from mpi_model.errors import WeightsError
+from mpi_model.stages import backbone, checkpoint_path
 from orchestrator.cells.records import CandidateResult, CellKey, CellResult, Procedure, Workbench
 from orchestrator.cells.tasks import cell_keys, cell_task
 from orchestrator.devices import device_for
@@ -36,10 +35,12 @@ LOG = logging.getLogger("polarmap.run")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """What the command line adds to an experiment; nothing here changes a number."""
+    """What the command line adds to an experiment."""
 
     open_test: bool = False
     retry_failed: bool = False
+    permutation: int | None = None
+    """Permute the patients' labels, and leave the final networks out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +71,12 @@ def run_experiment(
     Raises:
         PolarmapError: See `mpi_model.errors`; what was finished stays in the ledger.
     """
-    prepared = prepare(loaded, progress)
+    prepared = prepare(loaded, progress, options.permutation)
     weights = weights_file(loaded, load_engine, progress)
     device = device_for(loaded.experiment.resources)
     paths = RunPaths(loaded.run_directory)
     facts = facts_of(prepared, weights, device)
-    keys = cell_keys(prepared.plan, loaded.experiment.cohort.inputs)
+    keys = cell_keys(prepared.plan, loaded.experiment.cohort.inputs, final=options.permutation is None)
     with locked(paths):
         open_run(paths, _record(prepared, facts))
         if options.retry_failed:

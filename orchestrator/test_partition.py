@@ -4,11 +4,10 @@ from collections.abc import Sequence
 
 import torch
 
-from mpi_model.prediction import predict_scores
-from mpi_model.saved_model import load_description, load_network
-
 from mpi_model.determinism import single_threaded
 from mpi_model.errors import CohortError, IncompleteRunError
+from mpi_model.prediction import predict_scores
+from mpi_model.saved_model import load_description, load_network
 from mpi_model.vocabulary import TRACERS
 from orchestrator.cells.cell import predictions_of
 from orchestrator.cells.decision import Decision

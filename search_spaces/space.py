@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import cast
 
 from optuna.distributions import (
     BaseDistribution,
@@ -10,6 +10,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.trial import Trial
 
 from mpi_model.settings import Hyperparameters
 from search_spaces.conditions import Condition, Value
@@ -37,22 +38,7 @@ class SearchSpace:
     parameters: tuple[Parameter, ...]
 
 
-class Suggesting(Protocol):
-    """The part of `optuna.trial.Trial` that a space draws from."""
-
-    def suggest_float(
-        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
-    ) -> float:
-        """Draw a number."""
-
-    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
-        """Draw a whole number."""
-
-    def suggest_categorical(self, name: str, choices: tuple[Value, ...]) -> Value:
-        """Draw one of several."""
-
-
-def propose(space: SearchSpace, trial: Suggesting) -> dict[str, Value | None]:
+def propose(space: SearchSpace, trial: Trial) -> dict[str, Value | None]:
     """Draw one candidate; a parameter whose condition does not hold is None and never asked for.
 
     A parameter that is not asked for leaves no trace in the study, so the sampler learns nothing from a dead one.
@@ -64,14 +50,14 @@ def propose(space: SearchSpace, trial: Suggesting) -> dict[str, Value | None]:
     return {parameter.name: values.get(parameter.name) for parameter in space.parameters}
 
 
-def _draw(parameter: Parameter, trial: Suggesting) -> Value:
+def _draw(parameter: Parameter, trial: Trial) -> Value:
     match parameter.distribution:
         case FloatDistribution(low=low, high=high, step=step, log=log):
             return trial.suggest_float(parameter.name, low, high, step=step, log=log)
         case IntDistribution(low=low, high=high, step=step, log=log):
             return trial.suggest_int(parameter.name, low, high, step=step, log=log)
         case CategoricalDistribution(choices=choices):
-            return trial.suggest_categorical(parameter.name, choices)  # type: ignore[arg-type] # spaces hold texts and numbers
+            return cast(Value, trial.suggest_categorical(parameter.name, choices))
         case _:
             return parameter.default
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 
 import numpy as np
 from measured import ANY, LEVEL, Measured, Range, Tally
@@ -61,8 +62,8 @@ def held_out_gate(simulations: int) -> Iterator[Measured]:
     """All settings of world C."""
     for number, setting in enumerate(AUC_SETTINGS):
         yield from fixed_model_gate(setting, simulations, 20_000 + 10 * number)
-    for number, (positives, sensitivity, specificity) in enumerate(DECISION_SETTINGS):
-        yield decision_gate(positives, sensitivity, specificity, simulations, 30_000 + number)
+    for setting_of_decisions in DECISION_SETTINGS:
+        yield decision_gate(*setting_of_decisions)
     for number, (patients, within) in enumerate(CLUSTER_SETTINGS):
         yield from cluster_gate(patients, within, simulations, 40_000 + number)
 
@@ -94,17 +95,32 @@ DECISION_SETTINGS = ((10, 0.95, 0.90), (10, 0.80, 0.70), (20, 0.95, 0.90), (50, 
 """Exams of a class, sensitivity, specificity."""
 
 
-def decision_gate(exams_of_class: int, sensitivity: float, specificity: float, simulations: int, seed: int) -> Measured:
-    """The MOVER interval of a balanced accuracy at a frozen threshold."""
-    generator, tally = np.random.default_rng(seed), Tally()
+def decision_gate(exams_of_class: int, sensitivity: float, specificity: float) -> Measured:
+    """The coverage of the MOVER interval of a balanced accuracy, exact: every pair of counts with its probability."""
     exams = Exams.of(np.arange(2 * exams_of_class) < exams_of_class)
-    right = generator.random((simulations, 2 * exams_of_class)) < np.where(exams.labels, sensitivity, specificity)
-    truth = (sensitivity + specificity) / 2
-    for one in right:
-        decisions = Decisions(exams=exams, positive=one == exams.labels)
-        tally.interval(partial(_mover, decisions), truth)
-    setting = f"{exams_of_class} + {exams_of_class} exams, sensitivity {sensitivity}, specificity {specificity}"
-    return tally.measured("C: decisions", setting, "MOVER of Wilson", "coverage", truth, (0.925, 0.975))
+    counts = np.arange(exams_of_class + 1)
+    chances = [stats.binom.pmf(counts, exams_of_class, rate) for rate in (sensitivity, specificity)]
+    truth, covered, above, width = (sensitivity + specificity) / 2, 0.0, 0.0, 0.0
+    for (first, chance), (second, other) in product(*(list(enumerate(one)) for one in chances)):
+        right = np.concatenate([np.arange(exams_of_class) < count for count in (first, second)])
+        low, high = _mover(Decisions(exams=exams, positive=right == exams.labels))
+        covered += chance * other * (low <= truth <= high)
+        above += chance * other * (low > truth)
+        width += chance * other * (high - low)
+    return Measured(
+        world="C: decisions",
+        setting=f"{exams_of_class} + {exams_of_class} exams, sensitivity {sensitivity}, specificity {specificity}",
+        method="MOVER of Wilson, enumerated",
+        quantity="coverage",
+        rate=covered,
+        above=above,
+        width=width,
+        undefined=0.0,
+        truth=truth,
+        accepted=(0.925, 0.975),
+        control=False,
+        simulations=0,
+    )
 
 
 CLUSTER_SETTINGS = ((40, 0.5), (40, 0.8), (100, 0.5), (100, 0.8))

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from mpi_model.training import Epoch, train
-from orchestrator.cells.recipe import recipe_for
 
 from mpi_model.errors import TrainingDivergedError
+from mpi_model.training import Epoch, train
+from orchestrator.cells.recipe import recipe_for
 from orchestrator.cells.records import CandidateResult, CandidateState, CellTask, EpochRecord, Workbench
 from orchestrator.experiment.settings import Objective
 from search_spaces.conditions import Value

@@ -8,12 +8,12 @@ from dataclasses import asdict
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
 from mpi_model.network import TracerNetwork
 from mpi_model.prediction import predict_scores
 from mpi_model.saved_model import save_network
 from mpi_model.schedule import horizon_steps
 from mpi_model.training import refit
-
 from mpi_model.vocabulary import TRACERS
 from orchestrator.cells.decision import Decision, decide
 from orchestrator.cells.recipe import recipe_for
@@ -59,7 +59,7 @@ def run_cell(
         for member, network in enumerate(networks)
         for prediction in predict(network, bench, task, decisions, member)
     ]
-    final = task.key.partition == "test"
+    final = enumerate(networks) if task.key.partition == "test" else ()
     return CellResult(
         key=task.key,
         state="complete",
@@ -68,9 +68,7 @@ def run_cell(
         steps=steps,
         values=winner.values,
         predictions=tuple(predictions),
-        models=tuple(_saved(network, bench, task, decisions, member) for member, network in enumerate(networks))
-        if final
-        else (),
+        models=tuple(_saved(network, bench, task, decisions, member) for member, network in final),
         seconds=time.perf_counter() - started,
         host=platform.node(),
         device=bench.device,
@@ -96,7 +94,8 @@ def failed_cell(key: CellKey, device: str, reason: str, seconds: float) -> CellR
 
 def _why_none(candidates: Sequence[CandidateResult]) -> str:
     errors = [candidate.error for candidate in candidates if candidate.error]
-    return f"none of {len(candidates)} candidates could be trained to the end: {errors[0] if errors else 'all were pruned'}"
+    why = errors[0] if errors else "all were pruned"
+    return f"none of {len(candidates)} candidates could be trained to the end: {why}"
 
 
 def _decisions(task: CellTask, bench: Workbench, winner: CandidateResult) -> Mapping[int, Decision]:

@@ -11,6 +11,7 @@ from orchestrator.cells.candidate import score_candidate
 from orchestrator.cells.records import CandidateResult, CellTask, Workbench
 from orchestrator.experiment.settings import SearchSettings
 from orchestrator.hashing import derive_seed
+from search_spaces.conditions import Value
 from search_spaces.space import SearchSpace, first_candidate, propose
 
 PRUNING_WARM_UP: Final = 5
@@ -85,7 +86,7 @@ def _question(trial: Trial, prune: bool) -> Callable[[int, float], bool]:
     return give_up
 
 
-def _replayed(result: CandidateResult, trial: Trial, values: dict[str, object]) -> CandidateResult:
+def _replayed(result: CandidateResult, trial: Trial, values: dict[str, Value | None]) -> CandidateResult:
     if result.values != values:
         raise PolarmapError(
             f"candidate {result.number} of the ledger has other hyperparameters than its replay proposes; "

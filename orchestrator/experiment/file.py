@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from mpi_model.stages import backbone
-
 from mpi_model.errors import ExperimentError, SpaceError
+from mpi_model.stages import backbone
 from orchestrator.experiment.reading import read_record
 from orchestrator.experiment.rules import broken_rules
 from orchestrator.experiment.settings import Experiment, LoadedExperiment

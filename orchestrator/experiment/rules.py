@@ -3,10 +3,9 @@
 import re
 from collections.abc import Iterator
 
-from mpi_model.stages import backbone, check_image_size
-
 from mpi_model.errors import ExperimentError
 from mpi_model.settings import TrainingSettings
+from mpi_model.stages import backbone, check_image_size
 from mpi_model.vocabulary import TRACERS
 from orchestrator.experiment.settings import Experiment, FoldSettings, ResourceSettings, StatisticsSettings
 

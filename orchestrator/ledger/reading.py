@@ -22,6 +22,16 @@ class Run:
         return read_json(self.paths.experiment)
 
     @property
+    def name(self) -> str:
+        """The experiment's name."""
+        return str(self.description["name"])
+
+    @property
+    def plan(self) -> str:
+        """The fold plan's digest."""
+        return str(self.description["plan"])
+
+    @property
     def cohort(self) -> pd.DataFrame:
         """The exams, labels included."""
         return read_frame(self.paths.cohort)

@@ -133,8 +133,8 @@ class DiseaseParameters:
     edge_mm: float = 6.0
     """Half-width of the border zone of a defect (assumption)."""
     kinds: Triple = (0.32, 0.43, 0.25)
-    """Reversible, mixed and fixed defects; with a reversible part or without, 69 % and 31 % of 327 abnormal
-    exams (Elhendy)."""
+    """Shares of reversible, mixed and fixed defects, so that of the abnormal exams, scored, about 69 % are ischaemic
+    and 31 % fixed (Elhendy, 327 exams); a shallow mixed defect scores as fixed. The split is an assumption."""
     mixed_fixed_share: tuple[float, float] = (0.4, 0.72)
     """Part of a mixed defect that stays at rest, uniform between the two (assumption)."""
     kind_agreement: float = 0.6
@@ -142,8 +142,8 @@ class DiseaseParameters:
     redistribution_hours: tuple[float, float] = (3.25, 5.0)
     """Delay of the Tl-201 rest (redistribution) scan, uniform; 2 to 5 h in the SPECTF cohort."""
     washout_half_life_hours: tuple[float, float] = (5.3, 11.0)
-    """Of Tl-201 in normal and in ischaemic myocardium (0.156 and 0.076 % a minute where there was no and an earlier
-    stenosis, dog)."""
+    """Of Tl-201 in normal and in ischaemic myocardium: 0.156 and 0.076 % a minute in dogs, before and after
+    ischaemia, taken as exponential."""
     washout_cv: float = 0.3
     """Between patients (assumption)."""
 

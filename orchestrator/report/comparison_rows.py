@@ -23,7 +23,7 @@ from orchestrator.statistics.comparisons import (
 from orchestrator.statistics.cross_validation import fold_aucs, inflated_logit_interval
 from orchestrator.statistics.scores import FoldScores, PatientScores, require_same_exams
 
-CROSS_VALIDATED = "NB-inflated normal"
+CROSS_VALIDATED = "NB-inflated t"
 HELD_OUT = "paired bootstrap; rank-swap permutation"
 
 

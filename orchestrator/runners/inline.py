@@ -1,6 +1,7 @@
 """Runs cells one after another in this process: no Ray, for debugging and for small machines."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from mpi_model.determinism import single_threaded
 from orchestrator.cells.guard import run_guarded
@@ -16,9 +17,6 @@ class InlineRunner:
         """See `orchestrator.runners.runner.Runner.run`."""
         with single_threaded():
             for job in jobs:
-                key = job.task.key
-                events.started(key)
-                result = run_guarded(
-                    job.task, bench, job.finished, lambda candidate, key=key: events.candidate(key, candidate)
-                )
+                events.started(job.task.key)
+                result = run_guarded(job.task, bench, job.finished, partial(events.candidate, job.task.key))
                 events.cell(result, attempt=1)

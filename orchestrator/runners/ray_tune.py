@@ -7,7 +7,7 @@ ledger through a callback as soon as it is reported, and what is left to do is d
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,7 +53,7 @@ def ray_session(address: str | None) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="polarmap-"))
     mine = not ray.is_initialized()
     if mine:
-        local = {} if address else {"_temp_dir": str(folder / "ray"), "include_dashboard": False}
+        local: dict[str, Any] = {} if address else {"_temp_dir": str(folder / "ray"), "include_dashboard": False}
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
     try:
         yield folder
@@ -143,23 +143,23 @@ class Delivery(tune.Callback):
         self.events = events
         self.error: PolarmapError | None = None
 
-    def stop(self, trial_id: str, result: dict[str, Any]) -> bool:
+    def stop(self, trial_id: str, result: Mapping[str, Any]) -> bool:
         """Whether the whole run should end: the ledger cannot be written any more."""
         return self.error is not None
 
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:  # noqa: ANN401 - Tune's signature
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
         """A cell begins, or begins again."""
         self._tell(lambda: self.events.started(self.jobs[trial.config[CELL]].task.key))
 
     def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: object
     ) -> None:
         """A candidate or a cell is finished; the payload is emptied, so that Tune's snapshots stay small."""
         payload: list[Any] = result.get(PAYLOAD, [])
         self._tell(lambda: self._deliver(trial, list(payload)))
         payload.clear()
 
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:  # noqa: ANN401 - Tune's signature
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
         """A cell's worker was lost more often than it may be."""
         key = self.jobs[trial.config[CELL]].task.key
         reason = f"the worker was lost {trial.num_failures} times (out of memory, or its node went away)"
@@ -172,7 +172,7 @@ class Delivery(tune.Callback):
             case [CellResult() as result, models]:
                 self.events.cell(replace(result, models=ray.get(models)), attempt=trial.num_failures + 1)
 
-    def _tell(self, tell: Any) -> None:  # noqa: ANN401 - a function without arguments
+    def _tell(self, tell: Callable[[], None]) -> None:
         if self.error is not None:
             return
         try:

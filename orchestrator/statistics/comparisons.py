@@ -8,18 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr, stdtr, stdtrit
+from scipy.special import stdtr, stdtrit
 from statsmodels.stats.multitest import multipletests
 
 from mpi_model.errors import StatisticsError
 from orchestrator.statistics.auc import Influence, auc, auc_influence, influence_variance
 from orchestrator.statistics.cross_validation import (
     corrected_resampled_variance,
+    degrees_of_freedom,
     fold_aucs,
     larger_variance,
     within_fold_influence,
 )
-from orchestrator.statistics.intervals import Interval, normal_quantile
+from orchestrator.statistics.intervals import Interval
 from orchestrator.statistics.resampling import bootstrap_aucs, percentile_limits, rank_swap_p_value
 from orchestrator.statistics.scores import Floats, FoldScores, PatientScores, require_same_exams
 
@@ -50,7 +51,7 @@ def paired_delong(first: PatientScores, second: PatientScores, level: float) -> 
     require_same_exams([first, second])
     influences = [auc_influence(model) for model in (first, second)]
     variance = influence_variance(_subtract(*influences), first.exams)
-    return _normal_difference(influences[0].auc - influences[1].auc, variance, level, "paired DeLong")
+    return _difference(influences[0].auc - influences[1].auc, variance, level, "paired DeLong")
 
 
 def permutation_and_bootstrap(
@@ -81,7 +82,8 @@ def permutation_and_bootstrap(
 def cross_validated_difference(first: FoldScores, second: FoldScores, level: float) -> Difference:
     """The default in cross-validation: mean paired fold difference, variance of the design.
 
-    V = c · max(V_U, V_DL) of the patients' paired contributions; see `cross_validation.design_variance`.
+    V = c · max(V_U, V_DL) of the patients' paired contributions, with Student's t; see
+    `cross_validation.design_variance` and `cross_validation.degrees_of_freedom`.
 
     Raises:
         StatisticsError: Exams or folds differ, or the variance vanishes.
@@ -93,7 +95,7 @@ def cross_validated_difference(first: FoldScores, second: FoldScores, level: flo
         for influence in (within_fold_influence, lambda model: auc_influence(model.average()))
     )
     variance = larger_variance(first, within, averaged)
-    return _normal_difference(estimate, variance, level, "NB-inflated normal")
+    return _difference(estimate, variance, level, "NB-inflated t", degrees_of_freedom(first.exams))
 
 
 def corrected_resampled_t(differences: Floats, level: float) -> Difference:
@@ -166,13 +168,14 @@ def _subtract(first: Influence, second: Influence) -> Influence:
     )
 
 
-def _normal_difference(estimate: float, variance: float, level: float, method: str) -> Difference:
+def _difference(estimate: float, variance: float, level: float, method: str, degrees: float = np.inf) -> Difference:
+    """Student's t for an estimate whose variance has so many degrees of freedom; normal for infinitely many."""
     # Influences of coinciding models cancel to rounding, not to zero.
     if variance < 1e-20:
         raise StatisticsError(f"{method}: the two models' placements coincide, so the difference has no variance")
     error = float(np.sqrt(variance))
-    interval = _clipped(estimate, normal_quantile(level) * error, level, method)
-    return Difference(interval=interval, p=float(2 * ndtr(-abs(estimate) / error)))
+    interval = _clipped(estimate, float(stdtrit(degrees, (1 + level) / 2)) * error, level, method)
+    return Difference(interval=interval, p=float(2 * stdtr(degrees, -abs(estimate) / error)))
 
 
 def _clipped(estimate: float, reach: float, level: float, method: str) -> Interval:

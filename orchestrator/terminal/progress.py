@@ -2,6 +2,8 @@
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, TextIO
 
 from rich.console import Console
@@ -25,6 +27,24 @@ def progress_for(stream: TextIO = sys.stderr) -> Progress:
     """A bar where the stream is a terminal, lines where it is not."""
     console = Console(file=stream)
     return Bar(console) if console.is_terminal else Lines(stream)
+
+
+@contextmanager
+def counted(progress: Progress, task: str) -> Iterator[Callable[[int, int], None]]:
+    """Progress for a function that reports what is done and what there is in all."""
+    begun = False
+
+    def advance(done: int, total: int) -> None:
+        nonlocal begun
+        if not begun:
+            progress.begin(task, total)
+            begun = True
+        progress.advance(done)
+
+    try:
+        yield advance
+    finally:
+        progress.end()
 
 
 class Lines:

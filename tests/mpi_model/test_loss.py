@@ -90,6 +90,15 @@ def test_validation_uses_the_training_parts_weights() -> None:
     assert balanced_log_loss(scores, labels, tracer, weights) == pytest.approx(expected)
 
 
+def test_validation_tracers_count_equally_however_many_exams_they_have() -> None:
+    """Three technetium exams and one thallium exam: each tracer makes half of the loss."""
+    scores, labels, tracer = np.array([2.0, -1.0, 0.5, 3.0]), np.array([1, 0, 0, 0]), np.array([0, 0, 0, 1])
+    weights = np.array([[0.5, 3.0], [2.0, 1.0]])
+    of_technetium = log_loss(labels[:3], 1 / (1 + np.exp(-scores[:3])), sample_weight=[3.0, 0.5, 0.5])
+    expected = (of_technetium + math.log1p(math.exp(3.0))) / 2
+    assert balanced_log_loss(scores, labels, tracer, weights) == pytest.approx(expected)
+
+
 def test_a_confident_error_costs_its_score_and_no_overflow() -> None:
     """Scores far out on the wrong side give a large finite loss."""
     weights = np.ones((2, 2))

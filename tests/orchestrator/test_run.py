@@ -196,7 +196,7 @@ def test_a_held_out_label_cannot_reach_a_cell(mine, tmp_path, key, monkeypatch):
     """With every held-out label replaced after the plan was drawn, the cell writes the same parts."""
     prepare = preparation.prepare
 
-    def flipped(loaded, progress):
+    def flipped(loaded, progress, permutation=None):
         prepared = prepare(loaded, progress)
         exams, plan = prepared.cohort.exams, prepared.plan
         held_out = {

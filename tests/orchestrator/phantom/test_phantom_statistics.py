@@ -85,6 +85,19 @@ def test_men_lose_inferior_and_women_anterior_counts(normals: tuple[np.ndarray, 
     assert men[7] < women[7] - 2.0
 
 
+def test_artefacts_are_the_breast_in_women_and_the_diaphragm_in_men() -> None:
+    """Protects the wall that a strong attenuation artefact imitates disease in, by sex."""
+    means = []
+    for share in (0.0, 1.0):
+        imaging = replace(DEFAULT.imaging, artefact_share=(share, share))
+        chunk = next(simulate(patients=128, parameters=replace(HEALTHY, imaging=imaging)))
+        means.append(segment_means(chunk.stress))
+    loss = means[0] - means[1]
+    anterior, inferior = loss[:, 6] - loss[:, 9], loss[:, 9] - loss[:, 6]
+    assert anterior[chunk.sex == 0].mean() > 0.04
+    assert inferior[chunk.sex == 1].mean() > 0.04
+
+
 def test_attenuation_is_stronger_for_thallium() -> None:
     """Protects the photon energies: men's inferior wall lies lower against the lateral wall with Tl-201."""
     ratios = []

@@ -1,11 +1,15 @@
 """A finished run of three inputs and two tracers, made without any network."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit
 
+from orchestrator.experiment.settings import StatisticsSettings
 from orchestrator.report.records import RunTables
+from orchestrator.report.summary import summarise
 
 STRENGTH = {"stress": 1.4, "rest": 0.9, "dual": 1.6}
 FOLDS, REPEATS, DEVELOPMENT, TEST = 4, 3, 160, 60
@@ -62,3 +66,16 @@ def finished_run() -> RunTables:
     return RunTables(
         predictions=_predictions(exams, folds, generator), exams=exams, folds=folds, cells=cells, inputs=tuple(STRENGTH)
     )
+
+
+@pytest.fixture(scope="session")
+def closed_run(finished_run: RunTables) -> RunTables:
+    """The same run before its test partition was opened."""
+    held_out = finished_run.predictions["partition"] == "development"
+    return replace(finished_run, predictions=finished_run.predictions[held_out].reset_index(drop=True))
+
+
+@pytest.fixture(scope="session")
+def summary(finished_run: RunTables) -> pd.DataFrame:
+    """The finished run's summary under the default settings."""
+    return summarise(finished_run, StatisticsSettings())

@@ -1,0 +1,72 @@
+"""Verbs that take an experiment file: check, plan, run, permute."""
+
+import argparse
+import sys
+
+from mpi_model.errors import ExperimentError, IncompleteRunError
+from orchestrator.commands.machinery import engine_loader
+from orchestrator.experiment.file import load_experiment
+from orchestrator.experiment.settings import LoadedExperiment
+from orchestrator.ledger.paths import RunPaths
+from orchestrator.ledger.reading import Run
+from orchestrator.permutations import permute_labels
+from orchestrator.preparation import prepare
+from orchestrator.reporting import report_of
+from orchestrator.run import RunOptions, RunOutcome, run_experiment
+from orchestrator.terminal.checking import print_check
+from orchestrator.terminal.planning import print_plan
+from orchestrator.terminal.progress import progress_for
+from orchestrator.terminal.report import print_report
+
+
+def loaded_from(arguments: argparse.Namespace) -> LoadedExperiment:
+    """The experiment that the arguments name, with its overrides."""
+    return load_experiment(arguments.experiment, arguments.overrides)
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """`polarmap check EXPERIMENT`: no torch, no Ray."""
+    print_check(prepare(loaded_from(arguments), progress_for()))
+    return 0
+
+
+def plan(arguments: argparse.Namespace) -> int:
+    """`polarmap plan EXPERIMENT`: no torch, no Ray."""
+    loaded = loaded_from(arguments)
+    paths = RunPaths(loaded.run_directory)
+    print_plan(prepare(loaded, progress_for()), Run(paths) if paths.experiment.exists() else None)
+    return 0
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """`polarmap run EXPERIMENT`."""
+    options = RunOptions(open_test=arguments.open_test, retry_failed=arguments.retry_failed)
+    outcome = run_experiment(loaded_from(arguments), options, engine_loader(arguments), progress_for())
+    return show(outcome)
+
+
+def show(outcome: RunOutcome) -> int:
+    """Print how a run ended.
+
+    Raises:
+        IncompleteRunError: Some cells failed.
+    """
+    if not (outcome.done_now or outcome.opened_now):
+        print(f"nothing to do: {outcome.cells} of {outcome.cells} cells have ended", file=sys.stderr)
+    print_report(report_of(Run(outcome.paths)), "rich")
+    print(f"report: {outcome.paths.report}", file=sys.stderr)
+    if outcome.failed:
+        raise IncompleteRunError(
+            f"{len(outcome.failed)} of {outcome.cells} cells failed; the reasons are in the report; "
+            "`polarmap run … --retry-failed` does them again"
+        )
+    return 0
+
+
+def permute(arguments: argparse.Namespace) -> int:
+    """`polarmap permute EXPERIMENT --times N`."""
+    if arguments.times < 1:
+        raise ExperimentError(f"`--times` must be at least 1, but is {arguments.times}")
+    report = permute_labels(loaded_from(arguments), arguments.times, engine_loader(arguments), progress_for())
+    print_report(report, "rich")
+    return 0

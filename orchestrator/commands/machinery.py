@@ -1,0 +1,30 @@
+"""Imports torch and a runner when a run has something to do, and not before."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from orchestrator.runners.environment import prepare_for_ray
+
+if TYPE_CHECKING:
+    from orchestrator.engine import Engine
+
+
+def engine_loader(arguments: argparse.Namespace) -> "Callable[[], Engine]":
+    """What imports the machinery for the runner that was asked for; a second call costs nothing."""
+
+    def load() -> "Engine":
+        if "torch" not in sys.modules:
+            print(f"loading torch{' and Ray' if arguments.runner == 'ray' else ''}", file=sys.stderr, flush=True)
+        prepare_for_ray()
+        machinery = importlib.import_module("orchestrator.machinery")
+        if arguments.runner == "inline":
+            runner = importlib.import_module("orchestrator.runners.inline").InlineRunner()
+        else:
+            runner = importlib.import_module("orchestrator.runners.ray_tune").RayRunner(address=arguments.address)
+        engine: Engine = machinery.engine_with(runner)
+        return engine
+
+    return load

@@ -1,0 +1,62 @@
+"""Verbs that read finished work: report, compare, evaluate."""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from mpi_model.errors import ExperimentError, StatisticsError
+from orchestrator.experiment.settings import StatisticsSettings
+from orchestrator.ledger.files import write_bytes
+from orchestrator.ledger.reading import Run, open_run
+from orchestrator.report.compare import ComparedRun, compare_runs
+from orchestrator.report.evaluate import evaluate_predictions
+from orchestrator.report.export import export
+from orchestrator.report.records import Report
+from orchestrator.reporting import report_of, settings_of, tables_of
+from orchestrator.terminal.report import print_report
+
+
+def report(arguments: argparse.Namespace) -> int:
+    """`polarmap report RUN`."""
+    print_report(report_of(open_run(arguments.run)), arguments.format)
+    return 0
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    """`polarmap compare RUN RUN`."""
+    first, second = open_run(arguments.first), open_run(arguments.second)
+    if arguments.first.resolve() == arguments.second.resolve():
+        raise StatisticsError("a run cannot be compared with itself; name two run directories")
+    summary = compare_runs(_compared(first), _compared(second), settings_of(first.description))
+    print_report(Report(name=f"{first.name} and {second.name}, paired", summary=summary), arguments.format)
+    return 0
+
+
+def _compared(run: Run) -> ComparedRun:
+    return ComparedRun(name=run.name, plan_hash=run.plan, seeds_hash="", tables=tables_of(run))
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """`polarmap evaluate PREDICTIONS`."""
+    summary = evaluate_predictions(read_predictions(arguments.predictions), StatisticsSettings())
+    found = Report(name=arguments.predictions.stem, summary=summary)
+    print_report(found, arguments.format)
+    if arguments.json is not None:
+        write_bytes(arguments.json, export(found, "json").encode("utf-8"))
+    return 0
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """A table of predictions from a CSV or Parquet file; ids stay text.
+
+    Raises:
+        ExperimentError: The file cannot be read.
+    """
+    texts = dict.fromkeys(("patient_id", "exam_id", "tracer", "inputs", "partition"), "str")
+    try:
+        return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=texts)
+    except (OSError, ValueError) as error:
+        raise ExperimentError(
+            f"cannot read {path.name} as a table of predictions ({type(error).__name__}); give .csv or .parquet"
+        ) from error

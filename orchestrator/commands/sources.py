@@ -1,0 +1,88 @@
+"""Verbs that make something to work on: an experiment file, a synthetic cohort, an imported one."""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from mpi_model.errors import ExperimentError
+from orchestrator.cohort.spectf import import_spectf as convert_spectf
+from orchestrator.experiment.file import template
+from orchestrator.phantom.preview import preview
+from orchestrator.phantom.writer import write_cohort
+from orchestrator.terminal.progress import counted, progress_for
+
+
+def init(arguments: argparse.Namespace) -> int:
+    """`polarmap init [FILE]`."""
+    path: Path = arguments.file
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(template())
+    except FileExistsError:
+        raise ExperimentError(f"{path} exists already and is left as it is; name another file") from None
+    except OSError as error:
+        raise ExperimentError(
+            f"cannot write {path} ({error.strerror}); name a file in a folder that is there"
+        ) from error
+    print(f"{path} written; set `name` and `cohort.manifest`, then: polarmap check {path}")
+    return 0
+
+
+def import_spectf(arguments: argparse.Namespace) -> int:
+    """`polarmap import spectf TRAIN TEST DIR`."""
+    with counted(progress_for(), "painting maps") as advance:
+        manifest = convert_spectf(
+            arguments.train,
+            arguments.test,
+            arguments.folder,
+            size=arguments.size,
+            all_development=arguments.all_development,
+            progress=advance,
+        )
+    print(f"{manifest} written: one row an exam, stress and rest maps beside it")
+    return 0
+
+
+def synth(arguments: argparse.Namespace) -> int:
+    """`polarmap synth DIR`, with or without a picture of it; `--preview` alone draws a cohort it throws away."""
+    if arguments.folder is None:
+        if arguments.preview is None:
+            raise ExperimentError("`polarmap synth` needs a folder to write, or --preview FILE.png for a picture alone")
+        with tempfile.TemporaryDirectory() as folder:
+            arguments.patients = arguments.patients or 40
+            write_synthetic(arguments, Path(folder) / "cohort")
+            print(f"{preview(Path(folder) / 'cohort', arguments.preview)} written")
+        return 0
+    manifest = write_synthetic(arguments, arguments.folder)
+    print(f"{manifest} written; the truth is in {manifest.parent / 'truth.csv'}")
+    if arguments.preview is not None:
+        print(f"{preview(arguments.folder, arguments.preview)} written")
+    return 0
+
+
+def write_synthetic(arguments: argparse.Namespace, folder: Path) -> Path:
+    """Write the cohort that the arguments of `synth` describe; returns its manifest."""
+    with counted(progress_for(), "simulating patients") as advance:
+        return write_cohort(
+            folder,
+            patients=arguments.patients,
+            tracer_mix=tracer_mix(arguments.tracer_mix),
+            seed=arguments.seed,
+            size=arguments.size,
+            format=arguments.format,
+            progress=advance,
+        )
+
+
+def tracer_mix(text: str | None) -> dict[str, float] | None:
+    """Read `Tc-99m=0.3,Tl-201=0.6`.
+
+    Raises:
+        ExperimentError: The text is not a list of tracer=share.
+    """
+    if text is None:
+        return None
+    try:
+        return {tracer.strip(): float(share) for tracer, share in (item.split("=") for item in text.split(","))}
+    except ValueError:
+        raise ExperimentError(f"--tracer-mix takes TRACER=SHARE,TRACER=SHARE, but got {text!r}") from None

@@ -1,0 +1,48 @@
+"""The whole pipeline under permuted labels: what cross-validation finds where there is nothing to find.
+
+Labels are permuted between patients, the plan is redrawn, each permutation is a run of its own under the same
+ledger rules, final networks are not trained, and the test partition is never touched. Permuting labels against
+fixed scores would ignore what training does with chance (Ojala & Garriga 2010, JMLR 11:1833).
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from orchestrator.engine import Engine
+from orchestrator.experiment.settings import LoadedExperiment
+from orchestrator.ledger.reading import Run
+from orchestrator.progress import Progress
+from orchestrator.report.permutation import permutation_rows
+from orchestrator.report.records import Report
+from orchestrator.run import RunOptions, run_experiment
+
+
+def permute_labels(
+    loaded: LoadedExperiment, times: int, load_engine: Callable[[], Engine], progress: Progress
+) -> Report:
+    """Run an experiment, then again `times` times under permuted labels; interrupted, it goes on where it was.
+
+    Args:
+        loaded: The experiment.
+        times: Permutations.
+        load_engine: As for `run_experiment`.
+        progress: Told what goes on.
+
+    Returns:
+        One row per tracer and inputs: the observed AUC and its permutation p-value.
+    """
+    observed = run_experiment(loaded, RunOptions(), load_engine, progress)
+    summaries = []
+    for number in range(1, times + 1):
+        progress.say(f"permutation {number} of {times}")
+        outcome = run_experiment(permuted(loaded, number), RunOptions(permutation=number), load_engine, progress)
+        summaries.append(Run(outcome.paths).summary)
+    summary = permutation_rows(Run(observed.paths).summary, summaries)
+    return Report(name=f"{loaded.experiment.name}: {times} label permutations", summary=summary)
+
+
+def permuted(loaded: LoadedExperiment, number: int) -> LoadedExperiment:
+    """The experiment under the name of its permutation."""
+    return replace(
+        loaded, experiment=replace(loaded.experiment, name=f"{loaded.experiment.name}-permutation-{number:04d}")
+    )

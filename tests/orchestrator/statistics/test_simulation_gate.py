@@ -1,0 +1,91 @@
+"""The simulation gate in its smoke form: 200 simulations of one setting a world; `make coverage` runs all."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+VALIDATION = Path(__file__).resolve().parents[3] / "validation"
+SIMULATIONS = 200
+
+
+def load(name: str) -> ModuleType:
+    """A module of `validation/`, which is a folder of scripts and no package."""
+    specification = importlib.util.spec_from_file_location(name, VALIDATION / f"{name}.py")
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    # Dataclasses look their module up, and the scripts import each other by name.
+    sys.modules[name] = module
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def scripts() -> dict[str, ModuleType]:
+    """The gate's scripts, in the order in which they import each other."""
+    names = ("simulated", "measured", "fold_gates", "held_out_gates")
+    try:
+        return {name: load(name) for name in names}
+    finally:
+        for name in names:
+            sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def slack(scripts: dict[str, ModuleType]) -> float:
+    """Three standard errors of a coverage of .95 in 200 simulations: 4.6 points."""
+    return float(scripts["measured"].monte_carlo_slack(SIMULATIONS))
+
+
+def test_the_learners_world_accepts_the_default_and_fails_the_controls(
+    scripts: dict[str, ModuleType], slack: float
+) -> None:
+    """With folds that share training patients the default covers; SD/√(folds · repeats) and stacked rows do not."""
+    gates = scripts["fold_gates"]
+    found = list(gates.learner_gate(SIMULATIONS, gates.LEARNER_SETTINGS[:1]))
+    rates = {measured.method: measured.rate for measured in found}
+
+    assert [measured for measured in found if not measured.verdict(slack)] == []
+    assert rates["SD/√(folds · repeats)"] < 0.65
+    assert rates["all rows as independent"] < 0.70
+    assert rates["paired t over all cells"] > 0.25
+
+
+def test_the_noisy_folds_world_accepts_several_exams_a_patient(scripts: dict[str, ModuleType], slack: float) -> None:
+    """Fold models with noise and offsets, one to three correlated exams a patient: covered, and no false differences."""
+    gates = scripts["fold_gates"]
+    found = list(gates.noisy_gate(SIMULATIONS, gates.NOISY_SETTINGS[4:5]))
+
+    assert [measured for measured in found if not measured.verdict(slack)] == []
+
+
+def test_the_test_sets_world_accepts_the_default_and_fails_wald(scripts: dict[str, ModuleType], slack: float) -> None:
+    """Ten and ten exams at AUC .95: the default covers, is always defined, and Wald's interval misses one in four."""
+    gates = scripts["held_out_gates"]
+    setting = gates.Setting(positives=10, negatives=10, area=0.95)
+    default, wald = gates.fixed_model_gate(setting, 2 * SIMULATIONS, 20_000)
+
+    assert default.verdict(slack)
+    assert default.undefined == 0
+    assert wald.rate < 0.80
+
+
+def test_exams_of_a_patient_taken_for_patients_fail(scripts: dict[str, ModuleType], slack: float) -> None:
+    """Patient-clustered intervals cover where the same interval over exams does not."""
+    gates = scripts["held_out_gates"]
+    clustered, strangers, decided = gates.cluster_gate(40, 0.8, SIMULATIONS, 40_001)
+
+    assert clustered.verdict(slack)
+    assert decided.verdict(slack)
+    assert strangers.rate < clustered.rate - 0.05
+
+
+def test_the_balanced_accuracys_coverage_is_enumerated(scripts: dict[str, ModuleType]) -> None:
+    """Ten and ten exams: the exact coverage of the MOVER interval over all outcomes lies in its range."""
+    measured = scripts["held_out_gates"].decision_gate(10, 0.95, 0.90)
+
+    assert measured.verdict(0.0)
+    assert measured.rate == pytest.approx(0.9427, abs=5e-5)
