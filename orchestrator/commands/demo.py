@@ -16,7 +16,7 @@ from orchestrator.run import RunOptions, run_experiment
 from orchestrator.terminal.progress import counted, progress_for
 
 PATIENTS: Final = 260
-SIZE: Final = 32
+SIZE: Final = 64
 
 
 def demo(arguments: argparse.Namespace) -> int:

@@ -39,9 +39,11 @@ def summarise(tables: RunTables, settings: StatisticsSettings) -> pd.DataFrame:
     rows: list[Row] = []
     for partition in ("development", "test"):
         chosen = tables.predictions[tables.predictions["partition"] == partition]
-        for tracer in sorted(tables.predictions["tracer"].unique()):
+        for tracer in sorted(tables.exams["tracer"].unique()):
             found = chosen[chosen["tracer"] == tracer]
-            if partition == "development" or len(found):
+            # A closed test has no rows; a cross-validation that was planned and has no result is refused in
+            # one.
+            if len(found) or (partition == "development" and len(tables.folds)):
                 rows.extend(_tracer_rows(tables, settings, partition, str(tracer), found))
     return summary_frame(with_holm(rows))
 

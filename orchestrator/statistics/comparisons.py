@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
-from statsmodels.stats.multitest import multipletests
 
 from mpi_model.errors import StatisticsError
 from orchestrator.statistics.auc import Influence, auc, auc_influence, influence_variance
@@ -141,15 +140,17 @@ def correlated_bayesian_t(differences: Floats, rope: float) -> Equivalence:
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Holm's step-down adjustment (1979) over a family declared beforehand.
+    """Holm's step-down adjustment (1979, Scandinavian Journal of Statistics 6:65) over a family declared beforehand.
 
     Args:
         p_values: One a member of the family; None for one that was gated or refused. It still counts: the
             family does not shrink because of what the data showed.
     """
-    filled = [1.0 if p is None else p for p in p_values]
-    adjusted = multipletests(filled, method="holm")[1] if filled else []
-    return [None if p is None else float(value) for p, value in zip(p_values, adjusted, strict=True)]
+    filled = np.array([1.0 if p is None else p for p in p_values])
+    order = np.argsort(filled)
+    stepped = np.minimum(1.0, np.maximum.accumulate(filled[order] * np.arange(filled.size, 0, -1)))
+    adjusted = stepped[np.argsort(order)].tolist()
+    return [None if p is None else value for p, value in zip(p_values, adjusted, strict=True)]
 
 
 def above_chance(*intervals: Interval) -> bool:

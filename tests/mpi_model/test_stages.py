@@ -38,6 +38,17 @@ def test_table_tells_the_width_and_the_smallest_image_of_the_real_network(name: 
     assert images.shape == (1, entry.channels, 2, 2)
 
 
+@pytest.mark.parametrize("name", ["vgg16_bn", "efficientnet_b0"])
+def test_each_stage_halves_the_resolution(name: str) -> None:
+    """Networks that torchvision keeps as one sequence are cut where the paper's blocks end."""
+    images = torch.empty(1, 3, 64, 64, device="meta")
+    sizes = []
+    for stage in empty_encoder(name).stages:
+        images = stage(images)
+        sizes.append(images.shape[-1])
+    assert sizes == [32, 16, 8, 4, 2]
+
+
 @pytest.mark.parametrize("name", ["resnet18", "compact"])
 def test_one_exam_of_the_smallest_size_can_train_batch_norm(name: str) -> None:
     """A training part with one exam of a tracer does not end in torch's 'more than 1 value per channel'."""

@@ -185,6 +185,51 @@ def test_a_diverging_training_ends_as_such(paint: Callable, exams: Callable, mak
         refit(maps, training, recipe=recipe, steps=12, horizon=12, device=CPU)
 
 
+def test_scores_that_are_not_numbers_end_a_candidate(paint: Callable, exams: Callable, make_recipe: Callable) -> None:
+    """A last step that destroys the weights is noticed, although every loss before it was finite."""
+    maps, labels = paint(16)
+    training = exams(labels, range(16))
+    recipe = make_recipe(head_learning_rate=1e38, training={"epochs": 1, "batch_size": 16})
+    with pytest.raises(TrainingDivergedError, match="scores are not finite"):
+        next(train(maps, training, training, recipe=recipe, device=CPU))
+
+
+def test_training_is_a_plain_adamw_loop_on_the_balanced_loss(
+    paint: Callable, exams: Callable, make_recipe: Callable
+) -> None:
+    """Eight full-batch steps end where a loop of a few lines ends: rates, weights and labels are in their places."""
+    maps, labels = paint(24)
+    maps = replace(maps, tracer=(np.arange(24) < 5).astype(np.int8))
+    training = exams(labels, range(24))
+    recipe = make_recipe(training={"batch_size": 24, "augment": False}, label_smoothing=0.1)
+    network = refit(maps, training, recipe=recipe, steps=0, horizon=8, device=CPU).train()
+    images = torch.from_numpy(maps.stress[:, None] / np.float32(65535))
+    tracer, targets = torch.from_numpy(maps.tracer).long(), torch.from_numpy(labels).float()
+    named = list(network.named_parameters())
+    optimiser = torch.optim.AdamW(
+        {
+            "params": [parameter],
+            "lr": 1e-3 if name.startswith("heads") else 3e-4,
+            "weight_decay": 1e-2 if parameter.ndim > 1 else 0.0,
+        }
+        for name, parameter in named
+    )
+    peaks = [group["lr"] for group in optimiser.param_groups]
+    for step in range(8):
+        for group, peak in zip(optimiser.param_groups, peaks, strict=True):
+            group["lr"] = peak if step == 0 else peak * (1 + np.cos(np.pi * (step - 1) / 7)) / 2
+        losses = torch.nn.functional.binary_cross_entropy_with_logits(
+            network(images, tracer), targets * 0.9 + 0.05, reduction="none"
+        )
+        parts = [losses[(tracer == t) & (targets == c)].mean() for t in (0, 1) for c in (0, 1)]
+        optimiser.zero_grad()
+        torch.stack(parts).mean().backward()
+        optimiser.step()
+    expected = predict_scores(network, maps, training.rows, device=CPU)
+    refitted = refit(maps, training, recipe=recipe, steps=8, horizon=8, device=CPU)
+    np.testing.assert_allclose(predict_scores(refitted, maps, training.rows, device=CPU), expected, atol=5e-3)
+
+
 def test_what_cannot_be_trained_is_refused_before_the_first_epoch(
     paint: Callable, exams: Callable, make_recipe: Callable
 ) -> None:

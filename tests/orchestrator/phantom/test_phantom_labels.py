@@ -46,7 +46,7 @@ def test_perfect_readers_record_the_truth() -> None:
 
 def test_readers_disagree_near_the_boundary_and_as_much_as_published() -> None:
     """Protects the label noise: 4 to 10 % flips, nearly all at low scores, inter-reader ICC .56 within .1."""
-    chunks = list(simulate(patients=1536, size=16, seed=7))
+    chunks = list(simulate(patients=1024, size=16, seed=7))
     sss = np.concatenate([chunk.scores.summed_stress for chunk in chunks])
     flipped = np.concatenate([chunk.scores.label != chunk.recorded_label for chunk in chunks])
     assert 0.04 < flipped.mean() < 0.10

@@ -146,10 +146,23 @@ def test_the_preview_shows_what_a_folder_holds(tmp_path: Path, form: Format) -> 
     assert colourful.mean() > 0.2
 
 
+def test_the_panel_has_stress_left_and_rest_right(tmp_path: Path) -> None:
+    """Protects the phases against being swapped: with rest maps without counts, only the left half has colours."""
+    write_cohort(tmp_path / "new", patients=3, seed=5, size=32, format="npy")
+    for file in (tmp_path / "new" / "maps").glob("*_rest.npy"):
+        np.save(file, np.zeros((32, 32), np.uint16))
+    panel = preview(tmp_path / "new", tmp_path / "panel.png", exams=1)
+    picture = np.asarray(Image.open(panel).convert("RGB")).astype(int)
+    colourful = (picture.max(axis=2) - picture.min(axis=2)) > 80
+    middle = colourful.shape[1] // 2
+    assert colourful[:, :middle].mean() > 0.2
+    assert colourful[:, middle:].mean() < 0.01
+
+
 def test_folder_and_memory_give_the_same_panel(tmp_path: Path, written: Path) -> None:
     """Protects the two ways to a panel against telling different truths."""
     exams = next(simulate(patients=PATIENTS, seed=5, size=32, tracer_mix={"Tl-201": 0.5}))
-    panels = [preview(source, tmp_path / f"{n}.png", exams=6) for n, source in enumerate((written, exams))]
+    panels = [preview(source, tmp_path / f"{n}.png", exams=3) for n, source in enumerate((written, exams))]
     left, right = (np.asarray(Image.open(panel)) for panel in panels)
     assert np.array_equal(left, right)
 

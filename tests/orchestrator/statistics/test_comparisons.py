@@ -4,7 +4,10 @@ from itertools import product
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from mpi_model.errors import StatisticsError
 from orchestrator.statistics.auc import auc, delong_covariance
@@ -165,6 +168,13 @@ def test_holm_keeps_the_size_of_the_declared_family() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.01, None, 0.04, 0.03]) == [pytest.approx(0.04), None, pytest.approx(0.09), pytest.approx(0.09)]
     assert holm([]) == []
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_agrees_with_statsmodels(p_values: list[float]) -> None:
+    """The step-down adjustment against another implementation, equal p-values included."""
+    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1].tolist())
 
 
 def test_the_gate_opens_for_one_model_above_chance() -> None:

@@ -55,7 +55,7 @@ def test_the_learners_world_accepts_the_default_and_fails_the_controls(
 
 
 def test_the_noisy_folds_world_accepts_several_exams_a_patient(scripts: dict[str, ModuleType], slack: float) -> None:
-    """Fold models with noise and offsets, one to three correlated exams a patient: covered, and no false differences."""
+    """Fold models with noise and offsets, one to three exams a patient: covered, no false differences."""
     gates = scripts["fold_gates"]
     found = list(gates.noisy_gate(SIMULATIONS, gates.NOISY_SETTINGS[4:5]))
 

@@ -1,0 +1,145 @@
+"""`evaluate`: predictions made elsewhere, judged by the same rules or refused with the rows at fault."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mpi_model.errors import StatisticsError
+from orchestrator.experiment.settings import StatisticsSettings
+from orchestrator.report.evaluate import evaluate_predictions
+from orchestrator.report.records import SUMMARY_COLUMNS, RunTables
+
+SETTINGS = StatisticsSettings(subgroups=())
+
+
+def plain(size: int = 60) -> pd.DataFrame:
+    """The least that can be judged: labels and probabilities."""
+    generator = np.random.default_rng(4)
+    label = np.arange(size) % 3 == 0
+    return pd.DataFrame(
+        {
+            "label": label.astype(int),
+            "probability": np.clip(0.3 + 0.3 * label + 0.2 * generator.normal(size=size), 0, 1),
+        }
+    )
+
+
+def leading(summary: pd.DataFrame, metric: str) -> pd.Series:
+    """The leading row of a metric."""
+    return summary[(summary["metric"] == metric) & summary["primary"]].iloc[0]
+
+
+def test_labels_and_probabilities_are_a_test_set() -> None:
+    """Two columns are enough for an AUC with its interval, decisions at one half and calibration."""
+    summary = evaluate_predictions(plain(), SETTINGS)
+    auc = leading(summary, "auc")
+
+    assert tuple(summary.columns) == SUMMARY_COLUMNS
+    assert (auc["partition"], auc["patients"], auc["method"]) == ("test", 60, "logit DeLong")
+    assert leading(summary, "balanced_accuracy")["method"] == "MOVER of Wilson"
+    assert leading(summary, "calibration_slope")["state"] == "ok"
+
+
+def test_scores_without_threshold_are_not_decided() -> None:
+    """A raw score has no natural threshold, and none is chosen on the exams judged: refused, with the reason."""
+    frame = plain().rename(columns={"probability": "score"})
+    summary = evaluate_predictions(frame, SETTINGS)
+
+    assert leading(summary, "auc")["state"] == "ok"
+    assert leading(summary, "balanced_accuracy")["state"] == "refused"
+    assert "no threshold" in leading(summary, "balanced_accuracy")["reason"]
+    assert "no probabilities" in leading(summary, "brier")["reason"]
+
+
+def test_a_whole_run_evaluates_to_its_own_summary(finished_run: RunTables, summary: pd.DataFrame) -> None:
+    """The predictions of a run, taken as someone else's, give the run's own AUCs and comparisons."""
+    evaluated = evaluate_predictions(finished_run.predictions, SETTINGS)
+    for metric in ("auc", "auc_difference", "balanced_accuracy"):
+        mine, theirs = (
+            table[(table["metric"] == metric) & (table["subgroup"] == "all")].reset_index(drop=True)
+            for table in (evaluated, summary)
+        )
+        pd.testing.assert_frame_equal(mine, theirs)
+
+
+def test_folds_without_repeats_are_one_repeat(finished_run: RunTables) -> None:
+    """One ordinary cross-validation has a fold column only; it is judged as one repeat."""
+    once = finished_run.predictions.query("partition == 'development' and repeat == 0 and inputs == 'stress'")
+    summary = evaluate_predictions(once.drop(columns=["repeat", "partition", "inputs"]), SETTINGS)
+
+    assert set(summary["partition"]) == {"development"}
+    assert set(summary["inputs"]) == {"model"}
+    assert leading(summary, "auc")["method"] == "NB-inflated logit"
+
+
+def test_repeated_rows_cannot_pass_as_patients(finished_run: RunTables) -> None:
+    """All repeats end to end without saying so: the same exam twice in one place is an error that names rows."""
+    rows = finished_run.predictions.query("partition == 'development' and inputs == 'stress'").drop(columns="repeat")
+
+    with pytest.raises(StatisticsError, match=r"predicted twice in the same place.*rows 1, "):
+        evaluate_predictions(rows, SETTINGS)
+
+
+def test_several_exams_a_patient_are_clustered() -> None:
+    """With a patient column the variance knows whose exams are whose, and the method's counts are patients."""
+    frame = plain().assign(patient_id=np.arange(60) // 3, exam_id=np.arange(60))
+    clustered, strangers = (evaluate_predictions(one, SETTINGS) for one in (frame, plain()))
+
+    assert leading(clustered, "auc")["patients"] == 20
+    assert leading(clustered, "auc")["exams"] == 60
+    assert leading(clustered, "auc")["estimate"] == leading(strangers, "auc")["estimate"]
+    assert leading(clustered, "auc")["high"] != leading(strangers, "auc")["high"]
+
+
+def test_all_problems_are_reported_together_with_their_rows() -> None:
+    """Bad labels, probabilities and blanks: one line each, with the numbers of the rows, in one error."""
+    frame = plain(8).astype({"label": object}).assign(patient_id=["a", "b", "c", "", "e", "f", "g", "h"])
+    frame.loc[1, "label"] = "yes"
+    frame.loc[[2, 5], "probability"] = [1.5, np.nan]
+
+    with pytest.raises(StatisticsError) as caught:
+        evaluate_predictions(frame, SETTINGS)
+    assert caught.value.problems == (
+        "`label` must be 0 or 1: row 2",
+        "`probability` must be a finite number: row 6",
+        "`probability` must lie in [0, 1]: row 3",
+        "`patient_id` must not be blank: row 4",
+    )
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (plain().drop(columns="label"), "column `label`"),
+        (plain().drop(columns="probability"), "`score` or `probability`"),
+        (plain().iloc[:0], "no predictions"),
+        (plain().assign(repeat=0), "`repeat` without `fold`"),
+        (plain().assign(fold=0), "cannot be told apart"),
+        (plain().assign(partition="validation"), "development or test"),
+        (plain().assign(exam_id="same"), "both labels"),
+    ],
+)
+def test_what_cannot_be_judged_says_what_is_missing(frame: pd.DataFrame, message: str) -> None:
+    """Each missing or contradictory column ends in a line that says what to add."""
+    with pytest.raises(StatisticsError, match=message):
+        evaluate_predictions(frame, SETTINGS)
+
+
+def test_a_patient_on_both_sides_is_leakage(finished_run: RunTables) -> None:
+    """A patient in two folds of a repeat, or in development and test, is refused by row and never by name."""
+    rows = finished_run.predictions.copy()
+    rows["patient_id"] = rows["patient_id"].replace("patient-000", "patient-002").replace("patient-200", "patient-004")
+
+    with pytest.raises(StatisticsError) as caught:
+        evaluate_predictions(rows, SETTINGS)
+    assert "two folds of one repeat" in str(caught.value)
+    assert "in development and in test" in str(caught.value)
+    assert "patient-0" not in str(caught.value)
+
+
+def test_one_class_is_refused_in_the_summary() -> None:
+    """A file with positives only has no AUC; the summary says so in a row."""
+    summary = evaluate_predictions(plain().assign(label=1), SETTINGS)
+
+    assert leading(summary, "auc")["state"] == "refused"
+    assert "both classes" in leading(summary, "auc")["reason"]
