@@ -77,7 +77,7 @@ def test_an_unfinished_side_is_refused_in_a_row(closed_run: RunTables) -> None:
 
 
 def test_the_permutation_p_value_counts_runs_and_failures(summary: pd.DataFrame) -> None:
-    """P = (1 + runs that reach the observed AUC) / (1 + runs), and a sibling without an AUC counts as having reached it."""
+    """The observed run counts as one that reached itself, and so does a sibling that was refused an AUC."""
     chance = summary.assign(estimate=0.5)
     failed = chance.assign(state="refused")
     found = permutation_rows(summary, [chance] * 18 + [failed])

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy import stats
+from scipy.special import logit
 from sklearn.metrics import roc_auc_score
 
 from mpi_model.errors import StatisticsError
-from orchestrator.statistics.auc import auc, delong_variance
+from orchestrator.statistics.auc import auc, delong_variance, influence_variance
 from orchestrator.statistics.cross_validation import (
     INFLATED_LOGIT,
     cross_validated_auc,
@@ -85,13 +87,24 @@ def test_the_within_fold_variance_equals_the_sum_over_pairs() -> None:
 
 
 def test_the_design_variance_is_inflated_and_takes_the_larger_part() -> None:
-    """V = c · max(V_U, V_DL): never below the inflated DeLong variance of the averaged scores."""
+    """V = c · max(V_U, V_DL), with c = 1/R + K/(K − 1), where the two parts differ."""
     model = simulated()
     factor = nadeau_bengio_factor(4, 3)
+    parts = influence_variance(within_fold_influence(model), model.exams), delong_variance(model.average())
 
     assert factor == pytest.approx(1 / 3 + 4 / 3)
     assert nadeau_bengio_factor(5, 5) == pytest.approx(1.45)
-    assert design_variance(model) >= factor * delong_variance(model.average()) - 1e-15
+    assert max(parts) > 1.05 * min(parts)
+    assert design_variance(model) == pytest.approx(factor * max(parts), rel=1e-12)
+
+
+def test_the_interval_uses_students_t_of_the_smaller_class() -> None:
+    """On the logit scale: θ ± t √V / (θ(1 − θ)), with the sixteen positive patients' fifteen degrees of freedom."""
+    model = simulated()
+    area, interval = cross_validated_auc(model), inflated_logit_interval(model, LEVEL)
+    reach = stats.t.ppf(0.975, 15) * np.sqrt(design_variance(model)) / (area * (1 - area))
+
+    assert (logit(interval.low), logit(interval.high)) == pytest.approx((logit(area) - reach, logit(area) + reach))
 
 
 def test_the_interval_is_wider_than_the_one_the_field_prints() -> None:
