@@ -9,6 +9,7 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -31,7 +32,7 @@ def main() -> None:
     sys.stdout.write(f"summary of {len(tables.predictions)} predictions: {seconds:.2f} s, {rows} rows\n")
     for size in (10_000, 100_000, 1_000_000):
         model = million(size)
-        seconds, _ = timed(lambda model=model: logit_delong_interval(model, 0.95))
+        seconds, _ = timed(partial(logit_delong_interval, model, 0.95))
         tracemalloc.start()
         logit_delong_interval(model, 0.95)
         peak = tracemalloc.get_traced_memory()[1]
@@ -65,9 +66,7 @@ def large_run(*, development: int, test: int, seed: int) -> RunTables:
         frames.append(held_out.assign(repeat=repeat, fold=fold))
     folds = pd.concat(frames, ignore_index=True).astype({"repeat": "Int64", "fold": "Int64"})
     final = (
-        exams[exams["partition"] == "test"]
-        .assign(repeat=pd.NA, fold=pd.NA)
-        .astype({"repeat": "Int64", "fold": "Int64"})
+        exams[exams["partition"] == "test"].assign(repeat=None, fold=None).astype({"repeat": "Int64", "fold": "Int64"})
     )
     rows = pd.concat([folds, final], ignore_index=True)
     predictions = []

@@ -59,7 +59,11 @@ def test_help_waits_for_nothing():
 @pytest.mark.parametrize("verb", ["check", "plan"])
 def test_what_trains_nothing_imports_neither_torch_nor_ray(verb, tiny):
     """`check` and `plan` answer in a moment on a laptop: torch and Ray stay out of memory."""
-    code = f"import sys; from orchestrator.cli import main; code = main(['{verb}', r'{tiny}']); sys.exit(code or 7 * bool({{'torch', 'ray'}} & set(sys.modules)))"
+    code = (
+        "import sys; from orchestrator.cli import main\n"
+        f"code = main(['{verb}', r'{tiny}'])\n"
+        "sys.exit(code or 7 * bool({'torch', 'ray'} & set(sys.modules)))"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert found.returncode == 0, found.stderr

@@ -1,41 +1,17 @@
-"""Verbs that take an experiment file: check, plan, run, permute."""
+"""Verbs that train: run and permute."""
 
 import argparse
 import sys
 
 from mpi_model.errors import ExperimentError, IncompleteRunError
+from orchestrator.commands.checks import loaded_from
 from orchestrator.commands.machinery import engine_loader
-from orchestrator.experiment.file import load_experiment
-from orchestrator.experiment.settings import LoadedExperiment
-from orchestrator.ledger.paths import RunPaths
 from orchestrator.ledger.reading import Run
 from orchestrator.permutations import permute_labels
-from orchestrator.preparation import prepare
 from orchestrator.reporting import report_of
 from orchestrator.run import RunOptions, RunOutcome, run_experiment
-from orchestrator.terminal.checking import print_check
-from orchestrator.terminal.planning import print_plan
 from orchestrator.terminal.progress import progress_for
 from orchestrator.terminal.report import print_report
-
-
-def loaded_from(arguments: argparse.Namespace) -> LoadedExperiment:
-    """The experiment that the arguments name, with its overrides."""
-    return load_experiment(arguments.experiment, arguments.overrides)
-
-
-def check(arguments: argparse.Namespace) -> int:
-    """`polarmap check EXPERIMENT`: no torch, no Ray."""
-    print_check(prepare(loaded_from(arguments), progress_for()))
-    return 0
-
-
-def plan(arguments: argparse.Namespace) -> int:
-    """`polarmap plan EXPERIMENT`: no torch, no Ray."""
-    loaded = loaded_from(arguments)
-    paths = RunPaths(loaded.run_directory)
-    print_plan(prepare(loaded, progress_for()), Run(paths) if paths.experiment.exists() else None)
-    return 0
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -121,17 +121,28 @@ def _exam_ids(known: pd.DataFrame) -> pd.Series:
 
 def _places(known: pd.DataFrame) -> dict[str, pd.Series]:
     """Partition, repeat and fold: with a fold it is cross-validation, without one a test."""
-    nothing = pd.Series(pd.NA, index=known.index, dtype="Int64")
-    fold = pd.Series(pd.factorize(known["fold"])[0], index=known.index) if "fold" in known else nothing
-    fold = fold.astype("Int64").where(known["fold"].notna()) if "fold" in known else nothing
-    repeat = known["repeat"].astype("Int64") if "repeat" in known else fold * 0
+    fold = _numbered(known, "fold")
+    repeat = _numbered(known, "repeat") if "repeat" in known else fold * 0
     partition = pd.Series(np.where(fold.notna(), "development", "test"), index=known.index)
     return {"fold": fold, "repeat": repeat.where(fold.notna()), "partition": known.get("partition", partition)}
+
+
+def _numbered(known: pd.DataFrame, name: str) -> pd.Series:
+    """The values of a column numbered from 0 in the order of the sorted values; missing where they are."""
+    nothing = pd.Series(pd.NA, index=known.index, dtype="Int64")
+    if name not in known:
+        return nothing
+    codes = pd.Series(pd.factorize(known[name], sort=True)[0], index=known.index, dtype="Int64")
+    return codes.where(codes >= 0)
 
 
 def _design_problems(predictions: pd.DataFrame) -> Iterator[str]:
     held_out = predictions["partition"] == "development"
     yield from _rows("a development prediction needs a `fold`", (held_out & predictions["fold"].isna()).to_numpy())
+    yield from _rows(
+        "a prediction with a `fold` needs a `repeat`",
+        (predictions["fold"].notna() & predictions["repeat"].isna()).to_numpy(),
+    )
     yield from _rows("a test prediction has no `fold`", (~held_out & predictions["fold"].notna()).to_numpy())
     key = ["inputs", "tracer", "partition", "repeat", "exam_id", "member"]
     yield from _rows(

@@ -12,6 +12,7 @@ import pandas as pd
 
 from orchestrator.report.records import EVERYONE
 
+SHORT_NAMES = {"development": "CV", "test": "test"}
 PARTITION_NAMES = {"development": "cross-validation", "test": "test partition"}
 MEASURES = {
     "auc": "AUC",
@@ -30,6 +31,14 @@ MEASURES = {
 }
 """The rows of a main table, in order, as people read them."""
 COUNTED = "patients (events)"
+OVERVIEW = (
+    ("development", "auc"),
+    ("development", "balanced_accuracy"),
+    ("test", "auc"),
+    ("test", "sensitivity"),
+    ("test", "specificity"),
+)
+"""The columns of the overview: partition and measure."""
 MISSING = "—"
 
 Record = dict[str, Any]
@@ -49,6 +58,8 @@ class Table:
 def summary_tables(summary: pd.DataFrame) -> Iterator[Table]:
     """The tables of every tracer and partition, the cross-validation of a tracer before its test; some may be empty."""
     records = as_records(summary)
+    for (tracer, endpoint), rows in grouped(records, "tracer", "endpoint"):
+        yield _overview(f"{tracer}, {endpoint}", rows)
     for (tracer, endpoint, partition), rows in grouped(records, "tracer", "endpoint", "partition"):
         about = f"{tracer}, {endpoint}: {PARTITION_NAMES.get(partition, partition)}"
         yield from (_main(about, rows), _comparisons(about, rows), _subgroups(about, rows), _net_benefit(about, rows))
@@ -105,6 +116,24 @@ def p_values(row: Record) -> str:
 def _small(row: Record) -> str:
     """The estimate; a variance of fold AUCs, some thousandths, as the standard deviation it stands for."""
     return number(row["estimate"] ** 0.5 if row["metric"] == "fold_auc_variance" else row["estimate"])
+
+
+def _overview(about: str, rows: list[Record]) -> Table:
+    """What a paper's first table has, one column an inputs, where cross-validation and test both exist."""
+    leading = [row for row in rows if _of(row, EVERYONE) and row["primary"] and row["at"] is None]
+    inputs = list(dict.fromkeys(row["inputs"] for row in leading if row["metric"] == "auc"))
+    body = []
+    for partition, metric in OVERVIEW:
+        mine = {row["inputs"]: row for row in leading if (row["partition"], row["metric"]) == (partition, metric)}
+        cells = (f"{estimate(mine[name])}\n{counts(mine[name])}" if name in mine else MISSING for name in inputs)
+        methods = " or ".join(dict.fromkeys(row["method"] for row in mine.values()))
+        body.append((f"{SHORT_NAMES[partition]} {MEASURES[metric]}", *cells, methods))
+    both = {row["partition"] for row in leading if row["metric"] == "auc"} == set(PARTITION_NAMES)
+    note = (
+        "CV: cross-validation, mean ± SD over folds (a spread). Below each estimate its interval and patients (events)."
+    )
+    columns = ("", *inputs, "interval by")
+    return Table(title=f"{about}: overview", columns=columns, rows=tuple(body) if both else (), note=note)
 
 
 def _main(about: str, rows: list[Record]) -> Table:
