@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SOURCES := $(shell find orchestrator mpi_model search_spaces -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
 export RAY_ENABLE_UV_RUN_RUNTIME_ENV := 0
 
-.PHONY: help setup demo test test-slow check format constraints clean
+.PHONY: help setup demo test test-slow check coverage format constraints clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -42,6 +42,9 @@ test: check  ## what has to pass: the checks above and the tests, on the built w
 
 test-slow: setup  ## the tests that take minutes
 	$(BIN)/pytest -m slow
+
+coverage: setup  ## simulate what every interval covers, and write docs/coverage.md (minutes)
+	$(BIN)/python validation/coverage.py --out docs/coverage.md
 
 format: setup  ## format and sort imports
 	$(BIN)/ruff check --fix .

@@ -147,6 +147,10 @@ def _permute(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--times", type=int, required=True, metavar="N", help="permutations; 99 or more for a p of .01")
 
 
+def _full(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--full", action="store_true", help="every method, subgroup and sensitivity analysis (rich only)")
+
+
 def _format(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--format", choices=FORMATS, default="rich", help="default: rich")
 
@@ -154,6 +158,7 @@ def _format(verb: argparse.ArgumentParser) -> None:
 def _report(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("run", type=Path, metavar="RUN", help="a run directory")
     _format(verb)
+    _full(verb)
 
 
 def _compare(verb: argparse.ArgumentParser) -> None:
@@ -168,6 +173,7 @@ def _evaluate(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument("--json", type=Path, metavar="FILE", help="write the summary as JSON, too")
     _format(verb)
+    _full(verb)
 
 
 def _demo(verb: argparse.ArgumentParser) -> None:

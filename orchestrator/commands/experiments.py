@@ -30,7 +30,8 @@ def show(outcome: RunOutcome) -> int:
     if not (outcome.done_now or outcome.opened_now):
         print(f"nothing to do: {outcome.cells} of {outcome.cells} cells have ended", file=sys.stderr)
     print_report(report_of(Run(outcome.paths)), "rich")
-    print(f"report: {outcome.paths.report}", file=sys.stderr)
+    print(f"every method and subgroup: polarmap report {outcome.paths.root} --full", file=sys.stderr)
+    print(f"report and figures: {outcome.paths.report / 'report.html'}", file=sys.stderr)
     if outcome.failed:
         raise IncompleteRunError(
             f"{len(outcome.failed)} of {outcome.cells} cells failed; the reasons are in the report; "
@@ -44,5 +45,5 @@ def permute(arguments: argparse.Namespace) -> int:
     if arguments.times < 1:
         raise ExperimentError(f"`--times` must be at least 1, but is {arguments.times}")
     report = permute_labels(loaded_from(arguments), arguments.times, engine_loader(arguments), progress_for())
-    print_report(report, "rich")
+    print_report(report, "rich", full=True)
     return 0

@@ -19,7 +19,7 @@ from orchestrator.terminal.report import print_report
 
 def report(arguments: argparse.Namespace) -> int:
     """`polarmap report RUN`."""
-    print_report(report_of(open_run(arguments.run)), arguments.format)
+    print_report(report_of(open_run(arguments.run)), arguments.format, full=arguments.full)
     return 0
 
 
@@ -29,7 +29,7 @@ def compare(arguments: argparse.Namespace) -> int:
     if arguments.first.resolve() == arguments.second.resolve():
         raise StatisticsError("a run cannot be compared with itself; name two run directories")
     summary = compare_runs(_compared(first), _compared(second), settings_of(first.description))
-    print_report(Report(name=f"{first.name} and {second.name}, paired", summary=summary), arguments.format)
+    print_report(Report(name=f"{first.name} and {second.name}, paired", summary=summary), arguments.format, full=True)
     return 0
 
 
@@ -41,7 +41,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     """`polarmap evaluate PREDICTIONS`."""
     summary = evaluate_predictions(read_predictions(arguments.predictions), StatisticsSettings())
     found = Report(name=arguments.predictions.stem, summary=summary)
-    print_report(found, arguments.format)
+    print_report(found, arguments.format, full=arguments.full)
     if arguments.json is not None:
         write_bytes(arguments.json, export(found, "json").encode("utf-8"))
     return 0

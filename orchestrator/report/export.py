@@ -92,7 +92,7 @@ def to_html(report: Report) -> str:
 FORMATS: Final[Mapping[str, Callable[[Report], str]]] = MappingProxyType(
     {"markdown": markdown, "csv": csv, "latex": latex, "json": to_json, "html": to_html}
 )
-"""The formats that are text; `rich` is in `orchestrator.report.tables`."""
+"""The formats that are text; `rich` is in `orchestrator.terminal.tables`."""
 
 
 def _markdown_cell(text: str) -> str:

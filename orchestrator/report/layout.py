@@ -6,7 +6,7 @@ or beside each row, the method beside each interval, and a ± is a spread over f
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -39,7 +39,11 @@ OVERVIEW = (
     ("test", "specificity"),
 )
 """The columns of the overview: partition and measure."""
+LEADING = ("auc", "balanced_accuracy", "auc_difference")
+"""What a short report says was refused; a full one says everything."""
 MISSING = "—"
+
+Shown = Literal["always", "brief", "full"]
 
 Record = dict[str, Any]
 """A row of the summary by column."""
@@ -53,6 +57,8 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
+    shown: Shown = "always"
+    """`brief`: only in a short report; `full`: only in a full one."""
 
 
 def summary_tables(summary: pd.DataFrame) -> Iterator[Table]:
@@ -60,10 +66,12 @@ def summary_tables(summary: pd.DataFrame) -> Iterator[Table]:
     records = as_records(summary)
     for (tracer, endpoint), rows in grouped(records, "tracer", "endpoint"):
         yield _overview(f"{tracer}, {endpoint}", rows)
+        yield _leading_differences(f"{tracer}, {endpoint}", rows)
     for (tracer, endpoint, partition), rows in grouped(records, "tracer", "endpoint", "partition"):
         about = f"{tracer}, {endpoint}: {PARTITION_NAMES.get(partition, partition)}"
         yield from (_main(about, rows), _comparisons(about, rows), _subgroups(about, rows), _net_benefit(about, rows))
-    yield _refusals(records)
+    yield _refusals([row for row in records if row["subgroup"] == EVERYONE and row["metric"] in LEADING], "brief")
+    yield _refusals(records, "full")
 
 
 def as_records(frame: pd.DataFrame) -> list[Record]:
@@ -119,21 +127,34 @@ def _small(row: Record) -> str:
 
 
 def _overview(about: str, rows: list[Record]) -> Table:
-    """What a paper's first table has, one column an inputs, where cross-validation and test both exist."""
+    """What a paper's first table has, one column an inputs."""
     leading = [row for row in rows if _of(row, EVERYONE) and row["primary"] and row["at"] is None]
     inputs = list(dict.fromkeys(row["inputs"] for row in leading if row["metric"] == "auc"))
     body = []
     for partition, metric in OVERVIEW:
         mine = {row["inputs"]: row for row in leading if (row["partition"], row["metric"]) == (partition, metric)}
+        if not mine:
+            continue
         cells = (f"{estimate(mine[name])}\n{counts(mine[name])}" if name in mine else MISSING for name in inputs)
         methods = " or ".join(dict.fromkeys(row["method"] for row in mine.values()))
         body.append((f"{SHORT_NAMES[partition]} {MEASURES[metric]}", *cells, methods))
-    both = {row["partition"] for row in leading if row["metric"] == "auc"} == set(PARTITION_NAMES)
     note = (
         "CV: cross-validation, mean ± SD over folds (a spread). Below each estimate its interval and patients (events)."
     )
     columns = ("", *inputs, "interval by")
-    return Table(title=f"{about}: overview", columns=columns, rows=tuple(body) if both else (), note=note)
+    return Table(title=f"{about}: overview", columns=columns, rows=tuple(body), note=note)
+
+
+def _leading_differences(about: str, rows: list[Record]) -> Table:
+    """The primary comparison of every pair, cross-validation before test."""
+    chosen = [row for row in rows if _of(row, EVERYONE) and row["metric"] == "auc_difference" and row["primary"]]
+    body = tuple(
+        (f"{SHORT_NAMES[row['partition']]} {row['inputs']}", estimate(row), p_values(row), row["method"], counts(row))
+        for row in chosen
+    )
+    columns = ("first − second", "AUC difference", "p", "method", COUNTED)
+    note = "Holm over all pairs and tracers of a partition."
+    return Table(title=f"{about}: differences", columns=columns, rows=body, note=note, shown="brief")
 
 
 def _main(about: str, rows: list[Record]) -> Table:
@@ -155,6 +176,7 @@ def _main(about: str, rows: list[Record]) -> Table:
         columns=("", *inputs, interval),
         rows=tuple(body) if chosen else (),
         note=note if any(row["sd"] is not None for row in chosen) else "",
+        shown="full",
     )
 
 
@@ -185,7 +207,7 @@ def _comparisons(about: str, rows: list[Record]) -> Table:
         body.append((inputs, shares, MISSING, named, counts(found[0])))
     columns = ("first − second", "AUC difference", "p", "method", COUNTED)
     note = "Holm over all pairs and tracers of this partition; the other methods are for sensitivity."
-    return Table(title=f"{about}: differences", columns=columns, rows=tuple(body), note=note)
+    return Table(title=f"{about}: differences", columns=columns, rows=tuple(body), note=note, shown="full")
 
 
 def _subgroups(about: str, rows: list[Record]) -> Table:
@@ -203,7 +225,7 @@ def _subgroups(about: str, rows: list[Record]) -> Table:
         for row in chosen
     )
     columns = ("inputs", "subgroup", "measure", "estimate", "interval by", COUNTED)
-    return Table(title=f"{about}: subgroups", columns=columns, rows=body)
+    return Table(title=f"{about}: subgroups", columns=columns, rows=body, shown="full")
 
 
 def _net_benefit(about: str, rows: list[Record]) -> Table:
@@ -213,10 +235,10 @@ def _net_benefit(about: str, rows: list[Record]) -> Table:
         others = f"{number(everyone['estimate'])} / {number(nobody['estimate'])}"
         body.append((inputs, f"{at:g}", estimate(model), others, model["method"], counts(model)))
     columns = ("inputs", "threshold", "net benefit", "treat all / none", "interval by", COUNTED)
-    return Table(title=f"{about}: net benefit", columns=columns, rows=tuple(body))
+    return Table(title=f"{about}: net benefit", columns=columns, rows=tuple(body), shown="full")
 
 
-def _refusals(records: list[Record]) -> Table:
+def _refusals(records: list[Record], shown: Shown) -> Table:
     """What was refused, once a reason."""
     refused = [row for row in records if row["state"] == "refused"]
     body = []
@@ -224,7 +246,7 @@ def _refusals(records: list[Record]) -> Table:
         where = _joined(found, _where)
         body.append((tracer, PARTITION_NAMES.get(partition, partition), metric.replace("_", " "), where, reason))
     columns = ("tracer", "partition", "measure", "of", "reason")
-    return Table(title="Refused", columns=columns, rows=tuple(body))
+    return Table(title="Refused", columns=columns, rows=tuple(body), shown=shown)
 
 
 def _joined(rows: list[Record], name: Callable[[Record], str]) -> str:

@@ -1,18 +1,17 @@
 """The tables of a report that do not come from its summary, and all tables together in reading order."""
 
-from collections.abc import Iterator
-
 import pandas as pd
 
-from orchestrator.report.layout import MISSING, Record, Table, as_records, grouped, number, summary_tables
+from orchestrator.report.layout import MISSING, Record, Table, as_records, number, summary_tables
 from orchestrator.report.records import Report
 
 
-def tables_of(report: Report) -> list[Table]:
-    """All tables of a report, in reading order; empty ones are left out."""
+def tables_of(report: Report, *, full: bool = True) -> list[Table]:
+    """The tables of a full or of a short report, in reading order; empty ones are left out."""
     cells = as_records(report.cells)
     run = (_hyperparameters(report.cells), _failures(cells), _exclusions(report), _unstable(report), _facts(report))
-    return [table for table in (*summary_tables(report.summary), *run) if table.rows]
+    kinds = {"always", "full" if full else "brief"}
+    return [table for table in (*summary_tables(report.summary), *run) if table.rows and table.shown in kinds]
 
 
 def statements(report: Report) -> list[str]:
@@ -24,25 +23,30 @@ def statements(report: Report) -> list[str]:
 
 
 def _hyperparameters(cells: pd.DataFrame) -> Table:
-    """What the searches chose: counts of freeze depths, medians and ranges of the rest."""
-    body = tuple(_chosen_rows(cells)) if "state" in cells else ()
-    note = "Freeze depth: cells that chose each; the others: median [smallest, largest]."
-    columns = ("inputs", "hyperparameter", "chosen", "cells")
-    return Table(title="Chosen hyperparameters", columns=columns, rows=body, note=note)
+    """What the searches chose: counts of freeze depths, medians and ranges of the rest; one column an inputs."""
+    complete = cells[cells["state"] == "complete"] if "state" in cells else cells
+    inputs = tuple(dict.fromkeys(complete["inputs"])) if len(complete) else ()
+    varied = [str(name) for name in complete.columns if str(name).startswith("hp_") and _varies(complete[name])]
+    rows = tuple(
+        (
+            name.removeprefix("hp_").replace("_", " "),
+            *(_chosen(name, complete.loc[complete["inputs"] == one, name]) for one in inputs),
+        )
+        for name in varied
+    )
+    note = "Over cells; freeze depth: how many chose each; the others: median [smallest, largest]."
+    return Table(title="Chosen hyperparameters", columns=("", *inputs), rows=rows, note=note)
 
 
-def _chosen_rows(cells: pd.DataFrame) -> Iterator[tuple[str, ...]]:
-    names = [str(name) for name in cells.columns if str(name).startswith("hp_")]
-    for (inputs,), found in grouped(as_records(cells[cells["state"] == "complete"]), "inputs"):
-        for name in names:
-            values = [row[name] for row in found if row[name] is not None]
-            yield inputs, name.removeprefix("hp_").replace("_", " "), _chosen(name, values), str(len(values))
+def _varies(values: pd.Series) -> bool:
+    """Whether cells chose different values; a hyperparameter that is the same everywhere was not searched."""
+    return bool(values.nunique(dropna=False) > 1)
 
 
-def _chosen(name: str, values: list[float]) -> str:
-    if not values:
+def _chosen(name: str, values: pd.Series) -> str:
+    series = values.dropna()
+    if series.empty:
         return MISSING
-    series = pd.Series(values)
     if name == "hp_freeze_depth":
         counted = series.astype(int).value_counts().sort_index()
         return ", ".join(f"{depth}: {count}" for depth, count in counted.items())
@@ -75,7 +79,8 @@ def _unstable(report: Report) -> Table:
         for row in as_records(report.unstable)
     )
     columns = ("tracer", "inputs", "manifest row", "share of repeats wrong", "probability range")
-    return Table(title="Exams most often decided wrongly in cross-validation", columns=columns, rows=body)
+    title = "Exams most often decided wrongly in cross-validation"
+    return Table(title=title, columns=columns, rows=body, shown="full")
 
 
 def _facts(report: Report) -> Table:

@@ -124,7 +124,8 @@ def test_a_diverging_candidate_is_a_failed_row_and_the_cell_goes_on(task_and_ben
     """A learning rate that explodes fails its candidate; when every candidate fails, the cell says why."""
     task, bench = task_and_bench
     (tmp_path / "wild.toml").write_text(
-        '[encoder_learning_rate]\nkind = "fixed"\nvalue = 1e30\n[head_learning_rate]\nkind = "choice"\nchoices = [1e30]\n'
+        '[encoder_learning_rate]\nkind = "fixed"\nvalue = 1e30\n'
+        '[head_learning_rate]\nkind = "choice"\nchoices = [1e30]\n'
     )
     wild = replace(bench.procedure, space=load_space("wild.toml", tmp_path, 4))
     result, candidates = collected(task, replace(bench, procedure=wild))

@@ -13,7 +13,7 @@ from orchestrator.report.export import FORMATS, export
 from orchestrator.report.figures import figures_of, roc_curve, svg
 from orchestrator.report.models import hardest_exams
 from orchestrator.report.records import Report, RunTables
-from orchestrator.report.tables import render
+from orchestrator.terminal.tables import render
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""A report in the terminal: the one module that imports rich."""
+"""A report in the terminal: short by default, every method and subgroup on request."""
 
 from rich import box
 from rich.console import Console, Group
@@ -16,19 +16,20 @@ _WORD_WIDTH = 12
 """Words up to this length are not broken: "Mann–Whitney"."""
 
 
-def render(report: Report, format: str, console: Console) -> None:
+def render(report: Report, format: str, console: Console, *, full: bool = True) -> None:
     """Print a report.
 
     Args:
         report: What to print.
         format: `rich`, or a key of `export.FORMATS`, whose text goes to the console's file as it is.
         console: Where to.
+        full: Whether a rich report holds every method and subgroup, or what leads; texts always hold all.
     """
     if format != "rich":
         console.file.write(export(report, format))
         return
     console.print(Text(report.name, style="bold"))
-    for table in tables_of(report):
+    for table in tables_of(report, full=full):
         console.print(Group(Text(), as_rich(table)))
     for line in statements(report):
         console.print(Text(line))
