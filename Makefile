@@ -18,14 +18,14 @@ $(VENV)/.dependencies: constraints.txt
 	  echo "polarmap needs Python 3.11 to 3.13, but $(PYTHON) is $$($(PYTHON) --version 2>&1); try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --python $(BIN)/python --require-hashes --requirement constraints.txt
+	$(BIN)/uv pip install --compile-bytecode --python $(BIN)/python --require-hashes --requirement constraints.txt
 	@touch $@
 
 # The built wheel is installed, not the source folder: what is tested is what is shipped.
 $(VENV)/.installed: $(VENV)/.dependencies $(SOURCES)
 	rm -rf dist
 	$(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python --wheel --out-dir dist
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --reinstall dist/*.whl
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps --reinstall dist/*.whl
 	@touch $@
 
 demo: setup  ## the main job on an embedded two-tracer cohort: search, training, test, report
@@ -38,7 +38,7 @@ check: setup  ## formatting, lint, types, import contracts
 	$(BIN)/lint-imports
 
 test: check  ## what has to pass: the checks above and the tests, on the built wheel
-	$(BIN)/pytest
+	POLARMAP_TEST_INSTALLED=1 $(BIN)/pytest
 
 test-slow: setup  ## the tests that take minutes
 	$(BIN)/pytest -m slow

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import os
 import pickle
 import re
 import subprocess
@@ -40,6 +41,15 @@ def test_the_tree_that_is_drawn_is_the_tree_that_is():
     drawn = re.findall(r"(\w+Error)\s+(\d)", mpi_model.errors.__doc__)
 
     assert drawn == [(error.__name__, str(error.exit_code)) for error in every_error()]
+
+
+@pytest.mark.skipif("POLARMAP_TEST_INSTALLED" not in os.environ, reason="set by `make test`")
+def test_what_is_tested_is_what_is_shipped():
+    """`make test` tests the installed wheel, with its data files, and not the source folder."""
+    for package in ("orchestrator", "mpi_model", "search_spaces"):
+        folder = Path(str(importlib.import_module(package).__file__)).parent
+        assert not folder.is_relative_to(ROOT) or ".venv" in folder.parts
+        assert (folder / "py.typed").exists()
 
 
 def test_help_waits_for_nothing():
