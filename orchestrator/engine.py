@@ -16,7 +16,7 @@ from orchestrator.runners.runner import Runner
 
 
 class OpenTest(Protocol):
-    """`orchestrator.test_partition.open_test`."""
+    """`orchestrator.opening.open_test`."""
 
     def __call__(
         self, prepared: Prepared, paths: RunPaths, facts_hash: str, keys: Sequence[CellKey], device: str

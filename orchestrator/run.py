@@ -16,6 +16,7 @@ from orchestrator.experiment.settings import LoadedExperiment
 from orchestrator.ledger.compaction import compact
 from orchestrator.ledger.directory import RunRecord, locked, open_run
 from orchestrator.ledger.identity import Facts, experiment_hash, git_revision, hardware, identity
+from orchestrator.ledger.log import logging_to
 from orchestrator.ledger.parts import (
     commit_cell,
     committed_state,
@@ -77,7 +78,7 @@ def run_experiment(
     paths = RunPaths(loaded.run_directory)
     facts = facts_of(prepared, weights, device)
     keys = cell_keys(prepared.plan, loaded.experiment.cohort.inputs, final=options.permutation is None)
-    with locked(paths):
+    with locked(paths), logging_to(paths):
         open_run(paths, _record(prepared, facts))
         if options.retry_failed:
             _set_aside_failed(paths, keys)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from mpi_model.errors import ExperimentError
+from orchestrator.commands.engine import engine_loader
 from orchestrator.commands.experiments import show
-from orchestrator.commands.machinery import engine_loader
 from orchestrator.experiment.file import load_experiment
 from orchestrator.phantom.preview import preview
 from orchestrator.phantom.writer import write_cohort

@@ -5,7 +5,7 @@ import sys
 
 from mpi_model.errors import ExperimentError, IncompleteRunError
 from orchestrator.commands.checks import loaded_from
-from orchestrator.commands.machinery import engine_loader
+from orchestrator.commands.engine import engine_loader
 from orchestrator.ledger.reading import Run
 from orchestrator.permutations import permute_labels
 from orchestrator.reporting import report_of

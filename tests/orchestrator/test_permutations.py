@@ -11,10 +11,10 @@ from orchestrator import open_run
 from orchestrator.cohort.permutation import with_permuted_labels
 from orchestrator.cohort.records import Cohort, digest_of
 from orchestrator.experiment.file import load_experiment
-from orchestrator.machinery import engine_with
 from orchestrator.permutations import permute_labels, permuted
 from orchestrator.progress import Silence
 from orchestrator.runners.inline import InlineRunner
+from orchestrator.torch_engine import engine_with
 
 
 @pytest.fixture

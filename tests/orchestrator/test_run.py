@@ -24,10 +24,10 @@ from orchestrator.experiment.file import load_experiment
 from orchestrator.ledger.directory import locked
 from orchestrator.ledger.parts import committed_state, read_candidates
 from orchestrator.ledger.paths import RunPaths
-from orchestrator.machinery import engine_with
 from orchestrator.progress import Silence
 from orchestrator.run import LedgerEvents, RunOptions, RunOutcome, run_experiment
 from orchestrator.runners.inline import InlineRunner
+from orchestrator.torch_engine import engine_with
 
 TABLES = ("cells", "candidates", "epochs", "predictions")
 FIRST = CellKey(inputs="stress", partition="development", repeat=0, fold=0)
@@ -303,7 +303,7 @@ def test_two_drivers_cannot_write_one_run(mine):
         run(mine, engine=no_engine)
 
 
-def test_a_failed_cell_is_kept_as_a_row_and_done_again_when_asked(tiny, finished, monkeypatch):
+def test_a_failed_cell_is_kept_as_a_row_and_done_again_when_asked(tiny, finished, monkeypatch, capsys):
     """One cell that cannot be trained fails alone; --retry-failed sets it aside and finishes the run."""
     original = guard.run_cell
 
@@ -319,6 +319,8 @@ def test_a_failed_cell_is_kept_as_a_row_and_done_again_when_asked(tiny, finished
     tables = open_run(paths_of(tiny).root)
     failed = tables.cells[tables.cells["state"] == "failed"]
     assert failed["reason"].tolist() == ["RuntimeError: the cosmic ray"]
+    assert "Traceback" in paths_of(tiny).log.read_text()
+    assert "Traceback" not in capsys.readouterr().err
     refused = tables.summary[(tables.summary["inputs"] == "stress") & (tables.summary["partition"] == "development")]
     assert set(refused["state"]) == {"refused"}
     assert run(tiny, engine=no_engine).failed == (FIRST,)

@@ -12,12 +12,12 @@ from orchestrator.cells.records import CandidateResult, CellKey, CellResult
 from orchestrator.devices import device_for
 from orchestrator.experiment.file import load_experiment
 from orchestrator.ledger.paths import RunPaths
-from orchestrator.machinery import engine_with
 from orchestrator.preparation import prepare
 from orchestrator.progress import Silence
 from orchestrator.run import RunOptions, cell_keys, facts_of, pending_jobs, run_experiment, workbench
 from orchestrator.runners.inline import InlineRunner
 from orchestrator.runners.ray_tune import RayRunner, ray_session, run_on_tune
+from orchestrator.torch_engine import engine_with
 
 pytestmark = [
     pytest.mark.ray,

@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
 
 def engine_loader(arguments: argparse.Namespace) -> "Callable[[], Engine]":
-    """What imports the machinery for the runner that was asked for; a second call costs nothing."""
+    """What imports torch, and the runner that was asked for; a second call costs nothing."""
 
     def load() -> "Engine":
         if "torch" not in sys.modules:
             print(f"loading torch{' and Ray' if arguments.runner == 'ray' else ''}", file=sys.stderr, flush=True)
-        prepare_for_ray()
-        machinery = importlib.import_module("orchestrator.machinery")
+        torch_engine = importlib.import_module("orchestrator.torch_engine")
         if arguments.runner == "inline":
             runner = importlib.import_module("orchestrator.runners.inline").InlineRunner()
         else:
+            prepare_for_ray()
             runner = importlib.import_module("orchestrator.runners.ray_tune").RayRunner(address=arguments.address)
-        engine: Engine = machinery.engine_with(runner)
+        engine: Engine = torch_engine.engine_with(runner)
         return engine
 
     return load

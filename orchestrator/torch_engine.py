@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from mpi_model.weights import fetch_imagenet, load_state
 from orchestrator.engine import Engine
+from orchestrator.opening import open_test
 from orchestrator.progress import Progress
 from orchestrator.runners.runner import Runner
-from orchestrator.test_partition import open_test
 
 
 def engine_with(runner: Runner) -> Engine:

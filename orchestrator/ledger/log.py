@@ -1,0 +1,31 @@
+"""The run's log: tracebacks and failures, in the run directory, for whoever must find out why."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from orchestrator.ledger.paths import RunPaths
+
+LOG = logging.getLogger("polarmap")
+FORM = "%(asctime)s %(levelname)s %(name)s %(message)s"
+
+
+@contextmanager
+def logging_to(paths: RunPaths) -> Iterator[None]:
+    """Send what polarmap logs to the run's log file, and nowhere else, while the run goes on.
+
+    The directory is private to the user already; the file is opened when something is logged.
+    """
+    handler = logging.FileHandler(paths.log, encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter(FORM))
+    propagate, level = LOG.propagate, LOG.level
+    LOG.addHandler(handler)
+    LOG.propagate = False
+    LOG.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        LOG.removeHandler(handler)
+        LOG.propagate = propagate
+        LOG.setLevel(level)
+        handler.close()
