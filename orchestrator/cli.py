@@ -176,6 +176,12 @@ def _evaluate(verb: argparse.ArgumentParser) -> None:
     _full(verb)
 
 
+def _predict(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("run", type=Path, metavar="RUN", help="a run directory with final networks")
+    verb.add_argument("manifest", type=Path, metavar="MANIFEST", help="new exams; labels are not read")
+    verb.add_argument("--out", type=Path, required=True, metavar="FILE", help="a new .csv or .parquet file")
+
+
 def _demo(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("folder", nargs="?", type=Path, default=Path("demo"), metavar="DIR", help="default: demo")
     _runner(verb)
@@ -192,5 +198,6 @@ VERBS: Final[tuple[tuple[str, Add, tuple[str, str], str], ...]] = (
     ("report", _report, ("reports", "report"), "tables and figures of a run, from its ledger alone"),
     ("compare", _compare, ("reports", "compare"), "two experiments with one fold plan, paired"),
     ("evaluate", _evaluate, ("reports", "evaluate"), "the same statistics for predictions made elsewhere"),
+    ("predict", _predict, ("predictions", "predict"), "the final networks on new exams"),
     ("demo", _demo, ("demo", "demo"), "a synthetic cohort, a whole experiment, its report"),
 )

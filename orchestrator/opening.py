@@ -6,9 +6,10 @@ import torch
 
 from mpi_model.determinism import single_threaded
 from mpi_model.errors import CohortError, IncompleteRunError
+from mpi_model.network import TracerNetwork
 from mpi_model.prediction import predict_scores
 from mpi_model.saved_model import load_description, load_network
-from mpi_model.vocabulary import TRACERS
+from mpi_model.vocabulary import TRACERS, Inputs
 from orchestrator.cells.cell import predictions_of
 from orchestrator.cells.decision import Decision
 from orchestrator.cells.records import CellKey, Prediction
@@ -58,13 +59,28 @@ def open_test(prepared: Prepared, paths: RunPaths, facts_hash: str, keys: Sequen
 def _predict(prepared: Prepared, paths: RunPaths, key: CellKey, device: str) -> list[Prediction]:
     maps, rows = prepared.cohort.maps, test_rows(prepared, key.inputs)
     predictions: list[Prediction] = []
-    for member in range(prepared.loaded.experiment.training.members):
-        weights, text = (paths.model(key, member, suffix) for suffix in ("safetensors", "json"))
-        description = text.read_text(encoding="utf-8")
-        network = load_network(weights.read_bytes(), description)
+    members = prepared.loaded.experiment.training.members
+    for member, (network, decisions) in enumerate(final_networks(paths, key.inputs, members)):
         scores = predict_scores(network, maps, rows, device=torch.device(device))
-        predictions += predictions_of(scores, rows, maps.tracer[rows], decisions_of(description), member)
+        predictions += predictions_of(scores, rows, maps.tracer[rows], decisions, member)
     return predictions
+
+
+def final_networks(paths: RunPaths, inputs: Inputs, members: int) -> list[tuple[TracerNetwork, dict[int, Decision]]]:
+    """The stored final networks of an inputs with their decisions, one a member.
+
+    Raises:
+        IncompleteRunError: They are not trained yet.
+    """
+    key = CellKey(inputs=inputs, partition="test", repeat=None, fold=None)
+    found = []
+    for member in range(members):
+        weights, document = (paths.model(key, member, suffix) for suffix in ("safetensors", "json"))
+        if not (weights.is_file() and document.is_file()):
+            raise IncompleteRunError(f"{paths.root.name} has no final network for {inputs} inputs yet; finish the run")
+        text = document.read_text(encoding="utf-8")
+        found.append((load_network(weights.read_bytes(), text), decisions_of(text)))
+    return found
 
 
 def decisions_of(description: str) -> dict[int, Decision]:

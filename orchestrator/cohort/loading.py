@@ -12,7 +12,7 @@ from mpi_model.maps import Maps
 from mpi_model.vocabulary import PHASES, TRACERS, Phase
 from orchestrator.cohort.identity import ReadImage, near_repetitions, repeated_images
 from orchestrator.cohort.images import read_map
-from orchestrator.cohort.manifest import ManifestExam, interpret
+from orchestrator.cohort.manifest import ManifestExam, interpret, without_labels
 from orchestrator.cohort.problems import Problem, lines_of, rows_text
 from orchestrator.cohort.records import PARTITIONS, Cohort, digest_of
 from orchestrator.cohort.table import read_table
@@ -20,12 +20,15 @@ from orchestrator.cohort.table import read_table
 Images = Mapping[tuple[int, Phase], ReadImage]
 
 
-def load_cohort(manifest: Path, *, size: int, progress: Callable[[int, int], None] | None = None) -> Cohort:
+def load_cohort(
+    manifest: Path, *, size: int, labelled: bool = True, progress: Callable[[int, int], None] | None = None
+) -> Cohort:
     """Read a manifest and its images.
 
     Args:
         manifest: A `.csv` or `.parquet` file, one row an exam.
         size: Side of every map in pixels.
+        labelled: Whether labels are read; without them every exam's label is 0 and means nothing.
         progress: Called after each image with the images read and the images in all.
 
     Returns:
@@ -34,7 +37,8 @@ def load_cohort(manifest: Path, *, size: int, progress: Callable[[int, int], Non
     Raises:
         CohortError: Anything is wrong with the table, an exam or an image; all problems in one error.
     """
-    interpreted = interpret(read_table(manifest), manifest.parent)
+    table = read_table(manifest)
+    interpreted = interpret(table if labelled else without_labels(table), manifest.parent)
     images, unreadable = _read_images(interpreted.exams, size, progress)
     problems = [*interpreted.problems, *unreadable, *repeated_images(images)]
     if problems:

@@ -84,6 +84,13 @@ def interpret(table: TextTable, folder: Path) -> Manifest:
     )
 
 
+def without_labels(table: TextTable) -> TextTable:
+    """The manifest with label 0 in every row, whether it had labels or not: for exams that are only predicted."""
+    columns = tuple(name for name in table.columns if name.casefold() != "label")
+    rows = tuple((row, {name: cells[name] for name in columns} | {"label": "0"}) for row, cells in table.rows)
+    return TextTable(columns=(*columns, "label"), rows=rows)
+
+
 def tracer_of(text: str) -> Tracer | None:
     """Understand a tracer's common spellings.
 

@@ -18,6 +18,7 @@ from mpi_model.saved_model import load_network
 from orchestrator import open_run, preparation
 from orchestrator.cells import guard
 from orchestrator.cells.records import CellKey
+from orchestrator.cli import main
 from orchestrator.cohort.loading import load_cohort
 from orchestrator.engine import Engine
 from orchestrator.experiment.file import load_experiment
@@ -266,6 +267,25 @@ def test_the_final_models_give_the_same_probabilities_when_loaded_again(finished
     table = open_run(paths_of(finished).root).predictions
     table = table[(table["partition"] == "test") & (table["inputs"] == "dual")].set_index("exam_id")
     assert table.loc[cohort.exams["exam_id"].iloc[rows], "score"].tolist() == scores.tolist()
+
+
+def test_new_exams_are_predicted_as_the_test_exams_were_without_reading_a_label(finished, tmp_path):
+    """`predict` on the test exams, their labels removed, gives the scores and calls of the run's own table."""
+    manifest = pd.read_csv(finished.parent / "manifest.csv")
+    test = manifest[manifest["partition"] == "test"].drop(columns=["label", "partition"])
+    for phase in ("stress", "rest"):
+        test[phase] = [str(finished.parent / name) for name in test[phase]]
+    test.to_csv(tmp_path / "new.csv", index=False)
+
+    assert (
+        main(["predict", str(paths_of(finished).root), str(tmp_path / "new.csv"), "--out", str(tmp_path / "p.csv")])
+        == 0
+    )
+    found = pd.read_csv(tmp_path / "p.csv").set_index(["inputs", "exam_id"]).sort_index()
+    own = open_run(paths_of(finished).root).predictions
+    own = own[own["partition"] == "test"].set_index(["inputs", "exam_id"]).sort_index()
+    assert found["score"].tolist() == own["score"].tolist()
+    assert found["positive"].tolist() == (own["probability"] >= own["threshold"]).astype(int).tolist()
 
 
 def test_another_experiment_is_refused_by_the_names_of_what_differs(mine):
