@@ -160,7 +160,7 @@ def _probabilities(model: PatientScores) -> Floats:
 def _separated(model: PatientScores) -> bool:
     """Whether a threshold parts the classes, ties at it allowed: then the likelihood has no maximum."""
     positive, negative = model.scores[model.exams.labels], model.scores[~model.exams.labels]
-    return auc(model) in (0.0, 1.0) or positive.min() >= negative.max() or positive.max() <= negative.min()
+    return auc(model) in (0.0, 1.0) or bool(positive.min() >= negative.max() or positive.max() <= negative.min())
 
 
 def _fit(model: PatientScores, design: Floats, offset: Floats) -> Any:  # noqa: ANN401 - statsmodels has no types
