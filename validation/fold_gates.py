@@ -29,7 +29,7 @@ LEARNER_SETTINGS: tuple[tuple[Design, float, int], ...] = (
 
 
 def learner_gate(
-    simulations: int, settings: Sequence[tuple[Design, float, int]] = LEARNER_SETTINGS
+    simulations: int, settings: Sequence[tuple[Design, float, int]] = LEARNER_SETTINGS, first_seed: int = 0
 ) -> Iterator[Measured]:
     """World A: a learner, whose folds share training patients."""
     for number, (design, area, features) in enumerate(settings):
@@ -43,7 +43,7 @@ def learner_gate(
             f"{_named(design)}, {features} features, best AUC {area:.2f}",
             make,
             simulations,
-            1000 + 100 * number,
+            first_seed + 1000 + 100 * number,
             interval=_interval_range(chance, features),
             rejections=(0.0, 0.03) if chance else (0.0, 0.08) if design.patients <= 40 else (0.0, 0.07),
         )
@@ -68,7 +68,9 @@ def _interval_range(chance: bool, features: int) -> Range:
 
 
 def noisy_gate(
-    simulations: int, settings: Sequence[tuple[Design, float, float, int, float]] = NOISY_SETTINGS
+    simulations: int,
+    settings: Sequence[tuple[Design, float, float, int, float]] = NOISY_SETTINGS,
+    first_seed: int = 0,
 ) -> Iterator[Measured]:
     """World B: fold models that differ by noise and offset, patients with several exams."""
     for number, (design, noise, offset, exams, within) in enumerate(settings):
@@ -86,7 +88,7 @@ def noisy_gate(
         about = f"{_named(design)}, model noise {noise:g}, fold offset {offset:g}"
         several = f", 1–{exams} exams a patient correlated {within:g}" if exams > 1 else ""
         yield from _fold_settings(
-            "B: noisy folds", about + several, make, simulations, 5000 + 100 * number,
+            "B: noisy folds", about + several, make, simulations, first_seed + 5000 + 100 * number,
             interval=(0.94, 0.998), rejections=(0.0, 0.07), controls=False,
         )  # fmt: skip
 

@@ -58,14 +58,14 @@ AUC_SETTINGS: tuple[Setting, ...] = (
 )
 
 
-def held_out_gate(simulations: int) -> Iterator[Measured]:
+def held_out_gate(simulations: int, first_seed: int = 0) -> Iterator[Measured]:
     """All settings of world C."""
     for number, setting in enumerate(AUC_SETTINGS):
-        yield from fixed_model_gate(setting, simulations, 20_000 + 10 * number)
+        yield from fixed_model_gate(setting, simulations, first_seed + 20_000 + 10 * number)
     for setting_of_decisions in DECISION_SETTINGS:
         yield decision_gate(*setting_of_decisions)
     for number, (patients, within) in enumerate(CLUSTER_SETTINGS):
-        yield from cluster_gate(patients, within, simulations, 40_000 + number)
+        yield from cluster_gate(patients, within, simulations, first_seed + 40_000 + number)
 
 
 def fixed_model_gate(setting: Setting, simulations: int, seed: int) -> Iterator[Measured]:
