@@ -171,6 +171,7 @@ def _evaluate(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "predictions", type=Path, metavar="PREDICTIONS", help="a .csv or .parquet file, one row a prediction"
     )
+    verb.add_argument("--level", type=float, default=0.95, help="confidence level (default: 0.95)")
     verb.add_argument("--json", type=Path, metavar="FILE", help="write the summary as JSON, too")
     _format(verb)
     _full(verb)

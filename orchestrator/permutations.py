@@ -8,6 +8,7 @@ fixed scores would ignore what training does with chance (Ojala & Garriga 2010, 
 from collections.abc import Callable
 from dataclasses import replace
 
+from mpi_model.errors import IncompleteRunError
 from orchestrator.engine import Engine
 from orchestrator.experiment.settings import LoadedExperiment
 from orchestrator.ledger.reading import Run
@@ -30,15 +31,26 @@ def permute_labels(
 
     Returns:
         One row per tracer and inputs: the observed AUC and its permutation p-value.
+
+    Raises:
+        IncompleteRunError: Cells of the run itself failed.
     """
     observed = run_experiment(loaded, RunOptions(), load_engine, progress)
+    if observed.failed:
+        raise IncompleteRunError(
+            f"{len(observed.failed)} cells of the run itself failed; finish it with `polarmap run`"
+        )
     summaries = []
+    failed = 0
     for number in range(1, times + 1):
         progress.say(f"permutation {number} of {times}")
         outcome = run_experiment(permuted(loaded, number), RunOptions(permutation=number), load_engine, progress)
         summaries.append(Run(outcome.paths).summary)
+        failed += bool(outcome.failed)
     summary = permutation_rows(Run(observed.paths).summary, summaries)
-    return Report(name=f"{loaded.experiment.name}: {times} label permutations", summary=summary)
+    counted = (f"{failed} of {times} permutations have failed cells and count as reaching the observed AUC",)
+    name = f"{loaded.experiment.name}: {times} label permutations"
+    return Report(name=name, summary=summary, notices=counted if failed else ())
 
 
 def permuted(loaded: LoadedExperiment, number: int) -> LoadedExperiment:

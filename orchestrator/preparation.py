@@ -2,19 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_model.errors import CohortError
+from mpi_model.errors import CohortError, WeightsError
+from mpi_model.stages import backbone, checkpoint_path
 from mpi_model.vocabulary import Inputs
 from orchestrator.cohort.eligibility import exams_for
 from orchestrator.cohort.loading import load_cohort
 from orchestrator.cohort.permutation import with_permuted_labels
 from orchestrator.cohort.records import Cohort, Exclusion
 from orchestrator.experiment.file import space_of
-from orchestrator.experiment.settings import LoadedExperiment
+from orchestrator.experiment.settings import DEFAULT_SUBGROUPS, LoadedExperiment
 from orchestrator.folds.plan import FoldPlan, plan_folds
+from orchestrator.hashing import digest
 from orchestrator.progress import Progress
 from search_spaces.space import SearchSpace
 
@@ -42,10 +45,12 @@ def prepare(loaded: LoadedExperiment, progress: Progress, permutation: int | Non
         permutation: The number of a label permutation; None for the labels as they are.
 
     Raises:
+        WeightsError: The weights' file is not there.
         CohortError: Anything wrong with the cohort, all problems together.
         FoldsError: The folds asked for cannot be had from it.
     """
     experiment = loaded.experiment
+    weights_of(loaded)
     cohort = read_cohort(loaded, progress)
     if permutation is not None:
         cohort = with_permuted_labels(cohort, permutation)
@@ -83,9 +88,50 @@ def test_rows(prepared: Prepared, inputs: Inputs) -> NDArray[np.int64]:
     return np.flatnonzero(prepared.eligible[inputs] & (prepared.cohort.exams["partition"] == "test").to_numpy())
 
 
+def check_test_exams(prepared: Prepared) -> None:
+    """Refuse to open a test that is not there, before anything is trained for it.
+
+    Raises:
+        CohortError: The cohort has no test exams.
+    """
+    if not (prepared.cohort.exams["partition"] == "test").any():
+        raise CohortError("`--open-test` needs exams with `partition` = test, but the manifest has none; leave it out")
+
+
+def weights_of(loaded: LoadedExperiment) -> Path | None:
+    """The file of pretrained weights; None for random ones. ImageNet's may still have to be downloaded.
+
+    Raises:
+        WeightsError: The experiment names a file that is not there.
+    """
+    network = loaded.experiment.network
+    if network.weights == "random":
+        return None
+    if network.weights == "imagenet":
+        return checkpoint_path(backbone(network.backbone))
+    path = loaded.folder / network.weights
+    if not path.is_file():
+        raise WeightsError(
+            f'`network.weights` must be "imagenet", "random" or a file, but there is no file {network.weights}'
+        )
+    return path
+
+
+def used_digest(prepared: Prepared) -> str:
+    """Digest of what else of the manifest decides numbers: the exams each inputs uses, and the subgroups."""
+    exams = prepared.cohort.exams
+    columns = [column for column in prepared.loaded.experiment.statistics.subgroups if column in exams]
+    return digest(
+        {
+            "eligible": {name: exams.loc[mask, "exam_id"].tolist() for name, mask in prepared.eligible.items()},
+            "subgroups": {column: exams[column].fillna("").astype(str).tolist() for column in columns},
+        }
+    )
+
+
 def _check_subgroups(cohort: Cohort, subgroups: tuple[str, ...]) -> None:
-    missing = [column for column in subgroups if column not in cohort.exams and column != "sex"]
-    if missing:
+    missing = [column for column in subgroups if column not in cohort.exams]
+    if missing and subgroups != DEFAULT_SUBGROUPS:
         raise CohortError(
             f"`statistics.subgroups` names {missing}, which the manifest does not have; "
             "add the columns or drop the names"

@@ -23,11 +23,11 @@ def write_report(run: Run) -> Report:
     """Compute the report from the ledger and write it into the run directory."""
     report = report_of(run)
     folder = run.paths.report
-    write_frame(folder / "summary.parquet", report.summary)
     for name, text_format in WRITTEN.items():
         write_bytes(folder / name, export(report, text_format).encode("utf-8"))
     for title, text in report.figures.items():
         write_bytes(folder / "figures" / f"{_file_name(title)}.svg", text.encode("utf-8"))
+    write_frame(run.paths.summary, report.summary)
     return report
 
 

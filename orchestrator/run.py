@@ -6,13 +6,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mpi_model.errors import WeightsError
-from mpi_model.stages import backbone, checkpoint_path
 from orchestrator.cells.records import CandidateResult, CellKey, CellResult, Procedure, Workbench
 from orchestrator.cells.tasks import cell_keys, cell_task
 from orchestrator.devices import device_for
 from orchestrator.engine import Engine
-from orchestrator.experiment.settings import LoadedExperiment
+from orchestrator.experiment.settings import LoadedExperiment, ResourceSettings
 from orchestrator.ledger.compaction import compact
 from orchestrator.ledger.directory import RunRecord, locked, open_run
 from orchestrator.ledger.identity import Facts, experiment_hash, git_revision, hardware, identity
@@ -20,16 +18,17 @@ from orchestrator.ledger.log import logging_to
 from orchestrator.ledger.parts import (
     commit_cell,
     committed_state,
+    forget_report,
     read_candidates,
     set_aside,
     write_candidate,
 )
 from orchestrator.ledger.paths import RunPaths
 from orchestrator.ledger.reading import Run
-from orchestrator.preparation import Prepared, prepare
+from orchestrator.preparation import Prepared, check_test_exams, prepare, used_digest, weights_of
 from orchestrator.progress import Progress
 from orchestrator.reporting import write_report
-from orchestrator.runners.runner import Job
+from orchestrator.runners.runner import Job, Runner
 
 LOG = logging.getLogger("polarmap.run")
 
@@ -78,25 +77,44 @@ def run_experiment(
     paths = RunPaths(loaded.run_directory)
     facts = facts_of(prepared, weights, device)
     keys = cell_keys(prepared.plan, loaded.experiment.cohort.inputs, final=options.permutation is None)
+    if options.open_test:
+        check_test_exams(prepared)
     with locked(paths), logging_to(paths):
         open_run(paths, _record(prepared, facts))
         if options.retry_failed:
             _set_aside_failed(paths, keys)
         jobs = pending_jobs(prepared, paths, keys)
         if jobs:
+            forget_report(paths)
             engine = load_engine()
             bench = workbench(prepared, weights, device, facts, engine)
-            events = LedgerEvents(paths, experiment_hash(facts), progress, len(keys), len(keys) - len(jobs))
-            engine.runner.run(jobs, bench, loaded.experiment.resources, events)
-            progress.end()
+            events = LedgerEvents(paths, experiment_hash(facts), progress, len(keys), len(jobs))
+            train(jobs, bench, loaded.experiment.resources, engine.runner, events)
+        refresh_report(paths)
         opened = options.open_test and not test_is_open(paths, keys)
         if opened:
+            forget_report(paths)
             load_engine().open_test(prepared, paths, experiment_hash(facts), keys, device)
-        if jobs or opened or not (paths.report / "summary.parquet").exists():
-            compact(paths, keys)
-            write_report(Run(paths))
+            refresh_report(paths)
     failed = tuple(key for key in keys if committed_state(paths, key) != "complete")
     return RunOutcome(paths=paths, cells=len(keys), done_now=len(jobs), opened_now=opened, failed=failed)
+
+
+def train(
+    jobs: list[Job], bench: Workbench, resources: ResourceSettings, runner: Runner, events: "LedgerEvents"
+) -> None:
+    """Let the runner do the jobs; the progress display ends however they end."""
+    try:
+        runner.run(jobs, bench, resources, events)
+    finally:
+        events.progress.end()
+
+
+def refresh_report(paths: RunPaths) -> None:
+    """Compact the ledger and write the report, unless they are there and nothing has changed since."""
+    if not paths.summary.exists():
+        compact(paths)
+        write_report(Run(paths))
 
 
 def test_is_open(paths: RunPaths, keys: list[CellKey]) -> bool:
@@ -110,18 +128,10 @@ def weights_file(loaded: LoadedExperiment, load_engine: Callable[[], Engine], pr
     Raises:
         WeightsError: There is no such file and it cannot be downloaded.
     """
-    network = loaded.experiment.network
-    if network.weights == "random":
-        return None
-    if network.weights != "imagenet":
-        path = loaded.folder / network.weights
-        if not path.is_file():
-            raise WeightsError(
-                f'`network.weights` must be "imagenet", "random" or a file, but there is no file {network.weights}'
-            )
+    path = weights_of(loaded)
+    if path is None or path.is_file():
         return path
-    cached = checkpoint_path(backbone(network.backbone))
-    return cached if cached.is_file() else load_engine().fetch_weights(network.backbone, progress)
+    return load_engine().fetch_weights(loaded.experiment.network.backbone, progress)
 
 
 def facts_of(prepared: Prepared, weights: Path | None, device: str) -> Facts:
@@ -130,6 +140,7 @@ def facts_of(prepared: Prepared, weights: Path | None, device: str) -> Facts:
         prepared.loaded.experiment,
         prepared.space,
         data=prepared.cohort.digest,
+        used=used_digest(prepared),
         plan=prepared.plan.digest,
         weights="random" if weights is None else hashlib.sha256(weights.read_bytes()).hexdigest(),
         device=device,
@@ -191,21 +202,21 @@ def _record(prepared: Prepared, facts: Facts) -> RunRecord:
 def _set_aside_failed(paths: RunPaths, keys: list[CellKey]) -> None:
     for key in keys:
         if committed_state(paths, key) == "failed":
+            forget_report(paths)
             set_aside(paths, key)
 
 
 class LedgerEvents:
     """Writes what workers bring into the ledger, in the driver, and counts it for the eye."""
 
-    def __init__(self, paths: RunPaths, experiment: str, progress: Progress, cells: int, done: int) -> None:
+    def __init__(self, paths: RunPaths, experiment: str, progress: Progress, cells: int, left: int) -> None:
         self.paths = paths
         self.experiment = experiment
         self.progress = progress
-        self.cells = cells
-        self.done = done
+        self.done = cells - left
         self.candidates = 0
         progress.begin("training", cells)
-        progress.advance(done, "starting workers")
+        progress.advance(self.done, "starting workers")
 
     def started(self, key: CellKey) -> None:
         """Nothing is written when a cell begins."""

@@ -127,6 +127,17 @@ def test_a_patient_in_both_partitions_is_refused(tiny, capsys):
     assert "rows 2 and 51 are one patient in development and in test" in capsys.readouterr().err
 
 
+def test_shifted_columns_do_not_print_what_they_hold(tiny, capsys):
+    """A file name or a name with a space in the wrong column is not quoted in any message."""
+    shifted = FIRST_ROW.replace("Tc-99m,0", "maps/Papadopoulos_s.png,Papadopoulos 1950 x")
+    replaced(FIRST_ROW, shifted, "manifest.csv")(tiny.parent)
+
+    assert main(["check", str(tiny)]) == 3
+    errors = capsys.readouterr().err
+    assert "row 1" in errors
+    assert "Papadopoulos" not in errors
+
+
 def test_all_problems_of_a_cohort_come_together(tiny, capsys):
     """Three mistakes of different kinds are three lines of one answer."""
     map_of(np.zeros((16, 16)))(tiny.parent)

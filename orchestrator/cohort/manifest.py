@@ -13,6 +13,8 @@ from orchestrator.cohort.records import PARTITIONS
 from orchestrator.cohort.table import TextTable
 
 REQUIRED: Final = ("patient_id", "tracer", "label")
+_HARMLESS: Final = re.compile(r"[0-9.,+-]{1,8}|[A-Za-z]{1,3}-?[0-9]{1,3}[a-z]?")
+"""What a message may quote: a number, or the short name of a nuclide; a name or a path may be a patient's."""
 """Columns without which a manifest means nothing."""
 INTERPRETED: Final = (*REQUIRED, *PHASES, "partition", "exam_id")
 """Columns this module turns into fields; `exam_date` is checked and carried."""
@@ -160,7 +162,10 @@ def _cell_problems(row: int, cells: Mapping[str, str], patients: Collection[str]
         value = cells.get(column, "")
         if not value:
             return "found a blank cell"
-        return "found a patient's id" if value in patients else f"found {value[:24]!r}"
+        if value in patients:
+            return "found a patient's id"
+        harmless = _HARMLESS.fullmatch(value) and not any(patient and patient in value for patient in patients)
+        return f"found {value!r}" if harmless else f"found another text of {len(value)} characters"
 
     place = rows_text([row])
     partition = cells.get("partition", "").casefold()

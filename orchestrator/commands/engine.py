@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from mpi_model.errors import ExperimentError
 from orchestrator.runners.environment import prepare_for_ray
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 def engine_loader(arguments: argparse.Namespace) -> "Callable[[], Engine]":
     """What imports torch, and the runner that was asked for; a second call costs nothing."""
+    if arguments.address is not None and arguments.runner == "inline":
+        raise ExperimentError("`--address` names a Ray cluster, but `--runner inline` uses none; leave one of them out")
 
     def load() -> "Engine":
         if "torch" not in sys.modules:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from mpi_model.errors import ExperimentError
-from orchestrator.ledger.files import write_bytes, write_frame
+from orchestrator.ledger.files import parquet_bytes, write_named_file
 from orchestrator.ledger.reading import open_run
 from orchestrator.predicting import predict_exams
 from orchestrator.terminal.progress import progress_for
@@ -16,9 +16,7 @@ def predict(arguments: argparse.Namespace) -> int:
     if out.exists() or out.suffix not in (".csv", ".parquet"):
         raise ExperimentError(f"--out takes a new .csv or .parquet file, but got {out.name}")
     found = predict_exams(open_run(arguments.run), arguments.manifest, progress_for())
-    if out.suffix == ".parquet":
-        write_frame(out, found)
-    else:
-        write_bytes(out, found.to_csv(index=False).encode("utf-8"))
+    text = found.to_csv(index=False).encode("utf-8")
+    write_named_file(out, text if out.suffix == ".csv" else parquet_bytes(found))
     print(f"{out} written: {len(found)} predictions of {found['exam_id'].nunique()} exams")
     return 0

@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from mpi_model.errors import ExperimentError, StatisticsError
-from orchestrator.experiment.settings import StatisticsSettings
-from orchestrator.ledger.files import write_bytes
+from orchestrator.experiment.settings import DEFAULT_SUBGROUPS, StatisticsSettings
+from orchestrator.ledger.files import write_named_file
 from orchestrator.ledger.reading import Run, open_run
 from orchestrator.report.compare import ComparedRun, compare_runs
 from orchestrator.report.evaluate import evaluate_predictions
@@ -34,16 +34,19 @@ def compare(arguments: argparse.Namespace) -> int:
 
 
 def _compared(run: Run) -> ComparedRun:
-    return ComparedRun(name=run.name, plan_hash=run.plan, seeds_hash="", tables=tables_of(run))
+    return ComparedRun(name=run.name, plan_hash=run.plan, tables=tables_of(run))
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """`polarmap evaluate PREDICTIONS`."""
-    summary = evaluate_predictions(read_predictions(arguments.predictions), StatisticsSettings())
+    predictions = read_predictions(arguments.predictions)
+    subgroups = tuple(column for column in DEFAULT_SUBGROUPS if column in predictions)
+    settings = StatisticsSettings(level=arguments.level, subgroups=subgroups, endpoints={})
+    summary = evaluate_predictions(predictions, settings)
     found = Report(name=arguments.predictions.stem, summary=summary)
     print_report(found, arguments.format, full=arguments.full)
     if arguments.json is not None:
-        write_bytes(arguments.json, export(found, "json").encode("utf-8"))
+        write_named_file(arguments.json, export(found, "json").encode("utf-8"))
     return 0
 
 

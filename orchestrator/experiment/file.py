@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from mpi_model.errors import ExperimentError, SpaceError
 from mpi_model.stages import backbone
 from orchestrator.experiment.reading import read_record
 from orchestrator.experiment.rules import broken_rules
-from orchestrator.experiment.settings import Experiment, LoadedExperiment
+from orchestrator.experiment.settings import DEFAULT_ENDPOINTS, Experiment, LoadedExperiment
 from search_spaces.catalog import load_space
 from search_spaces.space import SearchSpace
 
@@ -32,7 +33,7 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> LoadedExperime
     if isinstance(experiment, Experiment):
         problems.extend(broken_rules(experiment))
     if not problems and isinstance(experiment, Experiment):
-        loaded = LoadedExperiment(experiment=experiment, folder=path.resolve().parent)
+        loaded = LoadedExperiment(experiment=_with_every_endpoint(experiment), folder=path.resolve().parent)
         problems.extend(_space_problems(loaded))
         if not problems:
             return loaded
@@ -47,6 +48,12 @@ def space_of(loaded: LoadedExperiment) -> SearchSpace:
     """
     experiment = loaded.experiment
     return load_space(experiment.search.space, loaded.folder, stages=backbone(experiment.network.backbone).stage_count)
+
+
+def _with_every_endpoint(experiment: Experiment) -> Experiment:
+    """Endpoints the file names replace the default ones of their tracers only."""
+    endpoints = {**DEFAULT_ENDPOINTS, **experiment.statistics.endpoints}
+    return replace(experiment, statistics=replace(experiment.statistics, endpoints=endpoints))
 
 
 def _space_problems(loaded: LoadedExperiment) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """What the values of an experiment must satisfy, beyond their types; no torch, no files."""
 
+import math
 import re
 from collections.abc import Iterator
 
@@ -9,6 +10,7 @@ from mpi_model.stages import backbone, check_image_size
 from mpi_model.vocabulary import TRACERS
 from orchestrator.experiment.settings import Experiment, FoldSettings, ResourceSettings, StatisticsSettings
 
+LARGEST_IMAGE = 1024
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -43,6 +45,8 @@ def _cohort(experiment: Experiment) -> Iterator[str]:
 
 def _network(experiment: Experiment) -> Iterator[str]:
     network, size = experiment.network, experiment.images.size
+    if size > LARGEST_IMAGE:
+        yield f"`images.size` must be at most {LARGEST_IMAGE} pixels, but is {size}; polar maps hold far fewer"
     try:
         encoder = backbone(network.backbone)
         check_image_size(encoder, size)
@@ -86,9 +90,9 @@ def _statistics(statistics: StatisticsSettings) -> Iterator[str]:
 
 def _resources(resources: ResourceSettings) -> Iterator[str]:
     gpus = resources.gpus_per_cell
-    if gpus != "auto" and (gpus < 0 or (gpus > 1 and gpus != int(gpus))):
+    if gpus != "auto" and (not math.isfinite(gpus) or gpus < 0 or (gpus > 1 and gpus != int(gpus))):
         yield f'`resources.gpus_per_cell` must be "auto", a fraction of one, or a whole number, but is {gpus}'
-    if resources.cpus_per_cell <= 0:
+    if not math.isfinite(resources.cpus_per_cell) or resources.cpus_per_cell <= 0:
         yield f"`resources.cpus_per_cell` must be above 0, but is {resources.cpus_per_cell}"
     yield from _at_least("resources.attempts", resources.attempts, 1)
 

@@ -24,6 +24,9 @@ DEFAULT_ENDPOINTS: Mapping[str, str] = MappingProxyType(
 )
 
 
+DEFAULT_SUBGROUPS = ("sex",)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CohortSettings:
     """The `[cohort]` section."""
@@ -94,7 +97,7 @@ class StatisticsSettings:
     """Confidence level of every interval."""
     equivalence: float = 0.02
     """Half-width of the region of practical equivalence for AUC differences."""
-    subgroups: tuple[str, ...] = ("sex",)
+    subgroups: tuple[str, ...] = DEFAULT_SUBGROUPS
     """Manifest columns whose values are reported apart."""
     specificity: float = 0.8
     """The specificity at which sensitivity is reported."""

@@ -242,8 +242,10 @@ def _refusal(plan: FoldPlan, settings: FoldSettings, inner_folds: int, outer: bo
 
 
 def _remedy(plan: FoldPlan, settings: FoldSettings, inner_folds: int) -> str:
+    everyone = np.zeros(len(plan.patients), dtype=np.int64)
+    most = min(member.least(everyone, 0) for member in plan.memberships) // LEAST_PATIENTS
     for inner in range(inner_folds, 0, -1):
-        for count in range(settings.folds, 1, -1):
+        for count in range(min(settings.folds, most), 1, -1):
             candidate = replace(plan, count=count)
             folds = _draw(candidate, settings.repeats)
             if folds is not None and _inner_work(replace(candidate, folds=folds), inner):

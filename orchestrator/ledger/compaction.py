@@ -5,31 +5,37 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from orchestrator.cells.records import CellKey
 from orchestrator.ledger.files import read_table, write_table
 from orchestrator.ledger.parts import PARTS
-from orchestrator.ledger.paths import RunPaths
+from orchestrator.ledger.paths import COMMIT, RunPaths
 from orchestrator.ledger.schemas import INPUTS_ORDER, PREDICTIONS, TABLES
 
 ORDER = "_order"
+TEST_PREDICTIONS = "test_predictions"
 
 
-def compact(paths: RunPaths, keys: Sequence[CellKey]) -> None:
-    """Write `tables/*.parquet` from the committed cells.
+def compact(paths: RunPaths) -> None:
+    """Write `tables/*.parquet` from the committed cells."""
+    for name in TABLES:
+        write_table(paths.table(name), joined(paths, name))
+
+
+def joined(paths: RunPaths, name: str) -> pa.Table:
+    """One table, from the parts of every committed cell, whether or not the run is finished.
 
     Args:
         paths: The run directory.
-        keys: The cells of the experiment, committed or not.
+        name: A name from `orchestrator.ledger.schemas.TABLES`.
     """
-    committed = [key for key in keys if paths.commit(key).exists()]
-    for name, (schema, order) in TABLES.items():
-        parts = [paths.part(key, name) for key in committed]
-        if name == "predictions":
-            parts += [path for key in committed if (path := paths.test_predictions(key)).exists()]
-        table = _concatenate(parts, PARTS[name])
-        if name == "predictions":
-            table = _with_exams(table, read_table(paths.cohort))
-        write_table(paths.table(name), _sorted(table, order).cast(schema))
+    schema, order = TABLES[name]
+    cells = sorted(marker.parent for marker in paths.cells.glob(f"*/{COMMIT}") if ".failed-" not in marker.parent.name)
+    parts = [cell / f"{name}.parquet" for cell in cells]
+    if name == "predictions":
+        parts += [path for cell in cells if (path := cell / f"{TEST_PREDICTIONS}.parquet").exists()]
+    table = _concatenate(parts, PARTS[name])
+    if name == "predictions":
+        table = _with_exams(table, read_table(paths.cohort))
+    return _sorted(table, order).cast(schema)
 
 
 def _concatenate(parts: Iterable[Path], schema: pa.Schema) -> pa.Table:

@@ -42,6 +42,7 @@ def locked(paths: RunPaths) -> Iterator[None]:
     """
     try:
         paths.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        paths.root.chmod(0o700)
         handle = os.open(paths.lock, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise RunDirectoryError(

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mpi_model.errors import RunDirectoryError
+from mpi_model.errors import ExperimentError, RunDirectoryError
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -31,6 +31,20 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise RunDirectoryError(
             f"cannot write {path.name} in the run directory ({error.strerror}); what was finished before is kept: "
             "make room or give access, then run the same command again"
+        ) from error
+
+
+def write_named_file(path: Path, content: bytes) -> None:
+    """Write a file that a person named on the command line; its folder has to be there.
+
+    Raises:
+        ExperimentError: It cannot be written.
+    """
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise ExperimentError(
+            f"cannot write {path} ({error.strerror}); name a file in a folder you can write"
         ) from error
 
 
@@ -56,9 +70,19 @@ def read_json(path: Path) -> dict[str, object]:
 
 def write_table(path: Path, table: pa.Table) -> None:
     """Write a table as Parquet: the same rows give the same bytes."""
+    write_bytes(path, _parquet(table))
+
+
+def _parquet(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(table.replace_schema_metadata(None), sink, compression="zstd")
-    write_bytes(path, sink.getvalue().to_pybytes())
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def parquet_bytes(frame: pd.DataFrame) -> bytes:
+    """A data frame as the bytes of a Parquet file, without its index."""
+    return _parquet(pa.Table.from_pandas(frame, preserve_index=False))
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, object]], schema: pa.Schema) -> None:
@@ -82,7 +106,7 @@ def read_table(path: Path) -> pa.Table:
     except (OSError, pa.ArrowException) as error:
         raise RunDirectoryError(
             f"{path.parent.name}/{path.name} of the run directory is missing or damaged ({error.__class__.__name__}); "
-            "remove that cell's directory and run again"
+            "restore it, or move that folder away and run again: what it held is made anew"
         ) from error
 
 

@@ -18,16 +18,19 @@ DECIDING = ("cohort", "images", "network", "folds", "search", "training", "decis
 Facts = dict[str, str]
 
 
-def identity(experiment: Experiment, space: SearchSpace, *, data: str, plan: str, weights: str, device: str) -> Facts:
+def identity(
+    experiment: Experiment, space: SearchSpace, *, data: str, used: str, plan: str, weights: str, device: str
+) -> Facts:
     """Every fact that decides the numbers, by dotted name.
 
     Args:
         experiment: The settings.
         space: The search space they name, which may live in a file.
         data: The cohort's digest.
+        used: Digest of which exams each inputs uses, and of the subgroup columns.
         plan: The plan's digest.
         weights: SHA-256 of the pretrained weights' file, or `random`.
-        device: `cpu` or the kind of GPU.
+        device: `cpu` or `cuda`.
     """
     facts: Facts = {}
     settings = asdict(experiment)
@@ -35,7 +38,7 @@ def identity(experiment: Experiment, space: SearchSpace, *, data: str, plan: str
         facts |= {f"{section}.{key}": _text(value) for key, value in settings[section].items()}
     del facts["cohort.manifest"]
     facts |= {f"search.space.{name}": _text(value) for name, value in describe(space).items()}
-    facts |= {"network.weights": weights, "data": data, "plan": plan, "device": device}
+    facts |= {"network.weights": weights, "data": data, "data.used": used, "plan": plan, "device": device}
     facts["versions.python"] = ".".join(platform.python_version_tuple()[:2])
     return facts | {f"versions.{library}": version(library) for library in LIBRARIES}
 

@@ -14,8 +14,10 @@ FORM = "%(asctime)s %(levelname)s %(name)s %(message)s"
 def logging_to(paths: RunPaths) -> Iterator[None]:
     """Send what polarmap logs to the run's log file, and nowhere else, while the run goes on.
 
-    The directory is private to the user already; the file is opened when something is logged.
+    Like the directory, the file is private to its user.
     """
+    if not paths.log.exists():
+        paths.log.touch(mode=0o600)
     handler = logging.FileHandler(paths.log, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter(FORM))
     propagate, level = LOG.propagate, LOG.level

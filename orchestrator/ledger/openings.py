@@ -32,7 +32,13 @@ def read_openings(folder: Path, test: str) -> list[dict[str, str]]:
     path = folder / test
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        return [json.loads(line) for line in lines]
+    except ValueError as error:
+        raise RunDirectoryError(
+            f"test_openings/{test[:12]}… holds a line that is not whole; every opening counts, so mend it by hand"
+        ) from error
 
 
 def record_opening(folder: Path, test: str, experiment: str, frozen: str) -> int:

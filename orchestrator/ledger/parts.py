@@ -73,6 +73,11 @@ def committed_state(paths: RunPaths, key: CellKey) -> str | None:
     return str(read_json(path)["state"]) if path.exists() else None
 
 
+def forget_report(paths: RunPaths) -> None:
+    """Mark tables and report as out of date, before anything changes that they were made from."""
+    paths.summary.unlink(missing_ok=True)
+
+
 def set_aside(paths: RunPaths, key: CellKey) -> None:
     """Move a failed cell's directory out of the ledger, to do the cell again; nothing is deleted."""
     number = 1

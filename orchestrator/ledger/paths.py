@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from orchestrator.cells.records import CellKey
+
+COMMIT: Final = "COMMIT.json"
+"""The marker of a finished cell, in its directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,11 @@ class RunPaths:
         """Summary, report and figures."""
         return self.root / "report"
 
+    @property
+    def summary(self) -> Path:
+        """The summary; written last and removed first, so while it is there, tables and report are current."""
+        return self.report / "summary.parquet"
+
     def table(self, name: str) -> Path:
         """A compacted table."""
         return self.root / "tables" / f"{name}.parquet"
@@ -70,7 +79,7 @@ class RunPaths:
 
     def commit(self, key: CellKey) -> Path:
         """Written last: the cell is finished."""
-        return self.cell(key) / "COMMIT.json"
+        return self.cell(key) / COMMIT
 
     def test_predictions(self, key: CellKey) -> Path:
         """What a final cell's networks say of the test exams, once the test was opened."""

@@ -1,4 +1,4 @@
-"""A run opened for reading: its tables as pandas data frames, whoever wrote them."""
+"""A run opened for reading, finished or going on: its tables as pandas data frames."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,15 +6,26 @@ from pathlib import Path
 import pandas as pd
 
 from mpi_model.errors import RunDirectoryError
+from orchestrator.ledger.compaction import joined
 from orchestrator.ledger.files import read_frame, read_json
 from orchestrator.ledger.paths import RunPaths
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run directory; every attribute reads its file anew."""
+    """A run directory; every attribute reads its files anew.
+
+    The tables of a run that is going on, or was stopped, are joined from its committed cells.
+    """
 
     paths: RunPaths
+
+    def _table(self, name: str) -> pd.DataFrame:
+        """A compacted table where it is current, otherwise the same from the parts."""
+        if self.paths.summary.exists():
+            return read_frame(self.paths.table(name))
+        frame: pd.DataFrame = joined(self.paths, name).to_pandas()
+        return frame
 
     @property
     def description(self) -> dict[str, object]:
@@ -44,32 +55,32 @@ class Run:
     @property
     def cells(self) -> pd.DataFrame:
         """One row a cell, with its chosen hyperparameters."""
-        return read_frame(self.paths.table("cells"))
+        return self._table("cells")
 
     @property
     def candidates(self) -> pd.DataFrame:
         """One row a candidate."""
-        return read_frame(self.paths.table("candidates"))
+        return self._table("candidates")
 
     @property
     def epochs(self) -> pd.DataFrame:
         """One row an epoch of an inner fold of a candidate."""
-        return read_frame(self.paths.table("epochs"))
+        return self._table("epochs")
 
     @property
     def predictions(self) -> pd.DataFrame:
         """One row an exam, member and cell, labels joined."""
-        return read_frame(self.paths.table("predictions"))
+        return self._table("predictions")
 
     @property
     def timings(self) -> pd.DataFrame:
         """Seconds, attempts, hosts."""
-        return read_frame(self.paths.table("timings"))
+        return self._table("timings")
 
     @property
     def summary(self) -> pd.DataFrame:
         """The estimates with their intervals; one row a method."""
-        return read_frame(self.paths.report / "summary.parquet")
+        return read_frame(self.paths.summary)
 
 
 def open_run(path: str | Path) -> Run:

@@ -21,8 +21,6 @@ class ComparedRun:
     name: str
     plan_hash: str
     """Of development patients, labels, strata and folds; the training seeds derive from it."""
-    seeds_hash: str
-    """Of whatever else seeds the training; empty where the plan hash is all."""
     tables: RunTables
 
 
@@ -68,8 +66,6 @@ def compare_runs(first: ComparedRun, second: ComparedRun, settings: StatisticsSe
 def _refusals(first: ComparedRun, second: ComparedRun) -> Iterator[str]:
     if first.plan_hash != second.plan_hash:
         yield "the runs have different fold plans, so their folds cannot be paired; use one cohort and [folds]"
-    if first.seeds_hash != second.seeds_hash:
-        yield "the runs have different training seeds, so their cells cannot be paired; use the same [folds] seed"
     for run in (first, second):
         if run.tables.patients == "available":
             yield f'{run.name} has `cohort.patients = "available"`, so its inputs were judged on different exams'

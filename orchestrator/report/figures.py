@@ -35,6 +35,8 @@ def figures_of(tables: RunTables, summary: pd.DataFrame) -> dict[str, Figure]:
         chosen = tables.predictions[tables.predictions["tracer"] == tracer]
         models = {name: _models(chosen[chosen["inputs"] == name]) for name in tables.inputs}
         about = f"{tracer}, {endpoint}"
+        if not any(model for pair in models.values() for model in pair):
+            continue
         figures[f"ROC curves: {about}"] = roc_figure(models)
         figures[f"AUC: {about}"] = forest_figure(summary[summary["tracer"] == tracer])
         if any(_smooth(model) for pair in models.values() for model in pair):

@@ -34,6 +34,8 @@ class SubgroupAuc:
     auc: float
     variance: float
     smaller_class: int
+    patients: frozenset[int] = frozenset()
+    """The numbers of its patients, to know whether another subgroup shares some."""
 
 
 def subgroup_rows(group: Group, model: CrossValidated | Tested, column: str, values: pd.Series | None) -> list[Row]:
@@ -58,8 +60,9 @@ def subgroup_rows(group: Group, model: CrossValidated | Tested, column: str, val
         found, area = _level_rows(replace(group, subgroup=f"{column}={name}"), model, levels == name)
         rows.extend(found)
         if area is not None:
-            areas.append(replace(area, value=name))
-    return [*rows, *_difference_rows(group, column, areas)]
+            members = frozenset(model.scores.exams.patients[levels == name].tolist())
+            areas.append(replace(area, value=name, patients=members))
+    return [*rows, *difference_rows(group, column, areas)]
 
 
 def _level_rows(group: Group, model: CrossValidated | Tested, chosen: Flags) -> tuple[list[Row], SubgroupAuc | None]:
@@ -115,12 +118,18 @@ def _area(exams: Exams, scores: Floats, cells: Codes, factor: float) -> Subgroup
     return SubgroupAuc(value="", auc=influence.auc, variance=variance, smaller_class=min(exams.class_patients))
 
 
-def _difference_rows(group: Group, column: str, areas: list[SubgroupAuc]) -> list[Row]:
+def difference_rows(group: Group, column: str, areas: list[SubgroupAuc]) -> list[Row]:
     """The difference between two subgroups of different patients; more than two are left to the eye."""
     known = [area for area in areas if area.value != BLANK]
     if len(known) != 2:
         return []
     first, second = known
+    if first.patients & second.patients:
+        named = replace(group, subgroup=f"{column}={first.value}-{second.value}")
+        shared = (
+            f"{len(first.patients & second.patients)} patients have exams in both: the subgroups are not independent"
+        )
+        return [named.refusal("auc_difference", "normal, independent subgroups", shared)]
     named = replace(group, subgroup=f"{column}={first.value}-{second.value}")
     variance, estimate = first.variance + second.variance, first.auc - second.auc
     method = "normal, independent subgroups"

@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from functools import partial
 
+import torch
+
 from mpi_model.determinism import single_threaded
+from mpi_model.errors import ExperimentError
 from orchestrator.cells.guard import run_guarded
 from orchestrator.cells.records import Workbench
 from orchestrator.experiment.settings import ResourceSettings
@@ -15,6 +18,8 @@ class InlineRunner:
 
     def run(self, jobs: Sequence[Job], bench: Workbench, resources: ResourceSettings, events: Events) -> None:
         """See `orchestrator.runners.runner.Runner.run`."""
+        if bench.device != "cpu" and not torch.cuda.is_available():
+            raise ExperimentError("`resources.gpus_per_cell` asks for a GPU, but torch finds none here; set it to 0")
         with single_threaded():
             for job in jobs:
                 events.started(job.task.key)

@@ -6,7 +6,10 @@ ledger through a callback as soon as it is reported, and what is left to do is d
 
 import logging
 import shutil
+import signal
+import socket
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,7 +21,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from mpi_model.determinism import single_threaded
-from mpi_model.errors import PolarmapError
+from mpi_model.errors import ExperimentError, PolarmapError
 from orchestrator.cells.cell import failed_cell
 from orchestrator.cells.guard import run_guarded
 from orchestrator.cells.records import CandidateResult, CellResult, Workbench
@@ -26,6 +29,7 @@ from orchestrator.experiment.settings import ResourceSettings
 from orchestrator.runners.environment import prepare_for_ray
 from orchestrator.runners.runner import Events, Job
 
+LONGEST_TEMPORARY = 16
 PAYLOAD = "payload"
 CELL = "cell"
 
@@ -50,17 +54,50 @@ def ray_session(address: str | None) -> Iterator[Path]:
     Ray makes its session folder open to every user of the machine: it lies inside one that is not.
     """
     prepare_for_ray()
-    folder = Path(tempfile.mkdtemp(prefix="polarmap-"))
+    folder = Path(tempfile.mkdtemp(prefix="polarmap-", dir=_short_folder()))
     mine = not ray.is_initialized()
     if mine:
-        local: dict[str, Any] = {} if address else {"_temp_dir": str(folder / "ray"), "include_dashboard": False}
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
+        _start(address, folder)
     try:
         yield folder
     finally:
         if mine:
             ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(address: str | None, folder: Path) -> None:
+    """Start Ray here or join a cluster; Ray's own handler of SIGTERM, which aborts, is taken off again."""
+    local: dict[str, Any] = {} if address else {"_temp_dir": str(folder / "ray"), "include_dashboard": False}
+    if address is not None:
+        check_reachable(address)
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGTERM)
+    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
+    if main:
+        signal.signal(signal.SIGTERM, handler)
+
+
+def check_reachable(address: str) -> None:
+    """Refuse an address where nobody listens at once, instead of after a minute of Ray's retries.
+
+    Raises:
+        ExperimentError: Nothing answers at `host:port`.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdigit()):
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError as error:
+        raise ExperimentError(
+            f"no Ray cluster answers at {address} ({error}); start it, or leave --address out"
+        ) from error
+
+
+def _short_folder() -> str | None:
+    """Where sockets fit: their paths hold 107 characters, of which Ray's session takes about 70."""
+    return "/tmp" if len(tempfile.gettempdir()) > LONGEST_TEMPORARY and Path("/tmp").is_dir() else None
 
 
 def run_on_tune(
@@ -82,9 +119,13 @@ def run_on_tune(
         PolarmapError: What `events` raised.
     """
     delivery = Delivery(jobs, events)
+    reserved = {"CPU": float(resources.cpus_per_cell), "GPU": gpus_per_cell(resources, bench.device)}
+    check_room(reserved)
+    # A reference a cell: a worker can fetch its own cell's labels, and is never sent another's.
+    references = [ray.put(job) for job in jobs]
     trainable = tune.with_resources(
-        tune.with_parameters(_trial, jobs=list(jobs), bench=bench),
-        {"cpu": resources.cpus_per_cell, "gpu": gpus_per_cell(resources, bench.device)},
+        tune.with_parameters(_trial, references=references, bench=bench),
+        {"cpu": reserved["CPU"], "gpu": reserved["GPU"]},
     )
     tuner = tune.Tuner(
         trainable,
@@ -116,9 +157,25 @@ def gpus_per_cell(resources: ResourceSettings, device: str) -> float:
     return resources.gpus_per_cell
 
 
-def _trial(config: dict[str, Any], jobs: list[Job], bench: Workbench) -> None:
+def check_room(reserved: Mapping[str, float]) -> None:
+    """Refuse what no node can give: Tune would wait for it without a word.
+
+    Raises:
+        ExperimentError: No node of the cluster has what one cell reserves.
+    """
+    listed: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call] # Ray has no types for it
+    nodes = [node["Resources"] for node in listed if node["Alive"]]
+    if not any(all(node.get(kind, 0.0) >= amount for kind, amount in reserved.items()) for node in nodes):
+        largest = {kind: max((node.get(kind, 0.0) for node in nodes), default=0.0) for kind in reserved}
+        raise ExperimentError(
+            f"a cell reserves {reserved['CPU']:g} CPUs and {reserved['GPU']:g} GPUs, but no node has them (at most "
+            f"{largest['CPU']:g} and {largest['GPU']:g}); lower `resources.cpus_per_cell` or `resources.gpus_per_cell`"
+        )
+
+
+def _trial(config: dict[str, Any], references: list[Any], bench: Workbench) -> None:
     """One cell, in a worker: every finished candidate is reported, and the cell last."""
-    job = jobs[config[CELL]]
+    job: Job = ray.get(references[config[CELL]])
 
     def report(payload: list[object], *, state: str) -> None:
         tune.report(

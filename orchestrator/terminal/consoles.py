@@ -11,5 +11,6 @@ PIPED_WIDTH: Final = 160
 
 def standard_output() -> Console:
     """A console on standard output."""
-    console = Console(file=sys.stdout)
-    return console if console.is_terminal else Console(file=sys.stdout, width=PIPED_WIDTH)
+    width = None if sys.stdout.isatty() else PIPED_WIDTH
+    # Texts come from users' files: a bracket in an endpoint is a bracket, not markup.
+    return Console(file=sys.stdout, width=width, markup=False, highlight=False)

@@ -1,6 +1,8 @@
 """What `plan` prints beyond `check`: folds, work to do, the precision and the time to expect."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,9 @@ from orchestrator.statistics.precision import expected_width
 from orchestrator.terminal.checking import Group, groups_of, print_check
 from orchestrator.terminal.consoles import standard_output
 
+UNKNOWN = "time: unknown until some cells of this experiment have run"
+CELL = ["inputs", "partition", "repeat", "fold"]
+DECIDING_TIME = ("images", "network", "search", "training")
 SUPPOSED_AUC = 0.85
 """The AUC the expected intervals suppose: about what this field reports."""
 
@@ -95,12 +100,23 @@ def _sentence(prepared: Prepared, group: Group, positive: int, negative: int) ->
     return f"precision, {group.tracer}, {where} ({group.all_inputs}): {width.sentence()}"
 
 
+def _same_work(prepared: Prepared, earlier: Run) -> bool:
+    """Whether a cell of the earlier run did what a cell of this experiment will do."""
+    stored: Any = earlier.description["settings"]
+    mine = asdict(prepared.loaded.experiment)
+    return all(stored[section] == mine[section] for section in DECIDING_TIME)
+
+
 def _time(prepared: Prepared, earlier: Run | None) -> str:
     """From the cells an earlier run has finished, if there are any; otherwise it is not known."""
-    if earlier is None or not earlier.paths.table("timings").exists():
-        return "time: unknown until some cells of this experiment have run"
+    if earlier is None or not _same_work(prepared, earlier):
+        return UNKNOWN
+    cells = earlier.cells
+    done = cells.loc[cells["state"] == "complete", CELL]
     timings = earlier.timings
-    seconds = timings.loc[timings["candidate"].isna(), "seconds"]
+    seconds = timings[timings["candidate"].isna()].merge(done, on=CELL)["seconds"]
+    if seconds.empty:
+        return UNKNOWN
     hours = float(seconds.mean()) * cells_of(prepared) / 3600
     return (
         f"time: about {hours:.2g} worker-hours in all, from {len(seconds)} cells finished earlier "

@@ -26,6 +26,7 @@ from orchestrator.ledger.directory import locked
 from orchestrator.ledger.parts import committed_state, read_candidates
 from orchestrator.ledger.paths import RunPaths
 from orchestrator.progress import Silence
+from orchestrator.reporting import report_of
 from orchestrator.run import LedgerEvents, RunOptions, RunOutcome, run_experiment
 from orchestrator.runners.inline import InlineRunner
 from orchestrator.torch_engine import engine_with
@@ -150,6 +151,19 @@ def test_a_finished_run_does_nothing_and_needs_no_torch(mine):
     assert {path: path.stat().st_mtime_ns for path in paths_of(mine).root.rglob("*") if path.is_file()} == before
 
 
+def test_a_report_that_a_crash_left_behind_is_made_anew(mine):
+    """Killed after the test was predicted but before the report was written, a run reports the test when run again."""
+    paths = paths_of(mine)
+    before = digests(paths)
+    paths.summary.unlink()
+    shutil.rmtree(paths.root / "tables")
+
+    assert set(open_run(paths.root).predictions["partition"]) == {"development", "test"}
+    run(mine, open_test=True, engine=no_engine)
+    assert digests(paths) == before
+    assert set(open_run(paths.root).summary["partition"]) == {"development", "test"}
+
+
 class Stopped(BaseException):
     """The process is killed."""
 
@@ -173,6 +187,7 @@ def test_a_run_killed_in_the_middle_of_a_cell_ends_like_an_undisturbed_one(tiny,
     assert committed_state(paths, FIRST) == "complete"
     second = CellKey(inputs="dual", partition="development", repeat=0, fold=0)
     assert len(read_candidates(paths, second)) == 2
+    assert report_of(open_run(paths.root)).cells["state"].tolist() == ["complete"]
 
     outcome = run(tiny, open_test=True)
     assert outcome.done_now == 5
@@ -247,11 +262,20 @@ def test_openings_are_counted_over_experiments_and_a_repetition_is_the_same_open
     assert set(lines[0]) == {"time", "user", "experiment", "frozen"}
 
 
-def test_opening_a_test_that_is_not_there_is_refused(tmp_path, make_tiny):
-    """A cohort without test exams cannot be opened, and says so with the exit code of a cohort."""
+def test_opening_a_test_that_is_not_there_is_refused_before_anything_is_trained(tmp_path, make_tiny):
+    """A cohort without test exams cannot be opened, and says so with the exit code of a cohort, at once."""
     experiment = make_tiny(tmp_path, test_patients=0)
     with pytest.raises(CohortError, match="partition"):
-        run(experiment, "search.candidates=1", open_test=True)
+        run(experiment, open_test=True, engine=no_engine)
+
+
+def test_a_column_that_is_only_reported_is_part_of_the_experiment(mine):
+    """Sex corrected in the manifest changes subgroup rows: the old run is not passed off as the new one."""
+    manifest = pd.read_csv(mine.parent / "manifest.csv")
+    manifest.loc[manifest["partition"] == "test", "sex"] = "F"
+    manifest.to_csv(mine.parent / "manifest.csv", index=False)
+    with pytest.raises(RunDirectoryError, match=r"differs in data\.used"):
+        run(mine, engine=no_engine)
 
 
 def test_the_final_models_give_the_same_probabilities_when_loaded_again(finished):

@@ -196,7 +196,7 @@ BAD: dict[str, tuple[Callable[[Rows, Path], None], str]] = {
     "label blank": (_break(1, label=""), "label must be 0 or 1, found a blank cell"),
     "label is an id": (_break(1, label="zoe"), "found a patient's id"),
     "tracer": (_break(2, tracer="FDG"), "manifest row 3: tracer must be Tc-99m or Tl-201, found 'FDG'"),
-    "tracer contradiction": (_break(2, tracer="Tl-201 sestamibi"), "found 'Tl-201 sestamibi'"),
+    "tracer contradiction": (_break(2, tracer="Tl-201 sestamibi"), "found another text of 16 characters"),
     "partition": (_break(0, partition="train"), "manifest row 1: partition must be development or test"),
     "no patient": (_break(0, patient_id=""), "manifest row 1: patient_id is blank"),
     "no phase": (_break(0, stress="", rest=""), "manifest row 1: an exam needs a stress or a rest image"),

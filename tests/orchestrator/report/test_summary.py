@@ -9,6 +9,8 @@ from sklearn.metrics import roc_auc_score
 
 from orchestrator.experiment.settings import StatisticsSettings
 from orchestrator.report.records import DTYPES, SUMMARY_COLUMNS, RunTables
+from orchestrator.report.rows import Group
+from orchestrator.report.subgroup_rows import SubgroupAuc, difference_rows
 from orchestrator.report.summary import summarise
 
 SETTINGS = StatisticsSettings()
@@ -178,6 +180,18 @@ def test_subgroups_follow_any_column_and_name_what_is_wrong(closed_run: RunTable
     assert "bin it in the manifest" in found.loc["age", "reason"]
     assert "no column `camera`" in found.loc["camera", "reason"]
     assert {"site=north", "site=(blank)"} <= set(found.index)
+
+
+def test_subgroups_that_share_patients_are_not_subtracted() -> None:
+    """A column that varies between the exams of one patient gives no difference of independent groups."""
+    area = SubgroupAuc(value="A", auc=0.8, variance=0.01, smaller_class=20, patients=frozenset({1, 2, 3}))
+    other = replace(area, value="B", auc=0.7, patients=frozenset({3, 4}))
+    group = Group(partition="test", tracer="Tl-201", endpoint="e", inputs="stress", level=0.95)
+    (shared,) = difference_rows(group, "scanner", [area, other])
+    (apart,) = difference_rows(group, "scanner", [area, replace(other, patients=frozenset({4}))])
+    assert shared["state"] == "refused"
+    assert "1 patients have exams in both" in shared["reason"]
+    assert apart["state"] == "ok"
 
 
 def test_net_benefit_waits_for_calibrated_probabilities(finished_run: RunTables, summary: pd.DataFrame) -> None:

@@ -1,13 +1,17 @@
 """The contract of a runner, held by the one on real Ray: what the inline runner writes, it writes."""
 
 import hashlib
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import ray
+from ray import tune
 
-from mpi_model.errors import RunDirectoryError
+from mpi_model.errors import ExperimentError, RunDirectoryError
 from orchestrator.cells.records import CandidateResult, CellKey, CellResult
 from orchestrator.devices import device_for
 from orchestrator.experiment.file import load_experiment
@@ -93,6 +97,47 @@ def test_every_cell_is_a_trial_of_tunes_grid_with_the_resources_asked_for(tiny, 
     assert sorted(result.key.name for result, _ in events.cells) == sorted(job.task.key.name for job in jobs)
     assert len(events.candidates) == 6
     assert {key.name for key in events.begun} == {job.task.key.name for job in jobs}
+
+
+def test_a_worker_is_sent_its_own_cell_and_no_other(tiny, tune_folder, monkeypatch):
+    """What all workers share holds references, not jobs: no cell's labels travel to another cell's worker."""
+    shared = {}
+    original = tune.with_parameters
+
+    def watched(trainable, **parameters):
+        shared.update(parameters)
+        return original(trainable, **parameters)
+
+    monkeypatch.setattr(tune, "with_parameters", watched)
+    jobs, bench, resources = work_of(tiny, "search.candidates=1", "training.epochs=1")
+    run_on_tune(jobs[:1], bench, resources, Collected(), tune_folder / "shared")
+
+    assert set(shared) == {"references", "bench"}
+    assert all(isinstance(reference, ray.ObjectRef) for reference in shared["references"])
+    assert {field.name for field in fields(shared["bench"])} == {"maps", "procedure", "state", "device", "facts"}
+
+
+def test_what_no_node_can_give_is_refused_at_once(tiny, tune_folder):
+    """More cores than any node has would be waited for silently; the request is named instead."""
+    jobs, bench, resources = work_of(tiny, "resources.cpus_per_cell=4096")
+    with pytest.raises(ExperimentError, match=r"reserves 4096 CPUs .* no node has them"):
+        run_on_tune(jobs, bench, resources, Collected(), tune_folder / "room")
+
+
+def test_a_terminated_ray_run_ends_in_one_line_and_goes_on_later(tiny):
+    """A scheduler's SIGTERM during a run on Ray gives exit code 130, not Ray's abort."""
+    command = [sys.executable, "-m", "orchestrator", "run", str(tiny), "--set", "training.epochs=30"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("training:"):
+            break
+    process.terminate()
+    rest = process.stderr.read()
+    process.stderr.close()
+
+    assert process.wait(timeout=60) == 130
+    assert "interrupted; the same command goes on" in rest
 
 
 class DiskFull(Collected):
