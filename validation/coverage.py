@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found.append(measured)
         if not measured.verdict(slack):
             sys.stderr.write(f"out of range: {measured}\n")
-    text = as_markdown(found, slack)
+    text = as_markdown(found, slack, chosen.seed)
     if chosen.out is None:
         sys.stdout.write(text)
     else:
@@ -49,13 +49,13 @@ def gate(simulations: int, first_seed: int) -> Iterator[Measured]:
     yield from held_out_gate(simulations, first_seed)
 
 
-def as_markdown(found: Sequence[Measured], slack: float) -> str:
+def as_markdown(found: Sequence[Measured], slack: float, seed: int) -> str:
     """The table for `docs/`, dated."""
     simulations = max(measured.simulations for measured in found)
     lines = [
         "# Do the intervals cover?",
         "",
-        f"{simulations} simulations a row, {datetime.now(UTC):%d %B %Y}; Monte Carlo error of a coverage of .95: "
+        f"{simulations} simulations a row, seed {seed}, {datetime.now(UTC):%d %B %Y}; Monte Carlo error of a coverage of .95: "
         f"{100 * (0.95 * 0.05 / simulations) ** 0.5:.1f} points. Made by `make coverage`; the worlds are described in "
         "`validation/simulated.py`. A row without a range stands beside a leading method and is not gated. Controls "
         "are what the field prints; they must fail, and their range says by how much.",

@@ -190,12 +190,15 @@ def _same_image(rows: Rows, folder: Path) -> None:
 BAD: dict[str, tuple[Callable[[Rows, Path], None], str]] = {
     "no tracer column": (_drop("tracer"), "column 'tracer' is missing"),
     "no phase columns": (_drop("stress", "rest"), "columns 'stress' and 'rest' are both missing"),
-    "label text": (_break(1, label="yes"), "manifest row 2: label must be 0 or 1, found 'yes'"),
+    "label text": (_break(1, label="yes"), "manifest row 2: label must be 0 or 1, found another text of 3 characters"),
     "label 1.0": (_break(1, label="1.0"), "found '1.0'"),
     "label 2": (_break(1, label="2"), "found '2'"),
     "label blank": (_break(1, label=""), "label must be 0 or 1, found a blank cell"),
     "label is an id": (_break(1, label="zoe"), "found a patient's id"),
-    "tracer": (_break(2, tracer="FDG"), "manifest row 3: tracer must be Tc-99m or Tl-201, found 'FDG'"),
+    "tracer": (
+        _break(2, tracer="FDG"),
+        "manifest row 3: tracer must be Tc-99m or Tl-201, found another text of 3 characters",
+    ),
     "tracer contradiction": (_break(2, tracer="Tl-201 sestamibi"), "found another text of 16 characters"),
     "partition": (_break(0, partition="train"), "manifest row 1: partition must be development or test"),
     "no patient": (_break(0, patient_id=""), "manifest row 1: patient_id is blank"),
