@@ -43,17 +43,27 @@ class StagedEncoder(nn.Module):
         self.description = description
         self.stages = nn.ModuleList(stages)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, first: int = 0) -> Tensor:
         """Encode maps.
 
         Args:
-            images: `[B, C, H, W]`, normalised.
+            images: `[B, C, H, W]`, normalised, or what `prefix(images, first)` made of them.
+            first: Stages that are already applied.
 
         Returns:
             `[B, F]` features.
         """
-        for stage in self.stages:
+        for stage in self.stages[first:]:
             images = stage(images)
+        return images if first == len(self.stages) else self._pooled(images)
+
+    def prefix(self, images: Tensor, depth: int) -> Tensor:
+        """Apply the first `depth` stages: `[B, C', H', W']`, or `[B, F]` features where these are all stages."""
+        for stage in self.stages[:depth]:
+            images = stage(images)
+        return self._pooled(images) if depth == len(self.stages) else images
+
+    def _pooled(self, images: Tensor) -> Tensor:
         return nn.functional.adaptive_avg_pool2d(images, self.description.grid).flatten(1)
 
 
