@@ -23,8 +23,9 @@ class EncoderStage(nn.Sequential):
     frozen: bool = False
 
     def train(self, mode: bool = True) -> "EncoderStage":
-        """Set the mode; a frozen stage stays in evaluation mode."""
-        super().train(mode and not self.frozen)
+        """Set the mode; a frozen stage stays in evaluation mode, and is not walked through again."""
+        if not self.frozen or self.training:
+            super().train(mode and not self.frozen)
         return self
 
     def forward(self, images: Tensor) -> Tensor:
@@ -57,9 +58,9 @@ class StagedEncoder(nn.Module):
             images = stage(images)
         return images if first == len(self.stages) else self._pooled(images)
 
-    def prefix(self, images: Tensor, depth: int) -> Tensor:
-        """Apply the first `depth` stages: `[B, C', H', W']`, or `[B, F]` features where these are all stages."""
-        for stage in self.stages[:depth]:
+    def prefix(self, images: Tensor, depth: int, first: int = 0) -> Tensor:
+        """Apply the stages from `first` to `depth`: `[B, C', H', W']`, or `[B, F]` features after the last one."""
+        for stage in self.stages[first:depth]:
             images = stage(images)
         return self._pooled(images) if depth == len(self.stages) else images
 

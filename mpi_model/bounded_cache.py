@@ -29,24 +29,31 @@ class BoundedCache:
         """Whether an entry of `size` bytes can be kept at all; never depends on what is kept now."""
         return size <= self.limit
 
-    def get(self, key: Hashable, size: int, make: Callable[[], Tensor]) -> Tensor:
-        """The entry of a key, made where it is missing; room is made before.
+    def get(self, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
+        """The entry of a key, made where it is missing.
+
+        Room is made afterwards, so that what is kept can help to make it; until then the bound is exceeded by it.
 
         Args:
             key: All that the entry depends on.
-            size: The entry's bytes; must fit.
-            make: Computes it.
+            make: Computes it; its bytes must fit.
         """
         if key in self._entries:
             self._entries.move_to_end(key)
             return self._entries[key]
-        while self._entries and self.size + size > self.limit:
+        made = make()
+        while self._entries and self.size + made.nbytes > self.limit:
             _, oldest = self._entries.popitem(last=False)
             self.size -= oldest.nbytes
-        made = make()
         self._entries[key] = made
         self.size += made.nbytes
         return made
+
+    def peek(self, key: Hashable) -> Tensor | None:
+        """The entry of a key where there is one; it counts as used."""
+        if key in self._entries:
+            self._entries.move_to_end(key)
+        return self._entries.get(key)
 
     def clear(self) -> None:
         """Forget everything."""

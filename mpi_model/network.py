@@ -6,7 +6,7 @@ from typing import Final, Literal
 import torch
 from torch import Tensor, nn
 
-from mpi_model.backbones import StagedEncoder, build_encoder, encoder_channels
+from mpi_model.backbones import StagedEncoder, build_encoder, empty_encoder, encoder_channels
 from mpi_model.errors import WeightsError
 from mpi_model.heads import LogitHeads
 from mpi_model.settings import Fusion, Heads, NetworkSettings
@@ -62,15 +62,12 @@ class TracerNetwork(nn.Module):
     mean: Tensor
     spread: Tensor
 
-    def __init__(self, architecture: Architecture, generator: torch.Generator) -> None:
+    def __init__(self, architecture: Architecture, generator: torch.Generator, state: State | None = None) -> None:
         super().__init__()
         self.architecture = architecture
         count = len(TRACERS) if architecture.heads == "separate" else 1
         # Encoders come first, so that one seed gives one encoder for every input configuration and kind of head.
-        self.encoders = nn.ModuleList(
-            build_encoder(architecture.backbone, generator, image_channels=architecture.image_channels)
-            for _ in range(count)
-        )
+        self.encoders = nn.ModuleList(self._encoder(generator, state) for _ in range(count))
         phases = len(PHASES_OF[architecture.inputs])
         self.heads = LogitHeads(backbone(architecture.backbone).feature_width * phases, architecture.heads)
         self.heads.initialise(generator)
@@ -97,20 +94,31 @@ class TracerNetwork(nn.Module):
         features = self._drop(self._features(started, tracer, first), generator)
         return self.heads(features, tracer)  # type: ignore[no-any-return]
 
-    def prefix(self, images: Tensor, depth: int) -> Tensor:
+    def prefix(self, images: Tensor, depth: int, *, first: int = 0) -> Tensor:
         """Apply the first encoder's first stages; every encoder's, where all started from one state.
 
         Args:
-            images: `[B, P, C, H, W]`, float 0..1.
+            images: `[B, P, C, H, W]`, float 0..1, or what `prefix(images, first)` made of them.
             depth: 1 to S.
+            first: Stages that are already applied.
 
         Returns:
             `[B, P, C', H', W']`, or `[B, P, F]` for depth S.
         """
         encoder = self.encoders[0]
         assert isinstance(encoder, StagedEncoder)
-        started = encoder.prefix(self._normalised(images).flatten(0, 1), depth)
+        started = images if first else self._normalised(images)
+        started = encoder.prefix(started.flatten(0, 1), depth, first)
         return started.view(*images.shape[:2], *started.shape[1:])
+
+    def _encoder(self, generator: torch.Generator, state: State | None) -> StagedEncoder:
+        """With given weights nothing is drawn: for ResNet-18 that takes longer than its heads take to train."""
+        name, channels = self.architecture.backbone, self.architecture.image_channels
+        if state is None:
+            return build_encoder(name, generator, image_channels=channels)
+        encoder = empty_encoder(name, image_channels=channels)
+        apply_state(encoder, state)
+        return encoder
 
     def _normalised(self, images: Tensor) -> Tensor:
         channels = encoder_channels(self.architecture.backbone, self.architecture.image_channels)
@@ -175,9 +183,4 @@ def build_network(
             f"network.weights: {settings.weights!r} asks for pretrained weights and none were given; load them "
             'first or set weights = "random"'
         )
-    network = TracerNetwork(architecture, torch.Generator().manual_seed(seed))
-    if state is not None:
-        for encoder in network.encoders:
-            assert isinstance(encoder, StagedEncoder)
-            apply_state(encoder, state)
-    return network
+    return TracerNetwork(architecture, torch.Generator().manual_seed(seed), state)

@@ -5,6 +5,7 @@ head. With random weights every training has its own, and its frozen stages run 
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -73,14 +74,20 @@ def material_for(
     if not cache.fits(size):
         return plain
     weights = content_digest("state", state, dict(state))
-    key = (*views.key, settings.backbone, settings.image_channels, settings.normalisation, weights, depth, precision)
-    activations = cache.get(("prefix", *key), size, lambda: _computed(network, views, len(maps), depth, precision))
+    key = ("prefix", *views.key, settings.backbone, settings.image_channels, settings.normalisation, weights, precision)
+
+    def compute() -> Tensor:
+        kept = {done: found for done in range(1, depth) if (found := cache.peek((*key, done))) is not None}
+        nearest = max(kept, default=0)
+        return _computed(network, Material(views=views, activations=kept.get(nearest), first=nearest), depth, precision)
+
+    activations = cache.get((*key, depth), compute)
     return Material(views=views, activations=activations, first=depth)
 
 
-def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[None]:
     """The context that a training's forward passes run in."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
 @lru_cache(maxsize=64)
@@ -92,20 +99,19 @@ def _shape(name: str, image_channels: int, depth: int, size: int) -> tuple[int, 
 
 
 @torch.no_grad()
-def _computed(network: TracerNetwork, views: Views, exams: int, depth: int, precision: Precision) -> Tensor:
-    """Every view of every exam through the first stages; the chunks depend on the cohort's size alone.
+def _computed(network: TracerNetwork, material: Material, depth: int, precision: Precision) -> Tensor:
+    """Every view of every exam through the first stages, or the rest of them; bitwise the same.
 
-    Nearly equal chunks, since results of very small batches differ in the last bits.
+    The chunks depend on the cohort's size alone, and are nearly equal: results of very small batches differ in the
+    last bits.
     """
-    device = views.stored.device
+    count, device = material.views.count * material.views.exams, material.views.stored.device
     found: Tensor | None = None
-    for chunk in torch.arange(views.count * exams, device=device).tensor_split(
-        batches_per_epoch(views.count * exams, CHUNK)
-    ):
+    for chunk in torch.arange(count, device=device).tensor_split(batches_per_epoch(count, CHUNK)):
         with autocast(device, precision):
-            part = network.prefix(views.images(chunk), depth)
+            part = network.prefix(material.at(chunk), depth, first=material.first)
         if found is None:
-            found = part.new_empty(views.count * exams, *part.shape[1:])
+            found = part.new_empty(count, *part.shape[1:])
         found[chunk] = part
     assert found is not None
     return found

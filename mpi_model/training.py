@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -72,6 +73,16 @@ class _Session:
     """Draws the order of the exams and their views; on the CPU."""
     noise: torch.Generator
     """Draws the dropout; on the device."""
+
+
+class _Batch(NamedTuple):
+    """The exams of one step."""
+
+    places: Tensor
+    """`[B]`, int64, places among the views."""
+    tracer: Tensor
+    labels: Tensor
+    weights: Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,35 +253,40 @@ def _run_epoch(session: _Session, done: int, limit: int) -> tuple[int, float]:
 
     The loss is summed on the device and read once, so that no step waits for it.
     """
-    exams, views = session.exams, session.material.views
+    exams = session.exams
     batches = epoch_batches(len(exams), session.recipe.training.batch_size, session.order)
-    sizes = [len(batch) for batch in batches]
-    shown = torch.randint(views.count, (len(exams),), generator=session.order)
+    sizes = [len(batch) for batch in batches][: limit - done]
+    shown = torch.randint(session.material.views.count, (len(exams),), generator=session.order)
     device = exams.tracer.device
     order = torch.cat(batches).to(device)
-    places = exams.rows[order] + shown.to(device) * views.exams
+    places = exams.rows[order] + shown.to(device) * session.material.views.exams
+    columns = (column.split_with_sizes(sizes) for column in _columns(exams, order, places, sum(sizes)))
     total = torch.zeros((), device=device)
-    steps = list(zip(torch.split(order, sizes), torch.split(places, sizes), sizes, strict=True))[: limit - done]
-    for step, (batch, seen, size) in enumerate(steps, start=done):
-        total += _step(session, batch, seen, step) * size
-    loss = float(total) / sum(sizes[: len(steps)])
+    for step, (size, *batch) in enumerate(zip(sizes, *columns, strict=True), start=done):
+        total += _step(session, _Batch(*batch), step) * size
+    loss = float(total) / sum(sizes)
     if not math.isfinite(loss):
         raise TrainingDivergedError(
-            f"training: the loss is {loss} by step {done + len(steps)}; lower the learning rates"
+            f"training: the loss is {loss} by step {done + len(sizes)}; lower the learning rates"
         )
-    return done + len(steps), loss
+    return done + len(sizes), loss
 
 
-def _step(session: _Session, batch: Tensor, places: Tensor, step: int) -> Tensor:
+def _columns(exams: ResidentExams, order: Tensor, places: Tensor, count: int) -> tuple[Tensor, ...]:
+    """The fields of `_Batch` for the first exams of an epoch, gathered once for all its steps."""
+    first = order[:count]
+    return places[:count], exams.tracer[first], exams.labels[first], exams.weights[first]
+
+
+def _step(session: _Session, batch: _Batch, step: int) -> Tensor:
     """One optimiser step on some exams, each in one view; the batch's loss, detached."""
-    recipe, exams, material = session.recipe, session.exams, session.material
+    recipe, material = session.recipe, session.material
     for group in session.optimiser.param_groups:
         group["lr"] = group["peak"] * learning_rate_factor(step, session.horizon)
-    images, tracer = material.at(places), exams.tracer[batch]
+    images = material.at(batch.places)
     with autocast(images.device, recipe.training.precision):
-        logits = session.network(images, tracer, first=material.first, generator=session.noise)
-    smoothing = recipe.hyperparameters.label_smoothing
-    loss = training_loss(logits, exams.labels[batch], exams.weights[batch], smoothing)
+        logits = session.network(images, batch.tracer, first=material.first, generator=session.noise)
+    loss = training_loss(logits, batch.labels, batch.weights, recipe.hyperparameters.label_smoothing)
     session.optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     session.optimiser.step()

@@ -70,7 +70,7 @@ def views_of(maps: Maps, inputs: Inputs, *, seed: int | None, device: torch.devi
         return Views(
             count=count, stored=_bits(pixels).to(device), changes=_moved(changes, device), exams=len(maps), key=key
         )
-    stored = cache.get(key, count * pixels.nbytes, lambda: _bank(_bits(pixels), changes).to(device))
+    stored = cache.get(key, lambda: _bank(_bits(pixels), changes).to(device))
     return Views(count=count, stored=stored, changes=None, exams=len(maps), key=key)
 
 

@@ -106,6 +106,22 @@ def test_a_training_does_not_depend_on_what_its_process_did_before(
     assert not any(np.array_equal(scores, fresh) for scores in different)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_deeper_stages_start_from_what_is_kept(
+    precision: str, paint: Callable, exams: Callable, make_recipe: Callable
+) -> None:
+    """Depth 4 computed from depth 2 is bitwise depth 4 computed from the images."""
+    maps, labels = paint(40)
+    recipes = [
+        make_recipe(state=pretrained("compact"), freeze_depth=depth, training={"precision": precision})
+        for depth in (2, 4)
+    ]
+    fresh, _ = outcome(maps, labels, exams, recipes[1])
+    process_cache("cpu").clear()
+    outcome(maps, labels, exams, recipes[0])
+    np.testing.assert_array_equal(outcome(maps, labels, exams, recipes[1])[0], fresh)
+
+
 def test_candidates_and_kinds_of_heads_share_one_entry(paint: Callable, exams: Callable, make_recipe: Callable) -> None:
     """The frozen stages are computed once for all seeds, rates, heads and training parts of a cohort."""
     maps, labels = paint(40)

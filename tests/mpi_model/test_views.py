@@ -82,7 +82,7 @@ def test_the_cache_drops_the_least_recently_used() -> None:
     made = []
 
     def ask(key: str, size: int) -> None:
-        cache.get(key, size, lambda: made.append(key) or torch.zeros(size, dtype=torch.uint8))
+        cache.get(key, lambda: made.append(key) or torch.zeros(size, dtype=torch.uint8))
         assert cache.size <= cache.limit
 
     for key, size in (("a", 40), ("b", 40), ("a", 40), ("c", 40), ("a", 40), ("b", 40), ("whole", 100), ("a", 40)):
