@@ -49,7 +49,7 @@ class Row:
 
 
 def main() -> None:
-    """Measure and write the page."""
+    """Measure and write the page; what follows its first second-level heading stays."""
     arguments = argparse.ArgumentParser()
     arguments.add_argument("page", type=Path)
     arguments.add_argument("--rounds", type=int, default=3)
@@ -62,7 +62,9 @@ def main() -> None:
         paths = write_files(Path(folder), maps.stress[:MAPS])
         rows = [measure(maps, labels, state, paths, depth, options.rounds) for depth in DEPTHS]
     page = document(rows, ceiling("fp32"), ceiling("bf16"), options.rounds)
-    options.page.write_text(page, encoding="utf-8")
+    written = options.page.read_text(encoding="utf-8") if options.page.exists() else ""
+    notes = written.partition("\n## ")[2]
+    options.page.write_text(page + (f"\n## {notes}" if notes else ""), encoding="utf-8")
     sys.stdout.write(page)
 
 

@@ -37,7 +37,8 @@ def main() -> None:
     torch.set_num_threads(1)
     cohort = load_cohort(options.manifest, size=32)
     labels = cohort.exams["label"].to_numpy(np.int8)
-    strata, patients = 2 * cohort.maps.tracer + labels, cohort.exams["patient_id"]
+    usable = np.flatnonzero(cohort.maps.has_stress)
+    strata, patients = (2 * cohort.maps.tracer + labels)[usable], cohort.exams["patient_id"].to_numpy()[usable]
     rows = []
     for seed in range(options.seeds):
         split = StratifiedGroupKFold(3, shuffle=True, random_state=seed).split(strata, strata, patients)
