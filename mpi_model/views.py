@@ -15,7 +15,7 @@ from mpi_model.augmentation import Changes, apply_changes, draw_changes
 from mpi_model.bounded_cache import content_digest, process_cache
 from mpi_model.exams import phase_pixels
 from mpi_model.maps import FULL_SCALE, Maps
-from mpi_model.vocabulary import Inputs
+from mpi_model.vocabulary import PHASES_OF, Inputs
 
 VIEWS: Final = 8
 """Views of an exam; view 0 is the exam as it is."""
@@ -64,14 +64,12 @@ def views_of(maps: Maps, inputs: Inputs, *, seed: int | None, device: torch.devi
     count = 1 if seed is None else VIEWS
     key = ("views", _digest(maps), inputs, seed, count, str(device))
     cache = process_cache(device.type)
-    pixels = phase_pixels(maps, inputs)
-    changes = None if seed is None else _draw(len(maps), pixels.shape[1], seed)
-    if not cache.fits(count * pixels.nbytes):
-        return Views(
-            count=count, stored=_bits(pixels).to(device), changes=_moved(changes, device), exams=len(maps), key=key
-        )
-    stored = cache.get(key, lambda: _bank(_bits(pixels), changes).to(device))
-    return Views(count=count, stored=stored, changes=None, exams=len(maps), key=key)
+    if cache.fits(count * len(PHASES_OF[inputs]) * maps.stress.nbytes):
+        stored = cache.get(key, lambda: _bank(_bits(phase_pixels(maps, inputs)), seed).to(device))
+        return Views(count=count, stored=stored, changes=None, exams=len(maps), key=key)
+    stored = _bits(phase_pixels(maps, inputs)).to(device)
+    changes = None if seed is None else _moved(_draw(len(stored), stored.shape[1], seed), device)
+    return Views(count=count, stored=stored, changes=changes, exams=len(maps), key=key)
 
 
 def _digest(maps: Maps) -> str:
@@ -87,9 +85,11 @@ def _draw(exams: int, phases: int, seed: int) -> Changes:
     return Changes(**parts)
 
 
-def _bank(plain: Tensor, changes: Changes | None) -> Tensor:
-    if changes is None:
+def _bank(plain: Tensor, seed: int | None) -> Tensor:
+    """All views: `[V * N, P, C, H, W]` from `[N, ...]`."""
+    if seed is None:
         return plain
+    changes = _draw(len(plain), plain.shape[1], seed)
     bank = plain.repeat(VIEWS, 1, 1, 1, 1)
     places = torch.arange(len(plain), len(bank))
     for chunk in torch.split(places, CHUNK):
@@ -102,9 +102,7 @@ def _changes_at(changes: Changes, places: Tensor) -> Changes:
     return Changes(**{field.name: getattr(changes, field.name)[places] for field in fields(Changes)})
 
 
-def _moved(changes: Changes | None, device: torch.device) -> Changes | None:
-    if changes is None:
-        return None
+def _moved(changes: Changes, device: torch.device) -> Changes:
     return Changes(**{field.name: getattr(changes, field.name).to(device) for field in fields(Changes)})
 
 

@@ -42,7 +42,8 @@ def main() -> None:
     rows = []
     for seed in range(options.seeds):
         split = StratifiedGroupKFold(3, shuffle=True, random_state=seed).split(strata, strata, patients)
-        training, held_out = (LabelledExams(rows=part, labels=labels[part]) for part in next(split))
+        chosen = [usable[part] for part in next(split)]
+        training, held_out = (LabelledExams(rows=part, labels=labels[part]) for part in chosen)
         engines = [engine(cohort.maps, training, held_out, seed, options.epochs, kind) for kind in ("fp32", "bf16")]
         rows.append((plain_loop(cohort.maps, training, held_out, seed, options.epochs), *engines))
         sys.stdout.write(f"| {seed} | {' | '.join(f'{auc:.4f}' for auc in rows[-1])} |\n")
