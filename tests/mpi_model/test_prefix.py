@@ -84,6 +84,9 @@ def test_cached_equals_uncached_bitwise(
     np.testing.assert_array_equal(cached[0], uncached[0])
     for name, value in cached[1].items():
         assert torch.equal(value, uncached[1][name]), name
+        stage, _, rest = name.removeprefix("encoders.0.stages.").partition(".")
+        if stage.isdecimal() and int(stage) < depth:
+            assert np.array_equal(value.numpy(), recipe.state[f"stages.{stage}.{rest}"]), name
 
 
 def test_a_training_does_not_depend_on_what_its_process_did_before(
