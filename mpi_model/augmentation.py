@@ -7,6 +7,7 @@ How far the changes go was measured on the 267 real Tl-201 exams of the SPECTF c
 """
 
 import math
+from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -23,14 +24,51 @@ BLUR: Final = 0.5
 """Largest share of a 3 x 3 binomial blur mixed into the map."""
 
 
-def augment(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Change a batch of maps at random.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What is done to each of B exams; numbers, so that the same exam can be changed alike again."""
+
+    angle: Tensor
+    """`[B]`, radians."""
+    gain: Tensor
+    """`[B, P, 1, 1, 1]`, relative change of the counts."""
+    gamma: Tensor
+    """`[B, P, 1, 1, 1]`, natural logarithm of the exponent."""
+    blur: Tensor
+    """`[B, P, 1, 1, 1]`, share of the blurred map, the sign without meaning."""
+
+
+def draw_changes(exams: int, phases: int, generator: torch.Generator) -> Changes:
+    """Draw the changes of some exams, on the generator's device.
 
     The two maps of a dual input turn together, because they show one heart in one place. Their intensity and
     blur are drawn apart: they are two acquisitions, each scaled and filtered by itself, and a network should not
     take a uniform difference of scale for ischaemia.
+    """
+    angle = _uniform((exams,), ROTATION, generator)
+    gain, gamma, blur = (_uniform((exams, phases, 1, 1, 1), largest, generator) for largest in (GAIN, GAMMA, BLUR))
+    return Changes(angle=angle, gain=gain, gamma=gamma, blur=blur)
+
+
+def apply_changes(images: Tensor, changes: Changes) -> Tensor:
+    """Change a batch of maps.
 
     The disc of a map is the smallest centred one that holds its non-zero pixels; outside it stays exactly zero.
+
+    Args:
+        images: `[B, P, C, H, W]`, float 0..1.
+        changes: Of the same exams and phases, on the same device.
+
+    Returns:
+        `[B, P, C, H, W]`, 0..1; a new tensor.
+    """
+    turned = rotate(images.flatten(1, 2), changes.angle).view_as(images)
+    blurred = torch.lerp(turned, _binomial_blur(turned), changes.blur.abs())
+    return (blurred.pow(changes.gamma.exp()) * (1 + changes.gain)).clamp(0, 1) * _disc(images)
+
+
+def augment(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Change a batch of maps at random.
 
     Args:
         images: `[B, P, C, H, W]`, float 0..1.
@@ -40,11 +78,7 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
         `[B, P, C, H, W]`, 0..1; a new tensor.
     """
     exams, phases = images.shape[:2]
-    angle = _uniform((exams,), ROTATION, generator)
-    gain, gamma, blur = (_uniform((exams, phases, 1, 1, 1), largest, generator) for largest in (GAIN, GAMMA, BLUR))
-    turned = rotate(images.flatten(1, 2), angle).view_as(images)
-    blurred = torch.lerp(turned, _binomial_blur(turned), blur.abs())
-    return (blurred.pow(gamma.exp()) * (1 + gain)).clamp(0, 1) * _disc(images)
+    return apply_changes(images, draw_changes(exams, phases, generator))
 
 
 def rotate(images: Tensor, angle: Tensor) -> Tensor:

@@ -23,8 +23,9 @@ class EncoderStage(nn.Sequential):
     frozen: bool = False
 
     def train(self, mode: bool = True) -> "EncoderStage":
-        """Set the mode; a frozen stage stays in evaluation mode."""
-        super().train(mode and not self.frozen)
+        """Set the mode; a frozen stage stays in evaluation mode, and is not walked through again."""
+        if not self.frozen or self.training:
+            super().train(mode and not self.frozen)
         return self
 
     def forward(self, images: Tensor) -> Tensor:
@@ -43,17 +44,27 @@ class StagedEncoder(nn.Module):
         self.description = description
         self.stages = nn.ModuleList(stages)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, first: int = 0) -> Tensor:
         """Encode maps.
 
         Args:
-            images: `[B, C, H, W]`, normalised.
+            images: `[B, C, H, W]`, normalised, or what `prefix(images, first)` made of them.
+            first: Stages that are already applied.
 
         Returns:
             `[B, F]` features.
         """
-        for stage in self.stages:
+        for stage in self.stages[first:]:
             images = stage(images)
+        return images if first == len(self.stages) else self._pooled(images)
+
+    def prefix(self, images: Tensor, depth: int, first: int = 0) -> Tensor:
+        """Apply the stages from `first` to `depth`: `[B, C', H', W']`, or `[B, F]` features after the last one."""
+        for stage in self.stages[first:depth]:
+            images = stage(images)
+        return self._pooled(images) if depth == len(self.stages) else images
+
+    def _pooled(self, images: Tensor) -> Tensor:
         return nn.functional.adaptive_avg_pool2d(images, self.description.grid).flatten(1)
 
 

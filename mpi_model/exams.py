@@ -17,8 +17,8 @@ from mpi_model.vocabulary import PHASES_OF, Inputs
 class ResidentExams:
     """The exams of one training, on its device for as long as it lasts; nothing is loaded by the step."""
 
-    images: Tensor
-    """`[n, P, C, H, W]`, float32 0..1."""
+    rows: Tensor
+    """`[n]`, int64, row numbers into `Maps`."""
     tracer: Tensor
     """`[n]`, int64."""
     labels: Tensor
@@ -44,17 +44,30 @@ def input_tensor(maps: Maps, rows: NDArray[np.int64], inputs: Inputs) -> Tensor:
     Raises:
         CohortError: An exam lacks a phase.
     """
-    phases = []
+    check_acquired(maps, rows, inputs)
+    pixels = phase_pixels(maps, inputs)[rows].astype(np.float32) / np.float32(FULL_SCALE)
+    return torch.from_numpy(pixels)
+
+
+def phase_pixels(maps: Maps, inputs: Inputs) -> NDArray[np.uint16]:
+    """The declared phases of every exam: `[N, P, C, H, W]`, 0..FULL_SCALE, zeros where one was not acquired."""
+    return np.stack([maps.stress if phase == "stress" else maps.rest for phase in PHASES_OF[inputs]], axis=1)
+
+
+def check_acquired(maps: Maps, rows: NDArray[np.int64], inputs: Inputs) -> None:
+    """Refuse exams that lack a declared phase.
+
+    Raises:
+        CohortError: An exam lacks a phase.
+    """
     for phase in PHASES_OF[inputs]:
-        pixels, acquired = (maps.stress, maps.has_stress) if phase == "stress" else (maps.rest, maps.has_rest)
+        acquired = maps.has_stress if phase == "stress" else maps.has_rest
         missing = int((~acquired[rows]).sum())
         if missing:
             raise CohortError(
                 f"inputs: {inputs!r} needs a {phase} map, which {missing} of {len(rows)} exams lack; leave them "
                 "out or choose other inputs"
             )
-        phases.append(pixels[rows].astype(np.float32) / np.float32(FULL_SCALE))
-    return torch.from_numpy(np.stack(phases, axis=1))
 
 
 def tracer_tensor(maps: Maps, rows: NDArray[np.int64]) -> Tensor:
@@ -71,9 +84,10 @@ def resident(maps: Maps, exams: LabelledExams, inputs: Inputs, device: torch.dev
     """
     if len(exams) == 0:
         raise ExperimentError("training: there are no exams to train on; enlarge the training part")
+    check_acquired(maps, exams.rows, inputs)
     weights = exam_weights(exams.labels, maps.tracer[exams.rows])
     return ResidentExams(
-        images=input_tensor(maps, exams.rows, inputs).to(device),
+        rows=torch.from_numpy(exams.rows).to(device),
         tracer=tracer_tensor(maps, exams.rows).to(device),
         labels=torch.from_numpy(exams.labels.astype(np.float32)).to(device),
         weights=torch.from_numpy(weights.astype(np.float32)).to(device),

@@ -6,7 +6,7 @@ from typing import Final, Literal
 import torch
 from torch import Tensor, nn
 
-from mpi_model.backbones import StagedEncoder, build_encoder, encoder_channels
+from mpi_model.backbones import StagedEncoder, build_encoder, empty_encoder, encoder_channels
 from mpi_model.errors import WeightsError
 from mpi_model.heads import LogitHeads
 from mpi_model.settings import Fusion, Heads, NetworkSettings
@@ -62,15 +62,12 @@ class TracerNetwork(nn.Module):
     mean: Tensor
     spread: Tensor
 
-    def __init__(self, architecture: Architecture, generator: torch.Generator) -> None:
+    def __init__(self, architecture: Architecture, generator: torch.Generator, state: State | None = None) -> None:
         super().__init__()
         self.architecture = architecture
         count = len(TRACERS) if architecture.heads == "separate" else 1
         # Encoders come first, so that one seed gives one encoder for every input configuration and kind of head.
-        self.encoders = nn.ModuleList(
-            build_encoder(architecture.backbone, generator, image_channels=architecture.image_channels)
-            for _ in range(count)
-        )
+        self.encoders = nn.ModuleList(self._encoder(generator, state) for _ in range(count))
         phases = len(PHASES_OF[architecture.inputs])
         self.heads = LogitHeads(backbone(architecture.backbone).feature_width * phases, architecture.heads)
         self.heads.initialise(generator)
@@ -78,40 +75,71 @@ class TracerNetwork(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("spread", torch.tensor(spread).view(-1, 1, 1), persistent=False)
 
-    def forward(self, images: Tensor, tracer: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+    def forward(
+        self, images: Tensor, tracer: Tensor, *, first: int = 0, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Score exams.
 
         Args:
-            images: `[B, P, C, H, W]`, float 0..1, phases in the order of `PHASES_OF`.
+            images: `[B, P, C, H, W]`, float 0..1, phases in the order of `PHASES_OF`; or, where stages are already
+                applied, what `prefix` made of them.
             tracer: `[B]`, int64 indices into `TRACERS`.
+            first: Stages of the encoders that are already applied.
             generator: Draws the dropout in training mode; on the images' device.
 
         Returns:
             `[B]` logits, positive for abnormal.
         """
-        features = self._drop(self._features(self._normalised(images), tracer), generator)
+        started = images if first else self._normalised(images)
+        features = self._drop(self._features(started, tracer, first), generator)
         return self.heads(features, tracer)  # type: ignore[no-any-return]
+
+    def prefix(self, images: Tensor, depth: int, *, first: int = 0) -> Tensor:
+        """Apply the first encoder's first stages; every encoder's, where all started from one state.
+
+        Args:
+            images: `[B, P, C, H, W]`, float 0..1, or what `prefix(images, first)` made of them.
+            depth: 1 to S.
+            first: Stages that are already applied.
+
+        Returns:
+            `[B, P, C', H', W']`, or `[B, P, F]` for depth S.
+        """
+        encoder = self.encoders[0]
+        assert isinstance(encoder, StagedEncoder)
+        started = images if first else self._normalised(images)
+        started = encoder.prefix(started.flatten(0, 1), depth, first)
+        return started.view(*images.shape[:2], *started.shape[1:])
+
+    def _encoder(self, generator: torch.Generator, state: State | None) -> StagedEncoder:
+        """With given weights nothing is drawn: for ResNet-18 that takes longer than its heads take to train."""
+        name, channels = self.architecture.backbone, self.architecture.image_channels
+        if state is None:
+            return build_encoder(name, generator, image_channels=channels)
+        encoder = empty_encoder(name, image_channels=channels)
+        apply_state(encoder, state)
+        return encoder
 
     def _normalised(self, images: Tensor) -> Tensor:
         channels = encoder_channels(self.architecture.backbone, self.architecture.image_channels)
         return (images.expand(-1, -1, channels, -1, -1) - self.mean) / self.spread
 
-    def _features(self, images: Tensor, tracer: Tensor) -> Tensor:
+    def _features(self, images: Tensor, tracer: Tensor, first: int) -> Tensor:
         if len(self.encoders) == 1:
-            return self._fused(self.encoders[0], images)
+            return self._fused(self.encoders[0], images, first)
         features = images.new_zeros(len(images), self.heads.linear.in_features)
         for number, encoder in enumerate(self.encoders):
             # Only the tracer's own exams, or their batch statistics would mix. Finding them waits for the device
             # once a step; this comparison is worth it.
             rows = (tracer == number).nonzero().squeeze(1)
             if len(rows):
-                own = self._fused(encoder, images[rows])
+                own = self._fused(encoder, images[rows], first)
                 features = features.to(own.dtype).index_copy(0, rows, own)
         return features
 
-    def _fused(self, encoder: nn.Module, images: Tensor) -> Tensor:
+    def _fused(self, encoder: nn.Module, images: Tensor, first: int) -> Tensor:
         """Both phases through one encoder, then side by side or stress beside stress minus rest."""
-        phases = encoder(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+        phases = encoder(images.flatten(0, 1), first).unflatten(0, images.shape[:2])
         if images.shape[1] == 1:
             return phases[:, 0]  # type: ignore[no-any-return]
         stress, rest = phases.unbind(1)
@@ -155,9 +183,4 @@ def build_network(
             f"network.weights: {settings.weights!r} asks for pretrained weights and none were given; load them "
             'first or set weights = "random"'
         )
-    network = TracerNetwork(architecture, torch.Generator().manual_seed(seed))
-    if state is not None:
-        for encoder in network.encoders:
-            assert isinstance(encoder, StagedEncoder)
-            apply_state(encoder, state)
-    return network
+    return TracerNetwork(architecture, torch.Generator().manual_seed(seed), state)

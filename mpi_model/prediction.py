@@ -19,13 +19,14 @@ def select_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def score_tensor(network: TracerNetwork, images: Tensor, tracer: Tensor) -> Tensor:
+def score_tensor(network: TracerNetwork, images: Tensor, tracer: Tensor, *, first: int = 0) -> Tensor:
     """Score exams that are on the network's device; the network's mode is as before afterwards.
 
     Args:
         network: In any mode; evaluated in evaluation mode and full precision.
-        images: `[n, P, C, H, W]`, float32 0..1.
+        images: `[n, P, C, H, W]`, float32 0..1, or what the first stages made of them.
         tracer: `[n]`, int64.
+        first: Stages that are already applied.
 
     Returns:
         `[n]` logits, float32.
@@ -35,7 +36,7 @@ def score_tensor(network: TracerNetwork, images: Tensor, tracer: Tensor) -> Tens
     parts = max(1, batches_per_epoch(len(tracer), BATCH))
     with torch.no_grad():
         pairs = zip(images.tensor_split(parts), tracer.tensor_split(parts), strict=True)
-        scores = torch.cat([network(*pair) for pair in pairs])
+        scores = torch.cat([network(*pair, first=first) for pair in pairs])
     network.train(mode)
     return scores
 

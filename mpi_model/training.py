@@ -2,23 +2,24 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mpi_model.augmentation import augment
 from mpi_model.errors import TrainingDivergedError
-from mpi_model.exams import ResidentExams, input_tensor, resident, tracer_tensor
+from mpi_model.exams import ResidentExams, check_acquired, resident, tracer_tensor
 from mpi_model.freezing import freeze, parameter_groups
 from mpi_model.loss import balanced_log_loss, class_weights, mean_auc, training_loss
 from mpi_model.maps import LabelledExams, Maps
 from mpi_model.network import TracerNetwork, build_network
 from mpi_model.prediction import score_tensor
+from mpi_model.prefix import Material, autocast, material_for
 from mpi_model.schedule import epoch_batches, horizon_steps, learning_rate_factor
-from mpi_model.settings import Hyperparameters, NetworkSettings, TrainingSettings
+from mpi_model.settings import Hyperparameters, NetworkSettings, Precision, TrainingSettings
 from mpi_model.stages import backbone, check_image_size
 from mpi_model.vocabulary import Inputs
 from mpi_model.weights import State
@@ -33,7 +34,9 @@ class Recipe:
     training: TrainingSettings
     hyperparameters: Hyperparameters
     seed: int
-    """Decides initial weights, order of the exams, augmentation and dropout; non-negative."""
+    """Decides initial weights, order of the exams, the view of each and dropout; non-negative."""
+    views_seed: int
+    """Decides the augmented views themselves; one for all trainings that are compared; non-negative."""
     state: State | None
     """Pretrained encoder weights, or None for random ones."""
 
@@ -64,9 +67,33 @@ class _Session:
     network: TracerNetwork
     optimiser: torch.optim.Optimizer
     exams: ResidentExams
+    material: Material
     horizon: int
     order: torch.Generator
+    """Draws the order of the exams and their views; on the CPU."""
     noise: torch.Generator
+    """Draws the dropout; on the device."""
+
+
+class _Batch(NamedTuple):
+    """The exams of one step."""
+
+    places: Tensor
+    """`[B]`, int64, places among the views."""
+    tracer: Tensor
+    labels: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Watched:
+    """The validation part, on the device, as the stages that learn will read it."""
+
+    images: Tensor
+    tracer: Tensor
+    first: int
+    labels: NDArray[np.int8]
+    weights: NDArray[np.float64]
 
 
 def train(
@@ -98,10 +125,7 @@ def train(
         TrainingDivergedError: A loss or a score is no longer finite; raised while iterating.
     """
     session = _start(maps, training, recipe, horizon_steps(len(training), recipe.training), device)
-    weights = class_weights(training.labels, maps.tracer[training.rows])
-    images = input_tensor(maps, validation.rows, recipe.inputs).to(device)
-    tracer = tracer_tensor(maps, validation.rows).to(device)
-    return _epochs(session, images, tracer, validation.labels, weights)
+    return _epochs(session, _watched(session, maps, training, validation, device))
 
 
 def refit(
@@ -141,6 +165,7 @@ def refit(
 
 def _start(maps: Maps, training: LabelledExams, recipe: Recipe, horizon: int, device: torch.device) -> _Session:
     check_image_size(backbone(recipe.network.backbone), min(maps.stress.shape[-2:]))
+    exams = resident(maps, training, recipe.inputs, device)
     initial, order, noise = (int(seed) for seed in np.random.SeedSequence(recipe.seed).generate_state(3, np.uint32))
     network = build_network(
         recipe.network,
@@ -155,10 +180,44 @@ def _start(maps: Maps, training: LabelledExams, recipe: Recipe, horizon: int, de
         recipe=recipe,
         network=network.train(),
         optimiser=_optimiser(network, recipe.hyperparameters),
-        exams=resident(maps, training, recipe.inputs, device),
+        exams=exams,
+        material=_material(network, maps, recipe, recipe.training.precision, device),
         horizon=horizon,
         order=torch.Generator().manual_seed(order),
         noise=torch.Generator(device).manual_seed(noise),
+    )
+
+
+def _material(
+    network: TracerNetwork, maps: Maps, recipe: Recipe, precision: Precision, device: torch.device
+) -> Material:
+    return material_for(
+        network,
+        maps,
+        depth=recipe.hyperparameters.freeze_depth,
+        state=recipe.state,
+        precision=precision,
+        seed=recipe.views_seed if recipe.training.augment else None,
+        device=device,
+    )
+
+
+def _watched(
+    session: _Session, maps: Maps, training: LabelledExams, validation: LabelledExams, device: torch.device
+) -> _Watched:
+    """The validation part in view 0, in full precision whatever the training's is."""
+    recipe = session.recipe
+    check_acquired(maps, validation.rows, recipe.inputs)
+    material = session.material
+    if material.first and recipe.training.precision != "fp32":
+        unaugmented = replace(recipe, training=replace(recipe.training, augment=False))
+        material = _material(session.network, maps, unaugmented, "fp32", device)
+    return _Watched(
+        images=material.at(torch.from_numpy(validation.rows).to(device)),
+        tracer=tracer_tensor(maps, validation.rows).to(device),
+        first=material.first,
+        labels=validation.labels,
+        weights=class_weights(training.labels, maps.tracer[training.rows]),
     )
 
 
@@ -169,27 +228,22 @@ def _optimiser(network: TracerNetwork, hyperparameters: Hyperparameters) -> torc
     return torch.optim.AdamW(groups, fused=True)
 
 
-def _epochs(
-    session: _Session,
-    images: Tensor,
-    tracer: Tensor,
-    labels: NDArray[np.int8],
-    weights: NDArray[np.float64],
-) -> Iterator[Epoch]:
+def _epochs(session: _Session, watched: _Watched) -> Iterator[Epoch]:
     """Train an epoch, score the validation exams, report; again."""
-    tracers = tracer.cpu().numpy()
+    tracers = watched.tracer.cpu().numpy()
     done = 0
     for number in range(1, session.recipe.training.epochs + 1):
         done, loss = _run_epoch(session, done, session.horizon)
-        scores = score_tensor(session.network, images, tracer).cpu().numpy().astype(np.float64)
+        scored = score_tensor(session.network, watched.images, watched.tracer, first=watched.first)
+        scores = scored.cpu().numpy().astype(np.float64)
         if not np.isfinite(scores).all():
             raise TrainingDivergedError(f"training: scores are not finite after epoch {number}; lower the rates")
         yield Epoch(
             epoch=number,
             steps=done,
             training_loss=loss,
-            validation_loss=balanced_log_loss(scores, labels, tracers, weights),
-            validation_auc=mean_auc(scores, labels, tracers),
+            validation_loss=balanced_log_loss(scores, watched.labels, tracers, watched.weights),
+            validation_auc=mean_auc(scores, watched.labels, tracers),
             validation_scores=scores,
         )
 
@@ -199,32 +253,40 @@ def _run_epoch(session: _Session, done: int, limit: int) -> tuple[int, float]:
 
     The loss is summed on the device and read once, so that no step waits for it.
     """
-    batches = epoch_batches(len(session.exams), session.recipe.training.batch_size, session.order)
-    batches = batches[: limit - done]
-    device = session.exams.tracer.device
+    exams = session.exams
+    batches = epoch_batches(len(exams), session.recipe.training.batch_size, session.order)
+    sizes = [len(batch) for batch in batches][: limit - done]
+    shown = torch.randint(session.material.views.count, (len(exams),), generator=session.order)
+    device = exams.tracer.device
+    order = torch.cat(batches).to(device)
+    places = exams.rows[order] + shown.to(device) * session.material.views.exams
+    columns = (column.split_with_sizes(sizes) for column in _columns(exams, order, places, sum(sizes)))
     total = torch.zeros((), device=device)
-    for step, batch in enumerate(batches, start=done):
-        total += _step(session, batch.to(device, non_blocking=True), step) * len(batch)
-    loss = float(total) / sum(map(len, batches))
+    for step, (size, *batch) in enumerate(zip(sizes, *columns, strict=True), start=done):
+        total += _step(session, _Batch(*batch), step) * size
+    loss = float(total) / sum(sizes)
     if not math.isfinite(loss):
         raise TrainingDivergedError(
-            f"training: the loss is {loss} by step {done + len(batches)}; lower the learning rates"
+            f"training: the loss is {loss} by step {done + len(sizes)}; lower the learning rates"
         )
-    return done + len(batches), loss
+    return done + len(sizes), loss
 
 
-def _step(session: _Session, batch: Tensor, step: int) -> Tensor:
-    """One optimiser step; the batch's loss, detached."""
-    recipe, exams = session.recipe, session.exams
+def _columns(exams: ResidentExams, order: Tensor, places: Tensor, count: int) -> tuple[Tensor, ...]:
+    """The fields of `_Batch` for the first exams of an epoch, gathered once for all its steps."""
+    first = order[:count]
+    return places[:count], exams.tracer[first], exams.labels[first], exams.weights[first]
+
+
+def _step(session: _Session, batch: _Batch, step: int) -> Tensor:
+    """One optimiser step on some exams, each in one view; the batch's loss, detached."""
+    recipe, material = session.recipe, session.material
     for group in session.optimiser.param_groups:
         group["lr"] = group["peak"] * learning_rate_factor(step, session.horizon)
-    images, tracer = exams.images[batch], exams.tracer[batch]
-    if recipe.training.augment:
-        images = augment(images, session.noise)
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=recipe.training.precision == "bf16"):
-        logits = session.network(images, tracer, generator=session.noise)
-    smoothing = recipe.hyperparameters.label_smoothing
-    loss = training_loss(logits, exams.labels[batch], exams.weights[batch], smoothing)
+    images = material.at(batch.places)
+    with autocast(images.device, recipe.training.precision):
+        logits = session.network(images, batch.tracer, first=material.first, generator=session.noise)
+    loss = training_loss(logits, batch.labels, batch.weights, recipe.hyperparameters.label_smoothing)
     session.optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     session.optimiser.step()

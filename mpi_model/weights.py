@@ -91,10 +91,10 @@ def load_state(path: Path, name: str, *, image_channels: int = 1) -> dict[str, N
 
 
 def apply_state(encoder: StagedEncoder, state: State) -> None:
-    """Copy a state into an encoder.
+    """Give an encoder a copy of a state.
 
     Args:
-        encoder: On any device.
+        encoder: On the CPU, or as shapes alone on the meta device; on the CPU afterwards.
         state: As `load_state` returns it.
 
     Raises:
@@ -104,7 +104,7 @@ def apply_state(encoder: StagedEncoder, state: State) -> None:
     tensors = {key: torch.from_numpy(np.array(value)) for key, value in state.items()}
     expected = encoder.state_dict()
     _check_same_network(tensors, expected, Path("the given state"), encoder.description)
-    encoder.load_state_dict(tensors)
+    encoder.load_state_dict(tensors, assign=True)
 
 
 def _read(path: Path) -> dict[str, Tensor]:

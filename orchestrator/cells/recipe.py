@@ -15,7 +15,8 @@ def recipe_for(
     """How to train one network of a cell.
 
     The seed depends on the plan, the repeat, the fold, the purpose and its numbers: never on the inputs, the
-    heads or the search space, so that experiments on one plan are paired.
+    heads or the search space, so that experiments on one plan are paired. The augmented views depend on the plan
+    alone: every candidate learns from the same pictures, and workers share what they compute from them.
 
     Args:
         task: The cell.
@@ -30,6 +31,7 @@ def recipe_for(
         network=settings.network,
         training=settings.training,
         hyperparameters=hyperparameters(values),
+        views_seed=derive_seed(task.plan, "views"),
         seed=derive_seed(task.plan, task.key.repeat, task.key.fold, purpose, *numbers),
         state=bench.state,
     )

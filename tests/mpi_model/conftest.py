@@ -50,6 +50,7 @@ def _recipe(
     heads: str = "tracer",
     fusion: str = "concatenate",
     seed: int = 7,
+    views_seed: int = 11,
     state: object = None,
     training: dict[str, object] | None = None,
     **hyperparameters: object,
@@ -61,6 +62,7 @@ def _recipe(
         training=TrainingSettings(**({"epochs": 2, "batch_size": 8} | (training or {}))),
         hyperparameters=Hyperparameters(**hyperparameters),
         seed=seed,
+        views_seed=views_seed,
         state=state,
     )
 

@@ -281,6 +281,7 @@ def fingerprint():
         training=TrainingSettings(epochs=3, batch_size=8),
         hyperparameters=Hyperparameters(dropout=0.3, freeze_depth=1),
         seed=2**127 + 5,
+        views_seed=2**63 - 1,
         state=None,
     )
     cpu, digest = torch.device("cpu"), hashlib.sha256()
