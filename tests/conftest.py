@@ -7,6 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import settings
+
+# A busy machine is slow, not wrong: no property test fails for its time.
+settings.register_profile("polarmap", deadline=None)
+settings.load_profile("polarmap")
 
 
 def _shared_data_folder() -> Path:
