@@ -31,11 +31,17 @@ def write_report(run: Run) -> Report:
     return report
 
 
-def report_of(run: Run) -> Report:
-    """The report of a run, finished or not, from its ledger alone."""
+def report_of(run: Run, *, drawn: bool = True, stored: bool = False) -> Report:
+    """The report of a run, finished or not, from its ledger alone.
+
+    Args:
+        run: The run.
+        drawn: Whether figures are drawn, which takes longer than everything else and a terminal cannot show.
+        stored: Whether the summary is the one the run has written, instead of being computed anew.
+    """
     description: Mapping[str, Any] = run.description
     tables = tables_of(run)
-    summary = summarise(tables, settings_of(description))
+    summary = run.summary if stored else summarise(tables, settings_of(description))
     return Report(
         name=str(description["name"]),
         summary=summary,
@@ -44,7 +50,7 @@ def report_of(run: Run) -> Report:
         exclusions=tuple((item["partition"], item["reason"], item["count"]) for item in description["exclusions"]),
         openings=openings_of(run, tables.exams),
         unstable=hardest_exams(tables),
-        figures={title: svg(figure) for title, figure in figures_of(tables, summary).items()},
+        figures={title: svg(figure) for title, figure in figures_of(tables, summary).items()} if drawn else {},
         notices=tuple(description["notices"]),
     )
 

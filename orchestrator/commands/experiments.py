@@ -29,7 +29,7 @@ def show(outcome: RunOutcome) -> int:
     """
     if not (outcome.done_now or outcome.opened_now):
         print(f"nothing to do: {outcome.cells} of {outcome.cells} cells have ended", file=sys.stderr)
-    print_report(report_of(Run(outcome.paths)), "rich")
+    print_report(report_of(Run(outcome.paths), drawn=False, stored=True), "rich")
     print(f"every method and subgroup: polarmap report {outcome.paths.root} --full", file=sys.stderr)
     print(f"report and figures: {outcome.paths.report / 'report.html'}", file=sys.stderr)
     if outcome.failed:

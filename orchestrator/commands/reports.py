@@ -19,7 +19,8 @@ from orchestrator.terminal.report import print_report
 
 def report(arguments: argparse.Namespace) -> int:
     """`polarmap report RUN`."""
-    print_report(report_of(open_run(arguments.run)), arguments.format, full=arguments.full)
+    found = report_of(open_run(arguments.run), drawn=arguments.format == "html")
+    print_report(found, arguments.format, full=arguments.full)
     return 0
 
 

@@ -9,6 +9,7 @@ from mpi_model.errors import RunDirectoryError
 from orchestrator.ledger.compaction import joined
 from orchestrator.ledger.files import read_frame, read_json
 from orchestrator.ledger.paths import RunPaths
+from orchestrator.report.records import DTYPES
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Run:
     @property
     def summary(self) -> pd.DataFrame:
         """The estimates with their intervals; one row a method."""
-        return read_frame(self.paths.summary)
+        return read_frame(self.paths.summary).astype(DTYPES)
 
 
 def open_run(path: str | Path) -> Run:
