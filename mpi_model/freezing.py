@@ -39,7 +39,8 @@ def parameter_groups(network: TracerNetwork, hyperparameters: Hyperparameters) -
     """The groups for an optimiser: encoder and heads, each with and without weight decay.
 
     Biases and batch-norm parameters are not decayed: decay would pull batch norm's gain towards zero without
-    making the function simpler. A wholly frozen encoder has no group.
+    making the function simpler. A wholly frozen encoder has no group. With a `layer_decay` below 1 early stages
+    learn more slowly than late ones (discriminative fine-tuning, Howard and Ruder 2018, doi 10.18653/v1/P18-1031).
 
     Args:
         network: Already frozen as the hyperparameters say.
@@ -51,18 +52,31 @@ def parameter_groups(network: TracerNetwork, hyperparameters: Hyperparameters) -
     Raises:
         ExperimentError: The encoder learns and has no learning rate.
     """
-    encoder = [parameter for parameter in network.encoders.parameters() if parameter.requires_grad]
-    heads = list(network.heads.parameters())
-    rate, decay = hyperparameters.encoder_learning_rate, hyperparameters.weight_decay
+    heads, decay = list(network.heads.parameters()), hyperparameters.weight_decay
     groups = _decayed_or_not("heads", heads, hyperparameters.head_learning_rate, decay)
-    if not encoder:
+    shares = _learning_by_share(network, hyperparameters.layer_decay)
+    if not shares:
         return groups
+    rate = hyperparameters.encoder_learning_rate
     if rate is None:
         raise ExperimentError(
             f"encoder_learning_rate: none given, but freeze_depth {hyperparameters.freeze_depth} leaves stages "
             "that learn; give a rate or freeze every stage"
         )
-    return _decayed_or_not("encoder", encoder, rate, decay) + groups
+    encoder = [_decayed_or_not("encoder", found, rate * share, decay) for share, found in shares.items()]
+    return [group for pair in encoder for group in pair] + groups
+
+
+def _learning_by_share(network: TracerNetwork, layer_decay: float) -> dict[float, list[nn.Parameter]]:
+    """The encoders' learning parameters by their share of the encoder's rate; one share unless rates decay."""
+    shares: dict[float, list[nn.Parameter]] = {}
+    for encoder in network.encoders:
+        assert isinstance(encoder, StagedEncoder)
+        for above, stage in enumerate(reversed(encoder.stages)):
+            learning = [parameter for parameter in stage.parameters() if parameter.requires_grad]
+            if learning:
+                shares.setdefault(layer_decay**above, []).extend(learning)
+    return shares
 
 
 def _decayed_or_not(name: str, parameters: list[nn.Parameter], rate: float, decay: float) -> list[dict[str, Any]]:

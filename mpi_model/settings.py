@@ -54,5 +54,7 @@ class Hyperparameters:
     """AdamW's decoupled weight decay."""
     dropout: float = 0.0
     """Dropout before the head, a probability in [0, 1)."""
+    layer_decay: float = 1.0
+    """Each stage of the encoder learns at this fraction of the next one's rate; the last has the encoder's own."""
     label_smoothing: float = 0.0
     """Training targets become `label * (1 - s) + s / 2`; validation targets stay as they are."""

@@ -31,6 +31,7 @@ LIMITS: Final[Mapping[str, tuple[Callable[[float], bool], str]]] = MappingProxyT
         "encoder_learning_rate": (lambda value: value > 0, "above 0"),
         "head_learning_rate": (lambda value: value > 0, "above 0"),
         "weight_decay": (lambda value: value >= 0, "0 or more"),
+        "layer_decay": (lambda value: 0 < value <= 1, "above 0 and at most 1"),
         "dropout": (lambda value: 0 <= value < 1, "at least 0 and below 1"),
         "label_smoothing": (lambda value: 0 <= value < 1, "at least 0 and below 1"),
     }

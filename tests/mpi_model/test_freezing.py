@@ -80,6 +80,18 @@ def test_groups_hold_every_learning_parameter_once_with_its_own_rate() -> None:
     assert found == expected
 
 
+def test_layer_decay_slows_each_stage_against_the_next() -> None:
+    """With a decay of a half the rates double from stage to stage up to the encoder's own; heads keep theirs."""
+    network = build_network(COMPACT, "stress", image_channels=1, dropout=0.0, seed=0, state=None)
+    freeze(network, 1)
+    chosen = Hyperparameters(encoder_learning_rate=8e-4, head_learning_rate=2e-3, layer_decay=0.5)
+    rates = {id(item): group["lr"] for group in parameter_groups(network, chosen) for item in group["params"]}
+    for encoder in network.encoders:
+        for stage, rate in zip(encoder.stages[1:], (2e-4, 4e-4, 8e-4), strict=True):
+            assert {rates.pop(id(parameter)) for parameter in stage.parameters()} == {rate}
+    assert set(rates.values()) == {2e-3}
+
+
 def test_a_wholly_frozen_encoder_has_no_group_and_needs_no_rate() -> None:
     """At full depth only the heads learn, and the encoder's rate may be absent."""
     network = build_network(COMPACT, "stress", image_channels=1, dropout=0.0, seed=0, state=None)

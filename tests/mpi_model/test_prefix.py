@@ -12,7 +12,10 @@ import torch
 from mpi_model import prefix
 from mpi_model.backbones import build_encoder
 from mpi_model.bounded_cache import BoundedCache, process_cache
+from mpi_model.freezing import freeze
+from mpi_model.network import build_network
 from mpi_model.prediction import predict_scores
+from mpi_model.settings import NetworkSettings
 from mpi_model.training import Recipe, refit, train
 
 CPU = torch.device("cpu")
@@ -53,6 +56,7 @@ def outcome(maps: object, labels: object, exams: Callable, recipe: Recipe) -> tu
         ("resnet18", 64, "stress", "tracer", 1),
         ("resnet18", 64, "stress", "tracer", 4),
         ("resnet18", 64, "dual", "shared", 5),
+        pytest.param("vgg16_bn", 64, "stress", "tracer", 4, marks=pytest.mark.slow),
     ],
 )
 def test_cached_equals_uncached_bitwise(
@@ -87,6 +91,29 @@ def test_cached_equals_uncached_bitwise(
         stage, _, rest = name.removeprefix("encoders.0.stages.").partition(".")
         if stage.isdecimal() and int(stage) < depth:
             assert np.array_equal(value.numpy(), recipe.state[f"stages.{stage}.{rest}"]), name
+
+
+@pytest.mark.parametrize("backbone", ["efficientnet_b0", "resnet50"])
+def test_other_families_differ_in_the_last_bits_only(backbone: str, paint: Callable) -> None:
+    """The library picks kernels of these two by batch size: stored activations are the stages' within rounding."""
+    maps, _ = paint(20, size=64)
+    network = build_network(
+        NetworkSettings(backbone=backbone, weights="given.pth"),
+        "stress",
+        image_channels=1,
+        dropout=0.0,
+        seed=0,
+        state=pretrained(backbone),
+    )
+    freeze(network, 3)
+    material = prefix.material_for(
+        network, maps, depth=3, state=pretrained(backbone), precision="fp32", seed=None, device=CPU
+    )
+    assert material.first == 3
+    images = torch.from_numpy(maps.stress[:, None] / np.float32(65535))
+    expected = torch.cat([network.prefix(part, 3) for part in images.split(7)])
+    error = (material.at(torch.arange(20)) - expected).abs().max() / expected.abs().max()
+    assert error < 1e-5
 
 
 def test_a_training_does_not_depend_on_what_its_process_did_before(

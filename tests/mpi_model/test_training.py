@@ -12,6 +12,7 @@ import torch
 
 from mpi_model.backbones import build_encoder
 from mpi_model.errors import CohortError, ExperimentError, TrainingDivergedError
+from mpi_model.heads import LogitHeads
 from mpi_model.loss import mean_auc
 from mpi_model.prediction import predict_scores
 from mpi_model.schedule import horizon_steps
@@ -228,6 +229,38 @@ def test_training_is_a_plain_adamw_loop_on_the_balanced_loss(
     expected = predict_scores(network, maps, training.rows, device=CPU)
     refitted = refit(maps, training, recipe=recipe, steps=8, horizon=8, device=CPU)
     np.testing.assert_allclose(predict_scores(refitted, maps, training.rows, device=CPU), expected, atol=5e-3)
+
+
+def test_a_batch_size_beyond_the_cohort_is_one_batch_of_all(
+    paint: Callable, exams: Callable, make_recipe: Callable
+) -> None:
+    """A batch size that a small cohort cannot fill trains on all its exams in each step, and on nothing else."""
+    maps, labels = paint(24)
+    training = exams(labels, range(24))
+    scores = [
+        [record.validation_scores for record in train(maps, training, training, recipe=recipe, device=CPU)]
+        for recipe in (make_recipe(training={"batch_size": size}) for size in (24, 1000))
+    ]
+    np.testing.assert_array_equal(*scores)
+
+
+def test_the_seed_of_a_training_decides_which_views_it_sees(
+    paint: Callable, exams: Callable, make_recipe: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From one initial network in full batches, seeds differ by the views drawn and by nothing without them."""
+    drawn = LogitHeads.initialise
+    monkeypatch.setattr(LogitHeads, "initialise", lambda heads, _: drawn(heads, torch.Generator().manual_seed(0)))
+    maps, labels = paint(24)
+    training = exams(labels, range(24))
+    encoder = build_encoder("compact", torch.Generator().manual_seed(1))
+    state = {key: value.numpy() for key, value in encoder.state_dict().items()}
+
+    def scores(seed: int, *, augment: bool) -> np.ndarray:
+        recipe = make_recipe(seed=seed, state=state, training={"augment": augment, "batch_size": 24, "epochs": 1})
+        return next(train(maps, training, training, recipe=recipe, device=CPU)).validation_scores
+
+    np.testing.assert_allclose(scores(1, augment=False), scores(2, augment=False), atol=2e-4)
+    assert np.abs(scores(1, augment=True) - scores(2, augment=True)).max() > 1e-3
 
 
 def test_what_cannot_be_trained_is_refused_before_the_first_epoch(
