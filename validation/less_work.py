@@ -144,9 +144,7 @@ def outcome(cohort: Cohort, task: CellTask, judges: LabelledExams, rule: Rule, c
         task.training,
         recipe=recipe_for(task, bench, winner.values, "member", 0),
         steps=round(float(np.median(winner.best_steps))),
-        horizon=round(
-            float(np.median([horizon_steps(len(part.training), bench.procedure.training) for part in task.inner]))
-        ),
+        horizon=round(float(np.median(horizons))),
         device=CPU,
     )
     scores = predict_scores(network, bench.maps, judges.rows, device=CPU)
