@@ -1,7 +1,8 @@
 """The rival of `training_engine.py`: the loop that a good PyTorch user writes first.
 
 A dataset of files, torchvision's v2 transforms, a DataLoader, the whole network forward in every step, frozen
-stages by `requires_grad` and evaluation mode, default AdamW. No worker processes: on one core they only cost.
+stages by `requires_grad` and evaluation mode, default AdamW. Worker processes are the caller's choice: on one core
+they only cost.
 """
 
 from collections.abc import Callable
@@ -53,7 +54,13 @@ def write_files(folder: Path, maps: NDArray[np.uint16]) -> list[Path]:
 
 
 def first_loop(
-    paths: list[Path], labels: NDArray[np.int8], *, depth: int, batch: int, state: dict[str, Tensor] | None = None
+    paths: list[Path],
+    labels: NDArray[np.int8],
+    *,
+    depth: int,
+    batch: int,
+    state: dict[str, Tensor] | None = None,
+    workers: int = 0,
 ) -> tuple[nn.Module, Callable[[], None]]:
     """A ResNet-18, and what trains it for one epoch.
 
@@ -63,6 +70,7 @@ def first_loop(
         depth: Stages to freeze, 0 to 5.
         batch: Exams a step.
         state: Pretrained weights by torchvision's names, without the classifier.
+        workers: Processes that read images, kept from epoch to epoch.
     """
     model = torchvision.models.resnet18(num_classes=1)
     if state is not None:
@@ -72,7 +80,8 @@ def first_loop(
         module.requires_grad_(False)
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(learning, lr=3e-4)
-    loader = DataLoader(Files(paths, labels, augment=True), batch_size=batch, shuffle=True)
+    images = Files(paths, labels, augment=True)
+    loader = DataLoader(images, batch_size=batch, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
     criterion = nn.BCEWithLogitsLoss()
 
     def epoch() -> None:

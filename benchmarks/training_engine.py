@@ -31,6 +31,8 @@ from mpi_model.settings import Hyperparameters, NetworkSettings, Precision, Trai
 from mpi_model.training import Epoch, Recipe, train
 
 MAPS, SIZE, BATCH, DEPTHS = 250, 64, 32, range(6)
+LARGE = 128
+"""Pixels of the second size that is held against the ceiling."""
 CPU = torch.device("cpu")
 State = dict[str, NDArray[np.generic]]
 
@@ -61,7 +63,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         paths = write_files(Path(folder), maps.stress[:MAPS])
         rows = [measure(maps, labels, state, paths, depth, options.rounds) for depth in DEPTHS]
-    page = document(rows, ceiling("fp32"), ceiling("bf16"), options.rounds)
+    large = [suffix_speed(state, depth, LARGE) for depth in DEPTHS[:-1]]
+    page = document(rows, large, ceiling("fp32"), ceiling("bf16"), options.rounds)
     written = options.page.read_text(encoding="utf-8") if options.page.exists() else ""
     notes = written.partition("\n## ")[2]
     options.page.write_text(page + (f"\n## {notes}" if notes else ""), encoding="utf-8")
@@ -93,7 +96,7 @@ def measure(maps: Maps, labels: NDArray[np.int8], state: State, paths: list[Path
         engines = [seconds(lambda epochs=epochs: next(epochs), repeats) for epochs in (fp32, bf16)]
         times.append((seconds(loop), *engines))
     of_loop, of_fp32, of_bf16 = (median(column) for column in zip(*times, strict=True))
-    speed = 0.0 if repeats > 1 else suffix_speed(state, depth)
+    speed = 0.0 if repeats > 1 else suffix_speed(state, depth, SIZE)
     sys.stderr.write(f"depth {depth}: {of_loop:.3f} {of_fp32:.4f} {of_bf16:.4f} s an epoch\n")
     return Row(depth=depth, loop=of_loop, fp32=of_fp32, bf16=of_bf16, first_fp32=first, gflops=speed)
 
@@ -106,7 +109,7 @@ def engine(maps: Maps, labels: NDArray[np.int8], state: State, depth: int, preci
     recipe = Recipe(
         inputs="stress",
         network=NetworkSettings(),
-        training=TrainingSettings(epochs=1000, batch_size=BATCH, precision=precision),
+        training=TrainingSettings(epochs=1_000_000, batch_size=BATCH, precision=precision),
         hyperparameters=Hyperparameters(freeze_depth=depth, encoder_learning_rate=rate),
         seed=0,
         views_seed=0,
@@ -123,12 +126,12 @@ def seconds(action: Callable[[], object], repeats: int = 1) -> float:
     return (time.perf_counter() - start) / repeats
 
 
-def suffix_speed(state: State, depth: int) -> float:
+def suffix_speed(state: State, depth: int, size: int) -> float:
     """GFLOP/s of forward and backward through the stages that learn, in single precision."""
     network = build_network(NetworkSettings(), "stress", image_channels=1, dropout=0.0, seed=0, state=state)
     freeze(network, depth)
     network.train()
-    images = torch.rand(BATCH, 1, 1, SIZE, SIZE)
+    images = torch.rand(BATCH, 1, 1, size, size)
     if depth:
         with torch.no_grad():
             images = network.prefix(images, depth)
@@ -159,7 +162,7 @@ def ceiling(precision: Precision) -> float:
     return max(speeds)
 
 
-def document(rows: list[Row], fp32_ceiling: float, bf16_ceiling: float, rounds: int) -> str:
+def document(rows: list[Row], large: list[float], top: float, bf16_top: float, rounds: int) -> str:
     """The page, in Markdown."""
     mix = [sum(getattr(row, name) for row in rows) / len(rows) for name in ("loop", "fp32", "bf16")]
     lines = [
@@ -176,12 +179,15 @@ def document(rows: list[Row], fp32_ceiling: float, bf16_ceiling: float, rounds: 
     lines += [_line("uniform mix", *mix, ""), ""]
     lines += [
         f"Forward and backward through the stages that learn, single precision, against the best convolution "
-        f"({fp32_ceiling:.0f} GFLOP/s; {bf16_ceiling:.0f} in bf16):",
+        f"({top:.0f} GFLOP/s; {bf16_top:.0f} in bf16):",
         "",
-        "| freeze depth | GFLOP/s | of the ceiling |",
-        "|---|---|---|",
+        f"| freeze depth | GFLOP/s, {SIZE} px | of the ceiling | GFLOP/s, {LARGE} px | of the ceiling |",
+        "|---|---|---|---|---|",
     ]
-    lines += [f"| {row.depth} | {row.gflops:.0f} | {row.gflops / fp32_ceiling:.0%} |" for row in rows if row.gflops]
+    lines += [
+        f"| {row.depth} | {row.gflops:.0f} | {row.gflops / top:.0%} | {speed:.0f} | {speed / top:.0%} |"
+        for row, speed in zip(rows, large, strict=False)
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -1,0 +1,101 @@
+"""What a whole machine trains in a second: a first loop as it is usually started, against cells on every core.
+
+Run from the repository: `python -m benchmarks.machine_rate`. The first loop has torch's default threads and two loader
+processes, kept alive; the engine has one process of one thread for each core, as the runner packs cells. Both are
+given the same seconds, warm; a row is epochs of 250 maps of 64 pixels (ResNet-18, batch 32) a second.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from benchmarks.first_loop import first_loop, write_files
+from benchmarks.training_engine import BATCH, DEPTHS, MAPS, cohort, engine
+from mpi_model.backbones import build_encoder
+from mpi_model.settings import Precision
+
+SECONDS: Final = 20.0
+
+
+def main() -> None:
+    """Print one row a depth and the uniform mix; with `--role`, be one of the processes that are measured."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--role", choices=("loop", "fp32", "bf16"))
+    parser.add_argument("--depth", type=int, default=0)
+    options = parser.parse_args()
+    if options.role is not None:
+        serve(options.role, options.depth)
+        return
+    cores = len(os.sched_getaffinity(0))
+    sys.stdout.write(f"{cores} cores\n| freeze depth | first loop | engine fp32 | ratio | engine bf16 | ratio |\n")
+    sys.stdout.write("|---|---|---|---|---|---|\n")
+    rates = []
+    for depth in DEPTHS:
+        rates.append((rate("loop", depth, 1), rate("fp32", depth, cores), rate("bf16", depth, cores)))
+        sys.stdout.write(line(str(depth), *rates[-1]))
+    # The mix is a second of each depth's work in turn: mean seconds an epoch, not mean epochs a second.
+    mix = [len(rates) / sum(1 / row[place] for row in rates) for place in range(3)]
+    sys.stdout.write(line("uniform mix", *mix))
+
+
+def line(name: str, loop: float, fp32: float, bf16: float) -> str:
+    """A row of the table."""
+    return f"| {name} | {loop:.2f} | {fp32:.2f} | {fp32 / loop:.1f} | {bf16:.2f} | {bf16 / loop:.1f} |\n"
+
+
+def rate(role: str, depth: int, processes: int) -> float:
+    """Epochs a second of some processes that begin together, when each of them is warm."""
+    command = [sys.executable, "-m", "benchmarks.machine_rate", "--role", role, "--depth", str(depth)]
+    threads = {} if role == "loop" else {"OMP_NUM_THREADS": "1"}
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"} | threads
+    started = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        for _ in range(processes)
+    ]
+    for process in started:
+        assert process.stdout is not None
+        process.stdout.readline()
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    return sum(float(process.communicate()[0]) for process in started)
+
+
+def serve(role: str, depth: int) -> None:
+    """Warm up, say so, wait for the word, train for the given seconds, print epochs a second."""
+    with tempfile.TemporaryDirectory() as folder:
+        epoch = _epoch(role, depth, Path(folder))
+        epoch()
+        sys.stdout.write("warm\n")
+        sys.stdout.flush()
+        sys.stdin.readline()
+        start, done = time.perf_counter(), 0
+        while time.perf_counter() - start < SECONDS:
+            epoch()
+            done += 1
+        sys.stdout.write(f"{done / (time.perf_counter() - start)}\n")
+
+
+def _epoch(role: str, depth: int, folder: Path) -> Callable[[], object]:
+    maps, labels = cohort()
+    if role == "loop":
+        return first_loop(write_files(folder, maps.stress[:MAPS]), labels, depth=depth, batch=BATCH, workers=2)[1]
+    torch.set_num_threads(1)
+    state = build_encoder("resnet18", torch.Generator().manual_seed(0)).state_dict()
+    precision: Precision = "bf16" if role == "bf16" else "fp32"
+    arrays = {key: value.numpy() for key, value in state.items()}
+    epochs = engine(maps, labels, arrays, depth, precision)
+    return lambda: next(epochs)
+
+
+if __name__ == "__main__":
+    main()
