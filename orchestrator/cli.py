@@ -156,14 +156,14 @@ def _format(verb: argparse.ArgumentParser) -> None:
 
 
 def _report(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("run", type=Path, metavar="RUN", help="a run directory")
+    verb.add_argument("run", metavar="RUN", help="a run directory, or s3://…")
     _format(verb)
     _full(verb)
 
 
 def _compare(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("first", type=Path, metavar="RUN", help="a run directory")
-    verb.add_argument("second", type=Path, metavar="RUN", help="another one with the same fold plan")
+    verb.add_argument("first", metavar="RUN", help="a run directory, or s3://…")
+    verb.add_argument("second", metavar="RUN", help="another one with the same fold plan")
     _format(verb)
 
 
@@ -178,7 +178,7 @@ def _evaluate(verb: argparse.ArgumentParser) -> None:
 
 
 def _predict(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("run", type=Path, metavar="RUN", help="a run directory with final networks")
+    verb.add_argument("run", metavar="RUN", help="a run directory, or s3://…, with final networks")
     verb.add_argument("manifest", type=Path, metavar="MANIFEST", help="new exams; labels are not read")
     verb.add_argument("--out", type=Path, required=True, metavar="FILE", help="a new .csv or .parquet file")
 

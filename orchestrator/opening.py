@@ -13,8 +13,9 @@ from mpi_model.vocabulary import TRACERS, Inputs
 from orchestrator.cells.cell import predictions_of
 from orchestrator.cells.decision import Decision
 from orchestrator.cells.records import CellKey, Prediction
+from orchestrator.ledger.locations import open_storage
 from orchestrator.ledger.openings import frozen_hash, record_opening, test_exams_hash
-from orchestrator.ledger.parts import committed_state, write_test_predictions
+from orchestrator.ledger.parts import committed_state, test_is_predicted, write_test_predictions
 from orchestrator.ledger.paths import RunPaths
 from orchestrator.preparation import Prepared, test_rows
 
@@ -42,14 +43,14 @@ def open_test(prepared: Prepared, paths: RunPaths, facts_hash: str, keys: Sequen
             "the test partition stays closed: not every final network is trained; "
             "see `polarmap report`, then run with --retry-failed"
         )
-    frozen = frozen_hash([*paths.models.glob("*.safetensors"), *paths.models.glob("*.json")], facts_hash)
+    frozen = frozen_hash(paths, facts_hash)
     openings = record_opening(
-        prepared.loaded.test_openings, test_exams_hash(exams), prepared.loaded.experiment.name, frozen
+        open_storage(prepared.loaded.test_openings), test_exams_hash(exams), prepared.loaded.experiment.name, frozen
     )
     with single_threaded():
         for key in finals:
-            if not paths.test_predictions(key).exists():
-                write_test_predictions(paths, key, _predict(prepared, paths, key, device))
+            if not test_is_predicted(paths, key):
+                write_test_predictions(paths, key, _predict(prepared, paths, key, device), facts_hash)
     return openings
 
 
@@ -73,9 +74,9 @@ def final_networks(paths: RunPaths, inputs: Inputs, members: int) -> list[tuple[
     found = []
     for member in range(members):
         weights, document = (paths.model(key, member, suffix) for suffix in ("safetensors", "json"))
-        if not (weights.is_file() and document.is_file()):
-            raise IncompleteRunError(f"{paths.root.name} has no final network for {inputs} inputs yet; finish the run")
-        text = document.read_text(encoding="utf-8")
+        if not (weights.exists() and document.exists()):
+            raise IncompleteRunError(f"{paths.name} has no final network for {inputs} inputs yet; finish the run")
+        text = document.read_bytes().decode("utf-8")
         found.append((load_network(weights.read_bytes(), text), decisions_of(text)))
     return found
 

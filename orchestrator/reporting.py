@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 
 from orchestrator.experiment.settings import StatisticsSettings
-from orchestrator.ledger.files import write_bytes, write_frame
+from orchestrator.ledger.files import write_frame
+from orchestrator.ledger.locations import beside, open_storage
 from orchestrator.ledger.openings import read_openings, test_exams_hash
 from orchestrator.ledger.reading import Run
 from orchestrator.report.export import export
@@ -22,11 +23,10 @@ WRITTEN = {"summary.json": "json", "summary.md": "markdown", "report.html": "htm
 def write_report(run: Run) -> Report:
     """Compute the report from the ledger and write it into the run directory."""
     report = report_of(run)
-    folder = run.paths.report
     for name, text_format in WRITTEN.items():
-        write_bytes(folder / name, export(report, text_format).encode("utf-8"))
+        run.paths.report(name).write_bytes(export(report, text_format).encode("utf-8"))
     for title, text in report.figures.items():
-        write_bytes(folder / "figures" / f"{_file_name(title)}.svg", text.encode("utf-8"))
+        run.paths.report(f"figures/{_file_name(title)}.svg").write_bytes(text.encode("utf-8"))
     write_frame(run.paths.summary, report.summary)
     return report
 
@@ -79,7 +79,7 @@ def openings_of(run: Run, exams: pd.DataFrame) -> int | None:
     """How often the run's test partition was opened by experiments of this folder; None where it has none."""
     if not (exams["partition"] == "test").any():
         return None
-    return len(read_openings(run.paths.root.parent / "test_openings", test_exams_hash(exams)))
+    return len(read_openings(open_storage(beside(run.paths.root, "test_openings")), test_exams_hash(exams)))
 
 
 def _facts(description: Mapping[str, Any], cells: pd.DataFrame) -> dict[str, str]:

@@ -11,19 +11,22 @@ from orchestrator.cells.tasks import cell_keys, cell_task
 from orchestrator.devices import device_for
 from orchestrator.engine import Engine
 from orchestrator.experiment.settings import LoadedExperiment, ResourceSettings
-from orchestrator.ledger.compaction import compact
-from orchestrator.ledger.directory import RunRecord, locked, open_run
+from orchestrator.ledger.compaction import compact, is_compacted
+from orchestrator.ledger.directory import RunRecord, open_run
 from orchestrator.ledger.identity import Facts, experiment_hash, git_revision, hardware, identity
+from orchestrator.ledger.integrity import mend
 from orchestrator.ledger.log import logging_to
 from orchestrator.ledger.parts import (
+    candidates_among,
     commit_cell,
-    committed_state,
+    committed_states,
+    files_of_cells,
     forget_report,
-    read_candidates,
     set_aside,
+    test_is_predicted,
     write_candidate,
 )
-from orchestrator.ledger.paths import RunPaths
+from orchestrator.ledger.paths import RunPaths, run_paths
 from orchestrator.ledger.reading import Run
 from orchestrator.preparation import Prepared, check_test_exams, prepare, used_digest, weights_of
 from orchestrator.progress import Progress
@@ -74,13 +77,14 @@ def run_experiment(
     prepared = prepare(loaded, progress, options.permutation)
     weights = weights_file(loaded, load_engine, progress)
     device = device_for(loaded.experiment.resources)
-    paths = RunPaths(loaded.run_directory)
+    paths = run_paths(loaded.run_directory)
     facts = facts_of(prepared, weights, device)
     keys = cell_keys(prepared.plan, loaded.experiment.cohort.inputs, final=options.permutation is None)
     if options.open_test:
         check_test_exams(prepared)
-    with locked(paths), logging_to(paths):
+    with paths.storage.hold(), logging_to(paths):
         open_run(paths, _record(prepared, facts))
+        tell(mend(paths, experiment_hash(facts)), progress)
         if options.retry_failed:
             _set_aside_failed(paths, keys)
         jobs = pending_jobs(prepared, paths, keys)
@@ -96,7 +100,8 @@ def run_experiment(
             forget_report(paths)
             load_engine().open_test(prepared, paths, experiment_hash(facts), keys, device)
             refresh_report(paths)
-    failed = tuple(key for key in keys if committed_state(paths, key) != "complete")
+        states = committed_states(paths)
+    failed = tuple(key for key in keys if states.get(key.name) != "complete")
     return RunOutcome(paths=paths, cells=len(keys), done_now=len(jobs), opened_now=opened, failed=failed)
 
 
@@ -110,16 +115,23 @@ def train(
         events.progress.end()
 
 
+def tell(lines: list[str], progress: Progress) -> None:
+    """Say what was found amiss, on the terminal and in the log."""
+    for line in lines:
+        progress.say(line)
+        LOG.warning("%s", line)
+
+
 def refresh_report(paths: RunPaths) -> None:
     """Compact the ledger and write the report, unless they are there and nothing has changed since."""
-    if not paths.summary.exists():
+    if not is_compacted(paths):
         compact(paths)
         write_report(Run(paths))
 
 
 def test_is_open(paths: RunPaths, keys: list[CellKey]) -> bool:
     """Whether every final network has judged the test exams already."""
-    return all(paths.test_predictions(key).exists() for key in keys if key.partition == "test")
+    return all(test_is_predicted(paths, key) for key in keys if key.partition == "test")
 
 
 def weights_file(loaded: LoadedExperiment, load_engine: Callable[[], Engine], progress: Progress) -> Path | None:
@@ -150,13 +162,14 @@ def facts_of(prepared: Prepared, weights: Path | None, device: str) -> Facts:
 def pending_jobs(prepared: Prepared, paths: RunPaths, keys: list[CellKey]) -> list[Job]:
     """What the ledger says is left to do: the cells without a commit marker."""
     inner_folds = prepared.loaded.experiment.search.inner_folds
+    files, states = files_of_cells(paths), committed_states(paths)
     return [
         Job(
             task=cell_task(key, prepared.plan, prepared.cohort.exams, prepared.eligible, inner_folds),
-            finished=read_candidates(paths, key),
+            finished=candidates_among(paths, key, files.get(key.name, ())),
         )
         for key in keys
-        if committed_state(paths, key) is None
+        if key.name not in states
     ]
 
 
@@ -200,10 +213,11 @@ def _record(prepared: Prepared, facts: Facts) -> RunRecord:
 
 
 def _set_aside_failed(paths: RunPaths, keys: list[CellKey]) -> None:
+    states = committed_states(paths)
     for key in keys:
-        if committed_state(paths, key) == "failed":
+        if states.get(key.name) == "failed":
             forget_report(paths)
-            set_aside(paths, key)
+            set_aside(paths, key.name, "failed")
 
 
 class LedgerEvents:
@@ -224,7 +238,7 @@ class LedgerEvents:
 
     def candidate(self, key: CellKey, result: CandidateResult) -> None:
         """Keep a finished candidate."""
-        write_candidate(self.paths, key, result)
+        write_candidate(self.paths, key, result, self.experiment)
         self.candidates += 1
         self._show(key.name)
 

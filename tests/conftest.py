@@ -1,7 +1,14 @@
 """What every test may rely on: the real data where it is at hand, and an environment without surprises."""
 
 import os
-from collections.abc import Callable
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +39,50 @@ def shared_data() -> Path:
 def _no_borrowed_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the user's own weight cache."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch-home"))
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """An S3 server that really runs."""
+
+    endpoint: str
+    process: subprocess.Popen
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """A server on a free port of loopback, in a process of its own, so that it can be stopped and go on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                time.sleep(0.05)
+        yield S3Server(endpoint=f"http://127.0.0.1:{port}", process=process)
+        process.kill()
+
+
+@pytest.fixture
+def bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a new bucket, which this process and its children may use."""
+    for name, value in {
+        "AWS_ENDPOINT_URL": s3_server.endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    name = f"bucket-{uuid.uuid4().hex[:12]}"
+    request = urllib.request.Request(f"{s3_server.endpoint}/{name}", method="PUT")
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        assert answer.status == 200
+    return f"s3://{name}"
 
 
 def write_tiny_cohort(folder: Path, *, patients: int = 48, test_patients: int = 12, seed: int = 0) -> Path:

@@ -31,7 +31,7 @@ def show(outcome: RunOutcome) -> int:
         print(f"nothing to do: {outcome.cells} of {outcome.cells} cells have ended", file=sys.stderr)
     print_report(report_of(Run(outcome.paths), drawn=False, stored=True), "rich")
     print(f"every method and subgroup: polarmap report {outcome.paths.root} --full", file=sys.stderr)
-    print(f"report and figures: {outcome.paths.report / 'report.html'}", file=sys.stderr)
+    print(f"report and figures: {outcome.paths.root}/report/report.html", file=sys.stderr)
     if outcome.failed:
         raise IncompleteRunError(
             f"{len(outcome.failed)} of {outcome.cells} cells failed; the reasons are in the report; "

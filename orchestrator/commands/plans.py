@@ -3,7 +3,7 @@
 import argparse
 
 from orchestrator.commands.checks import loaded_from
-from orchestrator.ledger.paths import RunPaths
+from orchestrator.ledger.paths import run_paths
 from orchestrator.ledger.reading import Run
 from orchestrator.preparation import prepare
 from orchestrator.terminal.planning import print_plan
@@ -13,6 +13,6 @@ from orchestrator.terminal.progress import progress_for
 def plan(arguments: argparse.Namespace) -> int:
     """`polarmap plan EXPERIMENT`; an earlier run of that name tells how long a cell takes."""
     loaded = loaded_from(arguments)
-    paths = RunPaths(loaded.run_directory)
+    paths = run_paths(loaded.run_directory)
     print_plan(prepare(loaded, progress_for()), Run(paths) if paths.experiment.exists() else None)
     return 0

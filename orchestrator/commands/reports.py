@@ -8,6 +8,7 @@ import pandas as pd
 from mpi_model.errors import ExperimentError, StatisticsError
 from orchestrator.experiment.settings import DEFAULT_SUBGROUPS, StatisticsSettings
 from orchestrator.ledger.files import write_named_file
+from orchestrator.ledger.locations import resolved
 from orchestrator.ledger.reading import Run, open_run
 from orchestrator.report.compare import ComparedRun, compare_runs
 from orchestrator.report.evaluate import evaluate_predictions
@@ -27,7 +28,7 @@ def report(arguments: argparse.Namespace) -> int:
 def compare(arguments: argparse.Namespace) -> int:
     """`polarmap compare RUN RUN`."""
     first, second = open_run(arguments.first), open_run(arguments.second)
-    if arguments.first.resolve() == arguments.second.resolve():
+    if resolved(arguments.first) == resolved(arguments.second):
         raise StatisticsError("a run cannot be compared with itself; name two run directories")
     summary = compare_runs(_compared(first), _compared(second), settings_of(first.description))
     print_report(Report(name=f"{first.name} and {second.name}, paired", summary=summary), arguments.format, full=True)

@@ -12,6 +12,7 @@ from orchestrator.experiment.settings import Experiment, FoldSettings, ResourceS
 
 LARGEST_IMAGE = 1024
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w.-]+)*/?")
 
 
 def broken_rules(experiment: Experiment) -> list[str]:
@@ -98,11 +99,9 @@ def _resources(resources: ResourceSettings) -> Iterator[str]:
 
 
 def _storage(experiment: Experiment) -> Iterator[str]:
-    if "://" in experiment.storage.runs:
-        yield (
-            f"`storage.runs` must be a folder in this version, but is {experiment.storage.runs!r}; "
-            "write to a local or mounted folder"
-        )
+    runs = experiment.storage.runs
+    if ":/" in runs and not BUCKET.fullmatch(runs):
+        yield f"`storage.runs` must be a folder or s3://bucket/prefix, but is {runs!r}"
 
 
 def _at_least(key: str, value: int, least: int) -> Iterator[str]:

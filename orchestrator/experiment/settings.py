@@ -122,7 +122,7 @@ class StorageSettings:
     """The `[storage]` section."""
 
     runs: str = "runs"
-    """Where run directories are made, relative to the experiment file."""
+    """Where run directories are made: a folder, relative to the experiment file, or `s3://bucket/prefix`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,11 +156,15 @@ class LoadedExperiment:
         return self.folder / self.experiment.cohort.manifest
 
     @property
-    def run_directory(self) -> Path:
-        """Where the run's results live."""
-        return self.folder / self.experiment.storage.runs / self.experiment.name
+    def run_directory(self) -> str:
+        """Where the run's results live: a local path, or a URL."""
+        return self._in_runs(self.experiment.name)
 
     @property
-    def test_openings(self) -> Path:
+    def test_openings(self) -> str:
         """Where openings of test partitions are written down, shared by all experiments of the folder."""
-        return self.folder / self.experiment.storage.runs / "test_openings"
+        return self._in_runs("test_openings")
+
+    def _in_runs(self, name: str) -> str:
+        runs = self.experiment.storage.runs
+        return f"{runs.rstrip('/')}/{name}" if "://" in runs else str(self.folder / runs / name)

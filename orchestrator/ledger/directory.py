@@ -1,10 +1,7 @@
-"""Opens a run directory: new, or an earlier run of the very same experiment; one driver at a time."""
+"""Opens a run directory for writing: new, or an earlier run of the very same experiment."""
 
 import datetime
-import fcntl
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -14,7 +11,7 @@ import pyarrow as pa
 from mpi_model.errors import RunDirectoryError
 from orchestrator.experiment.settings import Experiment
 from orchestrator.folds.plan import FoldPlan
-from orchestrator.ledger.files import read_json, read_table, write_frame, write_json, write_table
+from orchestrator.ledger.files import read_frame, read_json, read_table, write_frame, write_json, write_table
 from orchestrator.ledger.identity import Facts, differences, experiment_hash
 from orchestrator.ledger.paths import RunPaths
 from orchestrator.ledger.schemas import FOLDS
@@ -33,35 +30,6 @@ class RunRecord:
     """What does not decide the numbers but should be kept: revision, hardware, notices, exclusions."""
 
 
-@contextmanager
-def locked(paths: RunPaths) -> Iterator[None]:
-    """Make the run directory, private to the user, and hold it for one driver.
-
-    Raises:
-        RunDirectoryError: It cannot be made or written, or another driver holds it.
-    """
-    try:
-        paths.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        paths.root.chmod(0o700)
-        handle = os.open(paths.lock, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise RunDirectoryError(
-            f"cannot write the run directory {paths.root} ({error.strerror}); "
-            "give access, or set `storage.runs` elsewhere"
-        ) from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
-        raise RunDirectoryError(
-            f"another `polarmap run` is writing {paths.root.name}; wait for it, or stop it"
-        ) from error
-    try:
-        yield
-    finally:
-        os.close(handle)
-
-
 def open_run(paths: RunPaths, record: RunRecord) -> bool:
     """Begin a run, or recognise the one that is there.
 
@@ -69,16 +37,21 @@ def open_run(paths: RunPaths, record: RunRecord) -> bool:
         Whether the run was there already.
 
     Raises:
-        RunDirectoryError: The directory holds another experiment (its differing keys are named), or a fold
-            plan that is not the experiment's.
+        RunDirectoryError: The directory holds another experiment (its differing keys are named), or a cohort or
+            fold plan that is not the experiment's.
     """
-    if paths.experiment.exists():
+    begun = paths.experiment.exists()
+    if begun:
         _verify(paths, record)
-        return True
-    write_frame(paths.cohort, record.exams)
-    write_table(paths.folds, folds_table(record.plan))
-    write_json(paths.experiment, _description(record))
-    return False
+    if not paths.cohort.exists():
+        write_frame(paths.cohort, record.exams)
+    if not paths.folds.exists():
+        write_table(paths.folds, folds_table(record.plan))
+    if not begun:
+        write_json(paths.experiment, _description(record))
+        return False
+    _verify_tables(paths, record)
+    return True
 
 
 def _verify(paths: RunPaths, record: RunRecord) -> None:
@@ -87,14 +60,22 @@ def _verify(paths: RunPaths, record: RunRecord) -> None:
     different = differences(facts if isinstance(facts, dict) else {}, record.facts)
     if different:
         raise RunDirectoryError(
-            f"{paths.root.name} is a run of another experiment; it differs in {'; '.join(different[:8])}"
+            f"{paths.name} is a run of another experiment; it differs in {'; '.join(different[:8])}"
             f"{f' and {len(different) - 8} more' if len(different) > 8 else ''}. Give this experiment another `name`, "
             "or change it back"
         )
-    if not read_table(paths.folds).equals(folds_table(record.plan)):
-        raise RunDirectoryError(
-            f"folds.parquet of {paths.root.name} is not the plan of this experiment; restore it or use a new name"
-        )
+    if stored.get("hash") != experiment_hash(record.facts):
+        raise RunDirectoryError(f"{paths.experiment} was changed: its hash is not that of its facts; restore it")
+
+
+def _verify_tables(paths: RunPaths, record: RunRecord) -> None:
+    exams = pa.Table.from_pandas(record.exams, preserve_index=False).to_pandas()
+    for blob, same in (
+        (paths.folds, read_table(paths.folds).equals(folds_table(record.plan))),
+        (paths.cohort, read_frame(paths.cohort).equals(exams)),
+    ):
+        if not same:
+            raise RunDirectoryError(f"{blob} is not this experiment's; restore it, or delete it: it is written anew")
 
 
 def folds_table(plan: FoldPlan) -> pa.Table:

@@ -1,37 +1,18 @@
-"""Writes and reads whole files: to a temporary name, flushed, then renamed, so that none is ever half there."""
+"""The forms of what a ledger keeps: JSON objects and Parquet tables, the same bytes for the same content."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mpi_model.errors import ExperimentError, RunDirectoryError
+from orchestrator.ledger.storage import Blob
 
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole, with no access for others.
-
-    Raises:
-        RunDirectoryError: The disk is full, or the folder cannot be written; the old file, if any, stands.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise RunDirectoryError(
-            f"cannot write {path.name} in the run directory ({error.strerror}); what was finished before is kept: "
-            "make room or give access, then run the same command again"
-        ) from error
+COMPRESSION: Final = "zstd"
 
 
 def write_named_file(path: Path, content: bytes) -> None:
@@ -48,69 +29,86 @@ def write_named_file(path: Path, content: bytes) -> None:
         ) from error
 
 
-def write_json(path: Path, value: object) -> None:
+def json_bytes(value: object) -> bytes:
+    """Plain values as indented JSON with sorted keys."""
+    return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8")
+
+
+def write_json(blob: Blob, value: object) -> None:
     """Write plain values as indented JSON."""
-    write_bytes(path, (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8"))
+    blob.write_bytes(json_bytes(value))
 
 
-def read_json(path: Path) -> dict[str, object]:
+def json_object(content: bytes) -> dict[str, object] | None:
+    """A JSON object; None where it is none, or damaged."""
+    try:
+        value = json.loads(content)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def read_json(blob: Blob) -> dict[str, object]:
     """Read a JSON object.
 
     Raises:
-        RunDirectoryError: The file is missing or damaged.
+        RunDirectoryError: The blob is missing or damaged.
     """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunDirectoryError(f"cannot read {path.name} of the run directory: {error.__class__.__name__}") from error
-    if not isinstance(value, dict):
-        raise RunDirectoryError(f"{path.name} of the run directory does not hold a JSON object")
+    value = json_object(blob.read_bytes())
+    if value is None:
+        raise RunDirectoryError(f"{blob} is damaged; restore it, or give the experiment another `name` and run anew")
     return value
 
 
-def write_table(path: Path, table: pa.Table) -> None:
+def write_table(blob: Blob, table: pa.Table) -> None:
     """Write a table as Parquet: the same rows give the same bytes."""
-    write_bytes(path, _parquet(table))
+    blob.write_bytes(table_bytes(table))
 
 
-def _parquet(table: pa.Table) -> bytes:
+def table_bytes(table: pa.Table, metadata: Mapping[str, str] | None = None) -> bytes:
+    """A table as the bytes of a Parquet file, with no metadata but these."""
     sink = pa.BufferOutputStream()
-    pq.write_table(table.replace_schema_metadata(None), sink, compression="zstd")
+    pq.write_table(table.replace_schema_metadata(metadata), sink, compression=COMPRESSION)
     content: bytes = sink.getvalue().to_pybytes()
     return content
 
 
 def parquet_bytes(frame: pd.DataFrame) -> bytes:
     """A data frame as the bytes of a Parquet file, without its index."""
-    return _parquet(pa.Table.from_pandas(frame, preserve_index=False))
+    return table_bytes(pa.Table.from_pandas(frame, preserve_index=False))
 
 
-def write_rows(path: Path, rows: Sequence[Mapping[str, object]], schema: pa.Schema) -> None:
-    """Write rows as Parquet."""
-    write_table(path, pa.Table.from_pylist(list(rows), schema=schema))
+def rows_bytes(rows: Sequence[Mapping[str, object]], schema: pa.Schema) -> bytes:
+    """Rows as the bytes of a Parquet file."""
+    return table_bytes(pa.Table.from_pylist(list(rows), schema=schema))
 
 
-def write_frame(path: Path, frame: pd.DataFrame) -> None:
+def write_frame(blob: Blob, frame: pd.DataFrame) -> None:
     """Write a data frame as Parquet, without its index."""
-    write_table(path, pa.Table.from_pandas(frame, preserve_index=False))
+    blob.write_bytes(parquet_bytes(frame))
 
 
-def read_table(path: Path) -> pa.Table:
+def table_from(content: bytes) -> pa.Table | None:
+    """The table in the bytes of a Parquet file; None where they are damaged."""
+    try:
+        return pq.ParquetFile(pa.BufferReader(content)).read()
+    except (OSError, ValueError, pa.ArrowException):
+        return None
+
+
+def read_table(blob: Blob) -> pa.Table:
     """Read a Parquet file.
 
     Raises:
-        RunDirectoryError: The file is missing or damaged.
+        RunDirectoryError: The blob is missing or damaged.
     """
-    try:
-        return pq.ParquetFile(path).read()
-    except (OSError, pa.ArrowException) as error:
-        raise RunDirectoryError(
-            f"{path.parent.name}/{path.name} of the run directory is missing or damaged ({error.__class__.__name__}); "
-            "restore it, or move that folder away and run again: what it held is made anew"
-        ) from error
+    table = table_from(blob.read_bytes())
+    if table is None:
+        raise RunDirectoryError(f"{blob} is damaged; restore it, or delete it and run again: it is made anew")
+    return table
 
 
-def read_frame(path: Path) -> pd.DataFrame:
+def read_frame(blob: Blob) -> pd.DataFrame:
     """Read a Parquet file as a data frame."""
-    frame: pd.DataFrame = read_table(path).to_pandas()
+    frame: pd.DataFrame = read_table(blob).to_pandas()
     return frame

@@ -12,13 +12,8 @@ FORM = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 @contextmanager
 def logging_to(paths: RunPaths) -> Iterator[None]:
-    """Send what polarmap logs to the run's log file, and nowhere else, while the run goes on.
-
-    Like the directory, the file is private to its user.
-    """
-    if not paths.log.exists():
-        paths.log.touch(mode=0o600)
-    handler = logging.FileHandler(paths.log, encoding="utf-8", delay=True)
+    """Send what polarmap logs to the run's log, and nowhere else, while the run goes on."""
+    handler = paths.storage.log_handler(paths.log.name)
     handler.setFormatter(logging.Formatter(FORM))
     propagate, level = LOG.propagate, LOG.level
     LOG.addHandler(handler)

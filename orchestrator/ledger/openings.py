@@ -1,17 +1,16 @@
 """The test partition's logbook: who opened it, when, with what frozen; shared by a folder's experiments."""
 
 import datetime
-import getpass
 import hashlib
 import json
-import os
-from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 
 from mpi_model.errors import RunDirectoryError
 from orchestrator.hashing import digest
+from orchestrator.ledger.holder import user_name
+from orchestrator.ledger.paths import RunPaths
+from orchestrator.ledger.storage import Storage
 
 
 def test_exams_hash(exams: pd.DataFrame) -> str:
@@ -21,28 +20,32 @@ def test_exams_hash(exams: pd.DataFrame) -> str:
     return digest([[str(value) for value in row] for row in test[columns].itertuples(index=False, name=None)])
 
 
-def frozen_hash(models: Sequence[Path], facts_hash: str) -> str:
+def frozen_hash(paths: RunPaths, facts_hash: str) -> str:
     """What an opening judges: the bytes of models and thresholds, and the experiment with its statistics."""
-    contents = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(models)]
+    models = [name for name in paths.storage.names("models") if name.endswith((".safetensors", ".json"))]
+    contents = [hashlib.sha256(paths.storage.read(name)).hexdigest() for name in models]
     return digest([*contents, facts_hash])
 
 
-def read_openings(folder: Path, test: str) -> list[dict[str, str]]:
+def read_openings(folder: Storage, test: str) -> list[dict[str, str]]:
     """The openings of a test partition, oldest first."""
-    path = folder / test
-    if not path.exists():
-        return []
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    found = folder.find(test)
+    return _openings(found.content, test) if found else []
+
+
+def _openings(content: bytes, test: str) -> list[dict[str, str]]:
     try:
-        return [json.loads(line) for line in lines]
+        return [json.loads(line) for line in content.splitlines() if line.strip()]
     except ValueError as error:
         raise RunDirectoryError(
             f"test_openings/{test[:12]}… holds a line that is not whole; every opening counts, so mend it by hand"
         ) from error
 
 
-def record_opening(folder: Path, test: str, experiment: str, frozen: str) -> int:
+def record_opening(folder: Storage, test: str, experiment: str, frozen: str) -> int:
     """Append an opening, unless the very same one is written already (a run that crashed and came back).
+
+    Two experiments may open a test at the same moment: each writes only over the logbook that it has read.
 
     Args:
         folder: `RUNS/test_openings`.
@@ -56,30 +59,18 @@ def record_opening(folder: Path, test: str, experiment: str, frozen: str) -> int
     Raises:
         RunDirectoryError: The opening cannot be written; the test stays closed.
     """
-    openings = read_openings(folder, test)
-    if any(opening["frozen"] == frozen for opening in openings):
-        return len(openings)
     line = {
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "user": _user(),
+        "user": user_name(),
         "experiment": experiment,
         "frozen": frozen,
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with open(os.open(folder / test, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8") as file:
-            file.write(json.dumps(line, sort_keys=True) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise RunDirectoryError(
-            f"cannot write the opening of the test partition ({error.strerror}); it stays closed"
-        ) from error
+    written = None
+    while written is None:
+        found = folder.find(test)
+        openings = _openings(found.content, test) if found else []
+        if any(opening["frozen"] == frozen for opening in openings):
+            return len(openings)
+        content = (found.content if found else b"") + (json.dumps(line, sort_keys=True) + "\n").encode("utf-8")
+        written = folder.replace(test, content, found.tag) if found else folder.create(test, content)
     return len(openings) + 1
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"

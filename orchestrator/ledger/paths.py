@@ -1,90 +1,105 @@
 """Where everything of a run directory lies; the only module that knows."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from orchestrator.cells.records import CellKey
+from orchestrator.ledger.locations import open_storage
+from orchestrator.ledger.storage import Blob, Storage
 
 COMMIT: Final = "COMMIT.json"
-"""The marker of a finished cell, in its directory."""
+"""The marker of a finished cell, in its folder."""
+TEST_PREDICTIONS: Final = "test_predictions"
+"""What a final cell adds when the test is opened."""
+CELL: Final = re.compile(r"(\w+)-(?:r(\d+)-f(\d+)|final)")
+"""A cell's folder; one that was set aside has a dot in its name."""
+CANDIDATE: Final = re.compile(r"candidate-(\d+)\.parquet")
 
 
 @dataclass(frozen=True, slots=True)
 class RunPaths:
-    """The files of one run directory, `RUNS/<name>/`."""
+    """The blobs of one run directory, `RUNS/<name>/`."""
 
-    root: Path
+    storage: Storage
 
     @property
-    def experiment(self) -> Path:
+    def root(self) -> str:
+        """The location of the run directory: a folder, or a URL."""
+        return self.storage.location
+
+    @property
+    def name(self) -> str:
+        """The run directory's own name."""
+        return self.root.rpartition("/")[2]
+
+    @property
+    def experiment(self) -> Blob:
         """Resolved settings, hashes, versions, hardware."""
-        return self.root / "experiment.json"
+        return Blob(self.storage, "experiment.json")
 
     @property
-    def cohort(self) -> Path:
+    def cohort(self) -> Blob:
         """The exams of the run, without pixels."""
-        return self.root / "cohort.parquet"
+        return Blob(self.storage, "cohort.parquet")
 
     @property
-    def folds(self) -> Path:
+    def folds(self) -> Blob:
         """The fold plan."""
-        return self.root / "folds.parquet"
+        return Blob(self.storage, "folds.parquet")
 
     @property
-    def lock(self) -> Path:
-        """Held by the one driver that may write."""
-        return self.root / ".lock"
-
-    @property
-    def log(self) -> Path:
+    def log(self) -> Blob:
         """The driver's log."""
-        return self.root / "run.log"
+        return Blob(self.storage, "run.log")
 
     @property
-    def cells(self) -> Path:
-        """The ledger: a directory for each cell."""
-        return self.root / "cells"
-
-    @property
-    def models(self) -> Path:
-        """Final networks."""
-        return self.root / "models"
-
-    @property
-    def report(self) -> Path:
-        """Summary, report and figures."""
-        return self.root / "report"
-
-    @property
-    def summary(self) -> Path:
+    def summary(self) -> Blob:
         """The summary; written last and removed first, so while it is there, tables and report are current."""
-        return self.report / "summary.parquet"
+        return self.report("summary.parquet")
 
-    def table(self, name: str) -> Path:
+    def report(self, name: str) -> Blob:
+        """A file of the report."""
+        return Blob(self.storage, f"report/{name}")
+
+    def table(self, name: str) -> Blob:
         """A compacted table."""
-        return self.root / "tables" / f"{name}.parquet"
+        return Blob(self.storage, f"tables/{name}.parquet")
 
-    def cell(self, key: CellKey) -> Path:
-        """A cell's directory."""
-        return self.cells / key.name
+    def cell(self, cell: str) -> str:
+        """The folder of the cell of that name."""
+        return f"cells/{cell}"
 
-    def candidate(self, key: CellKey, number: int) -> Path:
+    def candidate(self, key: CellKey, number: int) -> Blob:
         """A finished candidate of a cell that is not finished itself."""
-        return self.cell(key) / f"candidate-{number:04d}.parquet"
+        return self.in_cell(key.name, f"candidate-{number:04d}.parquet")
 
-    def part(self, key: CellKey, table: str) -> Path:
+    def part(self, key: CellKey, table: str) -> Blob:
         """A finished cell's rows of one table."""
-        return self.cell(key) / f"{table}.parquet"
+        return self.in_cell(key.name, f"{table}.parquet")
 
-    def commit(self, key: CellKey) -> Path:
+    def commit(self, key: CellKey) -> Blob:
         """Written last: the cell is finished."""
-        return self.cell(key) / COMMIT
+        return self.in_cell(key.name, COMMIT)
 
-    def test_predictions(self, key: CellKey) -> Path:
+    def test_predictions(self, key: CellKey) -> Blob:
         """What a final cell's networks say of the test exams, once the test was opened."""
-        return self.cell(key) / "test_predictions.parquet"
+        return self.part(key, TEST_PREDICTIONS)
 
-    def model(self, key: CellKey, member: int, suffix: str) -> Path:
+    def test_commit(self, key: CellKey) -> Blob:
+        """Written after them: they are whole."""
+        return self.in_cell(key.name, f"{TEST_PREDICTIONS}.json")
+
+    def in_cell(self, cell: str, name: str) -> Blob:
+        """A file of the cell of that name."""
+        return Blob(self.storage, f"{self.cell(cell)}/{name}")
+
+    def model(self, key: CellKey, member: int, suffix: str) -> Blob:
         """A final network's file."""
-        return self.models / f"{key.inputs}-member{member}.{suffix}"
+        return Blob(self.storage, f"models/{key.inputs}-member{member}.{suffix}")
+
+
+def run_paths(location: str | Path) -> RunPaths:
+    """The run directory at a location."""
+    return RunPaths(open_storage(location))

@@ -8,7 +8,7 @@ import pandas as pd
 from mpi_model.errors import RunDirectoryError
 from orchestrator.ledger.compaction import joined
 from orchestrator.ledger.files import read_frame, read_json
-from orchestrator.ledger.paths import RunPaths
+from orchestrator.ledger.paths import RunPaths, run_paths
 from orchestrator.report.records import DTYPES
 
 
@@ -84,15 +84,18 @@ class Run:
         return read_frame(self.paths.summary).astype(DTYPES)
 
 
-def open_run(path: str | Path) -> Run:
+def open_run(location: str | Path) -> Run:
     """Open a run directory for reading.
+
+    Args:
+        location: A folder, or `s3://bucket/prefix/name`.
 
     Raises:
         RunDirectoryError: There is no run there.
     """
-    paths = RunPaths(Path(path))
-    if not paths.experiment.is_file():
+    paths = run_paths(location)
+    if not paths.experiment.exists():
         raise RunDirectoryError(
-            f"{path} is not a run directory: it has no experiment.json; name RUNS/<experiment name>"
+            f"{location} is not a run directory: it has no experiment.json; name RUNS/<experiment name>"
         )
     return Run(paths)

@@ -112,7 +112,7 @@ TABLES: Final = {
 }
 """Each compacted table with its schema and the columns it is sorted by."""
 
-INPUTS_ORDER: Final = {name: place for place, name in enumerate(INPUTS)}
+INPUTS_ORDER: Final[dict[str, int]] = {name: place for place, name in enumerate(INPUTS)}
 
 Row = dict[str, object]
 

@@ -1,6 +1,7 @@
 """Permuted labels: a null that keeps what patients are, and a command that never opens the test."""
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -78,5 +79,5 @@ def test_permuting_runs_the_whole_pipeline_and_leaves_the_test_closed(tiny):
     assert len({run.plan for run in [*runs, open_run(loaded.run_directory)]}) == 3
     for run in runs:
         assert set(run.predictions["partition"]) == {"development"}
-        assert not run.paths.models.exists()
-    assert not loaded.test_openings.exists()
+        assert not run.paths.storage.names("models")
+    assert not Path(loaded.test_openings).exists()

@@ -22,9 +22,8 @@ from orchestrator.cli import main
 from orchestrator.cohort.loading import load_cohort
 from orchestrator.engine import Engine
 from orchestrator.experiment.file import load_experiment
-from orchestrator.ledger.directory import locked
 from orchestrator.ledger.parts import committed_state, read_candidates
-from orchestrator.ledger.paths import RunPaths
+from orchestrator.ledger.paths import RunPaths, run_paths
 from orchestrator.progress import Silence
 from orchestrator.reporting import report_of
 from orchestrator.run import LedgerEvents, RunOptions, RunOutcome, run_experiment
@@ -74,7 +73,12 @@ def mine(finished, tmp_path):
 
 def paths_of(experiment: Path) -> RunPaths:
     """The run directory beside an experiment file."""
-    return RunPaths(experiment.parent / "runs" / "tiny")
+    return run_paths(experiment.parent / "runs" / "tiny")
+
+
+def folder_of(experiment: Path) -> Path:
+    """The run directory as a folder, for a look that does not go through the ledger."""
+    return experiment.parent / "runs" / "tiny"
 
 
 def test_a_run_leaves_the_tables_of_the_contract(finished):
@@ -143,12 +147,12 @@ def test_the_network_learns_the_tiny_defect(finished):
 
 def test_a_finished_run_does_nothing_and_needs_no_torch(mine):
     """Run again, a finished run changes no file and never loads the engine."""
-    before = {path: path.stat().st_mtime_ns for path in paths_of(mine).root.rglob("*") if path.is_file()}
+    before = {path: path.stat().st_mtime_ns for path in folder_of(mine).rglob("*") if path.is_file()}
     outcome = run(mine, open_test=True, engine=no_engine)
 
     assert outcome.done_now == 0
     assert not outcome.opened_now
-    assert {path: path.stat().st_mtime_ns for path in paths_of(mine).root.rglob("*") if path.is_file()} == before
+    assert {path: path.stat().st_mtime_ns for path in folder_of(mine).rglob("*") if path.is_file()} == before
 
 
 def test_a_report_that_a_crash_left_behind_is_made_anew(mine):
@@ -156,7 +160,7 @@ def test_a_report_that_a_crash_left_behind_is_made_anew(mine):
     paths = paths_of(mine)
     before = digests(paths)
     paths.summary.unlink()
-    shutil.rmtree(paths.root / "tables")
+    shutil.rmtree(folder_of(mine) / "tables")
 
     assert set(open_run(paths.root).predictions["partition"]) == {"development", "test"}
     run(mine, open_test=True, engine=no_engine)
@@ -197,7 +201,7 @@ def test_a_run_killed_in_the_middle_of_a_cell_ends_like_an_undisturbed_one(tiny,
 def test_a_candidate_file_without_its_predecessor_is_not_trusted(mine):
     """Candidates are replayed in order: one after a gap is trained again."""
     paths = paths_of(mine)
-    folder = paths.cell(FIRST)
+    folder = folder_of(mine) / "cells" / FIRST.name
     before = digests(paths)
     paths.commit(FIRST).unlink()
     (folder / "candidate-0001.parquet").write_bytes((folder / "candidates.parquet").read_bytes())
@@ -225,13 +229,14 @@ def test_a_held_out_label_cannot_reach_a_cell(mine, tmp_path, key, monkeypatch):
     paths = paths_of(mine)
     parts = ("cells", "candidates", "epochs", "predictions")
     before = {part: paths.part(key, part).read_bytes() for part in parts}
-    models = {path.name: path.read_bytes() for path in paths.models.iterdir()}
-    shutil.rmtree(paths.cell(key))
+    models = {path.name: path.read_bytes() for path in (folder_of(mine) / "models").iterdir()}
+    shutil.rmtree(folder_of(mine) / "cells" / key.name)
+    (folder_of(mine) / "cohort.parquet").unlink()  # it holds the true labels, and is written anew
     monkeypatch.setattr("orchestrator.run.prepare", flipped)
     run(mine)
 
     assert {part: paths.part(key, part).read_bytes() for part in parts} == before
-    assert {path.name: path.read_bytes() for path in paths.models.iterdir()} == models
+    assert {path.name: path.read_bytes() for path in (folder_of(mine) / "models").iterdir()} == models
 
 
 def test_the_test_partition_stays_closed_until_it_is_opened(tiny):
@@ -251,7 +256,7 @@ def test_openings_are_counted_over_experiments_and_a_repetition_is_the_same_open
     folder = mine.parent / "runs" / "test_openings"
     (log,) = folder.iterdir()
     assert len(log.read_text().splitlines()) == 1
-    for part in paths_of(mine).cells.glob("*/test_predictions.parquet"):
+    for part in folder_of(mine).glob("cells/*/test_predictions.parquet"):
         part.unlink()
     run(mine, open_test=True)
     assert len(log.read_text().splitlines()) == 1
@@ -282,7 +287,7 @@ def test_the_final_models_give_the_same_probabilities_when_loaded_again(finished
     """The stored networks, loaded by hand, score the test exams exactly as the table says."""
     cohort = load_cohort(finished.parent / "manifest.csv", size=16)
     rows = np.flatnonzero((cohort.exams["partition"] == "test").to_numpy())
-    models = paths_of(finished).models
+    models = folder_of(finished) / "models"
     network = load_network(
         (models / "dual-member0.safetensors").read_bytes(), (models / "dual-member0.json").read_text()
     )
@@ -333,17 +338,17 @@ def test_resources_and_names_are_not_part_of_an_experiment(mine):
 
 def test_a_fold_plan_that_was_changed_by_hand_is_refused(mine):
     """folds.parquet is verified on resume."""
-    paths = paths_of(mine)
-    folds = pd.read_parquet(paths.folds)
+    folds_file = folder_of(mine) / "folds.parquet"
+    folds = pd.read_parquet(folds_file)
     folds["fold"] = 1 - folds["fold"]
-    folds.to_parquet(paths.folds, index=False)
+    folds.to_parquet(folds_file, index=False)
     with pytest.raises(RunDirectoryError, match=r"folds\.parquet"):
         run(mine, engine=no_engine)
 
 
 def test_two_drivers_cannot_write_one_run(mine):
     """While one driver holds the run directory, another is refused at once."""
-    with locked(paths_of(mine)), pytest.raises(RunDirectoryError, match="another `polarmap run`"):
+    with paths_of(mine).storage.hold(), pytest.raises(RunDirectoryError, match="another `polarmap run`"):
         run(mine, engine=no_engine)
 
 
@@ -363,7 +368,7 @@ def test_a_failed_cell_is_kept_as_a_row_and_done_again_when_asked(tiny, finished
     tables = open_run(paths_of(tiny).root)
     failed = tables.cells[tables.cells["state"] == "failed"]
     assert failed["reason"].tolist() == ["RuntimeError: the cosmic ray"]
-    assert "Traceback" in paths_of(tiny).log.read_text()
+    assert "Traceback" in (folder_of(tiny) / "run.log").read_text()
     assert "Traceback" not in capsys.readouterr().err
     refused = tables.summary[(tables.summary["inputs"] == "stress") & (tables.summary["partition"] == "development")]
     assert set(refused["state"]) == {"refused"}
@@ -371,7 +376,7 @@ def test_a_failed_cell_is_kept_as_a_row_and_done_again_when_asked(tiny, finished
 
     assert run(tiny, open_test=True, retry_failed=True).failed == ()
     assert digests(paths_of(tiny)) == digests(paths_of(finished))
-    assert (paths_of(tiny).cells / "stress-r00-f0.failed-1").is_dir()
+    assert (folder_of(tiny) / "cells" / "stress-r00-f0.failed-1").is_dir()
 
 
 def test_no_patient_stands_in_anything_but_the_five_tables_that_may_name_one(finished):
@@ -387,4 +392,4 @@ def test_no_patient_stands_in_anything_but_the_five_tables_that_may_name_one(fin
 
 def test_run_directories_are_private(finished):
     """Nobody but the user can enter a run directory."""
-    assert paths_of(finished).root.stat().st_mode & 0o077 == 0
+    assert folder_of(finished).stat().st_mode & 0o077 == 0

@@ -27,7 +27,7 @@ def test_a_name_and_a_manifest_are_enough_and_everything_else_has_its_default(tm
     assert loaded.experiment.folds.folds == 5
     assert loaded.experiment.folds.repeats == 10
     assert loaded.experiment.search.candidates == 20
-    assert loaded.run_directory == tmp_path / "runs" / "a"
+    assert loaded.run_directory == str(tmp_path / "runs" / "a")
 
 
 def test_the_template_says_the_defaults(tmp_path):

@@ -15,7 +15,7 @@ from mpi_model.errors import ExperimentError, RunDirectoryError
 from orchestrator.cells.records import CandidateResult, CellKey, CellResult
 from orchestrator.devices import device_for
 from orchestrator.experiment.file import load_experiment
-from orchestrator.ledger.paths import RunPaths
+from orchestrator.ledger.paths import run_paths
 from orchestrator.preparation import prepare
 from orchestrator.progress import Silence
 from orchestrator.run import RunOptions, cell_keys, facts_of, pending_jobs, run_experiment, workbench
@@ -62,7 +62,7 @@ def work_of(experiment: Path, *overrides: str) -> tuple:
     settings = prepared.loaded.experiment
     facts = facts_of(prepared, None, device_for(settings.resources))
     keys = cell_keys(prepared.plan, settings.cohort.inputs)
-    jobs = pending_jobs(prepared, RunPaths(experiment.parent / "nothing"), keys)
+    jobs = pending_jobs(prepared, run_paths(experiment.parent / "nothing"), keys)
     bench = workbench(prepared, None, "cpu", facts, engine_with(InlineRunner()))
     return jobs, bench, settings.resources
 
@@ -76,7 +76,8 @@ def test_a_run_on_ray_writes_what_the_inline_runner_writes(tmp_path, make_tiny, 
         paths = run_experiment(
             load_experiment(experiment), options, lambda runner=runner: engine_with(runner), Silence()
         ).paths
-        files = [*(paths.table(name) for name in TABLES), *sorted(paths.models.iterdir())]
+        root = Path(paths.root)
+        files = [*(root / "tables" / f"{name}.parquet" for name in TABLES), *sorted((root / "models").iterdir())]
         written.append({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files})
 
     assert written[0] == written[1]

@@ -1,0 +1,91 @@
+"""Who holds a run directory, written down for the one who is refused."""
+
+import datetime
+import getpass
+import json
+import os
+import socket
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mpi_model.errors import RunDirectoryError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """A driver, as others may know it."""
+
+    user: str
+    host: str
+    pid: int
+    since: str
+    machine: str = ""
+    """This boot of this machine, and its table of processes; empty where the system does not tell."""
+    process: str = ""
+    """When the process began, in the kernel's ticks: a number used again is another process."""
+
+    def __str__(self) -> str:
+        return f"{self.user}@{self.host}, pid {self.pid}, since {self.since}"
+
+
+def this_process() -> Holder:
+    """The driver that asks."""
+    return Holder(
+        user=user_name(),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        since=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        machine=_machine(),
+        process=_began(os.getpid()),
+    )
+
+
+def holder_text(holder: Holder, **more: object) -> bytes:
+    """A holder as it is written down, with what the lock needs besides."""
+    return (json.dumps(asdict(holder) | more, sort_keys=True) + "\n").encode("utf-8")
+
+
+def holder_in(content: bytes) -> Holder | None:
+    """The holder that is written down; None where the record is not whole."""
+    try:
+        stored = json.loads(content)
+        return Holder(**{name: stored[name] for name in Holder.__dataclass_fields__})
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def has_died(holder: Holder) -> bool:
+    """Whether a holder is known to be gone: only of this machine's own processes can that be said."""
+    return bool(holder.machine) and holder.machine == _machine() and _began(holder.pid) != holder.process
+
+
+def refusal(name: str, holder: Holder | None) -> RunDirectoryError:
+    """The error of a driver that finds another one writing."""
+    who = f" ({holder})" if holder else ""
+    return RunDirectoryError(f"another `polarmap run`{who} is writing {name}; wait for it, or stop it")
+
+
+def user_name() -> str:
+    """The name of the user, or the number where there is none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def _machine() -> str:
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
+
+
+def _began(pid: int) -> str:
+    """Field 22 of proc_pid_stat(5), counted after the command's bracket; empty where there is no such process."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    state, *fields = text.rpartition(")")[2].split()
+    return "" if state == "Z" else fields[18]

@@ -1,0 +1,139 @@
+"""A whole run on object storage: a real S3 server on loopback, the inline runner, everything else as it is."""
+
+import hashlib
+import json
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mpi_model.errors import RunDirectoryError
+from orchestrator import open_run
+from orchestrator.cli import main
+from orchestrator.experiment.file import load_experiment
+from orchestrator.ledger import object_storage
+from orchestrator.ledger.locations import open_storage
+from orchestrator.progress import Silence
+
+TABLES = ("cells", "candidates", "epochs", "predictions")
+
+
+def in_folder(experiment: Path) -> dict[str, str]:
+    """SHA-256 of the files of a run in a folder that must not depend on who ran what when."""
+    root = experiment.parent / "runs" / "tiny"
+    files = [*(root / "tables" / f"{name}.parquet" for name in TABLES), *(root / "models").iterdir()]
+    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def in_bucket(url: str) -> dict[str, str]:
+    """The same of a run in a bucket."""
+    storage = open_storage(url)
+    names = [*(f"tables/{name}.parquet" for name in TABLES), *storage.names("models")]
+    return {name: hashlib.sha256(storage.read(name)).hexdigest() for name in names}
+
+
+class AfterSteps(Silence):
+    """Does something once when the training has shown so many steps: five a cell, one before."""
+
+    def __init__(self, steps: int, action: Callable[[], None]) -> None:
+        self.left = steps
+        self.action = action
+        self.training = False
+
+    def begin(self, task: str, total: int) -> None:
+        """Note what begins."""
+        self.training = task == "training"
+
+    def advance(self, done: int, detail: str = "") -> None:
+        """Count."""
+        self.left -= self.training
+        if self.training and self.left == 0:
+            self.action()
+
+
+def interrupt() -> None:
+    """As Control-C does."""
+    raise KeyboardInterrupt
+
+
+def test_a_run_in_a_bucket_is_interrupted_resumed_and_ends_in_the_bytes_of_a_local_run(
+    tiny, finished, bucket, run, capsys, tmp_path
+):
+    """Tables and models in the bucket equal the local run's; every verb that reads a run reads it there."""
+    runs = f"storage.runs={bucket}/study"
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny, runs, progress=AfterSteps(9, interrupt))
+    url = load_experiment(tiny, [runs]).run_directory
+    assert url == f"{bucket}/study/tiny"
+    committed = [name for name in open_storage(url).names("cells") if name.endswith("COMMIT.json")]
+    assert 0 < len(committed) < 6
+    outcome = run(tiny, runs)
+    assert outcome.done_now == 6 - len(committed)
+
+    assert in_bucket(url) == in_folder(finished)
+    root = finished.parent / "runs" / "tiny"
+    here = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+    assert set(open_storage(url).names("")) == here - {"run.log"}  # nothing was logged
+    assert run(tiny, runs).done_now == 0
+    assert open_run(url).summary.equals(open_run(root).summary)
+    openings = open_storage(f"{bucket}/study/test_openings")
+    (logbook,) = openings.names("")
+    assert [json.loads(line)["experiment"] for line in openings.read(logbook).splitlines()] == ["tiny"]
+
+    assert main(["report", url, "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["test_openings"] == 1
+    out = tmp_path / "predicted.csv"
+    assert main(["predict", url, str(tiny.parent / "manifest.csv"), "--out", str(out)]) == 0
+    assert len(out.read_text().splitlines()) == 1 + 2 * 60
+    assert main(["compare", url, f"{url}/"]) == 3
+    assert "compared with itself" in capsys.readouterr().err
+
+
+def test_a_storage_that_is_away_for_a_while_costs_time_and_nothing_else(
+    tiny, finished, bucket, s3_server, run, monkeypatch
+):
+    """Requests time out, are tried again and find the storage back: the run ends in the same bytes."""
+    monkeypatch.setattr(object_storage, "REQUEST_SECONDS", 1)
+    monkeypatch.setattr(object_storage, "LARGE_REQUEST_SECONDS", 1)
+    thaw = threading.Timer(4, s3_server.process.send_signal, [signal.SIGCONT])
+
+    def freeze() -> None:
+        s3_server.process.send_signal(signal.SIGSTOP)
+        thaw.start()
+
+    run(tiny, f"storage.runs={bucket}", progress=AfterSteps(3, freeze))
+    thaw.join()
+
+    assert in_bucket(f"{bucket}/tiny") == in_folder(finished)
+    log = open_storage(f"{bucket}/tiny").read("run.log").decode()
+    assert "storage is away, trying again" in log
+    assert "patient-0" not in log
+
+
+def test_a_storage_that_stays_away_ends_the_run_with_the_remedy(bucket, s3_server, monkeypatch):
+    """After the bound, one line says what was tried, that nothing is lost and what to check."""
+    monkeypatch.setattr(object_storage, "REQUEST_SECONDS", 1)
+    storage = object_storage.ObjectStorage(f"{bucket}/run", patience=3)
+    storage.write("one", b"1")
+    s3_server.process.send_signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(RunDirectoryError, match=r"could not be reached for \d s .* kept: .* same command again"):
+            storage.write("two", b"2")
+    finally:
+        s3_server.process.send_signal(signal.SIGCONT)
+    assert storage.read("one") == b"1"
+
+
+def test_what_cannot_work_is_said_in_a_line(bucket, tiny, capsys, monkeypatch):
+    """A missing bucket, a run that is not there and an endpoint without encryption: exit code 2, one line, a remedy."""
+    missing = f"{bucket}-missing"
+    assert main(["run", str(tiny), "--runner", "inline", "--set", f"storage.runs={missing}"]) == 2
+    assert "make the bucket" in capsys.readouterr().err
+    assert main(["report", f"{bucket}/nothing"]) == 2
+    assert "is not a run directory" in capsys.readouterr().err
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://storage.example.org:9000")
+    assert main(["report", f"{bucket}/nothing"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "unencrypted" in line
