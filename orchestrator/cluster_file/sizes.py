@@ -33,7 +33,7 @@ def worker_numbers(file: ClusterFile) -> Iterator[Finding]:
 
 def head_type(file: ClusterFile) -> Iterator[Finding]:
     """A head whose type is not there, or that runs cells."""
-    if not file.node_types:
+    if not file.node_types or file.provider == "local":
         return
     place = ("available_node_types", file.head_type)
     if file.head_type not in file.node_types:
