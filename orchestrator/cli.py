@@ -188,6 +188,13 @@ def _demo(verb: argparse.ArgumentParser) -> None:
     _runner(verb)
 
 
+def _cluster(verb: argparse.ArgumentParser) -> None:
+    actions = verb.add_subparsers(title="actions", required=True, metavar="ACTION")
+    check = actions.add_parser("check", help="what is wrong, unsafe or unbounded in it, and its price bound")
+    check.add_argument("file", type=Path, metavar="FILE", help="a Ray cluster file (YAML)")
+    check.add_argument("--format", choices=("rich", "json"), default="rich", help="default: rich")
+
+
 VERBS: Final[tuple[tuple[str, Add, tuple[str, str], str], ...]] = (
     ("init", _init, ("sources", "init"), "write a commented experiment.toml"),
     ("synth", _synth, ("sources", "synth"), "write a synthetic two-tracer cohort with its truth"),
@@ -200,5 +207,6 @@ VERBS: Final[tuple[tuple[str, Add, tuple[str, str], str], ...]] = (
     ("compare", _compare, ("reports", "compare"), "two experiments with one fold plan, paired"),
     ("evaluate", _evaluate, ("reports", "evaluate"), "the same statistics for predictions made elsewhere"),
     ("predict", _predict, ("predictions", "predict"), "the final networks on new exams"),
+    ("cluster", _cluster, ("clusters", "check"), "what is wrong or unsafe in a Ray cluster file, and its price"),
     ("demo", _demo, ("demo", "demo"), "a synthetic cohort, a whole experiment, its report"),
 )

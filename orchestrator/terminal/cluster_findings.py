@@ -1,0 +1,72 @@
+"""What `cluster check` prints: findings by line, and the price bound; or the same as JSON."""
+
+import json
+from dataclasses import asdict
+from typing import Final
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.cluster_file.records import Checked, Finding, PriceBound
+from orchestrator.terminal.consoles import standard_output
+
+_STYLES: Final = {"error": "bold red", "warning": "yellow", "note": "dim"}
+
+
+def print_checked(checked: Checked, format: str, console: Console | None = None) -> None:
+    """Print a checked file.
+
+    Args:
+        checked: What was found.
+        format: `rich` or `json`.
+        console: Where to; standard output by default.
+    """
+    console = console or standard_output()
+    if format == "json":
+        console.file.write(json.dumps(_record(checked), indent=1, default=str) + "\n")
+        return
+    if checked.findings:
+        console.print(_table(checked))
+    console.print(f"{checked.name}: {_count(checked.findings)}")
+    if checked.price is not None:
+        console.print(_price(checked.price))
+
+
+def _record(checked: Checked) -> dict[str, object]:
+    return {
+        "file": checked.name,
+        "clean": checked.clean,
+        "findings": [asdict(finding) for finding in checked.findings],
+        "price": None if checked.price is None else asdict(checked.price),
+    }
+
+
+def _table(checked: Checked) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("line", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("where", overflow="fold")
+    table.add_column("what", overflow="fold")
+    table.add_column("remedy", overflow="fold")
+    for finding in checked.findings:
+        severity = Text(finding.severity, style=_STYLES[finding.severity])
+        table.add_row(str(finding.line), severity, finding.place, finding.problem, finding.remedy)
+    return table
+
+
+def _count(findings: tuple[Finding, ...]) -> str:
+    numbers = {name: sum(finding.severity == name for finding in findings) for name in _STYLES}
+    said = [f"{number} {name}{'s' * (number != 1)}" for name, number in numbers.items() if number]
+    return ", ".join(said) or "no findings"
+
+
+def _price(price: PriceBound) -> str:
+    nodes = " + ".join(f"{count} {instance_type}" for count, instance_type in price.nodes)
+    source = f"price table of {price.priced}, {price.region or 'no region'}; without volumes, traffic and NAT"
+    if price.dollars is not None:
+        return f"at most {price.dollars:.2f} US dollars an hour: {nodes} at on-demand prices ({source})"
+    if price.unknown:
+        return f"price unknown: {nodes}; no price of {', '.join(price.unknown)} ({source})"
+    return f"price unknown: the file does not bound how many workers there are ({source})"
