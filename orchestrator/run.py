@@ -1,27 +1,25 @@
 """One run, from an experiment file to its tables: the straight line that everything else hangs from."""
 
 import hashlib
-import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from orchestrator.cells.records import CandidateResult, CellKey, CellResult, Procedure, Workbench
+from orchestrator.cells.records import CellKey, Procedure, Workbench
 from orchestrator.cells.tasks import cell_keys, cell_task
 from orchestrator.devices import device_for
 from orchestrator.engine import Engine
+from orchestrator.events import LedgerEvents
 from orchestrator.experiment.settings import LoadedExperiment, ResourceSettings
 from orchestrator.ledger.compaction import compact
 from orchestrator.ledger.directory import RunRecord, locked, open_run
 from orchestrator.ledger.identity import Facts, experiment_hash, git_revision, hardware, identity
 from orchestrator.ledger.log import logging_to
 from orchestrator.ledger.parts import (
-    commit_cell,
     committed_state,
     forget_report,
     read_candidates,
     set_aside,
-    write_candidate,
 )
 from orchestrator.ledger.paths import RunPaths
 from orchestrator.ledger.reading import Run
@@ -29,8 +27,6 @@ from orchestrator.preparation import Prepared, check_test_exams, prepare, used_d
 from orchestrator.progress import Progress
 from orchestrator.reporting import write_report
 from orchestrator.runners.runner import Job, Runner
-
-LOG = logging.getLogger("polarmap.run")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,9 +96,7 @@ def run_experiment(
     return RunOutcome(paths=paths, cells=len(keys), done_now=len(jobs), opened_now=opened, failed=failed)
 
 
-def train(
-    jobs: list[Job], bench: Workbench, resources: ResourceSettings, runner: Runner, events: "LedgerEvents"
-) -> None:
+def train(jobs: list[Job], bench: Workbench, resources: ResourceSettings, runner: Runner, events: LedgerEvents) -> None:
     """Let the runner do the jobs; the progress display ends however they end."""
     try:
         runner.run(jobs, bench, resources, events)
@@ -204,38 +198,3 @@ def _set_aside_failed(paths: RunPaths, keys: list[CellKey]) -> None:
         if committed_state(paths, key) == "failed":
             forget_report(paths)
             set_aside(paths, key)
-
-
-class LedgerEvents:
-    """Writes what workers bring into the ledger, in the driver, and counts it for the eye."""
-
-    def __init__(self, paths: RunPaths, experiment: str, progress: Progress, cells: int, left: int) -> None:
-        self.paths = paths
-        self.experiment = experiment
-        self.progress = progress
-        self.done = cells - left
-        self.candidates = 0
-        progress.begin("training", cells)
-        progress.advance(self.done, "starting workers")
-
-    def started(self, key: CellKey) -> None:
-        """Nothing is written when a cell begins."""
-        self._show(key.name)
-
-    def candidate(self, key: CellKey, result: CandidateResult) -> None:
-        """Keep a finished candidate."""
-        write_candidate(self.paths, key, result)
-        self.candidates += 1
-        self._show(key.name)
-
-    def cell(self, result: CellResult, attempt: int) -> None:
-        """Commit a finished cell; a failed one is said at once."""
-        commit_cell(self.paths, result, attempt, self.experiment)
-        self.done += 1
-        self._show(result.key.name)
-        if result.state == "failed":
-            self.progress.say(f"cell {result.key.name} failed: {result.reason}")
-            LOG.error("cell %s failed: %s\n%s", result.key.name, result.reason, result.trace)
-
-    def _show(self, cell: str) -> None:
-        self.progress.advance(self.done, f"{self.candidates} candidates, at {cell}")

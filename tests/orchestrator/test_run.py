@@ -21,13 +21,14 @@ from orchestrator.cells.records import CellKey
 from orchestrator.cli import main
 from orchestrator.cohort.loading import load_cohort
 from orchestrator.engine import Engine
+from orchestrator.events import LedgerEvents
 from orchestrator.experiment.file import load_experiment
 from orchestrator.ledger.directory import locked
 from orchestrator.ledger.parts import committed_state, read_candidates
 from orchestrator.ledger.paths import RunPaths
 from orchestrator.progress import Silence
 from orchestrator.reporting import report_of
-from orchestrator.run import LedgerEvents, RunOptions, RunOutcome, run_experiment
+from orchestrator.run import RunOptions, RunOutcome, run_experiment
 from orchestrator.runners.inline import InlineRunner
 from orchestrator.torch_engine import engine_with
 
