@@ -1,13 +1,13 @@
-"""The run's log: tracebacks and failures, in the run directory, for whoever must find out why."""
+"""The run's log: what happened and when, in the run directory, for whoever must find out why."""
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from orchestrator.ledger.log_lines import JsonLines
 from orchestrator.ledger.paths import RunPaths
 
 LOG = logging.getLogger("polarmap")
-FORM = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
 @contextmanager
@@ -19,7 +19,7 @@ def logging_to(paths: RunPaths) -> Iterator[None]:
     if not paths.log.exists():
         paths.log.touch(mode=0o600)
     handler = logging.FileHandler(paths.log, encoding="utf-8", delay=True)
-    handler.setFormatter(logging.Formatter(FORM))
+    handler.setFormatter(JsonLines())
     propagate, level = LOG.propagate, LOG.level
     LOG.addHandler(handler)
     LOG.propagate = False

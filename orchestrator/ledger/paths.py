@@ -42,6 +42,11 @@ class RunPaths:
         return self.root / "run.log"
 
     @property
+    def progress(self) -> Path:
+        """The driver's heartbeat."""
+        return self.root / "progress.json"
+
+    @property
     def cells(self) -> Path:
         """The ledger: a directory for each cell."""
         return self.root / "cells"

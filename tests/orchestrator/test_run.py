@@ -27,8 +27,9 @@ from orchestrator.ledger.directory import locked
 from orchestrator.ledger.parts import committed_state, read_candidates
 from orchestrator.ledger.paths import RunPaths
 from orchestrator.progress import Silence
+from orchestrator.recognition import RunOptions, RunOutcome
 from orchestrator.reporting import report_of
-from orchestrator.run import RunOptions, RunOutcome, run_experiment
+from orchestrator.run import run_experiment
 from orchestrator.runners.inline import InlineRunner
 from orchestrator.torch_engine import engine_with
 
@@ -228,7 +229,7 @@ def test_a_held_out_label_cannot_reach_a_cell(mine, tmp_path, key, monkeypatch):
     before = {part: paths.part(key, part).read_bytes() for part in parts}
     models = {path.name: path.read_bytes() for path in paths.models.iterdir()}
     shutil.rmtree(paths.cell(key))
-    monkeypatch.setattr("orchestrator.run.prepare", flipped)
+    monkeypatch.setattr("orchestrator.recognition.prepare", flipped)
     run(mine)
 
     assert {part: paths.part(key, part).read_bytes() for part in parts} == before
