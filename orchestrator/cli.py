@@ -120,6 +120,7 @@ def _synth(verb: argparse.ArgumentParser) -> None:
         "--format", choices=("png", "npy", "colour"), default="png", help="16-bit counts (png, npy) or screenshots"
     )
     verb.add_argument("--preview", type=Path, metavar="FILE.png", help="draw a panel of patients with their truth")
+    _pseudonymise(verb)
 
 
 def _import(verb: argparse.ArgumentParser) -> None:
@@ -132,6 +133,13 @@ def _import(verb: argparse.ArgumentParser) -> None:
         "--all-development", action="store_true", help="no test partition: all 267 for cross-validation"
     )
     spectf.add_argument("--size", type=int, default=32, metavar="PX", help="pixels of a side (default: 32)")
+    _pseudonymise(spectf)
+
+
+def _pseudonymise(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--pseudonymise", type=Path, metavar="KEYFILE", help="call patients by keyed pseudonyms (HMAC-SHA256)"
+    )
 
 
 def _experiment(verb: argparse.ArgumentParser) -> None:

@@ -4,6 +4,7 @@ A finished run is recognised here and answers at once; `orchestrator.run` is imp
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -111,6 +112,27 @@ def ended(known: KnownRun) -> RunOutcome | None:
         if left or (options.open_test and not test_is_open(paths, known.keys)):
             return None
     return outcome_of(known, done_now=0, opened_now=False)
+
+
+def standing_run(prepared: Prepared) -> str | None:
+    """What a run of this experiment would go on from, as a sentence; None where there is nothing yet.
+
+    Raises:
+        RunDirectoryError: The directory holds another experiment (its differing keys are named).
+    """
+    loaded, paths = prepared.loaded, RunPaths(prepared.loaded.run_directory)
+    if not paths.experiment.exists():
+        return None
+    weights = weights_of(loaded)
+    if weights is not None and not weights.is_file():
+        return f"run directory: {paths.root} holds a run; it is compared once the pretrained weights are downloaded"
+    facts = facts_of(prepared, weights, device_for(loaded.experiment.resources))
+    open_run(paths, record_of(prepared, facts, final=True))
+    keys = cell_keys(prepared.plan, loaded.experiment.cohort.inputs)
+    states = Counter(committed_state(paths, key) for key in keys)
+    failed = f", {states['failed']} of them failed" if states["failed"] else ""
+    done = states["complete"] + states["failed"]
+    return f"run directory: resumes {paths.root}, a run with {done} of {len(keys)} cells done{failed}"
 
 
 def outcome_of(known: KnownRun, *, done_now: int, opened_now: bool) -> RunOutcome:

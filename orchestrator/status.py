@@ -8,7 +8,7 @@ import datetime
 import platform
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from mpi_model.errors import RunDirectoryError
@@ -103,6 +103,9 @@ def status_of(paths: RunPaths) -> RunStatus:
     held, driver = driver_holds(paths), read_driver(paths)
     cells = [read_cell(paths, key) for key in planned_cells(description)]
     running = held or _beats_elsewhere(driver)
+    if driver is not None:
+        ended = {cell.key.name for cell in cells if cell.state is not None}
+        driver = replace(driver, running=tuple(cell for cell in driver.running if cell["cell"] not in ended))
     at_work = {cell["cell"] for cell in driver.running} if driver is not None and running else None
     return RunStatus(
         name=str(description["name"]),

@@ -94,7 +94,7 @@ def _head(status: RunStatus) -> list[str]:
 def _running(driver: Driver) -> list[str]:
     cells = [f"{one['cell']} ({one['candidates']} candidates, {duration(one['seconds'])})" for one in driver.running]
     more = f" and {len(cells) - 4} more" if len(cells) > 4 else ""
-    return [f"at work: {', '.join(cells[:4])}{more}"] if cells else ["at work: starting workers"]
+    return [f"at work: {', '.join(cells[:4])}{more}"] if cells else []
 
 
 def _candidates(status: RunStatus) -> str:
