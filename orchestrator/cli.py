@@ -8,8 +8,10 @@ an exit code (see `mpi_model.errors`); a traceback appears only with `--debug`. 
 import argparse
 import importlib
 import logging
+import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NoReturn
@@ -34,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _interrupt)
+    # What a command writes may tell of patients: no file of it, Ray's own included, is for others to read.
+    mask = os.umask(0o077)
     try:
         module, verb = arguments.command
         command: Callable[[argparse.Namespace], int] = getattr(
@@ -51,8 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # the last door: whatever comes here is a bug, said in one line
         if arguments.debug:
             raise
-        print(f"polarmap: a bug: {type(error).__name__}: {error}; run it with --debug and report it", file=sys.stderr)
+        # What the error says may quote a patient's data; its kind and place do not.
+        print(f"polarmap: a bug: {_kind_and_place(error)}; run it with --debug and report it", file=sys.stderr)
         return BUG
+    finally:
+        os.umask(mask)
 
 
 def entry_point() -> NoReturn:
@@ -66,6 +73,11 @@ def _refused(error: PolarmapError, debug: bool) -> int:
     for problem in error.problems:
         print(f"polarmap: {problem}", file=sys.stderr)
     return error.exit_code
+
+
+def _kind_and_place(error: Exception) -> str:
+    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+    return f"{type(error).__name__} at line {line} of {Path(frame.f_code.co_filename).name}"
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
@@ -108,6 +120,7 @@ def _synth(verb: argparse.ArgumentParser) -> None:
         "--format", choices=("png", "npy", "colour"), default="png", help="16-bit counts (png, npy) or screenshots"
     )
     verb.add_argument("--preview", type=Path, metavar="FILE.png", help="draw a panel of patients with their truth")
+    _pseudonymise(verb)
 
 
 def _import(verb: argparse.ArgumentParser) -> None:
@@ -120,6 +133,13 @@ def _import(verb: argparse.ArgumentParser) -> None:
         "--all-development", action="store_true", help="no test partition: all 267 for cross-validation"
     )
     spectf.add_argument("--size", type=int, default=32, metavar="PX", help="pixels of a side (default: 32)")
+    _pseudonymise(spectf)
+
+
+def _pseudonymise(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--pseudonymise", type=Path, metavar="KEYFILE", help="call patients by keyed pseudonyms (HMAC-SHA256)"
+    )
 
 
 def _experiment(verb: argparse.ArgumentParser) -> None:
@@ -132,6 +152,12 @@ def _experiment(verb: argparse.ArgumentParser) -> None:
 def _runner(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--runner", choices=("ray", "inline"), default="ray", help="default: ray")
     verb.add_argument("--address", help="a running Ray cluster; default: Ray on this machine")
+    verb.add_argument(
+        "--progress",
+        choices=("auto", "bar", "lines", "json"),
+        default="auto",
+        help="on standard error; default: a bar on a terminal, plain lines elsewhere",
+    )
 
 
 def _run(verb: argparse.ArgumentParser) -> None:
@@ -159,6 +185,17 @@ def _report(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("run", metavar="RUN", help="a run directory, or s3://…")
     _format(verb)
     _full(verb)
+
+
+def _status(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("run", type=Path, metavar="RUN", help="a run directory")
+    verb.add_argument("--json", action="store_true", help="one line of JSON")
+    verb.add_argument("--watch", action="store_true", help="again every two seconds until the run ends")
+
+
+def _export_optuna(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("run", type=Path, metavar="RUN", help="a run directory")
+    verb.add_argument("file", type=Path, metavar="FILE", help="a new Optuna journal file: candidates.journal")
 
 
 def _compare(verb: argparse.ArgumentParser) -> None:
@@ -203,9 +240,11 @@ VERBS: Final[tuple[tuple[str, Add, tuple[str, str], str], ...]] = (
     ("plan", _experiment, ("plans", "plan"), "folds, work to do and the interval widths to expect"),
     ("run", _run, ("experiments", "run"), "the job: search, train, predict, report; run again to resume"),
     ("permute", _permute, ("experiments", "permute"), "the whole pipeline again under permuted patient labels"),
+    ("status", _status, ("status", "status"), "progress, rates and failures of a run, from any terminal"),
     ("report", _report, ("reports", "report"), "tables and figures of a run, from its ledger alone"),
     ("compare", _compare, ("reports", "compare"), "two experiments with one fold plan, paired"),
     ("evaluate", _evaluate, ("reports", "evaluate"), "the same statistics for predictions made elsewhere"),
+    ("export-optuna", _export_optuna, ("exports", "export_optuna"), "every search of a run, for optuna-dashboard"),
     ("predict", _predict, ("predictions", "predict"), "the final networks on new exams"),
     ("cluster", _cluster, ("clusters", "check"), "what is wrong or unsafe in a Ray cluster file, and its price"),
     ("demo", _demo, ("demo", "demo"), "a synthetic cohort, a whole experiment, its report"),

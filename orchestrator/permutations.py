@@ -13,9 +13,10 @@ from orchestrator.engine import Engine
 from orchestrator.experiment.settings import LoadedExperiment
 from orchestrator.ledger.reading import Run
 from orchestrator.progress import Progress
+from orchestrator.recognition import RunOptions
 from orchestrator.report.permutation import permutation_rows
 from orchestrator.report.records import Report
-from orchestrator.run import RunOptions, run_experiment
+from orchestrator.run import run_experiment
 
 
 def permute_labels(

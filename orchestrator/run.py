@@ -1,63 +1,31 @@
 """One run, from an experiment file to its tables: the straight line that everything else hangs from."""
 
-import hashlib
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from orchestrator.cells.records import CandidateResult, CellKey, CellResult, Procedure, Workbench
-from orchestrator.cells.tasks import cell_keys, cell_task
-from orchestrator.devices import device_for
+from orchestrator.cells.records import CellKey, Procedure, Workbench
+from orchestrator.cells.tasks import cell_task
 from orchestrator.engine import Engine
-from orchestrator.experiment.settings import LoadedExperiment, ResourceSettings
+from orchestrator.events import LedgerEvents, telling
+from orchestrator.experiment.settings import LoadedExperiment
+from orchestrator.heartbeat import beating
 from orchestrator.ledger.compaction import compact, is_compacted
-from orchestrator.ledger.directory import RunRecord, open_run
-from orchestrator.ledger.identity import Facts, experiment_hash, git_revision, hardware, identity
+from orchestrator.ledger.directory import open_run
+from orchestrator.ledger.identity import Facts, experiment_hash
 from orchestrator.ledger.integrity import mend
 from orchestrator.ledger.log import logging_to
-from orchestrator.ledger.parts import (
-    candidates_among,
-    commit_cell,
-    committed_states,
-    files_of_cells,
-    forget_report,
-    set_aside,
-    test_is_predicted,
-    write_candidate,
-)
-from orchestrator.ledger.paths import RunPaths, run_paths
+from orchestrator.ledger.log_lines import event
+from orchestrator.ledger.parts import candidates_among, committed_states, files_of_cells, forget_report, set_aside
+from orchestrator.ledger.paths import RunPaths
 from orchestrator.ledger.reading import Run
-from orchestrator.preparation import Prepared, check_test_exams, prepare, used_digest, weights_of
+from orchestrator.preparation import Prepared
 from orchestrator.progress import Progress
+from orchestrator.recognition import KnownRun, RunOptions, RunOutcome, ended, outcome_of, recognise, test_is_open
 from orchestrator.reporting import write_report
-from orchestrator.runners.runner import Job, Runner
-
-LOG = logging.getLogger("polarmap.run")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """What the command line adds to an experiment."""
-
-    open_test: bool = False
-    retry_failed: bool = False
-    permutation: int | None = None
-    """Permute the patients' labels, and leave the final networks out."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOutcome:
-    """How a run ended."""
-
-    paths: RunPaths
-    cells: int
-    """Cells of the experiment."""
-    done_now: int
-    """Cells that this call finished."""
-    opened_now: bool
-    """Whether this call judged the test partition."""
-    failed: tuple[CellKey, ...]
+from orchestrator.runners.runner import Job
+from orchestrator.status import standing_of
+from orchestrator.tally import Tally
 
 
 def run_experiment(
@@ -74,52 +42,54 @@ def run_experiment(
     Raises:
         PolarmapError: See `mpi_model.errors`; what was finished stays in the ledger.
     """
-    prepared = prepare(loaded, progress, options.permutation)
-    weights = weights_file(loaded, load_engine, progress)
-    device = device_for(loaded.experiment.resources)
-    paths = run_paths(loaded.run_directory)
-    facts = facts_of(prepared, weights, device)
-    keys = cell_keys(prepared.plan, loaded.experiment.cohort.inputs, final=options.permutation is None)
-    if options.open_test:
-        check_test_exams(prepared)
+    known = recognise(loaded, options, load_engine, progress)
+    return ended(known) or carry_out(known, load_engine, progress)
+
+
+def carry_out(known: KnownRun, load_engine: Callable[[], Engine], progress: Progress) -> RunOutcome:
+    """Do what is left of a run: train, compact, report, open the test.
+
+    Raises:
+        PolarmapError: See `mpi_model.errors`; what was finished stays in the ledger.
+    """
+    paths, keys, options = known.paths, known.keys, known.options
     with paths.storage.hold(), logging_to(paths):
-        open_run(paths, _record(prepared, facts))
-        tell(mend(paths, experiment_hash(facts)), progress)
+        open_run(paths, known.record)
+        tell(mend(paths, experiment_hash(known.facts)), progress)
         if options.retry_failed:
             _set_aside_failed(paths, keys)
-        jobs = pending_jobs(prepared, paths, keys)
+        jobs = pending_jobs(known.prepared, paths, keys)
         if jobs:
             forget_report(paths)
-            engine = load_engine()
-            bench = workbench(prepared, weights, device, facts, engine)
-            events = LedgerEvents(paths, experiment_hash(facts), progress, len(keys), len(jobs))
-            train(jobs, bench, loaded.experiment.resources, engine.runner, events)
+            train(jobs, known, load_engine(), progress)
         refresh_report(paths)
         opened = options.open_test and not test_is_open(paths, keys)
         if opened:
             forget_report(paths)
-            load_engine().open_test(prepared, paths, experiment_hash(facts), keys, device)
+            load_engine().open_test(known.prepared, paths, experiment_hash(known.facts), keys, known.device)
+            event(logging.INFO, "test_opened", "the test partition was opened and predicted")
             refresh_report(paths)
-        states = committed_states(paths)
-    failed = tuple(key for key in keys if states.get(key.name) != "complete")
-    return RunOutcome(paths=paths, cells=len(keys), done_now=len(jobs), opened_now=opened, failed=failed)
+    return outcome_of(known, done_now=len(jobs), opened_now=opened)
 
 
-def train(
-    jobs: list[Job], bench: Workbench, resources: ResourceSettings, runner: Runner, events: "LedgerEvents"
-) -> None:
-    """Let the runner do the jobs; the progress display ends however they end."""
-    try:
-        runner.run(jobs, bench, resources, events)
-    finally:
-        events.progress.end()
+def train(jobs: list[Job], known: KnownRun, engine: Engine, progress: Progress) -> None:
+    """Let the runner do the jobs; display, heartbeat and log end however they end."""
+    experiment = known.prepared.loaded.experiment
+    bench = workbench(known.prepared, known.weights, known.device, known.facts, engine)
+    tally = Tally(standing_of(known.paths, known.keys, experiment.search.objective), experiment.search.objective)
+    with beating(known.paths, tally), telling(tally, known.facts, engine.runner):
+        try:
+            events = LedgerEvents(known.paths, experiment_hash(known.facts), progress, tally)
+            engine.runner.run(jobs, bench, experiment.resources, events)
+        finally:
+            progress.end()
 
 
 def tell(lines: list[str], progress: Progress) -> None:
     """Say what was found amiss, on the terminal and in the log."""
     for line in lines:
         progress.say(line)
-        LOG.warning("%s", line)
+        event(logging.WARNING, "set_aside", line)
 
 
 def refresh_report(paths: RunPaths) -> None:
@@ -127,36 +97,6 @@ def refresh_report(paths: RunPaths) -> None:
     if not is_compacted(paths):
         compact(paths)
         write_report(Run(paths))
-
-
-def test_is_open(paths: RunPaths, keys: list[CellKey]) -> bool:
-    """Whether every final network has judged the test exams already."""
-    return all(test_is_predicted(paths, key) for key in keys if key.partition == "test")
-
-
-def weights_file(loaded: LoadedExperiment, load_engine: Callable[[], Engine], progress: Progress) -> Path | None:
-    """The file of pretrained weights, downloaded if it must be; None for random weights.
-
-    Raises:
-        WeightsError: There is no such file and it cannot be downloaded.
-    """
-    path = weights_of(loaded)
-    if path is None or path.is_file():
-        return path
-    return load_engine().fetch_weights(loaded.experiment.network.backbone, progress)
-
-
-def facts_of(prepared: Prepared, weights: Path | None, device: str) -> Facts:
-    """The experiment's identity."""
-    return identity(
-        prepared.loaded.experiment,
-        prepared.space,
-        data=prepared.cohort.digest,
-        used=used_digest(prepared),
-        plan=prepared.plan.digest,
-        weights="random" if weights is None else hashlib.sha256(weights.read_bytes()).hexdigest(),
-        device=device,
-    )
 
 
 def pending_jobs(prepared: Prepared, paths: RunPaths, keys: list[CellKey]) -> list[Job]:
@@ -197,59 +137,9 @@ def workbench(prepared: Prepared, weights: Path | None, device: str, facts: Fact
     )
 
 
-def _record(prepared: Prepared, facts: Facts) -> RunRecord:
-    return RunRecord(
-        experiment=prepared.loaded.experiment,
-        facts=facts,
-        plan=prepared.plan,
-        exams=prepared.cohort.exams,
-        context={
-            "revision": git_revision(Path(__file__).parent),
-            "hardware": hardware(),
-            "notices": list(prepared.notices),
-            "exclusions": [asdict(exclusion) for exclusion in prepared.exclusions],
-        },
-    )
-
-
 def _set_aside_failed(paths: RunPaths, keys: list[CellKey]) -> None:
     states = committed_states(paths)
     for key in keys:
         if states.get(key.name) == "failed":
             forget_report(paths)
             set_aside(paths, key.name, "failed")
-
-
-class LedgerEvents:
-    """Writes what workers bring into the ledger, in the driver, and counts it for the eye."""
-
-    def __init__(self, paths: RunPaths, experiment: str, progress: Progress, cells: int, left: int) -> None:
-        self.paths = paths
-        self.experiment = experiment
-        self.progress = progress
-        self.done = cells - left
-        self.candidates = 0
-        progress.begin("training", cells)
-        progress.advance(self.done, "starting workers")
-
-    def started(self, key: CellKey) -> None:
-        """Nothing is written when a cell begins."""
-        self._show(key.name)
-
-    def candidate(self, key: CellKey, result: CandidateResult) -> None:
-        """Keep a finished candidate."""
-        write_candidate(self.paths, key, result, self.experiment)
-        self.candidates += 1
-        self._show(key.name)
-
-    def cell(self, result: CellResult, attempt: int) -> None:
-        """Commit a finished cell; a failed one is said at once."""
-        commit_cell(self.paths, result, attempt, self.experiment)
-        self.done += 1
-        self._show(result.key.name)
-        if result.state == "failed":
-            self.progress.say(f"cell {result.key.name} failed: {result.reason}")
-            LOG.error("cell %s failed: %s\n%s", result.key.name, result.reason, result.trace)
-
-    def _show(self, cell: str) -> None:
-        self.progress.advance(self.done, f"{self.candidates} candidates, at {cell}")

@@ -49,6 +49,12 @@ def read_space(name: str, tables: Mapping[str, object], stages: int) -> SearchSp
     Raises:
         SpaceError: Every problem found, one line each.
     """
+    known = {field.name for field in fields(Hyperparameters)}
+    if len(tables) > 1 and not known & set(tables):
+        raise SpaceError(
+            f"{name} is no search space: none of its tables ({', '.join(list(tables)[:3])}, …) is a hyperparameter; "
+            f"name a file with tables such as [head_learning_rate]"
+        )
     problems: list[str] = []
     parameters: list[Parameter] = []
     for parameter, table in tables.items():

@@ -33,6 +33,7 @@ from PIL import Image
 from mpi_model.errors import CohortError, ExperimentError
 from orchestrator.cohort.problems import Problem, lines_of
 from orchestrator.cohort.spectf_painting import painting_basis, segment_values
+from orchestrator.pseudonyms import Pseudonym, as_it_is
 
 REGIONS: Final = 22
 """Regions of interest a patient and phase."""
@@ -60,6 +61,7 @@ def import_spectf(
     size: int = 32,
     all_development: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    pseudonym: Pseudonym = as_it_is,
 ) -> Path:
     """Write a manifest and two polar maps a patient.
 
@@ -72,6 +74,7 @@ def import_spectf(
         size: Side of a map in pixels.
         all_development: Put the test file's patients into the development partition too.
         progress: Called after each patient with the patients written and the patients in all.
+        pseudonym: What a patient's number is replaced by, in file names too; rows are then in the pseudonyms' order.
 
     Returns:
         The manifest's path.
@@ -89,14 +92,15 @@ def import_spectf(
     basis = painting_basis(size)
     rows = []
     for index, (label, partition) in enumerate(zip(patients.labels, partitions, strict=True)):
-        patient = f"P{index + 1:03d}"
+        patient = pseudonym(f"P{index + 1:03d}")
         stress, rest = f"images/{patient}_stress.png", f"images/{patient}_rest.png"
         Image.fromarray(painted(patients.stress[index], basis)).save(folder / stress)
         Image.fromarray(painted(patients.rest[index], basis)).save(folder / rest)
         rows.append((patient, "Tl-201", int(label), partition, stress, rest))
         if progress is not None:
             progress(index + 1, len(partitions))
-    return _write_manifest(folder / "manifest.csv", rows)
+    # In file order a row's place would say whose pseudonym it is.
+    return _write_manifest(folder / "manifest.csv", rows if pseudonym is as_it_is else sorted(rows))
 
 
 def _joined(sides: Sequence[SpectfPatients]) -> SpectfPatients:

@@ -9,6 +9,7 @@ from orchestrator.cohort.spectf import import_spectf as convert_spectf
 from orchestrator.experiment.file import template
 from orchestrator.phantom.preview import preview
 from orchestrator.phantom.writer import write_cohort
+from orchestrator.pseudonyms import Pseudonym, as_it_is, pseudonyms
 from orchestrator.terminal.progress import counted, progress_for
 
 
@@ -38,6 +39,7 @@ def import_spectf(arguments: argparse.Namespace) -> int:
             size=arguments.size,
             all_development=arguments.all_development,
             progress=advance,
+            pseudonym=pseudonym_of(arguments),
         )
     print(f"{manifest} written: one row an exam, stress and rest maps beside it")
     return 0
@@ -71,7 +73,13 @@ def write_synthetic(arguments: argparse.Namespace, folder: Path) -> Path:
             size=arguments.size,
             format=arguments.format,
             progress=advance,
+            pseudonym=pseudonym_of(arguments),
         )
+
+
+def pseudonym_of(arguments: argparse.Namespace) -> Pseudonym:
+    """How patients are called: as they are, or by pseudonyms under the key that was named."""
+    return as_it_is if arguments.pseudonymise is None else pseudonyms(arguments.pseudonymise)
 
 
 def tracer_mix(text: str | None) -> dict[str, float] | None:

@@ -56,7 +56,12 @@ def holder_in(content: bytes) -> Holder | None:
 
 def has_died(holder: Holder) -> bool:
     """Whether a holder is known to be gone: only of this machine's own processes can that be said."""
-    return bool(holder.machine) and holder.machine == _machine() and _began(holder.pid) != holder.process
+    return is_here(holder) and _began(holder.pid) != holder.process
+
+
+def is_here(holder: Holder) -> bool:
+    """Whether a holder's process would be seen from this one."""
+    return bool(holder.machine) and holder.machine == _machine()
 
 
 def refusal(name: str, holder: Holder | None) -> RunDirectoryError:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from mpi_model.errors import RunDirectoryError
-from orchestrator.ledger.holder import holder_in, holder_text, refusal, this_process
+from orchestrator.ledger.holder import Holder, has_died, holder_in, holder_text, refusal, this_process
 from orchestrator.ledger.storage import Version
 
 LOCK: Final = ".lock"
@@ -118,6 +118,14 @@ class LocalStorage:
         """Make the folder, private to the user, and hold it by flock(2), which ends with the process."""
         with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
             yield
+
+    def holder(self) -> Holder | None:
+        """Who wrote the lock file, unless it is known to be gone."""
+        try:
+            holder = holder_in((self.folder / LOCK).read_bytes())
+        except OSError:
+            return None
+        return None if holder is None or has_died(holder) else holder
 
     def log_handler(self, name: str) -> logging.Handler:
         """Append to a file, a line at a time; like the folder, it is private to its user."""

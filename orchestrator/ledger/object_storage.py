@@ -31,7 +31,8 @@ from obstore.exceptions import (
 from obstore.store import S3Store
 
 from mpi_model.errors import RunDirectoryError
-from orchestrator.ledger.lease import hold_lease
+from orchestrator.ledger.holder import Holder, has_died, holder_in
+from orchestrator.ledger.lease import STALE, hold_lease
 from orchestrator.ledger.storage import READERS, Version
 from orchestrator.ledger.uploaded_log import UploadedLog
 
@@ -177,6 +178,14 @@ class ObjectStorage:
                 yield
             finally:
                 self._may_write = _always
+
+    def holder(self) -> Holder | None:
+        """Who wrote the lock object, unless it has gone stale or its holder is known to be gone."""
+        found = self.find(LOCK)
+        if found is None or datetime.datetime.now(datetime.UTC) - found.modified > datetime.timedelta(seconds=STALE):
+            return None
+        holder = holder_in(found.content)
+        return None if holder is None or has_died(holder) else holder
 
     def log_handler(self, name: str) -> logging.Handler:
         """Objects cannot be appended to: the log is kept and sent whole."""

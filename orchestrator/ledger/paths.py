@@ -55,6 +55,11 @@ class RunPaths:
         return Blob(self.storage, "run.log")
 
     @property
+    def progress(self) -> Blob:
+        """The driver's heartbeat."""
+        return Blob(self.storage, "progress.json")
+
+    @property
     def summary(self) -> Blob:
         """The summary; written last and removed first, so while it is there, tables and report are current."""
         return self.report("summary.parquet")

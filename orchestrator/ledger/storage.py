@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import IO, Final, Protocol
 
+from orchestrator.ledger.holder import Holder
+
 READERS: Final = 16
 """Blobs read at a time; object storage answers in tens of milliseconds, whatever the size."""
 WINDOW: Final = 64
@@ -75,6 +77,9 @@ class Storage(Protocol):
 
     def hold(self) -> AbstractContextManager[None]:
         """Hold the storage for one driver, or refuse with the name of the one that does."""
+
+    def holder(self) -> Holder | None:
+        """The driver that holds the storage, as far as can be told from here; None where nobody is known to."""
 
     def log_handler(self, name: str) -> logging.Handler:
         """A handler that appends to a log."""

@@ -17,6 +17,7 @@ from orchestrator.phantom.colours import coloured
 from orchestrator.phantom.disease import describe_defects
 from orchestrator.phantom.geometry import SEGMENTS
 from orchestrator.phantom.parameters import SEXES, PhantomParameters
+from orchestrator.pseudonyms import Pseudonym, as_it_is
 
 Format = Literal["png", "npy", "colour"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
@@ -42,6 +43,7 @@ def write_cohort(
     size: int = 64,
     format: Format = "png",
     progress: Callable[[int, int], None] | None = None,
+    pseudonym: Pseudonym = as_it_is,
     parameters: PhantomParameters | None = None,
 ) -> Path:
     """Write a synthetic cohort: `manifest.csv`, `truth.csv` and `maps/`.
@@ -54,6 +56,7 @@ def write_cohort(
         size: Pixels along an edge.
         format: `png` (16-bit counts), `npy` (16-bit counts) or `colour` (8-bit screenshots).
         progress: Called with patients done and patients in all, after each chunk.
+        pseudonym: What a patient's id is replaced by, in file names too; rows are then in the pseudonyms' order.
         parameters: Every number of the phantom.
 
     Returns:
@@ -77,12 +80,19 @@ def write_cohort(
         truth = csv.writer(truth_file, lineterminator="\n")
         manifest.writerow(MANIFEST_COLUMNS)
         truth.writerow(TRUTH_COLUMNS)
+        rows = []
         for number, exams in enumerate(chunks):
             for row in range(len(exams)):
-                manifest.writerow(_write_exam(folder, exams, row, format))
-                truth.writerow(_truth_row(exams, row, parameters))
+                patient = pseudonym(patient_id(exams, row))
+                rows.append(
+                    (_write_exam(folder, exams, row, format, patient), _truth_row(exams, row, parameters, patient))
+                )
             if progress is not None:
                 progress(min((number + 1) * CHUNK, total), total)
+        # In the order of simulation a row's place would say whose pseudonym it is.
+        for exam, its_truth in rows if pseudonym is as_it_is else sorted(rows):
+            manifest.writerow(exam)
+            truth.writerow(its_truth)
     return unfinished.rename(folder / "manifest.csv")
 
 
@@ -100,9 +110,9 @@ def _claim(folder: Path) -> None:
         raise ExperimentError(f"the cohort's folder {folder} cannot be made: {error.strerror}") from error
 
 
-def exam_id(exams: Exams, row: int) -> str:
-    """The id of an exam: patient number and tracer."""
-    return f"{patient_id(exams, row)}-{TRACERS[exams.tracer[row]][:2]}"
+def exam_id(exams: Exams, row: int, patient: str) -> str:
+    """The id of an exam: patient and tracer."""
+    return f"{patient}-{TRACERS[exams.tracer[row]][:2]}"
 
 
 def patient_id(exams: Exams, row: int) -> str:
@@ -110,12 +120,12 @@ def patient_id(exams: Exams, row: int) -> str:
     return f"P{int(exams.patient[row]):07d}"
 
 
-def _write_exam(folder: Path, exams: Exams, row: int, format: Format) -> tuple[str | int, ...]:
+def _write_exam(folder: Path, exams: Exams, row: int, format: Format, patient: str) -> tuple[str | int, ...]:
     """Write the maps of an exam; returns its row of the manifest."""
-    paths = {phase: _write_map(folder, exams, row, phase, format) for phase in PHASES}
+    paths = {phase: _write_map(folder, exams, row, phase, format, patient) for phase in PHASES}
     return (
-        patient_id(exams, row),
-        exam_id(exams, row),
+        patient,
+        exam_id(exams, row, patient),
         TRACERS[exams.tracer[row]],
         int(exams.recorded_label[row]),
         paths["stress"],
@@ -126,12 +136,12 @@ def _write_exam(folder: Path, exams: Exams, row: int, format: Format) -> tuple[s
     )
 
 
-def _write_map(folder: Path, exams: Exams, row: int, phase: Phase, format: Format) -> str:
+def _write_map(folder: Path, exams: Exams, row: int, phase: Phase, format: Format, patient: str) -> str:
     """Write one map, if it was acquired; returns its path relative to the folder, or nothing."""
     counts, acquired = (exams.stress, exams.has_stress) if phase == "stress" else (exams.rest, exams.has_rest)
     if not acquired[row]:
         return ""
-    name = f"maps/{exam_id(exams, row)}_{phase}.{'npy' if format == 'npy' else 'png'}"
+    name = f"maps/{exam_id(exams, row, patient)}_{phase}.{'npy' if format == 'npy' else 'png'}"
     _save(folder / name, counts[row], format)
     return name
 
@@ -145,10 +155,10 @@ def _save(file: Path, counts: NDArray[np.uint16], format: Format) -> None:
         Image.fromarray(counts).save(file, compress_level=3)
 
 
-def _truth_row(exams: Exams, row: int, parameters: PhantomParameters) -> tuple[str | int, ...]:
+def _truth_row(exams: Exams, row: int, parameters: PhantomParameters, patient: str) -> tuple[str | int, ...]:
     scores = exams.scores
     return (
-        exam_id(exams, row),
+        exam_id(exams, row, patient),
         TRACERS[exams.tracer[row]],
         int(scores.label[row]),
         int(exams.recorded_label[row]),

@@ -46,7 +46,7 @@ def groups_of(prepared: Prepared) -> Iterator[Group]:
                     )
 
 
-def print_check(prepared: Prepared, console: Console | None = None) -> None:
+def print_check(prepared: Prepared, console: Console | None = None, *, remark: str | None = None) -> None:
     """Print the cohort and every remark; there are no problems, or it would not be prepared."""
     console = console or standard_output()
     console.print(_cohort_table(prepared))
@@ -56,6 +56,8 @@ def print_check(prepared: Prepared, console: Console | None = None) -> None:
         )
     for notice in prepared.notices:
         console.print(f"notice: {notice}", highlight=False, markup=False)
+    if remark is not None:
+        console.print(remark, highlight=False, markup=False, soft_wrap=True)
     console.print("no problems", highlight=False)
 
 

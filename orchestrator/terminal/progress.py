@@ -1,32 +1,29 @@
-"""A bar on a terminal, plain lines elsewhere; both on standard error."""
+"""Progress on standard error: a bar on a terminal, plain lines elsewhere, JSON lines for programs."""
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final, TextIO
+from typing import Final, Literal, TextIO
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Progress as RichProgress
 
-from orchestrator.progress import Progress
+from orchestrator.progress import Progress, RunProgress
+from orchestrator.terminal.bar import Bar
+from orchestrator.terminal.wording import sentence
 
 SECONDS_BETWEEN_LINES: Final = 5.0
+Kind = Literal["auto", "bar", "lines", "json"]
 
 
-def progress_for(stream: TextIO = sys.stderr) -> Progress:
-    """A bar where the stream is a terminal, lines where it is not."""
-    console = Console(file=stream)
-    return Bar(console) if console.is_terminal else Lines(stream)
+def progress_for(kind: Kind = "auto", stream: TextIO | None = None) -> Progress:
+    """The display that was asked for; by itself a bar where the stream is a terminal, and lines where it is not."""
+    stream = stream or sys.stderr
+    console = Console(file=stream, force_terminal=True if kind == "bar" else None)
+    if kind == "json":
+        return JsonProgress(stream)
+    return Bar(console) if kind == "bar" or (kind == "auto" and console.is_terminal) else Lines(stream)
 
 
 @contextmanager
@@ -63,11 +60,15 @@ class Lines:
 
     def advance(self, done: int, detail: str = "") -> None:
         """See `Progress.advance`; most calls say nothing."""
-        now = time.monotonic()
-        if now - self.told >= SECONDS_BETWEEN_LINES:
-            self.told = now
+        if self._due():
             count = f" {done} of {self.total}" if self.total else ""
-            self.say(f"{self.task}:{count} after {now - self.begun:.0f} s{f' ({detail})' if detail else ''}")
+            seconds = time.monotonic() - self.begun
+            self.say(f"{self.task}:{count} after {seconds:.0f} s{f' ({detail})' if detail else ''}")
+
+    def show(self, run: RunProgress) -> None:
+        """See `Progress.show`; most calls say nothing."""
+        if self._due():
+            self.say(f"{self.task}, {run.seconds:.0f} s: {sentence(run)}")
 
     def say(self, line: str) -> None:
         """See `Progress.say`."""
@@ -77,46 +78,77 @@ class Lines:
         """See `Progress.end`; short work is not worth a line."""
         seconds = time.monotonic() - self.begun
         if self.task and seconds >= SECONDS_BETWEEN_LINES:
-            self.say(f"{self.task}: done in {seconds:.0f} s")
+            self.say(f"{self.task}: over after {seconds:.0f} s")
         self.task = ""
 
+    def _due(self) -> bool:
+        now = time.monotonic()
+        due = now - self.told >= SECONDS_BETWEEN_LINES
+        self.told = now if due else self.told
+        return due
 
-class Bar:
-    """One rich bar."""
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self.live: RichProgress | None = None
-        self.bar: TaskID | None = None
+class JsonProgress:
+    """One JSON object a line: `{"event": "begin" | "advance" | "run" | "say" | "end", …}`.
+
+    Lines of kind `advance` and `run` come when something happened, at most one in `SECONDS_BETWEEN_LINES`, and once
+    more with the last state before `end`.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.task = ""
+        self.told = 0.0
+        self.held: dict[str, object] | None = None
 
     def begin(self, task: str, total: int) -> None:
         """See `Progress.begin`."""
         self.end()
-        self.live = RichProgress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[detail]}", style="dim"),
-            console=self.console,
-            transient=True,
-        )
-        self.live.start()
-        self.bar = self.live.add_task(task, total=total or None, detail="")
+        self.task, self.told = task, 0.0
+        self._write({"event": "begin", "task": task, "total": total or None})
 
     def advance(self, done: int, detail: str = "") -> None:
         """See `Progress.advance`."""
-        if self.live is not None and self.bar is not None:
-            self.live.update(self.bar, completed=done, detail=detail)
+        self._hold({"event": "advance", "task": self.task, "done": done, "detail": detail})
+
+    def show(self, run: RunProgress) -> None:
+        """See `Progress.show`."""
+        self._hold({"event": "run", "task": self.task, **run_keys(run)})
 
     def say(self, line: str) -> None:
         """See `Progress.say`."""
-        (self.live.console if self.live else self.console).print(line, highlight=False, markup=False)
+        self._write({"event": "say", "line": line})
 
     def end(self) -> None:
         """See `Progress.end`."""
-        if self.live is not None:
-            self.live.stop()
-        self.live = self.bar = None
+        if self.held is not None:
+            self._write(self.held)
+        if self.task:
+            self._write({"event": "end", "task": self.task})
+        self.task, self.held = "", None
+
+    def _hold(self, line: dict[str, object]) -> None:
+        self.held = line
+        now = time.monotonic()
+        if now - self.told >= SECONDS_BETWEEN_LINES:
+            self.told, self.held = now, None
+            self._write(line)
+
+    def _write(self, line: dict[str, object]) -> None:
+        print(json.dumps(line, ensure_ascii=False), file=self.stream, flush=True)
+
+
+def run_keys(run: RunProgress) -> dict[str, object]:
+    """A run's progress under the names that programs read."""
+    return {
+        "cells": run.cells,
+        "complete": run.complete,
+        "failed": run.failed,
+        "running": run.running,
+        "candidates": run.candidates,
+        "candidates_per_second": None if run.rate is None else round(run.rate, 4),
+        "objective": run.objective,
+        "best_validation": dict(run.best),
+        "seconds": round(run.seconds, 1),
+        "seconds_left": None if run.left is None else round(run.left, 1),
+    }

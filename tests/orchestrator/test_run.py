@@ -21,12 +21,14 @@ from orchestrator.cells.records import CellKey
 from orchestrator.cli import main
 from orchestrator.cohort.loading import load_cohort
 from orchestrator.engine import Engine
+from orchestrator.events import LedgerEvents
 from orchestrator.experiment.file import load_experiment
 from orchestrator.ledger.parts import committed_state, read_candidates
 from orchestrator.ledger.paths import RunPaths, run_paths
 from orchestrator.progress import Silence
+from orchestrator.recognition import RunOptions, RunOutcome
 from orchestrator.reporting import report_of
-from orchestrator.run import LedgerEvents, RunOptions, RunOutcome, run_experiment
+from orchestrator.run import run_experiment
 from orchestrator.runners.inline import InlineRunner
 from orchestrator.torch_engine import engine_with
 
@@ -232,7 +234,7 @@ def test_a_held_out_label_cannot_reach_a_cell(mine, tmp_path, key, monkeypatch):
     models = {path.name: path.read_bytes() for path in (folder_of(mine) / "models").iterdir()}
     shutil.rmtree(folder_of(mine) / "cells" / key.name)
     (folder_of(mine) / "cohort.parquet").unlink()  # it holds the true labels, and is written anew
-    monkeypatch.setattr("orchestrator.run.prepare", flipped)
+    monkeypatch.setattr("orchestrator.recognition.prepare", flipped)
     run(mine)
 
     assert {part: paths.part(key, part).read_bytes() for part in parts} == before

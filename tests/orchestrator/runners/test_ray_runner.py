@@ -18,7 +18,8 @@ from orchestrator.experiment.file import load_experiment
 from orchestrator.ledger.paths import run_paths
 from orchestrator.preparation import prepare
 from orchestrator.progress import Silence
-from orchestrator.run import RunOptions, cell_keys, facts_of, pending_jobs, run_experiment, workbench
+from orchestrator.recognition import RunOptions, cell_keys, facts_of
+from orchestrator.run import pending_jobs, run_experiment, workbench
 from orchestrator.runners.inline import InlineRunner
 from orchestrator.runners.ray_tune import RayRunner, ray_session, run_on_tune
 from orchestrator.torch_engine import engine_with

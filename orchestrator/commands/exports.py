@@ -1,0 +1,13 @@
+"""Verbs that hand a run to other programs."""
+
+import argparse
+
+from orchestrator.ledger.reading import open_run
+from orchestrator.optuna_export import export_studies
+
+
+def export_optuna(arguments: argparse.Namespace) -> int:
+    """`polarmap export-optuna RUN FILE`."""
+    studies, trials = export_studies(open_run(arguments.run), arguments.file)
+    print(f"{arguments.file} written: {studies} studies, {trials} trials; to look: optuna-dashboard {arguments.file}")
+    return 0

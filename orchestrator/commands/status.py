@@ -1,0 +1,17 @@
+"""`polarmap status`: how a run stands, from any terminal. No torch, no Ray, no statistics."""
+
+import argparse
+
+from orchestrator.ledger.paths import RunPaths
+from orchestrator.status import status_of
+from orchestrator.terminal.standing import print_status, watch
+
+
+def status(arguments: argparse.Namespace) -> int:
+    """`polarmap status RUN`."""
+    paths = RunPaths(arguments.run)
+    if arguments.watch:
+        watch(lambda: status_of(paths), machine=arguments.json)
+    else:
+        print_status(status_of(paths), machine=arguments.json)
+    return 0

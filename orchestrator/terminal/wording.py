@@ -1,0 +1,54 @@
+"""Words for how far a run is, the same in the bar, in plain lines and in `polarmap status`."""
+
+from collections.abc import Mapping
+
+from orchestrator.experiment.settings import Objective
+from orchestrator.progress import RunProgress
+
+SCORES: Mapping[Objective, str] = {"balanced_log_loss": "log loss", "auc": "AUC"}
+
+
+def counts(run: RunProgress) -> str:
+    """`12 of 33 cells, 1 failed, 2 running`."""
+    return f"{run.complete + run.failed} of {run.cells} cells, {run.failed} failed, {run.running} running"
+
+
+def pace(run: RunProgress) -> str:
+    """`104 candidates, 1.9 a second`."""
+    rate = "" if run.rate is None else f", {run.rate:.2g} a second"
+    return f"{run.candidates} candidate{'' if run.candidates == 1 else 's'}{rate}"
+
+
+def best(scores: Mapping[str, float], objective: Objective) -> str:
+    """`best validation log loss: stress 0.41, dual 0.38`; empty where there is none yet.
+
+    The score is a mean over inner folds and over tracers, and the best of many: no estimate of performance.
+    """
+    if not scores:
+        return ""
+    return f"best validation {SCORES[objective]}: " + ", ".join(
+        f"{inputs} {score:.3f}" for inputs, score in scores.items()
+    )
+
+
+def remaining(seconds: float | None) -> str:
+    """`about 4 min left`, or that it cannot be known yet."""
+    return "time left: unknown until a cell has ended" if seconds is None else f"about {duration(seconds)} left"
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3 h 05 min`, `2 d 4 h`."""
+    whole = round(seconds)
+    if whole < 90:
+        return f"{whole} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def sentence(run: RunProgress) -> str:
+    """All of it in one line."""
+    parts = (counts(run), pace(run), best(run.best, run.objective), remaining(run.left))
+    return "; ".join(part for part in parts if part)
