@@ -1,0 +1,253 @@
+"""Nothing torn, changed or foreign is read as a result: it is found, said, set aside and done again."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mpi_model.errors import RunDirectoryError
+from orchestrator import open_run
+from orchestrator.cells.records import CellKey
+from orchestrator.ledger.compaction import joined
+from orchestrator.ledger.integrity import damaged_work, mend
+from orchestrator.ledger.parts import files_of_cells, read_candidates, write_candidate
+from orchestrator.ledger.paths import COMMIT, run_paths
+from orchestrator.ledger.schemas import TABLES
+
+FIRST = CellKey(inputs="stress", partition="development", repeat=0, fold=0)
+FINAL = "dual-final"
+
+
+def root_of(experiment: Path) -> Path:
+    """The run directory as a folder."""
+    return experiment.parent / "runs" / "tiny"
+
+
+def hash_of(experiment: Path) -> str:
+    """The experiment's hash, as it was written down."""
+    return json.loads((root_of(experiment) / "experiment.json").read_text())["hash"]
+
+
+def digests(experiment: Path) -> dict[str, str]:
+    """SHA-256 of every table that must not depend on who ran what when."""
+    tables = root_of(experiment) / "tables"
+    return {
+        name: hashlib.sha256((tables / f"{name}.parquet").read_bytes()).hexdigest()
+        for name in TABLES
+        if name != "timings"
+    }
+
+
+def damage(experiment: Path) -> dict[str, str]:
+    """What the ledger finds wrong with its committed work."""
+    paths = run_paths(root_of(experiment))
+    files = files_of_cells(paths)
+    found = [damaged_work(paths, files, name, hash_of(experiment)) for name in (COMMIT, "test_predictions.json")]
+    return found[0] | found[1]
+
+
+def committed_files(experiment: Path) -> list[Path]:
+    """Every file of the ledger and of the models."""
+    root = root_of(experiment)
+    return sorted(path for path in [*root.glob("cells/*/*"), *root.glob("models/*")] if path.is_file())
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_changed_byte_and_any_truncation_of_committed_work_is_detected(mine, data):
+    """Whatever file, whatever byte: the damage is found, in the cell that it belongs to."""
+    path = data.draw(st.sampled_from(committed_files(mine)))
+    content = path.read_bytes()
+    place = data.draw(st.integers(0, len(content) - 1))
+    if data.draw(st.booleans()):
+        changed = bytearray(content)
+        changed[place] ^= data.draw(st.integers(1, 255))
+        path.write_bytes(changed)
+    else:
+        path.write_bytes(content[:place])
+    try:
+        due = f"{path.name.partition('-')[0]}-final" if path.parent.name == "models" else path.parent.name
+        assert set(damage(mine)) == {due}
+    finally:
+        path.write_bytes(content)
+
+
+def test_whole_work_is_not_damaged(mine, heard):
+    """A finished run that nobody touched has nothing to mend."""
+    assert damage(mine) == {}
+    assert mend(run_paths(root_of(mine)), hash_of(mine)) == []
+
+
+@pytest.mark.parametrize("name", ["predictions.parquet", "epochs.parquet", COMMIT])
+def test_a_damaged_cell_is_set_aside_said_and_done_again(mine, finished, run, heard, name):
+    """A flipped byte costs its cell alone: kept under a name that says so, said in log and terminal, done again."""
+    path = root_of(mine) / "cells" / FIRST.name / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+    assert run(mine, progress=heard).done_now == 1
+    (line,) = heard.lines[:1]
+    assert f"cell {FIRST.name} is done again" in line
+    assert f"{FIRST.name}.damaged-1" in line
+    assert line in (root_of(mine) / "run.log").read_text()
+    assert (root_of(mine) / "cells" / f"{FIRST.name}.damaged-1" / name).read_bytes() == content
+    assert digests(mine) == digests(finished)
+    assert len(open_run(root_of(mine)).cells) == 6
+
+
+def test_a_damaged_final_network_is_trained_again_and_the_opening_stays_one(mine, finished, run, heard):
+    """A changed byte of a stored network: trained again to the same bytes, judged again, the test opened once."""
+    path = root_of(mine) / "models" / "dual-member0.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 255]))
+
+    assert run(mine, progress=heard).done_now == 1
+    assert path.read_bytes() == whole
+    assert digests(mine) == digests(finished)
+    (log,) = (mine.parent / "runs" / "test_openings").iterdir()
+    assert len(log.read_text().splitlines()) == 1
+
+
+def test_damaged_test_predictions_are_made_again_without_training(mine, finished, run, heard):
+    """Torn predictions of the test exams are set aside and predicted again by the same networks."""
+    path = root_of(mine) / "cells" / FINAL / "test_predictions.parquet"
+    path.write_bytes(path.read_bytes()[:-100])
+
+    outcome = run(mine, progress=heard)
+    assert outcome.done_now == 0
+    assert outcome.opened_now
+    assert f"test predictions of {FINAL} are made again" in heard.lines[0]
+    assert path.with_name("test_predictions.parquet.damaged-1").exists()
+    assert digests(mine) == digests(finished)
+
+
+def test_a_cell_that_was_copied_or_is_of_another_experiment_is_not_a_result(mine, finished, run, heard, tmp_path):
+    """A copy under another cell's name, and a whole cell of another experiment, are set aside and done again."""
+    cells = root_of(mine) / "cells"
+    shutil.rmtree(cells / "stress-r00-f1")
+    shutil.copytree(cells / FIRST.name, cells / "stress-r00-f1")
+    run(mine, 'name="other"', "search.candidates=1", open_test=False)
+    shutil.rmtree(cells / "dual-r00-f0")
+    shutil.copytree(mine.parent / "runs" / "other" / "cells" / "dual-r00-f0", cells / "dual-r00-f0")
+    shutil.copytree(cells / FIRST.name, cells / "stress-r00-f0 (copy)")
+
+    assert run(mine, progress=heard).done_now == 2
+    said = "\n".join(heard.lines)
+    assert f"stress-r00-f1 is done again: it is a copy of cell {FIRST.name}" in said
+    assert "dual-r00-f0 is done again: it is of another experiment" in said
+    assert (cells / "stress-r00-f0 (copy).damaged-1").is_dir()
+    assert digests(mine) == digests(finished)
+
+
+def test_readers_refuse_what_is_not_what_was_committed(mine):
+    """A report from the parts never holds a changed number: it names the part and the remedy, and changes nothing."""
+    root = root_of(mine)
+    (root / "report" / "summary.parquet").unlink()
+    path = root / "cells" / FIRST.name / "predictions.parquet"
+    path.write_bytes((root / "cells" / "stress-r00-f1" / "predictions.parquet").read_bytes())
+    before = committed_files(mine)
+    with pytest.raises(RunDirectoryError, match=rf"{FIRST.name}/predictions.parquet .* `polarmap run` sets its cell"):
+        joined(run_paths(root), "predictions")
+    assert committed_files(mine) == before
+
+
+def test_candidates_that_are_damaged_or_not_their_own_are_done_again(tiny, finished, run, heard):
+    """Torn, changed, copied to another number or cell, or of another experiment: no such candidate is told a study."""
+
+    class Stopped(BaseException):
+        pass
+
+    class StopAtTheCell(type(heard)):
+        steps = 0
+
+        def advance(self, done: int, detail: str = "") -> None:
+            self.steps += detail.startswith("2 candidates")
+            if self.steps:
+                raise Stopped
+
+    with pytest.raises(Stopped):
+        run(tiny, progress=StopAtTheCell())
+    paths = run_paths(root_of(tiny))
+    one, two = read_candidates(paths, FIRST)
+    folder = root_of(tiny) / "cells" / FIRST.name
+    first = (folder / "candidate-0000.parquet").read_bytes()
+    for number in range(0, len(first), 97):
+        changed = bytearray(first)
+        changed[number] ^= 1
+        (folder / "candidate-0000.parquet").write_bytes(changed)
+        try:
+            assert read_candidates(paths, FIRST)[0] == one, number
+        except RunDirectoryError:
+            continue
+    (folder / "candidate-0000.parquet").write_bytes(first)
+
+    other = CellKey(inputs="stress", partition="development", repeat=0, fold=1)
+    write_candidate(paths, other, one, "0" * 64)
+    (folder / "candidate-0001.parquet").write_bytes(first)
+    (folder / "candidate-0002.parquet").write_bytes(first[:-10])
+    (folder / ".candidate-0003.parquet.1.tmp").write_bytes(first)
+    elsewhere = CellKey(inputs="dual", partition="development", repeat=0, fold=1)
+    (folder.parent / elsewhere.name).mkdir()
+    (folder.parent / elsewhere.name / "candidate-0000.parquet").write_bytes(first)
+
+    assert len(mend(paths, hash_of(tiny))) == 4
+    assert read_candidates(paths, FIRST) == (one,)
+    assert read_candidates(paths, other) == read_candidates(paths, elsewhere) == ()
+    assert not (folder / ".candidate-0003.parquet.1.tmp").exists()
+    run(tiny)
+    assert digests(tiny) == digests(finished)
+    assert two.number == 1
+
+
+def test_candidate_files_that_a_killed_driver_left_in_a_committed_cell_are_swept(mine):
+    """Killed between the marker and the last deletion, a driver leaves files that the next one removes in silence."""
+    folder = root_of(mine) / "cells" / FIRST.name
+    (folder / "candidate-0002.parquet").write_bytes(b"of no use any more")
+    assert mend(run_paths(root_of(mine)), hash_of(mine)) == []
+    assert not (folder / "candidate-0002.parquet").exists()
+    assert damage(mine) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("experiment.json", "restore it, or give the experiment another `name`"),
+        ("cohort.parquet", "restore it, or delete it"),
+        ("folds.parquet", "restore it, or delete it"),
+    ],
+)
+def test_damaged_descriptions_are_refused_with_the_remedy(mine, finished, run, name, remedy):
+    """A torn description stops the run with the file and the remedy; the tables can be deleted and come back."""
+    path = root_of(mine) / name
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(RunDirectoryError, match=f"{name} .* is damaged; {remedy}"):
+        run(mine)
+    if name != "experiment.json":
+        path.unlink()
+        run(mine)
+        assert path.read_bytes() == whole
+
+
+def test_a_table_that_was_deleted_is_made_again(mine, finished, run):
+    """Compacted tables are never the only copy: deleted, they come back byte for byte."""
+    (root_of(mine) / "tables" / "epochs.parquet").unlink()
+    run(mine)
+    assert digests(mine) == digests(finished)
+
+
+def test_the_marker_names_every_part_with_its_size_and_digest(mine):
+    """What is written down can be verified by anybody with sha256sum."""
+    for marker in root_of(mine).glob("cells/*/COMMIT.json"):
+        said = json.loads(marker.read_text())
+        assert said["cell"] == marker.parent.name
+        assert said["experiment"] == hash_of(mine)
+        for name, seal in said["parts"].items():
+            content = (root_of(mine) / name).read_bytes()
+            assert seal == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        assert len(said["parts"]) == (7 if marker.parent.name.endswith("final") else 5)

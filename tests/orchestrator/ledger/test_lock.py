@@ -1,0 +1,137 @@
+"""One driver at a time: who is refused learns by whom, who is gone holds nobody up, who lost the lock stops."""
+
+import getpass
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from mpi_model.errors import RunDirectoryError
+from orchestrator.ledger import lease
+from orchestrator.ledger.holder import holder_in, holder_text, this_process
+from orchestrator.ledger.locations import open_storage
+
+HOLD = """
+import sys
+from orchestrator.ledger.locations import open_storage
+with open_storage(sys.argv[1]).hold():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def driver(location: str) -> Iterator[subprocess.Popen]:
+    """Another process that holds the storage until it is killed or the block ends."""
+    command = [sys.executable, "-c", HOLD, location]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        yield process
+
+
+def until(done: Callable[[], bool], seconds: float = 30) -> None:
+    """Look again until it is so."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.02)
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def location(request, tmp_path):
+    """A local folder, or a prefix of a bucket."""
+    return str(tmp_path / "run") if request.param == "folder" else f"{request.getfixturevalue('bucket')}/run"
+
+
+def test_the_second_driver_is_told_who_the_first_is(location):
+    """User, host, process and time of the holder stand in the refusal; once it has ended, the lock is free and gone."""
+    storage = open_storage(location)
+    with driver(location) as process:
+        with pytest.raises(RunDirectoryError) as refused, storage.hold():
+            pass
+        who = rf"{getpass.getuser()}@{re.escape(socket.gethostname())}, pid {process.pid}, since 20\d\d-"
+        assert re.search(who, str(refused.value))
+        assert refused.value.exit_code == 2
+        process.stdin.close()
+        assert process.wait(30) == 0
+    with storage.hold():
+        assert holder_in(storage.read(".lock")).pid == this_process().pid
+    assert not storage.exists(".lock")
+
+
+def test_a_killed_driver_holds_nobody_up(location):
+    """After kill -9 the next driver on this machine takes the lock at once."""
+    with driver(location) as process:
+        process.kill()
+        process.wait(30)
+        process.stdin.close()
+    storage = open_storage(location)
+    with storage.hold():
+        storage.write("result", b"1")
+
+
+def test_a_silent_lock_of_another_machine_is_taken_over_only_when_it_is_old(bucket, monkeypatch):
+    """Nobody can ask a process elsewhere: its lock stands until its heartbeat is older than the bound."""
+    storage = open_storage(f"{bucket}/run")
+    elsewhere = replace(this_process(), host="elsewhere", machine="another boot")
+    storage.write(".lock", holder_text(elsewhere, token="t", beat=3))
+    with pytest.raises(RunDirectoryError, match="@elsewhere"), storage.hold():
+        pass
+    monkeypatch.setattr(lease, "STALE", 1.0)
+
+    def taken() -> bool:
+        try:
+            with storage.hold():
+                return holder_in(storage.read(".lock")).host == socket.gethostname()
+        except RunDirectoryError:
+            return False
+
+    until(taken)
+
+
+def test_a_lock_with_a_heartbeat_is_not_taken_over(bucket, monkeypatch):
+    """A holder that beats keeps its lock beyond the bound, and its record changes with every beat."""
+    monkeypatch.setattr(lease, "BEAT", 0.1)
+    monkeypatch.setattr(lease, "STALE", 2.0)
+    storage, other = open_storage(f"{bucket}/run"), open_storage(f"{bucket}/run")
+    monkeypatch.setattr(lease, "has_died", lambda holder: False)
+    with storage.hold():
+        begun = time.monotonic()
+        while time.monotonic() - begun < 4:
+            with pytest.raises(RunDirectoryError, match="another `polarmap run`"), other.hold():
+                pass
+        storage.write("result", b"1")
+
+
+@pytest.mark.parametrize(("beat", "confirmed"), [(0.05, 45.0), (60.0, 1.0)], ids=["by its heartbeat", "before a write"])
+def test_a_driver_that_lost_its_lock_writes_nothing_more(bucket, monkeypatch, beat, confirmed):
+    """Stopped for long and taken over, a driver learns it from its heartbeat or before its next write, and stops."""
+    monkeypatch.setattr(lease, "BEAT", beat)
+    monkeypatch.setattr(lease, "CONFIRMED", confirmed)
+    storage, other = open_storage(f"{bucket}/run"), open_storage(f"{bucket}/run")
+    successor = holder_text(replace(this_process(), host="elsewhere"), token="other", beat=0)
+    with storage.hold():
+        storage.write("mine", b"1")
+        other.write(".lock", successor)
+
+        def refused() -> bool:
+            try:
+                storage.write("late", b"1")
+            except RunDirectoryError as error:
+                return "was taken over by another driver" in str(error) and "@elsewhere" in str(error)
+            return False
+
+        until(refused)
+        other.delete("late")
+        for change in (lambda: storage.write("late", b"1"), lambda: storage.delete("mine")):
+            with pytest.raises(RunDirectoryError, match="stops writing"):
+                change()
+    assert not other.exists("late")
+    assert other.exists("mine")
+    assert other.read(".lock") == successor
