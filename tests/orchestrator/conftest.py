@@ -1,0 +1,88 @@
+"""A tiny run, whole and in one process, for every test of the orchestrator."""
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from orchestrator.engine import Engine
+from orchestrator.experiment.file import load_experiment
+from orchestrator.ledger.paths import RunPaths, run_paths
+from orchestrator.progress import Progress, Silence
+from orchestrator.recognition import RunOptions, RunOutcome
+from orchestrator.run import run_experiment
+from orchestrator.runners.inline import InlineRunner
+from orchestrator.torch_engine import engine_with
+
+TABLES = ("cells", "candidates", "epochs", "predictions")
+
+
+def _no_engine() -> Engine:
+    raise AssertionError("torch was asked for")
+
+
+def _run(
+    experiment: Path,
+    *overrides: str,
+    open_test: bool = False,
+    retry_failed: bool = False,
+    engine: Callable[[], Engine] = lambda: engine_with(InlineRunner()),
+    progress: Progress | None = None,
+) -> RunOutcome:
+    options = RunOptions(open_test=open_test, retry_failed=retry_failed)
+    return run_experiment(load_experiment(experiment, overrides), options, engine, progress or Silence())
+
+
+def _digests(paths: RunPaths) -> dict[str, str]:
+    return {name: hashlib.sha256(paths.table(name).read_bytes()).hexdigest() for name in TABLES}
+
+
+def _paths_of(experiment: Path) -> RunPaths:
+    return run_paths(experiment.parent / "runs" / "tiny")
+
+
+@pytest.fixture(scope="session")
+def no_engine() -> Callable[[], Engine]:
+    """An engine for runs that should need none: asking for it fails the test."""
+    return _no_engine
+
+
+@pytest.fixture(scope="session")
+def run() -> Callable[..., RunOutcome]:
+    """`polarmap run --runner inline` without the command line."""
+    return _run
+
+
+@pytest.fixture(scope="session")
+def digests() -> Callable[[RunPaths], dict[str, str]]:
+    """SHA-256 of every table that must not depend on who ran what when."""
+    return _digests
+
+
+@pytest.fixture(scope="session")
+def paths_of() -> Callable[[Path], RunPaths]:
+    """The run directory beside an experiment file."""
+    return _paths_of
+
+
+@pytest.fixture(scope="session")
+def folder_of() -> Callable[[Path], Path]:
+    """The run directory beside an experiment file as a folder, for a look that does not go through the ledger."""
+    return lambda experiment: experiment.parent / "runs" / "tiny"
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, make_tiny: Callable[..., Path]) -> Path:
+    """A finished run of the tiny experiment with its test opened; copy before changing."""
+    experiment = make_tiny(tmp_path_factory.mktemp("finished"))
+    _run(experiment, open_test=True)
+    return experiment
+
+
+@pytest.fixture
+def mine(finished: Path, tmp_path: Path) -> Path:
+    """A private copy of the finished run."""
+    shutil.copytree(finished.parent, tmp_path / "copy")
+    return tmp_path / "copy" / "experiment.toml"

@@ -1,0 +1,45 @@
+"""The driver's sign of life."""
+
+import json
+import time
+
+import pytest
+
+from orchestrator.heartbeat import beating
+from orchestrator.ledger.paths import run_paths
+from orchestrator.tally import Standing, Tally
+
+
+@pytest.fixture
+def tally() -> Tally:
+    """Of a run that has not begun."""
+    return Tally(Standing(cells=6, complete=0, failed=0, left=(), begun=frozenset(), best={}), "auc")
+
+
+def test_the_heart_beats_while_nothing_happens_and_says_when_it_stops(tmp_path, tally):
+    """A candidate may take an hour: the heartbeat goes on without news, and its last word is that it is over."""
+    paths, deadline = run_paths(tmp_path), time.monotonic() + 60
+    with beating(paths, tally, seconds=0.01):
+        first = json.loads(paths.progress.read_text())
+        assert first["over"] is False
+        while json.loads(paths.progress.read_text())["progress"]["seconds"] == first["progress"]["seconds"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert json.loads(paths.progress.read_text())["over"] is True
+
+
+def test_an_interrupt_is_over_too(tmp_path, tally):
+    """However the work ends, nobody on another host goes on believing in it."""
+    paths = run_paths(tmp_path)
+    with pytest.raises(KeyboardInterrupt), beating(paths, tally):
+        raise KeyboardInterrupt
+    assert json.loads(paths.progress.read_text())["over"] is True
+
+
+def test_a_heartbeat_that_cannot_be_written_stops_nothing(tmp_path, tally):
+    """The ledger decides whether a run can go on; a sign of life that fails is no reason to stop."""
+    (tmp_path / "progress.json").mkdir()
+    done = False
+    with beating(run_paths(tmp_path), tally, seconds=0.01):
+        done = True
+    assert done
