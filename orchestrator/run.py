@@ -228,6 +228,11 @@ class LedgerEvents:
         self.candidates += 1
         self._show(key.name)
 
+    def retried(self, key: CellKey, cause: str, attempt: int) -> None:
+        """Say and log that a cell begins again."""
+        self.progress.say(f"cell {key.name} is tried again (attempt {attempt}): {cause}")
+        LOG.warning("cell %s is tried again (attempt %d): %s", key.name, attempt, cause)
+
     def cell(self, result: CellResult, attempt: int) -> None:
         """Commit a finished cell; a failed one is said at once."""
         commit_cell(self.paths, result, attempt, self.experiment)
