@@ -60,7 +60,13 @@ def collected() -> Collected:
     return Collected()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def new_events() -> type[Collected]:
+    """Makes events that only remember, for what outlives a test."""
+    return Collected
+
+
+@pytest.fixture(scope="session")
 def work_of() -> Callable[..., tuple]:
     """Jobs, bench and resources of an experiment of which nothing has run."""
 
@@ -99,7 +105,7 @@ def cell_of(key: CellKey, **fields: object) -> CellResult:
 
 
 class CheapWork:
-    """Three candidates that train nothing but leave a file each, and whatever should happen on the way."""
+    """Three candidates that train nothing but leave a file each; trouble is asked before (-1) and after each."""
 
     def __init__(self, folder: Path, trouble: Callable[..., CellResult | None]) -> None:
         self.folder = folder
@@ -107,6 +113,7 @@ class CheapWork:
         folder.mkdir()
 
     def __call__(self, task, bench, finished, on_candidate):
+        self.trouble(task.key, -1)
         for number in range(len(finished), 3):
             (self.folder / f"{task.key.name} {number} {uuid.uuid4().hex}").touch()
             on_candidate(candidate_of(number))
@@ -136,13 +143,13 @@ def die() -> None:
     time.sleep(60)
 
 
-@pytest.fixture
-def cheap_work(tmp_path) -> Callable[..., CheapWork]:
-    """Makes cheap work around some trouble."""
-    return lambda trouble: CheapWork(tmp_path / "trained", trouble)
+@pytest.fixture(scope="session")
+def cheap_work() -> type[CheapWork]:
+    """Makes cheap work around some trouble, in a new folder."""
+    return CheapWork
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def troubles() -> type:
     """What can be done to a worker, for tests that are pickled with it."""
 
