@@ -29,14 +29,17 @@ class LedgerEvents:
         progress.show(tally.progress())
 
     def started(self, key: CellKey) -> None:
-        """A cell begins; where it began before and has not ended, its worker was lost."""
+        """A cell begins, or begins again."""
         attempt = self.tally.start(key)
-        if attempt > 1:
-            message = f"cell {key.name} begins again: its worker was lost"
-            event(logging.WARNING, "cell_retried", message, cell=key.name, attempt=attempt)
-        else:
-            event(logging.INFO, "cell_started", f"cell {key.name} begins", cell=key.name, attempt=attempt)
+        message = f"cell {key.name} begins{' again' if attempt > 1 else ''}"
+        event(logging.INFO, "cell_started", message, cell=key.name, attempt=attempt)
         self.progress.show(self.tally.progress())
+
+    def retried(self, key: CellKey, cause: str, attempt: int) -> None:
+        """Say and log that a cell is going to begin again, and why."""
+        message = f"cell {key.name} is tried again (attempt {attempt}): {cause}"
+        event(logging.WARNING, "cell_retried", message, cell=key.name, attempt=attempt, cause=cause)
+        self.progress.say(message)
 
     def candidate(self, key: CellKey, result: CandidateResult) -> None:
         """Keep a finished candidate."""

@@ -6,28 +6,62 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mpi_model.errors import RunDirectoryError
+from mpi_model.gpu import give_back_memory, is_gpu_fault, is_out_of_memory, memory_use
 from orchestrator.cells.cell import failed_cell, run_cell
-from orchestrator.cells.records import CandidateResult, CellResult, CellTask, Workbench
+from orchestrator.cells.records import CandidateResult, CellResult, CellTask, Fault, Workbench
 from orchestrator.cells.study import OnCandidate
 
-LONGEST_REASON = 300
+LONGEST_MESSAGE = 200
+GIBIBYTE = 2**30
 
 
 def run_guarded(
     task: CellTask, bench: Workbench, finished: Sequence[CandidateResult], on_candidate: OnCandidate
 ) -> CellResult:
-    """`run_cell`, with any error of its own turned into a failed cell.
+    """`run_cell`, with any error of its own turned into a failed cell that says where it happened.
 
     A worker holds no patient's id, so no error text can carry one. Errors of the ledger pass through: they are
     the run's, not the cell's.
     """
     started = time.perf_counter()
+    reached = len(finished)
+
+    def counted(candidate: CandidateResult) -> None:
+        nonlocal reached
+        reached = candidate.number + 1
+        on_candidate(candidate)
+
     try:
-        return run_cell(task, bench, finished, on_candidate)
+        return run_cell(task, bench, finished, counted)
     except RunDirectoryError:
         raise
     except Exception as error:
-        lines = str(error).strip().splitlines() or [""]
-        reason = f"{type(error).__name__}: {lines[0]}"[:LONGEST_REASON]
-        failed = failed_cell(task.key, bench.device, reason, time.perf_counter() - started)
-        return replace(failed, trace=traceback.format_exc())
+        failed = failed_cell(task.key, bench.device, _reason(error, task, bench, reached), 0.0)
+        trace, fault = traceback.format_exc(), _fault(error)
+    if fault == "gpu_memory":
+        give_back_memory(bench.device)  # only now: until its handler ended, the error held the tensors
+    return replace(failed, trace=trace, fault=fault, seconds=time.perf_counter() - started)
+
+
+def _fault(error: Exception) -> Fault:
+    if is_out_of_memory(error):
+        return "gpu_memory"
+    return "gpu_fault" if is_gpu_fault(error) else ""
+
+
+def _reason(error: Exception, task: CellTask, bench: Workbench, reached: int) -> str:
+    """What happened, and where: inputs, repeat, fold and candidate."""
+    key = task.key
+    fold = "final cell" if key.repeat is None else f"repeat {key.repeat}, fold {key.fold}"
+    step = f"candidate {reached}" if reached < bench.procedure.search.candidates else "refit or prediction"
+    lines = str(error).strip().splitlines() or [""]
+    what = _too_large(bench) if is_out_of_memory(error) else f"{type(error).__name__}: {lines[0]}"[:LONGEST_MESSAGE]
+    return f"{what} ({key.inputs}, {fold}, {step})"
+
+
+def _too_large(bench: Workbench) -> str:
+    """What a cell that a whole GPU cannot hold could be made smaller by."""
+    use = memory_use(bench.device)
+    held = f" with {use.peak / GIBIBYTE:.1f} of {use.total / GIBIBYTE:.1f} GiB held" if use else ""
+    half = max(2, bench.procedure.training.batch_size // 2)
+    return f"the GPU ran out of memory{held}; `training.batch_size` = {half}, or smaller images, would about halve it"

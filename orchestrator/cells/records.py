@@ -21,6 +21,7 @@ from search_spaces.space import SearchSpace
 Partition = Literal["development", "test"]
 CandidateState = Literal["complete", "pruned", "failed"]
 CellState = Literal["complete", "failed"]
+Fault = Literal["", "gpu_memory", "gpu_fault"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -155,3 +156,5 @@ class CellResult:
     device: str
     trace: str = ""
     """The traceback of an unexpected error, for the log."""
+    fault: Fault = ""
+    """What a runner may mend by trying a failed cell again, elsewhere or with more of a GPU; empty for the rest."""

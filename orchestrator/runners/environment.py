@@ -8,6 +8,10 @@ FOR_RAY: Final = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # under `uv run` Ray would ship the working directory, cohort included
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the ledger is the record; the loggers cost a second a trial
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interrupt ends the run at once; it is resumed from the ledger
+    "TUNE_MAX_PENDING_TRIALS_PG": "16",  # a searcher of one's own gets one: slots would wait for each other
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # a loss is said in one line, and the cell is tried again
+    "TUNE_WARN_THRESHOLD_S": "60",  # writing the ledger is part of a callback
+    "RAY_timeout_ms_task_wait_for_death_info": "60000",  # until the head knows whether worker or node died
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
 }

@@ -1,37 +1,43 @@
-"""Runs cells on Ray Tune: one trial a cell, actors reused, the data put into the object store once.
+"""Runs cells on Ray Tune: one trial a try of a cell, actors reused, the data put into the object store once.
 
-The only module that imports Ray. Tune schedules; it is not trusted with results: each one reaches the driver's
-ledger through a callback as soon as it is reported, and what is left to do is decided by the ledger alone.
+Tune schedules; it is not trusted with results, retries or resuming: each result reaches the driver's ledger through
+a callback as soon as it is reported, a lost cell is asked for again by `CellQueue`, and what is left to do is decided
+by the ledger alone. Tune keeps every trial it has seen, so that it is given at most `BATCH` of them at a time.
 """
 
 import logging
-import shutil
-import signal
-import socket
-import tempfile
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import ray
 from ray import tune
 from ray.tune.experiment import Trial
+from ray.tune.search import Searcher
 
 from mpi_model.determinism import single_threaded
-from mpi_model.errors import ExperimentError, PolarmapError
-from orchestrator.cells.cell import failed_cell
+from mpi_model.errors import ExperimentError
+from mpi_model.gpu import bound_memory, memory_use, total_memory
 from orchestrator.cells.guard import run_guarded
-from orchestrator.cells.records import CandidateResult, CellResult, Workbench
+from orchestrator.cells.records import CandidateResult, Workbench
 from orchestrator.experiment.settings import ResourceSettings
-from orchestrator.runners.environment import prepare_for_ray
-from orchestrator.runners.runner import Events, Job
+from orchestrator.runners.cell_queue import CellQueue
+from orchestrator.runners.faults import cause_of
+from orchestrator.runners.packing import allowed_fraction
+from orchestrator.runners.ray_delivery import PAYLOAD, TICKET, Delivery, Halt, nodes_of_cluster
+from orchestrator.runners.ray_session import ray_session, store_bytes
+from orchestrator.runners.runner import Events, Job, Work
 
-LONGEST_TEMPORARY = 16
-PAYLOAD = "payload"
-CELL = "cell"
+LOG = logging.getLogger("polarmap.ray")
+
+BATCH: Final = 1000
+"""Trials that Tune is given at a time: it keeps about ten kilobytes of each until it ends."""
+NAME, JOB, GPUS, PILOT = "name", "job", "gpus", "pilot"
+BROKEN_GPU: Final = 70
+"""Exit status of a worker whose GPU failed; Ray starts another process in its place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,70 +46,25 @@ class RayRunner:
 
     address: str | None = None
     """A cluster's address; None starts Ray on this machine, or uses the one that runs in this process."""
+    work: Work = run_guarded
+    """What is done with each cell."""
 
     def run(self, jobs: Sequence[Job], bench: Workbench, resources: ResourceSettings, events: Events) -> None:
         """See `orchestrator.runners.runner.Runner.run`."""
-        with ray_session(self.address) as folder:
-            run_on_tune(jobs, bench, resources, events, folder)
-
-
-@contextmanager
-def ray_session(address: str | None) -> Iterator[Path]:
-    """Ray, started quietly if it does not run yet; yields a private folder for Tune's own files.
-
-    Ray makes its session folder open to every user of the machine: it lies inside one that is not.
-    """
-    prepare_for_ray()
-    folder = Path(tempfile.mkdtemp(prefix="polarmap-", dir=_short_folder()))
-    mine = not ray.is_initialized()
-    if mine:
-        _start(address, folder)
-    try:
-        yield folder
-    finally:
-        if mine:
-            ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _start(address: str | None, folder: Path) -> None:
-    """Start Ray here or join a cluster; Ray's own handler of SIGTERM, which aborts, is taken off again."""
-    local: dict[str, Any] = {} if address else {"_temp_dir": str(folder / "ray"), "include_dashboard": False}
-    if address is not None:
-        check_reachable(address)
-    main = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGTERM)
-    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
-    if main:
-        signal.signal(signal.SIGTERM, handler)
-
-
-def check_reachable(address: str) -> None:
-    """Refuse an address where nobody listens at once, instead of after a minute of Ray's retries.
-
-    Raises:
-        ExperimentError: Nothing answers at `host:port`.
-    """
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not (host and port.isdigit()):
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=5).close()
-    except OSError as error:
-        raise ExperimentError(
-            f"no Ray cluster answers at {address} ({error}); start it, or leave --address out"
-        ) from error
-
-
-def _short_folder() -> str | None:
-    """Where sockets fit: their paths hold 107 characters, of which Ray's session takes about 70."""
-    return "/tmp" if len(tempfile.gettempdir()) > LONGEST_TEMPORARY and Path("/tmp").is_dir() else None
+        with ray_session(self.address, store_bytes(bench)) as folder:
+            run_on_tune(jobs, bench, resources, events, folder, self.work)
 
 
 def run_on_tune(
-    jobs: Sequence[Job], bench: Workbench, resources: ResourceSettings, events: Events, folder: Path
-) -> tune.ResultGrid:
-    """Run every job as one Tune trial.
+    jobs: Sequence[Job],
+    bench: Workbench,
+    resources: ResourceSettings,
+    events: Events,
+    folder: Path,
+    work: Work = run_guarded,
+    batch: int = BATCH,
+) -> tune.ResultGrid | None:
+    """Run every job to its end, each try of it as one Tune trial.
 
     Args:
         jobs: The cells.
@@ -111,47 +72,75 @@ def run_on_tune(
         resources: What a cell reserves, and how often it is tried when its worker is lost.
         events: Told of everything that comes back, in this process.
         folder: For Tune's own files; nothing in it is read again.
+        work: What a worker does with a cell.
+        batch: Trials that Tune is given at a time.
 
     Returns:
-        Tune's result grid, one result a cell.
+        Tune's result grid of the last batch, one result a try; None where a host's memory ended that.
 
     Raises:
         PolarmapError: What `events` raised.
     """
-    delivery = Delivery(jobs, events)
-    reserved = {"CPU": float(resources.cpus_per_cell), "GPU": gpus_per_cell(resources, bench.device)}
-    check_room(reserved)
-    # A reference a cell: a worker can fetch its own cell's labels, and is never sent another's.
-    references = [ray.put(job) for job in jobs]
+    gpus = gpus_per_cell(resources, bench.device)
+    check_room({"CPU": float(resources.cpus_per_cell), "GPU": gpus})
+    pilot = (
+        resources.gpus_per_cell == "auto"
+        and gpus > 0
+        and len(jobs) > sum(node.get("GPU", 0.0) for node in nodes_of_cluster())
+    )
+    queue = CellQueue(jobs, attempts=resources.attempts, gpus=gpus, pilot=pilot)
+    delivery = Delivery(queue, events, resources.cpus_per_cell)
     trainable = tune.with_resources(
-        tune.with_parameters(_trial, references=references, bench=bench),
-        {"cpu": reserved["CPU"], "gpu": reserved["GPU"]},
+        tune.with_parameters(_trial, bench=bench, work=work), partial(_reserved, cpus=resources.cpus_per_cell)
     )
-    tuner = tune.Tuner(
-        trainable,
-        param_space={CELL: tune.grid_search(list(range(len(jobs))))},
-        tune_config=tune.TuneConfig(
-            reuse_actors=True,
-            trial_name_creator=lambda trial: jobs[trial.config[CELL]].task.key.name,
-            trial_dirname_creator=lambda trial: jobs[trial.config[CELL]].task.key.name,
-        ),
-        run_config=tune.RunConfig(
-            name="cells",
-            storage_path=str(folder),
-            verbose=0,
-            callbacks=[delivery],
-            stop=delivery.stop,
-            failure_config=tune.FailureConfig(max_failures=resources.attempts - 1),
-        ),
-    )
-    grid = tuner.fit()
+    grid = None
+    while not (queue.finished or delivery.error):
+        grid = _fit(tune.Tuner(trainable, **_settings(queue, delivery, folder, batch)), delivery)
     if delivery.error is not None:
         raise delivery.error
     return grid
 
 
+def _fit(tuner: tune.Tuner, delivery: Delivery) -> tune.ResultGrid | None:
+    """Let Tune run what it is given; a worker that Ray ended for its host's memory ends Tune 2.60 with it."""
+    try:
+        return tuner.fit()
+    except RuntimeError as error:
+        if cause_of(str(error)) != "host_memory":
+            raise
+        delivery.host_out_of_memory(str(error))
+        return None
+
+
+def _settings(queue: CellQueue, delivery: Delivery, folder: Path, batch: int) -> dict[str, Any]:
+    return {
+        "tune_config": tune.TuneConfig(
+            search_alg=CellSearch(queue, delivery, batch),
+            num_samples=-1,
+            reuse_actors=True,
+            trial_name_creator=_name,
+            trial_dirname_creator=_name,
+        ),
+        "run_config": tune.RunConfig(
+            name=f"cells-{queue.issued}",
+            storage_path=str(folder),
+            verbose=0,
+            callbacks=[delivery],
+            stop=Halt(delivery),
+        ),
+    }
+
+
+def _name(trial: Trial) -> str:
+    return str(trial.config[NAME])
+
+
+def _reserved(config: Mapping[str, Any], cpus: float) -> tune.PlacementGroupFactory:
+    return tune.PlacementGroupFactory([{"CPU": float(cpus), **({"GPU": config[GPUS]} if config[GPUS] else {})}])
+
+
 def gpus_per_cell(resources: ResourceSettings, device: str) -> float:
-    """The GPUs a cell reserves: what was asked for, or one where cells run on GPUs."""
+    """The GPUs a cell reserves at first: what was asked for, or a whole one where cells run on GPUs."""
     if resources.gpus_per_cell == "auto":
         return 0.0 if device == "cpu" else 1.0
     return resources.gpus_per_cell
@@ -163,8 +152,7 @@ def check_room(reserved: Mapping[str, float]) -> None:
     Raises:
         ExperimentError: No node of the cluster has what one cell reserves.
     """
-    listed: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call] # Ray has no types for it
-    nodes = [node["Resources"] for node in listed if node["Alive"]]
+    nodes = nodes_of_cluster()
     if not any(all(node.get(kind, 0.0) >= amount for kind, amount in reserved.items()) for node in nodes):
         largest = {kind: max((node.get(kind, 0.0) for node in nodes), default=0.0) for kind in reserved}
         raise ExperimentError(
@@ -173,66 +161,68 @@ def check_room(reserved: Mapping[str, float]) -> None:
         )
 
 
-def _trial(config: dict[str, Any], references: list[Any], bench: Workbench) -> None:
-    """One cell, in a worker: every finished candidate is reported, and the cell last."""
-    job: Job = ray.get(references[config[CELL]])
+class _Measured(BaseException):
+    """Ends a pilot after its first candidate; no error, so that no cell's guard can take it for one."""
 
-    def report(payload: list[object], *, state: str) -> None:
-        tune.report(
-            {
-                "state": state,
-                "resources": dict(tune.get_context().get_trial_resources().required_resources),
-                PAYLOAD: payload,
-            }
-        )
+
+def _trial(config: dict[str, Any], bench: Workbench, work: Work) -> None:
+    """One try of a cell, in a worker: every finished candidate is reported, and the cell last."""
+    job: Job = ray.get(config[JOB])
+    if bench.device == "cuda":
+        bound_memory(bench.device, allowed_fraction(config[GPUS], total_memory(bench.device)))
+
+    def report(*payload: object, state: str) -> None:
+        resources = dict(tune.get_context().get_trial_resources().required_resources)
+        tune.report({"state": state, "resources": resources, PAYLOAD: list(payload)})
+
+    def announce(candidate: CandidateResult) -> None:
+        if config[PILOT]:
+            report(candidate, memory_use(bench.device), state="measured")
+            raise _Measured
+        report(candidate, state="searching")
 
     with single_threaded():
-        result = run_guarded(job.task, bench, job.finished, lambda candidate: report([candidate], state="searching"))
-    models = ray.put(result.models)
-    report([replace(result, models=()), models], state=result.state)
-
-
-class Delivery(tune.Callback):
-    """Hands what trials report to the driver's events, and remembers the first error of those."""
-
-    def __init__(self, jobs: Sequence[Job], events: Events) -> None:
-        self.jobs = jobs
-        self.events = events
-        self.error: PolarmapError | None = None
-
-    def stop(self, trial_id: str, result: Mapping[str, Any]) -> bool:
-        """Whether the whole run should end: the ledger cannot be written any more."""
-        return self.error is not None
-
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
-        """A cell begins, or begins again."""
-        self._tell(lambda: self.events.started(self.jobs[trial.config[CELL]].task.key))
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: object
-    ) -> None:
-        """A candidate or a cell is finished; the payload is emptied, so that Tune's snapshots stay small."""
-        payload: list[Any] = result.get(PAYLOAD, [])
-        self._tell(lambda: self._deliver(trial, list(payload)))
-        payload.clear()
-
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
-        """A cell's worker was lost more often than it may be."""
-        key = self.jobs[trial.config[CELL]].task.key
-        reason = f"the worker was lost {trial.num_failures} times (out of memory, or its node went away)"
-        self._tell(lambda: self.events.cell(failed_cell(key, "", reason, 0.0), attempt=trial.num_failures))
-
-    def _deliver(self, trial: Trial, payload: list[Any]) -> None:
-        match payload:
-            case [CandidateResult() as candidate]:
-                self.events.candidate(self.jobs[trial.config[CELL]].task.key, candidate)
-            case [CellResult() as result, models]:
-                self.events.cell(replace(result, models=ray.get(models)), attempt=trial.num_failures + 1)
-
-    def _tell(self, tell: Callable[[], None]) -> None:
-        if self.error is not None:
-            return
         try:
-            tell()
-        except PolarmapError as error:
-            self.error = error
+            result = work(job.task, bench, job.finished, announce)
+        except _Measured:
+            return
+    report(result, state=result.fault or result.state)
+    if result.fault == "gpu_fault":
+        os._exit(BROKEN_GPU)  # a CUDA context that failed once fails for every cell after
+
+
+class CellSearch(Searcher):
+    """Gives Tune the queue's next cell whenever it has room for another trial."""
+
+    def __init__(self, queue: CellQueue, delivery: Delivery, batch: int) -> None:
+        super().__init__()
+        self.queue = queue
+        self.delivery = delivery
+        self.last = queue.issued + batch
+
+    def suggest(self, trial_id: str) -> Any:  # noqa: ANN401 - Tune's type leaves its own FINISHED out
+        """The next cell; None while all that is left is under way, for it may be lost and come again."""
+        queue = self.queue
+        if queue.finished or queue.issued >= self.last or self.delivery.error is not None:
+            return Searcher.FINISHED
+        ticket = queue.next()
+        if ticket is None:
+            return None
+        job = queue.job(ticket)
+        # A reference: a worker fetches its own cell's labels, and is never sent another's.
+        return {
+            TICKET: ticket.number,
+            NAME: job.task.key.name,
+            JOB: ray.put(job),
+            GPUS: ticket.gpus,
+            PILOT: ticket.pilot,
+        }
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Nothing: `Delivery` is told."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the ledger is what a run resumes from."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing, likewise."""

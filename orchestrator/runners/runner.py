@@ -1,6 +1,6 @@
 """The seam: a runner is given cells and calls back with candidates and results, in the driver."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +16,10 @@ class Job:
     finished: tuple[CandidateResult, ...]
 
 
+Work = Callable[[CellTask, Workbench, Sequence[CandidateResult], Callable[[CandidateResult], None]], CellResult]
+"""What a worker does with a cell: `orchestrator.cells.guard.run_guarded`, or something else that is to be timed."""
+
+
 class Events(Protocol):
     """What the driver does with work that comes back; the only place that writes the ledger."""
 
@@ -24,6 +28,15 @@ class Events(Protocol):
 
     def candidate(self, key: CellKey, result: CandidateResult) -> None:
         """A candidate is finished."""
+
+    def retried(self, key: CellKey, cause: str, attempt: int) -> None:
+        """A cell was lost and is tried again from its last finished candidate.
+
+        Args:
+            key: The cell.
+            cause: Why, in words.
+            attempt: The attempt that begins; the same as before where the loss does not count.
+        """
 
     def cell(self, result: CellResult, attempt: int) -> None:
         """A cell is finished, complete or failed."""

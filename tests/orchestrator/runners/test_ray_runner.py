@@ -3,7 +3,6 @@
 import hashlib
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -12,16 +11,12 @@ import ray
 from ray import tune
 
 from mpi_model.errors import ExperimentError, RunDirectoryError
-from orchestrator.cells.records import CandidateResult, CellKey, CellResult
-from orchestrator.devices import device_for
 from orchestrator.experiment.file import load_experiment
-from orchestrator.ledger.paths import run_paths
-from orchestrator.preparation import prepare
 from orchestrator.progress import Silence
-from orchestrator.recognition import RunOptions, cell_keys, facts_of
-from orchestrator.run import pending_jobs, run_experiment, workbench
+from orchestrator.recognition import RunOptions
+from orchestrator.run import run_experiment
 from orchestrator.runners.inline import InlineRunner
-from orchestrator.runners.ray_tune import RayRunner, ray_session, run_on_tune
+from orchestrator.runners.ray_tune import RayRunner, run_on_tune
 from orchestrator.torch_engine import engine_with
 
 pytestmark = [
@@ -30,42 +25,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),
 ]
 TABLES = ("cells", "candidates", "epochs", "predictions")
-
-
-@pytest.fixture(scope="module")
-def tune_folder() -> Iterator[Path]:
-    """Ray on this machine, for all tests of the module."""
-    with ray_session(None) as folder:
-        yield folder
-
-
-class Collected:
-    """Events that only remember."""
-
-    def __init__(self) -> None:
-        self.begun: list[CellKey] = []
-        self.candidates: list[tuple[CellKey, CandidateResult]] = []
-        self.cells: list[tuple[CellResult, int]] = []
-
-    def started(self, key: CellKey) -> None:
-        self.begun.append(key)
-
-    def candidate(self, key: CellKey, result: CandidateResult) -> None:
-        self.candidates.append((key, result))
-
-    def cell(self, result: CellResult, attempt: int) -> None:
-        self.cells.append((result, attempt))
-
-
-def work_of(experiment: Path, *overrides: str) -> tuple:
-    """Jobs, bench and resources of an experiment of which nothing has run."""
-    prepared = prepare(load_experiment(experiment, overrides), Silence())
-    settings = prepared.loaded.experiment
-    facts = facts_of(prepared, None, device_for(settings.resources))
-    keys = cell_keys(prepared.plan, settings.cohort.inputs)
-    jobs = pending_jobs(prepared, run_paths(experiment.parent / "nothing"), keys)
-    bench = workbench(prepared, None, "cpu", facts, engine_with(InlineRunner()))
-    return jobs, bench, settings.resources
 
 
 def test_a_run_on_ray_writes_what_the_inline_runner_writes(tmp_path, make_tiny, tune_folder):
@@ -85,23 +44,22 @@ def test_a_run_on_ray_writes_what_the_inline_runner_writes(tmp_path, make_tiny, 
     assert len(written[0]) == 8
 
 
-def test_every_cell_is_a_trial_of_tunes_grid_with_the_resources_asked_for(tiny, tune_folder):
+def test_every_cell_is_a_trial_of_tunes_grid_with_the_resources_asked_for(tiny, tune_folder, work_of, collected):
     """Tune's result grid has one result a cell, no errors, and the processors that `cpus_per_cell` reserved."""
     jobs, bench, resources = work_of(tiny, "search.candidates=1", "training.epochs=1", "resources.cpus_per_cell=2")
-    events = Collected()
-    grid = run_on_tune(jobs, bench, resources, events, tune_folder / "grid")
+    grid = run_on_tune(jobs, bench, resources, collected, tune_folder / "grid")
 
     assert grid.num_errors == 0
     assert {Path(result.path).name for result in grid} == {job.task.key.name for job in jobs}
     assert len(grid) == 6
     assert {result.metrics["resources"]["CPU"] for result in grid} == {2.0}
     assert {result.metrics["state"] for result in grid} == {"complete"}
-    assert sorted(result.key.name for result, _ in events.cells) == sorted(job.task.key.name for job in jobs)
-    assert len(events.candidates) == 6
-    assert {key.name for key in events.begun} == {job.task.key.name for job in jobs}
+    assert sorted(result.key.name for result, _ in collected.cells) == sorted(job.task.key.name for job in jobs)
+    assert len(collected.candidates) == 6
+    assert {key.name for key in collected.begun} == {job.task.key.name for job in jobs}
 
 
-def test_a_worker_is_sent_its_own_cell_and_no_other(tiny, tune_folder, monkeypatch):
+def test_a_worker_is_sent_its_own_cell_and_no_other(tiny, tune_folder, work_of, collected, monkeypatch):
     """What all workers share holds references, not jobs: no cell's labels travel to another cell's worker."""
     shared = {}
     original = tune.with_parameters
@@ -112,18 +70,17 @@ def test_a_worker_is_sent_its_own_cell_and_no_other(tiny, tune_folder, monkeypat
 
     monkeypatch.setattr(tune, "with_parameters", watched)
     jobs, bench, resources = work_of(tiny, "search.candidates=1", "training.epochs=1")
-    run_on_tune(jobs[:1], bench, resources, Collected(), tune_folder / "shared")
+    run_on_tune(jobs[:1], bench, resources, collected, tune_folder / "shared")
 
-    assert set(shared) == {"references", "bench"}
-    assert all(isinstance(reference, ray.ObjectRef) for reference in shared["references"])
+    assert set(shared) == {"bench", "work"}
     assert {field.name for field in fields(shared["bench"])} == {"maps", "procedure", "state", "device", "facts"}
 
 
-def test_what_no_node_can_give_is_refused_at_once(tiny, tune_folder):
+def test_what_no_node_can_give_is_refused_at_once(tiny, tune_folder, work_of, collected):
     """More cores than any node has would be waited for silently; the request is named instead."""
     jobs, bench, resources = work_of(tiny, "resources.cpus_per_cell=4096")
     with pytest.raises(ExperimentError, match=r"reserves 4096 CPUs .* no node has them"):
-        run_on_tune(jobs, bench, resources, Collected(), tune_folder / "room")
+        run_on_tune(jobs, bench, resources, collected, tune_folder / "room")
 
 
 def test_a_terminated_ray_run_ends_in_one_line_and_goes_on_later(tiny):
@@ -142,23 +99,21 @@ def test_a_terminated_ray_run_ends_in_one_line_and_goes_on_later(tiny):
     assert "interrupted; the same command goes on" in rest
 
 
-class DiskFull(Collected):
-    """Events whose ledger cannot be written after the first candidate."""
-
-    def candidate(self, key: CellKey, result: CandidateResult) -> None:
-        super().candidate(key, result)
-        raise RunDirectoryError("no space left on the device")
-
-
-def test_a_ledger_that_cannot_be_written_ends_the_run_with_its_own_error(tiny, tune_folder):
+def test_a_ledger_that_cannot_be_written_ends_the_run_with_its_own_error(tiny, tune_folder, work_of, collected):
     """A full disk stops every trial and reaches the caller as what it is, not as failed cells."""
     jobs, bench, resources = work_of(tiny, "training.epochs=1")
-    events = DiskFull()
-    with pytest.raises(RunDirectoryError, match="no space left"):
-        run_on_tune(jobs, bench, resources, events, tune_folder / "full")
+    remember = collected.candidate
 
-    assert len(events.candidates) == 1
-    assert events.cells == []
+    def full(key, result):
+        remember(key, result)
+        raise RunDirectoryError("no space left on the device")
+
+    collected.candidate = full
+    with pytest.raises(RunDirectoryError, match="no space left"):
+        run_on_tune(jobs, bench, resources, collected, tune_folder / "full")
+
+    assert len(collected.candidates) == 1
+    assert collected.cells == []
 
 
 def test_the_session_folder_is_private_and_ray_asks_nobody_home(tune_folder):
@@ -167,3 +122,4 @@ def test_the_session_folder_is_private_and_ray_asks_nobody_home(tune_folder):
     session = Path(ray._private.worker._global_node.get_session_dir_path())
     assert session.is_relative_to(tune_folder)
     assert not ray._common.usage.usage_lib.usage_stats_enabled()
+    assert all(path.stat().st_mode & 0o077 == 0 for path in session.rglob("*") if path.is_file())

@@ -1,0 +1,53 @@
+"""A process's memory on its GPU: bounded, measured, given back; and which errors leave the GPU unusable."""
+
+from dataclasses import dataclass
+
+import torch
+
+from mpi_model.bounded_cache import process_cache
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuUse:
+    """What a process used of its GPU."""
+
+    peak: int
+    """Most bytes that torch reserved, unused parts of its blocks included."""
+    total: int
+    """Bytes of the GPU."""
+
+
+def total_memory(device: str) -> int:
+    """Bytes of the GPU that this process computes on; 0 where it computes on processors."""
+    return torch.cuda.get_device_properties(0).total_memory if device == "cuda" else 0
+
+
+def bound_memory(device: str, fraction: float) -> None:
+    """Let torch take no more than a fraction of the GPU, so that a cell that wants more fails, not its neighbours."""
+    if device == "cuda":
+        torch.cuda.set_per_process_memory_fraction(fraction)
+
+
+def memory_use(device: str) -> GpuUse | None:
+    """What this process used of its GPU so far; None where it computes on processors."""
+    if device != "cuda":
+        return None
+    return GpuUse(peak=torch.cuda.max_memory_reserved(), total=total_memory(device))
+
+
+def give_back_memory(device: str) -> None:
+    """Empty the process's caches after a cell ran out of memory; the next cell starts as in a fresh process."""
+    process_cache(device).clear()
+    if device == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a GPU had no room for a tensor."""
+    return isinstance(error, torch.OutOfMemoryError)
+
+
+def is_gpu_fault(error: Exception) -> bool:
+    """Whether an error leaves the process's CUDA context broken: everything after it would fail, too."""
+    return isinstance(error, torch.AcceleratorError) or (isinstance(error, RuntimeError) and "CUDA error" in str(error))

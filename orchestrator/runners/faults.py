@@ -1,0 +1,58 @@
+"""What can happen to a cell on its way, told apart by what Ray says of it; no Ray here.
+
+Ray keeps the cause of an actor's death only as words. They are read in this one place; a test ends real workers
+and real nodes and compares, so that other words in another version of Ray do not pass unseen.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final, Literal
+
+Cause = Literal["error", "worker", "node", "host_memory", "gpu_memory", "gpu_fault"]
+
+SAID: Final[Mapping[Cause, str]] = {
+    "error": "an error in its worker",
+    "worker": "its worker process died",
+    "node": "its node was lost",
+    "host_memory": "its host ran out of memory; lower the cells at a time by raising `resources.cpus_per_cell`",
+    "gpu_memory": "its share of a GPU was too small",
+    "gpu_fault": "the GPU failed under it",
+}
+"""Each cause in words that a person can act on."""
+
+COUNTED: Final[frozenset[Cause]] = frozenset({"worker", "host_memory", "gpu_fault"})
+"""What uses up one of a cell's attempts. Nodes may go as often as they like; memory of a GPU ends by itself, at a
+whole one; an error would only come again."""
+
+LONGEST_WORD: Final = 200
+_KILLED: Final = re.compile(r"Selected to kill: \(.*?\bpid=(\d+)")
+_COLOUR: Final = re.compile(r"\x1b\[\d*m")
+
+
+def cause_of(text: str) -> Cause:
+    """Why a worker was lost, from Ray's text of the error.
+
+    Args:
+        text: What Tune wrote into the trial's error file, or the text of the error that ended Tune.
+    """
+    if "due to the node running low on memory" in text:
+        return "host_memory"
+    if "its node has died" in text or re.search(r"The actor \w+ is unavailable", text):
+        return "node"
+    if "died unexpectedly before finishing this task" in text:
+        return "worker"
+    return "error" if "ray::" in text else "worker"
+
+
+def reason_of(text: str, cause: Cause, attempts: int) -> str:
+    """One line for a cell that failed for good."""
+    if cause != "error":
+        return f"{SAID[cause]} ({attempts} attempt{'s' if attempts > 1 else ''})"
+    lines = [line for line in _COLOUR.sub("", text).splitlines() if line.strip()]
+    return f"{SAID[cause]}: {lines[-1].strip()[:LONGEST_WORD] if lines else 'without a word'}"
+
+
+def killed_process(text: str) -> int | None:
+    """The process that Ray's memory monitor ended, where its text names one."""
+    found = _KILLED.search(text)
+    return int(found.group(1)) if found else None

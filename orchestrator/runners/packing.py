@@ -1,0 +1,43 @@
+"""How many cells share a GPU: pure arithmetic on what one cell was seen to use."""
+
+import math
+from typing import Final
+
+from mpi_model.gpu import GpuUse
+
+HEADROOM: Final = 1.5
+"""Later candidates may use more than the first: other freeze depths keep other activations."""
+USABLE: Final = 0.95
+"""Of a GPU's memory; the rest is the driver's."""
+CONTEXT: Final = 600 * 2**20
+"""Bytes of a process's CUDA context, which torch does not count."""
+MOST_CELLS: Final = 4
+"""Cells on one GPU at most: without MPS their kernels take turns, so that more of them only divide its time."""
+GRAIN: Final = 10_000
+"""Ray counts GPUs in ten-thousandths."""
+
+
+def share_for(use: GpuUse, cores: float, cells: float) -> float:
+    """The share of a GPU that a cell should reserve.
+
+    Args:
+        use: What one cell's process used, and what the GPU has.
+        cores: Processor cores for each GPU, in units of what a cell reserves: a cell needs one to feed it.
+        cells: Cells left to do for each GPU.
+
+    Returns:
+        1, or a fraction that as many cells can have as fit.
+    """
+    fitting = use.total * USABLE / (use.peak * HEADROOM + CONTEXT)
+    count = max(1, math.floor(min(fitting, cores, math.ceil(cells), MOST_CELLS)))
+    return math.floor(GRAIN / count) / GRAIN
+
+
+def doubled(share: float) -> float:
+    """The share of a cell that ran out of its memory: half as many cells on the GPU."""
+    return min(1.0, 2 * share) if share < 1 else share
+
+
+def allowed_fraction(share: float, total: int) -> float:
+    """What torch may take of a GPU's bytes in a process with a share, its context left out."""
+    return min(1.0, max(share * USABLE - CONTEXT / total, share / 2))

@@ -1,0 +1,144 @@
+"""What comes back from Ray Tune: handed to the driver's events and to the queue, losses told apart."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.stopper import Stopper
+
+from mpi_model.errors import PolarmapError
+from mpi_model.gpu import GpuUse
+from orchestrator.cells.cell import failed_cell
+from orchestrator.cells.records import CandidateResult, CellResult
+from orchestrator.runners.cell_queue import CellQueue, Ticket
+from orchestrator.runners.faults import SAID, Cause, cause_of, killed_process, reason_of
+from orchestrator.runners.packing import share_for
+from orchestrator.runners.runner import Events
+
+LOG = logging.getLogger("polarmap.ray")
+
+TICKET: Final = "ticket"
+"""A trial's ticket number, in its config."""
+PAYLOAD: Final = "payload"
+"""What a report brings: a candidate, a pilot's candidate with its use of the GPU, or the cell."""
+
+
+def nodes_of_cluster() -> list[Mapping[str, float]]:
+    """What each node of the cluster has."""
+    listed: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call] # Ray has no types for it
+    return [node["Resources"] for node in listed if node["Alive"]]
+
+
+class Delivery(tune.Callback):
+    """Hands what trials report to the driver's events and to the queue, and remembers the first error of events."""
+
+    def __init__(self, queue: CellQueue, events: Events, cores_of_cell: float) -> None:
+        self.queue = queue
+        self.events = events
+        self.cores_of_cell = cores_of_cell
+        self.error: PolarmapError | None = None
+        self._processes: dict[int, int] = {}
+        """The worker's process id of each ticket under way that has reported."""
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
+        """A cell begins, or begins again."""
+        ticket = self.queue.underway(trial.config[TICKET])
+        if ticket is not None:
+            self._tell(lambda: self.events.started(self.queue.jobs[ticket.cell].task.key))
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: object
+    ) -> None:
+        """A candidate or a cell is finished; the payload is emptied, so that Tune keeps nothing of it."""
+        payload: list[Any] = result.get(PAYLOAD, [])
+        ticket = self.queue.underway(trial.config[TICKET])
+        if ticket is not None:
+            self._processes[ticket.number] = result["pid"]
+            self._tell(lambda: self._deliver(ticket, list(payload)))
+        payload.clear()
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
+        """A worker was lost."""
+        ticket = self.queue.underway(trial.config[TICKET])
+        if ticket is not None:
+            text = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
+            self._tell(lambda: self._lost(ticket, cause_of(text), text))
+
+    def host_out_of_memory(self, text: str) -> None:
+        """Ray ended a worker for its host's memory, which ends Tune, too: only the cells of that worker pay for it."""
+        killed = killed_process(text)
+        for ticket in self.queue.all_underway():
+            if self._processes.get(ticket.number, killed) == killed:
+                self._tell(partial(self._lost, ticket, "host_memory", text))
+        self.queue.aborted()
+        self._processes.clear()
+
+    def _deliver(self, ticket: Ticket, payload: list[Any]) -> None:
+        key = self.queue.jobs[ticket.cell].task.key
+        match payload:
+            case [CandidateResult() as candidate]:
+                self.queue.delivered(ticket, candidate)
+                self.events.candidate(key, candidate)
+            case [CandidateResult() as candidate, use]:
+                self.queue.delivered(ticket, candidate)
+                self.queue.measured(ticket, self._share(use))
+                self.events.candidate(key, candidate)
+            case [CellResult(fault="") as result]:
+                self._ended(ticket)
+                self.events.cell(result, attempt=ticket.attempt)
+            case [CellResult(fault="gpu_memory" | "gpu_fault" as cause) as result]:
+                self._lost(ticket, cause, "", result)
+
+    def _share(self, use: GpuUse | None) -> float:
+        """The share of a GPU that cells reserve from now on."""
+        whole = [node for node in nodes_of_cluster() if node.get("GPU", 0.0) > 0]
+        if use is None or not whole:
+            return self.queue.gpus
+        cores = min(node.get("CPU", 0.0) / node["GPU"] for node in whole) / self.cores_of_cell
+        share = share_for(use, cores, len(self.queue.waiting) / sum(node["GPU"] for node in whole))
+        LOG.info("a cell reserved at most %d of %d bytes of its GPU: cells take %g of one", use.peak, use.total, share)
+        return share
+
+    def _lost(self, ticket: Ticket, cause: Cause, text: str, failed: CellResult | None = None) -> None:
+        key = self.queue.jobs[ticket.cell].task.key
+        attempt = self.queue.lost(ticket, cause)
+        self._processes.pop(ticket.number, None)
+        if attempt is not None:
+            self.events.retried(key, SAID[cause], attempt)
+            return
+        if failed is None:
+            failed = replace(failed_cell(key, "", reason_of(text, cause, ticket.attempt), 0.0), trace=text)
+        self.events.cell(failed, attempt=ticket.attempt)
+
+    def _ended(self, ticket: Ticket) -> None:
+        self.queue.ended(ticket)
+        self._processes.pop(ticket.number, None)
+
+    def _tell(self, tell: Callable[[], None]) -> None:
+        if self.error is not None:
+            return
+        try:
+            tell()
+        except PolarmapError as error:
+            self.error = error
+
+
+class Halt(Stopper):
+    """Ends Tune when the ledger cannot be written any more."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self.delivery = delivery
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether this trial should end."""
+        return self.delivery.error is not None
+
+    def stop_all(self) -> bool:
+        """Whether all trials should."""
+        return self.delivery.error is not None

@@ -1,0 +1,119 @@
+"""Ray, started privately on this machine, or a cluster joined."""
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import ray
+import ray.exceptions
+
+from mpi_model.errors import ExperimentError
+from orchestrator.cells.records import Workbench
+from orchestrator.runners.environment import prepare_for_ray
+
+LONGEST_TEMPORARY = 16
+SMALLEST_STORE: Final = 256 * 2**20
+LARGEST_STORE: Final = 8 * 2**30
+REFUSED: Final = (ray.exceptions.AuthenticationError, ConnectionError)
+
+
+def store_bytes(bench: Workbench) -> int:
+    """Bytes of the object store: twice what every worker reads, within bounds.
+
+    Ray's default is a third of the machine's memory. The store holds the bench once, jobs of a few kilobytes and, for
+    a moment, the final networks, each about the size of the pretrained weights.
+    """
+    weights = sum(array.nbytes for array in bench.state.values()) if bench.state else 0
+    return min(LARGEST_STORE, max(SMALLEST_STORE, 2 * (bench.maps.stress.nbytes + bench.maps.rest.nbytes + weights)))
+
+
+@contextmanager
+def ray_session(address: str | None, store: int = SMALLEST_STORE) -> Iterator[Path]:
+    """Ray, started quietly if it does not run yet; yields a private folder for Tune's own files.
+
+    Ray makes its session folder open to every user of the machine: it lies inside one that is not.
+
+    Args:
+        address: A cluster to join; None for the one of `RAY_ADDRESS`, as Ray's jobs have it, or a Ray of one's own.
+        store: Bytes of the object store of a Ray of one's own.
+
+    Raises:
+        ExperimentError: There is no such cluster, or it refuses the token.
+    """
+    prepare_for_ray()
+    folder = Path(tempfile.mkdtemp(prefix="polarmap-", dir=_short_folder()))
+    mine = not ray.is_initialized()
+    try:
+        if mine:
+            _start(address or os.environ.get("RAY_ADDRESS"), folder, store)
+        yield folder
+    finally:
+        if mine:
+            ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(address: str | None, folder: Path, store: int) -> None:
+    """Start Ray here or join a cluster; Ray's own handler of SIGTERM, which aborts, is taken off again."""
+    local: dict[str, Any] = {
+        "address": "local",
+        "_temp_dir": str(folder / "ray"),
+        "include_dashboard": False,
+        "object_store_memory": store,
+    }
+    if address is not None:
+        check_reachable(address)
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGTERM)
+    mask = os.umask(0o077)  # Ray's files, its token among them, are nobody else's
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **({"address": address} if address else local))
+    except REFUSED as error:
+        raise ExperimentError(refusal(address)) from error
+    finally:
+        os.umask(mask)
+        if main:
+            signal.signal(signal.SIGTERM, handler)
+
+
+def refusal(address: str | None) -> str:
+    """What to do where Ray does not let us in."""
+    if os.environ.get("RAY_AUTH_MODE") == "token":
+        return (
+            f"the Ray cluster at {address} does not accept this token; put the cluster's own into ~/.ray/auth_token "
+            "or RAY_AUTH_TOKEN"
+        )
+    return (
+        f"the Ray cluster at {address} does not let us in; if it asks for a token, set RAY_AUTH_MODE=token and put the "
+        "token into ~/.ray/auth_token or RAY_AUTH_TOKEN"
+    )
+
+
+def check_reachable(address: str) -> None:
+    """Refuse an address where nobody listens at once, instead of after a minute of Ray's retries.
+
+    Raises:
+        ExperimentError: Nothing answers at `host:port`.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdigit()):
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError as error:
+        raise ExperimentError(
+            f"no Ray cluster answers at {address} ({error}); start it, or leave --address out"
+        ) from error
+
+
+def _short_folder() -> str | None:
+    """Where sockets fit: their paths hold 107 characters, of which Ray's session takes about 70."""
+    return "/tmp" if len(tempfile.gettempdir()) > LONGEST_TEMPORARY and Path("/tmp").is_dir() else None

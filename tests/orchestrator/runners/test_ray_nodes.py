@@ -1,0 +1,133 @@
+"""A cluster whose second node comes late and dies: the work moves, and nothing tells afterwards."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from orchestrator.cells.guard import run_guarded
+from orchestrator.experiment.file import load_experiment
+from orchestrator.progress import Silence
+from orchestrator.run import LedgerEvents, RunOptions, run_experiment
+from orchestrator.runners.environment import prepare_for_ray
+from orchestrator.runners.inline import InlineRunner
+from orchestrator.runners.ray_tune import RayRunner, run_on_tune
+from orchestrator.torch_engine import engine_with
+
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.filterwarnings("ignore"),  # Ray 2.60's own
+]
+TABLES = ("cells", "candidates", "epochs", "predictions")
+NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
+SOON = {
+    "health_check_initial_delay_ms": 0,
+    "health_check_period_ms": 500,
+    "health_check_timeout_ms": 500,
+    "health_check_failure_threshold": 4,
+}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A head with one processor and, as far as Ray knows, one GPU; it notices dead nodes soon."""
+    prepare_for_ray()
+    cluster = Cluster(initialize_head=True, head_node_args={**NODE, "num_gpus": 1, "_system_config": SOON})
+    ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def marking(folder: Path):
+    """Real work that leaves a file for each candidate, and after its first waits until two nodes have left some."""
+
+    def nodes() -> set[str]:
+        return {path.name.split()[2] for path in folder.iterdir()}
+
+    def work(task, bench, finished, on_candidate):
+        def marked(candidate):
+            node, deadline = ray.get_runtime_context().get_node_id(), time.monotonic() + 120
+            (folder / f"{task.key.name} {candidate.number} {node}").touch()
+            on_candidate(candidate)
+            while len(nodes()) < 2 and time.monotonic() < deadline:
+                time.sleep(0.05)
+
+        return run_guarded(task, bench, finished, marked)
+
+    return work
+
+
+class SecondNode:
+    """Adds a node after the first candidate of a run, and kills it when the first candidate came from it."""
+
+    def __init__(self, cluster: Cluster, marks: Path) -> None:
+        self.cluster, self.marks = cluster, marks
+        self.node = None
+        self.dead = False
+
+    def after_candidate(self) -> None:
+        if self.node is None:
+            self.node = self.cluster.add_node(**NODE)
+        elif not self.dead and self.node.node_id in {path.name.split()[2] for path in self.marks.iterdir()}:
+            self.dead = True
+            self.cluster.remove_node(self.node, allow_graceful=False)
+
+
+def test_a_second_node_joins_works_and_dies_and_the_tables_are_those_of_one_process(
+    tmp_path, make_tiny, cluster, monkeypatch
+):
+    """Byte for byte, with one attempt a cell: the loss of a node costs none, and no candidate is trained twice."""
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    second = SecondNode(cluster, marks)
+    kept = LedgerEvents.candidate
+
+    def candidate(self, key, result):
+        kept(self, key, result)
+        second.after_candidate()
+
+    digests = []
+    for runner in (InlineRunner(), RayRunner(work=marking(marks))):
+        experiment = make_tiny(tmp_path / type(runner).__name__)
+        loaded = load_experiment(experiment, ["resources.attempts=1"])
+        with monkeypatch.context() as patched:
+            if isinstance(runner, RayRunner):
+                patched.setattr(LedgerEvents, "candidate", candidate)
+            outcome = run_experiment(loaded, RunOptions(), lambda runner=runner: engine_with(runner), Silence())
+        assert outcome.failed == ()
+        digests.append({name: hashlib.sha256(outcome.paths.table(name).read_bytes()).hexdigest() for name in TABLES})
+
+    assert second.dead
+    assert digests[0] == digests[1]
+    trained = [tuple(path.name.split()[:2]) for path in marks.iterdir()]
+    assert len(trained) == len(set(trained)) == 18
+    assert set(pq.read_table(outcome.paths.table("timings"))["attempt"].to_pylist()) == {1}
+    assert "its node was lost" in outcome.paths.log.read_text()
+
+
+def test_a_cell_without_room_on_its_gpu_is_given_twice_as_much(
+    tiny, cluster, work_of, collected, cheap_work, troubles, tmp_path
+):
+    """A quarter of a GPU is too small, a half is enough: no attempt is spent, and Ray reserves what is said."""
+    jobs, bench, resources = work_of(tiny, "resources.gpus_per_cell=0.25", "resources.attempts=1")
+
+    def trouble(key, number):
+        share = ray.get_runtime_context().get_assigned_resources()["GPU"]
+        (tmp_path / f"{key.name} {share:g} {number}").touch()
+        return troubles.cell_of(key, state="failed", reason="no room", fault="gpu_memory") if share < 0.5 else None
+
+    work = cheap_work(tmp_path / "trained", trouble)
+    run_on_tune(jobs[-1:], bench, resources, collected, tmp_path / "share", work)
+
+    ((result, attempt),) = collected.cells
+    assert (result.state, attempt) == ("complete", 1)
+    assert [(cause, number) for _, cause, number in collected.retries] == [("its share of a GPU was too small", 1)]
+    assert sorted({path.name.split()[1] for path in tmp_path.glob("*-final *")}) == ["0.25", "0.5"]
+    assert [number for _, number in work.trained()] == [0, 1, 2]
