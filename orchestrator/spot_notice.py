@@ -13,6 +13,7 @@ Ray 2.60 without a promise of stability; a test holds it to what is said here.
 import argparse
 import json
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -88,7 +89,9 @@ def drain(notice: Interruption, address: str, node_id: str | None) -> bool:
     ]
     if node_id is not None:
         command.append(f"--node-id={node_id}")
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # Without a node's id Ray asks the cluster which node it is called on; this names the cluster it asks.
+    environment = os.environ | {"RAY_ADDRESS": address}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode != 0:
         LOG.error("ray drain-node failed (%d): %s", done.returncode, done.stderr.strip()[-500:])
     return done.returncode == 0

@@ -20,6 +20,7 @@ from orchestrator.cluster_file.records import Checked, Rule
 RULES: Final[tuple[Rule, ...]] = (
     ray_schema.valid_for_ray,
     node_keys.repeated_keys,
+    node_keys.keys_that_are_no_text,
     node_keys.provider_keys,
     node_keys.node_config_keys,
     sizes.worker_numbers,

@@ -107,3 +107,21 @@ def repeated_keys(file: ClusterFile) -> Iterator[Finding]:
             problem=f"{place[-1]} stands here twice; only the later one counts",
             remedy="keep one",
         )
+
+
+def keys_that_are_no_text(file: ClusterFile) -> Iterator[Finding]:
+    """Names that YAML reads as something else (`3:`, `no:`, `2026-01-01:`), over which Ray stumbles."""
+    for place, key in _keys(file.settings, ()):
+        if not isinstance(key, str):
+            problem = f"YAML reads this key as {type(key).__name__}, not as text; Ray stumbles over it"
+            yield finding(file, "error", "key-not-text", place, problem, "put it in quotes")
+
+
+def _keys(value: Any, place: Place) -> Iterator[tuple[Place, object]]:  # noqa: ANN401
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield (*place, str(key)), key
+            yield from _keys(inner, (*place, str(key)))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _keys(inner, (*place, number))

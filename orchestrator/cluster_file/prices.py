@@ -31,7 +31,7 @@ def price_bound(file: ClusterFile) -> PriceBound | None:
     unknown = tuple(sorted({kind for _, kind in nodes if kind not in prices}))
     bounded = workers is not None and not unknown
     return PriceBound(
-        dollars=sum(count * prices[kind] for count, kind in nodes) if bounded else None,
+        dollars=round(sum(count * prices[kind] for count, kind in nodes), 4) if bounded else None,
         region=region,
         priced=_DATE,
         nodes=nodes,

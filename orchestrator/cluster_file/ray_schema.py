@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,7 @@ _FILLED_IN_BY_RAY: Final = ("aws", "kuberay", "kubernetes")
 """Providers whose node types may leave `resources` out: Ray looks them up before it validates."""
 
 
+@cache
 def ray_schema() -> dict[str, Any]:
     """The JSON schema of cluster files of the installed Ray.
 
@@ -34,7 +36,9 @@ def ray_schema() -> dict[str, Any]:
 
 def valid_for_ray(file: ClusterFile) -> Iterator[Finding]:
     """What `ray up` itself would refuse; messages hold keys, never values, which may be secrets."""
-    for error in jsonschema.Draft7Validator(ray_schema()).iter_errors(file.settings):
+    # Through JSON: the validator stumbles over YAML's numbers as keys, and over dates.
+    settings = json.loads(json.dumps(file.settings, default=str, skipkeys=True))
+    for error in jsonschema.Draft7Validator(ray_schema()).iter_errors(settings):
         place: Place = tuple(error.absolute_path)
         if error.validator == "additionalProperties":
             yield from _unknown_keys(file, place, error)

@@ -3,8 +3,10 @@
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
+from orchestrator.cluster_file.mounted import mounted_texts
 from orchestrator.cluster_file.reading import ClusterFile, Place
 from orchestrator.cluster_file.records import Finding, finding
 
@@ -20,6 +22,13 @@ def commands(file: ClusterFile, *keys: str) -> Iterator[tuple[Place, str]]:
         listed = file.at(key)
         for number, command in enumerate(listed if isinstance(listed, list) else ()):
             yield (key, number), str(command)
+
+
+def _said(file: ClusterFile, key: str, pattern: re.Pattern[str]) -> bool:
+    """Whether the commands of a list set something: themselves, or in a mounted script that they name."""
+    said = " ; ".join(command for _, command in commands(file, key))
+    scripts = [text for (*_, remote), text in mounted_texts(file, ".sh") if Path(str(remote)).name in said]
+    return any(pattern.search(text) for text in (said, *scripts)) or _said_for_all(file, pattern)
 
 
 def _said_for_all(file: ClusterFile, pattern: re.Pattern[str]) -> bool:
@@ -47,8 +56,7 @@ def dashboard(file: ClusterFile) -> Iterator[Finding]:
 def token(file: ClusterFile) -> Iterator[Finding]:
     """Token authentication: switched on wherever Ray starts, and the token brought to the nodes."""
     for key in START_COMMANDS:
-        starts = " ; ".join(command for _, command in commands(file, key))
-        if starts and not _TOKEN_MODE.search(starts) and not _said_for_all(file, _TOKEN_MODE):
+        if file.at(key) and not _said(file, key, _TOKEN_MODE):
             problem = "Ray starts without token authentication: whoever reaches its ports runs code"
             remedy = "put export RAY_AUTH_MODE=token; before ray start"
             yield finding(file, "warning", "no-token", (key,), problem, remedy)
@@ -63,8 +71,7 @@ def token(file: ClusterFile) -> Iterator[Finding]:
 def usage_statistics(file: ClusterFile) -> Iterator[Finding]:
     """Ray reports its use to its makers unless it is told not to."""
     for key in START_COMMANDS:
-        starts = " ; ".join(command for _, command in commands(file, key))
-        if starts and not _NO_STATISTICS.search(starts) and not _said_for_all(file, _NO_STATISTICS):
+        if file.at(key) and not _said(file, key, _NO_STATISTICS):
             problem = "Ray sends usage statistics to its makers"
             remedy = "put export RAY_USAGE_STATS_ENABLED=0; before ray start"
             yield finding(file, "warning", "usage-statistics", (key,), problem, remedy)

@@ -5,11 +5,11 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Final
 
+from orchestrator.cluster_file.mounted import mounted_texts
 from orchestrator.cluster_file.reading import ClusterFile, Place
-from orchestrator.cluster_file.records import Finding, finding
+from orchestrator.cluster_file.records import Finding, Severity, finding
 from orchestrator.cluster_file.start_commands import commands
 
 _NIGHTLY: Final = re.compile(r"ray-wheels/latest|3\.0\.0\.dev0|rayproject/[\w-]+:nightly")
@@ -65,7 +65,9 @@ def ray_version(file: ClusterFile) -> Iterator[Finding]:
     if not pins and not file.at("provider", "module"):
         problem = "nothing in the file says which Ray the nodes have"
         remedy = f"install a requirements file that pins it, or end the setup with: ray --version | grep -q {local}"
-        yield finding(file, "warning", "ray-not-pinned", ("setup_commands",), problem, remedy)
+        # On hosts of one's own Ray was there before the file; Ray still refuses another version, but late.
+        severity: Severity = "note" if file.provider == "local" else "warning"
+        yield finding(file, severity, "ray-not-pinned", ("setup_commands",), problem, remedy)
 
 
 def python_version(file: ClusterFile) -> Iterator[Finding]:
@@ -113,16 +115,11 @@ def _pins(file: ClusterFile, patterns: tuple[re.Pattern[str], ...]) -> list[Pin]
 
 def _pins_in_requirements(file: ClusterFile) -> list[Pin]:
     """Ray's pin in requirements files that are mounted and lie here."""
-    pins = []
-    for remote, local in file.mapping("file_mounts").items():
-        for folder in (Path.cwd(), file.path.parent):
-            path = folder / Path(str(local)).expanduser()
-            if path.suffix == ".txt" and path.is_file():
-                text = path.read_text(encoding="utf-8", errors="replace")
-                place = ("file_mounts", str(remote))
-                pins += [Pin(place=place, version=found) for found in _REQUIREMENT.findall(text)]
-                break
-    return pins
+    return [
+        Pin(place=place, version=found)
+        for place, text in mounted_texts(file, ".txt")
+        for found in _REQUIREMENT.findall(text)
+    ]
 
 
 def _with_dot(pin: Pin) -> Pin:

@@ -86,6 +86,22 @@ def test_a_fault_brings_no_false_alarm(path):
     assert errors <= {rule} | together
 
 
+def test_settings_in_a_mounted_script_count(tmp_path):
+    """A cluster file whose commands source a mounted script is judged with what that script exports."""
+    text = (HERE / "clean_local.yaml").read_text()
+    exported = "export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0"
+    (tmp_path / "environment.sh").write_text(exported)
+    path = tmp_path / "cluster.yaml"
+    sourced = text.replace(exported, ". ~/.ray/environment.sh")
+    path.write_text(sourced.replace("file_mounts:\n", "file_mounts:\n  ~/.ray/environment.sh: environment.sh\n"))
+    assert check_cluster_file(path).clean
+
+    (tmp_path / "environment.sh").write_text("umask 077")
+    found = {one.rule for one in check_cluster_file(path).findings if one.severity == "warning"}
+
+    assert found == {"no-token", "usage-statistics"}
+
+
 def test_every_rule_has_a_bad_file():
     """No rule goes untried: each one finds something in some bad file."""
     from_files = {found.rule for path in BAD for found in checked_once(path).findings}
@@ -137,7 +153,7 @@ def test_exit_codes_and_json(capsys):
         "a: !!python/object/apply:os.system ['true']",
         "a: 2026-13-13",
         "a: 1\n---\nb: 2",
-        "x: " + "[" * 1500,
+        "x: " + "[" * 500,
         "\n".join(["a0: &a0 [1, 1]", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 40))]),
     ],
     ids=["empty", "list", "unclosed", "cyclic", "python", "date", "two documents", "deep", "laughs"],
