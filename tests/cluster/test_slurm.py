@@ -48,7 +48,7 @@ class Slurm:
 
     def submit(self, folder: Path, *words: str) -> str:
         """Submit the script in a folder; returns the job's number."""
-        options = ("--parsable", f"--chdir={folder}", "--cpus-per-task=1", "--time=10")
+        options = ("--parsable", f"--chdir={folder}", "--cpus-per-task=1", "--time=30")
         return self.on(1, "sbatch", *options, str(SCRIPT), *words)
 
     def job(self, number: str) -> dict[str, str]:
@@ -108,9 +108,10 @@ def test_a_job_at_its_time_limit_requeues_itself_and_goes_on(slurm, make_tiny, t
     """Slurm's notice ends the driver cleanly, and the next start of the job finishes the same run to the byte."""
     folder = slurm.shared / "limit"
     experiment = make_tiny(folder)
-    words = ("--set", "folds.repeats=8")
+    # Cells take longer than a worker takes to start: Tune gives a shorter one to a worker that is up already.
+    words = ("--set", "folds.repeats=3", "--set", "search.candidates=16", "--set", "training.epochs=6")
     number = slurm.submit(folder, "experiment.toml", *words)
-    until(lambda: committed(folder) >= 3, "three finished cells")
+    until(lambda: committed(folder) >= 2, "two finished cells")
 
     slurm.on(1, "scancel", "--batch", "--signal=TERM", number)  # what --signal=B:TERM@120 sends
     until(lambda: slurm.job(number)["Restarts"] == "1", "the job in the queue again", 120)
@@ -122,7 +123,7 @@ def test_a_job_at_its_time_limit_requeues_itself_and_goes_on(slurm, make_tiny, t
     log = (folder / f"polarmap-{number}.log").read_text()
     assert slurm.job(number)["JobState"] == "COMPLETED", log
     assert "polarmap ended with 130" in log
-    assert f"{before} of 34" in log
+    assert f"{before} of 14" in log
     assert slurm.remains() == []
     run = open_run(folder / "runs" / "tiny")
     assert set(run.timings["host"]) == {"node1", "node2"}
