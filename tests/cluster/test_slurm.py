@@ -38,6 +38,7 @@ class Slurm:
             "SLURM_CONF": str(self.shared / "slurm.conf"),
             "POLARMAP_VENV": sys.prefix,
             "POLARMAP_STORE_BYTES": "100000000",
+            "POLARMAP_JOIN_SECONDS": "600",  # a busy machine is slow, not wrong
         }
         if "POLARMAP_TEST_INSTALLED" not in os.environ:
             environment["PYTHONPATH"] = str(ROOT)
@@ -65,7 +66,7 @@ class Slurm:
         return remains
 
 
-def until(true: Callable[[], object], what: str, seconds: float = 300) -> None:
+def until(true: Callable[[], object], what: str, seconds: float = 900) -> None:
     """Wait for something, and say what did not come."""
     deadline = time.monotonic() + seconds
     while not true():
