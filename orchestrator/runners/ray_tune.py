@@ -10,6 +10,7 @@ import signal
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.autoscaler.sdk import request_resources
 from ray.tune.experiment import Trial
 
 from mpi_model.determinism import single_threaded
@@ -29,7 +31,11 @@ from orchestrator.experiment.settings import ResourceSettings
 from orchestrator.runners.environment import prepare_for_ray
 from orchestrator.runners.runner import Events, Job
 
+LOG = logging.getLogger("polarmap.ray")
+
 LONGEST_TEMPORARY = 16
+PATIENCE = 600.0
+"""Seconds for the first node of a cluster that begins without one; rented machines take minutes to start."""
 PAYLOAD = "payload"
 CELL = "cell"
 
@@ -44,7 +50,7 @@ class RayRunner:
     def run(self, jobs: Sequence[Job], bench: Workbench, resources: ResourceSettings, events: Events) -> None:
         """See `orchestrator.runners.runner.Runner.run`."""
         with ray_session(self.address) as folder:
-            run_on_tune(jobs, bench, resources, events, folder)
+            run_on_tune(jobs, bench, resources, events, folder, patience=PATIENCE if self.address else 0.0)
 
 
 @contextmanager
@@ -101,7 +107,12 @@ def _short_folder() -> str | None:
 
 
 def run_on_tune(
-    jobs: Sequence[Job], bench: Workbench, resources: ResourceSettings, events: Events, folder: Path
+    jobs: Sequence[Job],
+    bench: Workbench,
+    resources: ResourceSettings,
+    events: Events,
+    folder: Path,
+    patience: float = 0.0,
 ) -> tune.ResultGrid:
     """Run every job as one Tune trial.
 
@@ -111,6 +122,7 @@ def run_on_tune(
         resources: What a cell reserves, and how often it is tried when its worker is lost.
         events: Told of everything that comes back, in this process.
         folder: For Tune's own files; nothing in it is read again.
+        patience: Seconds in which a cluster's autoscaler may bring a first node that can do a cell.
 
     Returns:
         Tune's result grid, one result a cell.
@@ -120,6 +132,7 @@ def run_on_tune(
     """
     delivery = Delivery(jobs, events)
     reserved = {"CPU": float(resources.cpus_per_cell), "GPU": gpus_per_cell(resources, bench.device)}
+    wait_for_room(reserved, patience)
     check_room(reserved)
     # A reference a cell: a worker can fetch its own cell's labels, and is never sent another's.
     references = [ray.put(job) for job in jobs]
@@ -157,15 +170,39 @@ def gpus_per_cell(resources: ResourceSettings, device: str) -> float:
     return resources.gpus_per_cell
 
 
+def wait_for_room(reserved: Mapping[str, float], patience: float) -> None:
+    """Ask the cluster's autoscaler for a node that can do a cell, and wait for it: a cluster may begin with none."""
+    if patience <= 0 or has_room(reserved):
+        return
+    LOG.info("no node has what a cell reserves yet; waiting up to %d s for the cluster's autoscaler", patience)
+    deadline = time.monotonic() + patience
+    request_resources(bundles=[{kind: amount for kind, amount in reserved.items() if amount}])
+    try:
+        while not has_room(reserved) and time.monotonic() < deadline:
+            time.sleep(1)
+    finally:
+        request_resources(bundles=[])  # or the node would stay for ever
+
+
+def has_room(reserved: Mapping[str, float]) -> bool:
+    """Whether some node of the cluster has what a cell reserves."""
+    return any(all(node.get(kind, 0.0) >= amount for kind, amount in reserved.items()) for node in nodes_of_cluster())
+
+
+def nodes_of_cluster() -> list[Mapping[str, float]]:
+    """What each node of the cluster has."""
+    listed: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call] # Ray has no types for it
+    return [node["Resources"] for node in listed if node["Alive"]]
+
+
 def check_room(reserved: Mapping[str, float]) -> None:
     """Refuse what no node can give: Tune would wait for it without a word.
 
     Raises:
         ExperimentError: No node of the cluster has what one cell reserves.
     """
-    listed: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call] # Ray has no types for it
-    nodes = [node["Resources"] for node in listed if node["Alive"]]
-    if not any(all(node.get(kind, 0.0) >= amount for kind, amount in reserved.items()) for node in nodes):
+    if not has_room(reserved):
+        nodes = nodes_of_cluster()
         largest = {kind: max((node.get(kind, 0.0) for node in nodes), default=0.0) for kind in reserved}
         raise ExperimentError(
             f"a cell reserves {reserved['CPU']:g} CPUs and {reserved['GPU']:g} GPUs, but no node has them (at most "
