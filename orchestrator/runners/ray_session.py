@@ -35,6 +35,11 @@ def store_bytes(bench: Workbench) -> int:
     return min(LARGEST_STORE, max(SMALLEST_STORE, 2 * (bench.maps.stress.nbytes + bench.maps.rest.nbytes + weights)))
 
 
+def at_cluster(address: str | None) -> bool:
+    """Whether a session at this address is a cluster's, and not a Ray of one's own."""
+    return bool(address or os.environ.get("RAY_ADDRESS"))
+
+
 @contextmanager
 def ray_session(address: str | None, store: int = SMALLEST_STORE) -> Iterator[Path]:
     """Ray, started quietly if it does not run yet; yields a private folder for Tune's own files.

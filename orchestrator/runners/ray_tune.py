@@ -19,7 +19,6 @@ from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from mpi_model.determinism import single_threaded
-from mpi_model.errors import ExperimentError
 from mpi_model.gpu import bound_memory, memory_use, total_memory
 from orchestrator.cells.guard import run_guarded
 from orchestrator.cells.records import CandidateResult, Workbench
@@ -28,7 +27,8 @@ from orchestrator.runners.cell_queue import CellQueue
 from orchestrator.runners.faults import cause_of
 from orchestrator.runners.packing import allowed_fraction
 from orchestrator.runners.ray_delivery import PAYLOAD, TICKET, Delivery, Halt, nodes_of_cluster
-from orchestrator.runners.ray_session import ray_session, store_bytes
+from orchestrator.runners.ray_room import PATIENCE, wait_for_room
+from orchestrator.runners.ray_session import at_cluster, ray_session, store_bytes
 from orchestrator.runners.runner import Events, Job, Work
 
 LOG = logging.getLogger("polarmap.ray")
@@ -52,7 +52,8 @@ class RayRunner:
     def run(self, jobs: Sequence[Job], bench: Workbench, resources: ResourceSettings, events: Events) -> None:
         """See `orchestrator.runners.runner.Runner.run`."""
         with ray_session(self.address, store_bytes(bench)) as folder:
-            run_on_tune(jobs, bench, resources, events, folder, self.work)
+            patience = PATIENCE if at_cluster(self.address) else 0.0
+            run_on_tune(jobs, bench, resources, events, folder, self.work, patience=patience)
 
 
 def run_on_tune(
@@ -63,6 +64,7 @@ def run_on_tune(
     folder: Path,
     work: Work = run_guarded,
     batch: int = BATCH,
+    patience: float = 0.0,
 ) -> tune.ResultGrid | None:
     """Run every job to its end, each try of it as one Tune trial.
 
@@ -74,6 +76,7 @@ def run_on_tune(
         folder: For Tune's own files; nothing in it is read again.
         work: What a worker does with a cell.
         batch: Trials that Tune is given at a time.
+        patience: Seconds in which a cluster's autoscaler may bring a first node that can do a cell.
 
     Returns:
         Tune's result grid of the last batch, one result a try; None where a host's memory ended that.
@@ -82,7 +85,7 @@ def run_on_tune(
         PolarmapError: What `events` raised.
     """
     gpus = gpus_per_cell(resources, bench.device)
-    check_room({"CPU": float(resources.cpus_per_cell), "GPU": gpus})
+    wait_for_room({"CPU": float(resources.cpus_per_cell), "GPU": gpus}, patience)
     pilot = (
         resources.gpus_per_cell == "auto"
         and gpus > 0
@@ -144,21 +147,6 @@ def gpus_per_cell(resources: ResourceSettings, device: str) -> float:
     if resources.gpus_per_cell == "auto":
         return 0.0 if device == "cpu" else 1.0
     return resources.gpus_per_cell
-
-
-def check_room(reserved: Mapping[str, float]) -> None:
-    """Refuse what no node can give: Tune would wait for it without a word.
-
-    Raises:
-        ExperimentError: No node of the cluster has what one cell reserves.
-    """
-    nodes = nodes_of_cluster()
-    if not any(all(node.get(kind, 0.0) >= amount for kind, amount in reserved.items()) for node in nodes):
-        largest = {kind: max((node.get(kind, 0.0) for node in nodes), default=0.0) for kind in reserved}
-        raise ExperimentError(
-            f"a cell reserves {reserved['CPU']:g} CPUs and {reserved['GPU']:g} GPUs, but no node has them (at most "
-            f"{largest['CPU']:g} and {largest['GPU']:g}); lower `resources.cpus_per_cell` or `resources.gpus_per_cell`"
-        )
 
 
 class _Measured(BaseException):

@@ -85,18 +85,19 @@ def test_a_bug_is_logged_by_kind_and_place_and_a_refusal_by_its_words(
 
 
 def test_a_cell_that_begins_again_is_logged_as_a_retry(tiny, run, paths_of, monkeypatch):
-    """A worker that was lost leaves a line with the number of the try."""
+    """A worker that was lost leaves a line with the number of the try and the cause."""
     started = LedgerEvents.started
 
     def twice(self, key):
         started(self, key)
         if key.name == "stress-r00-f0":
+            self.retried(key, "its worker was killed", 2)
             started(self, key)
 
     monkeypatch.setattr(LedgerEvents, "started", twice)
     run(tiny)
     (retried,) = [line for line in events_of(paths_of(tiny)) if line["event"] == "cell_retried"]
-    assert (retried["cell"], retried["attempt"]) == ("stress-r00-f0", 2)
+    assert (retried["cell"], retried["attempt"], retried["cause"]) == ("stress-r00-f0", 2, "its worker was killed")
 
 
 def test_a_bug_on_the_command_line_quotes_nobody(tiny, monkeypatch, capsys):
