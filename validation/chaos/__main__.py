@@ -67,7 +67,16 @@ def main() -> int:
     return 1 if tally.lost else 0
 
 
-def undisturbed(folder: Path) -> "Calm":
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calm:
+    """What an undisturbed run comes to."""
+
+    files: Mapping[str, bytes]
+    seconds: float
+    """Of a run under Ray, here and now."""
+
+
+def undisturbed(folder: Path) -> Calm:
     """A run without Ray and without faults; and one under Ray, for its seconds."""
     experiment = write_experiment(folder / "inline", runs="runs")
     subprocess.run(_command(experiment, "inline"), check=True, env=_environment(folder), capture_output=True)
@@ -81,15 +90,7 @@ def undisturbed(folder: Path) -> "Calm":
     return Calm(files=local_result(folder / "inline" / "runs"), seconds=time.monotonic() - start)
 
 
-def play(
-    folder: Path,
-    number: int,
-    dice: random.Random,
-    seconds: float,
-    server: int,
-    reference: Mapping[str, bytes],
-    tally: Tally,
-) -> None:
+def play(folder: Path, number: int, dice: random.Random, server: int, calm: Calm, tally: Tally) -> None:
     """One round, to its end."""
     remote = number % 2 == 1
     with ExitStack() as stack:

@@ -12,14 +12,12 @@ def descendants(root: int) -> dict[int, str]:
         if entry.name.isdecimal():
             try:
                 status = (entry / "stat").read_text()
-                commands[int(entry.name)] = (
-                    (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                )
+                words = (entry / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
             commands[int(entry.name)] = b" ".join(words).decode(errors="replace")
             parents[int(entry.name)] = int(status.rpartition(")")[2].split()[1])
-    return {process: commands[process] for process in parents if process in commands and _below(process, root, parents)}
+    return {process: commands[process] for process in parents if _below(process, root, parents)}
 
 
 def _below(process: int, root: int, parents: dict[int, int]) -> bool:
