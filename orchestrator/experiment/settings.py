@@ -110,11 +110,11 @@ class ResourceSettings:
     """The `[resources]` section: what a cell may use; never part of the experiment's hash."""
 
     gpus_per_cell: float | Literal["auto"] = "auto"
-    """GPUs a cell reserves, fractions allowed; `auto` is 1 where there is a GPU and 0 elsewhere."""
+    """GPUs a cell reserves, fractions allowed; `auto` is 0 without a GPU, else what a first candidate needs."""
     cpus_per_cell: float = 1
-    """Processor cores a cell reserves."""
+    """Processor cores a cell reserves, and so how many run at a time; each computes on one thread, whatever it is."""
     attempts: int = 3
-    """Times a cell is tried when its worker is lost."""
+    """Times a cell is tried when its worker dies; lost nodes are not counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ a callback as soon as it is reported, a lost cell is asked for again by `CellQue
 by the ledger alone. Tune keeps every trial it has seen, so that it is given at most `BATCH` of them at a time.
 """
 
+import gc
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -99,6 +100,7 @@ def run_on_tune(
     grid = None
     while not (queue.finished or delivery.error):
         grid = _fit(tune.Tuner(trainable, **_settings(queue, delivery, folder, batch)), delivery)
+        gc.collect()  # what Tune kept of a batch refers to itself in circles
     if delivery.error is not None:
         raise delivery.error
     return grid
