@@ -172,7 +172,7 @@ class Laptop:
     def ray(self, *words: str) -> str:
         command = [str(Path(sys.executable).with_name("ray")), *words]
         done = subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False, timeout=300
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False, timeout=900
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
@@ -246,7 +246,7 @@ def story(account: Account, laptop: Laptop) -> Story:
     launched = subprocess.run(
         [sys.executable, str(HERE / "head_launches.py"), str(laptop.head / "ray_bootstrap_config.yaml")],
         env=os.environ | {"AWS_ENDPOINT_URL": account.url, "HOME": str(laptop.head)} | environment_of(head_keys),
-        capture_output=True, text=True, check=False, timeout=120,
+        capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
     assert launched.returncode == 0, launched.stdout + launched.stderr
     laptop.ray(
