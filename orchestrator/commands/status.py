@@ -2,14 +2,14 @@
 
 import argparse
 
-from orchestrator.ledger.paths import RunPaths
+from orchestrator.ledger.paths import run_paths
 from orchestrator.status import status_of
 from orchestrator.terminal.standing import print_status, watch
 
 
 def status(arguments: argparse.Namespace) -> int:
     """`polarmap status RUN`."""
-    paths = RunPaths(arguments.run)
+    paths = run_paths(arguments.run)
     if arguments.watch:
         watch(lambda: status_of(paths), machine=arguments.json)
     else:

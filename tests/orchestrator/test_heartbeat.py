@@ -20,12 +20,12 @@ def test_the_heart_beats_while_nothing_happens_and_says_when_it_stops(tmp_path, 
     """A candidate may take an hour: the heartbeat goes on without news, and its last word is that it is over."""
     paths, deadline = run_paths(tmp_path), time.monotonic() + 60
     with beating(paths, tally, seconds=0.01):
-        first = json.loads(paths.progress.read_text())
+        first = json.loads(paths.progress.read_bytes())
         assert first["over"] is False
-        while json.loads(paths.progress.read_text())["progress"]["seconds"] == first["progress"]["seconds"]:
+        while json.loads(paths.progress.read_bytes())["progress"]["seconds"] == first["progress"]["seconds"]:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-    assert json.loads(paths.progress.read_text())["over"] is True
+    assert json.loads(paths.progress.read_bytes())["over"] is True
 
 
 def test_an_interrupt_is_over_too(tmp_path, tally):
@@ -33,7 +33,7 @@ def test_an_interrupt_is_over_too(tmp_path, tally):
     paths = run_paths(tmp_path)
     with pytest.raises(KeyboardInterrupt), beating(paths, tally):
         raise KeyboardInterrupt
-    assert json.loads(paths.progress.read_text())["over"] is True
+    assert json.loads(paths.progress.read_bytes())["over"] is True
 
 
 def test_a_heartbeat_that_cannot_be_written_stops_nothing(tmp_path, tally):

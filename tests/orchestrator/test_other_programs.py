@@ -114,9 +114,9 @@ def _ask(address: str) -> dict[str, list[dict[str, object]]]:
 
 
 @pytest.mark.parametrize("name", ["cells", "candidates", "epochs", "predictions", "timings"])
-def test_tables_read_the_same_in_duckdb_pandas_and_polars(finished, paths_of, name):
+def test_tables_read_the_same_in_duckdb_pandas_and_polars(finished, folder_of, name):
     """A table is plain Parquet: every reader finds the same columns and the same values, nulls included."""
-    path = paths_of(finished).table(name)
+    path = folder_of(finished) / "tables" / f"{name}.parquet"
     frame = pd.read_parquet(path)
     expected = frame.astype(object).where(frame.notna(), None).to_numpy().tolist()
 

@@ -104,12 +104,12 @@ def test_resources_and_names_are_not_part_of_an_experiment(mine, run, no_engine)
     assert run(mine, "resources.cpus_per_cell=2", "resources.attempts=1", engine=no_engine).done_now == 0
 
 
-def test_a_fold_plan_that_was_changed_by_hand_is_refused(mine, run, paths_of, no_engine):
+def test_a_fold_plan_that_was_changed_by_hand_is_refused(mine, run, folder_of, no_engine):
     """folds.parquet is verified on resume."""
-    paths = paths_of(mine)
-    folds = pd.read_parquet(paths.folds)
+    path = folder_of(mine) / "folds.parquet"
+    folds = pd.read_parquet(path)
     folds["fold"] = 1 - folds["fold"]
-    folds.to_parquet(paths.folds, index=False)
+    folds.to_parquet(path, index=False)
     with pytest.raises(RunDirectoryError, match=r"folds\.parquet"):
         run(mine, engine=no_engine)
 
@@ -137,7 +137,7 @@ def test_a_failed_cell_is_kept_as_a_row_and_done_again_when_asked(
     assert outcome.failed == (FIRST,)
     tables = open_run(paths_of(tiny).root)
     failed = tables.cells[tables.cells["state"] == "failed"]
-    assert failed["reason"].tolist() == ["RuntimeError: the cosmic ray"]
+    assert failed["reason"].tolist() == ["RuntimeError: the cosmic ray (stress, repeat 0, fold 0, candidate 0)"]
     assert "Traceback" in paths_of(tiny).log.read_bytes().decode()
     assert "Traceback" not in capsys.readouterr().err
     refused = tables.summary[(tables.summary["inputs"] == "stress") & (tables.summary["partition"] == "development")]

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,7 @@ from mpi_model.errors import RunDirectoryError
 from orchestrator import open_run
 from orchestrator.cells import guard
 from orchestrator.cli import main
+from orchestrator.ledger.holder import holder_text, this_process
 from orchestrator.ledger.paths import RunPaths, run_paths
 from orchestrator.progress import RunProgress, Silence
 from orchestrator.status import RunStatus, status_of
@@ -63,7 +65,7 @@ def test_a_run_killed_without_a_word_is_interrupted_and_its_candidates_are_count
         driver.wait()
 
     status = status_of(paths)
-    assert json.loads(paths.progress.read_text())["over"] is False
+    assert json.loads(paths.progress.read_bytes())["over"] is False
     assert status.state == "interrupted"
     assert sum(one.under_way for one in status.inputs) == 1
     assert status.candidates >= 2
@@ -112,13 +114,15 @@ def test_watching_ends_when_the_run_does(finished, paths_of, capsys):
     assert capsys.readouterr().out.count("tiny: finished") == 1
 
 
-def test_a_word_from_another_host_is_believed_for_a_while(mine, paths_of):
+def test_a_word_from_another_host_is_believed_for_a_while(mine, paths_of, folder_of):
     """A driver elsewhere, whose lock cannot be seen from here, counts as running while it writes, and not for ever."""
     paths = paths_of(mine)
-    word = json.loads(paths.progress.read_text()) | {"host": "elsewhere", "over": False}
-    paths.progress.write_text(json.dumps(word | {"written": "2999-01-01T00:00:00+00:00"}))
+    elsewhere = replace(this_process(), host="elsewhere", machine="another boot")
+    (folder_of(mine) / ".lock").write_bytes(holder_text(elsewhere))
+    word = json.loads(paths.progress.read_bytes()) | {"host": "elsewhere", "over": False}
+    paths.progress.write_bytes(json.dumps(word | {"written": "2999-01-01T00:00:00+00:00"}).encode())
     assert status_of(paths).state == "running"
-    paths.progress.write_text(json.dumps(word | {"written": "2020-01-01T00:00:00+00:00"}))
+    paths.progress.write_bytes(json.dumps(word | {"written": "2020-01-01T00:00:00+00:00"}).encode())
     assert status_of(paths).state == "finished"
 
 
