@@ -16,7 +16,8 @@ from orchestrator.engine import Engine
 from orchestrator.experiment.settings import LoadedExperiment
 from orchestrator.ledger.compaction import is_compacted
 from orchestrator.ledger.directory import RunRecord, open_run
-from orchestrator.ledger.identity import Facts, git_revision, hardware, identity
+from orchestrator.ledger.identity import Facts, experiment_hash, git_revision, hardware, identity
+from orchestrator.ledger.integrity import is_whole
 from orchestrator.ledger.parts import committed_states, test_is_predicted
 from orchestrator.ledger.paths import RunPaths, run_paths
 from orchestrator.preparation import Prepared, check_test_exams, prepare, used_digest, weights_of
@@ -112,6 +113,8 @@ def ended(known: KnownRun) -> RunOutcome | None:
         states = {found.get(key.name) for key in known.keys}
         left = None in states or (options.retry_failed and "failed" in states)
         if left or (options.open_test and not test_is_open(paths, known.keys)):
+            return None
+        if not is_whole(paths, experiment_hash(known.facts)):
             return None
     return outcome_of(known, done_now=0, opened_now=False)
 

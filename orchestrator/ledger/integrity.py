@@ -37,6 +37,12 @@ def mend(paths: RunPaths, experiment: str) -> list[str]:
     return said + list(_candidates(paths, {cell: files[cell] for cell in files if cell not in damaged}, experiment))
 
 
+def is_whole(paths: RunPaths, experiment: str) -> bool:
+    """Whether everything committed is what was committed, down to the last byte; nothing is changed."""
+    files = files_of_cells(paths)
+    return not any(damaged_work(paths, files, marker, experiment) for marker in (COMMIT, TEST_COMMIT))
+
+
 def _kept(name: str) -> str:
     return f"what was there is kept as {name}"
 

@@ -8,7 +8,8 @@ import pytest
 
 from orchestrator.experiment.file import load_experiment
 from orchestrator.progress import Progress, Silence
-from orchestrator.run import RunOptions, RunOutcome, run_experiment
+from orchestrator.recognition import RunOptions, RunOutcome
+from orchestrator.run import run_experiment
 from orchestrator.runners.inline import InlineRunner
 from orchestrator.torch_engine import engine_with
 
