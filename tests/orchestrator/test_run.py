@@ -362,7 +362,7 @@ def test_a_failed_cell_is_kept_as_a_row_and_done_again_when_asked(tiny, finished
     assert outcome.failed == (FIRST,)
     tables = open_run(paths_of(tiny).root)
     failed = tables.cells[tables.cells["state"] == "failed"]
-    assert failed["reason"].tolist() == ["RuntimeError: the cosmic ray"]
+    assert failed["reason"].tolist() == ["RuntimeError: the cosmic ray (stress, repeat 0, fold 0, candidate 0)"]
     assert "Traceback" in paths_of(tiny).log.read_text()
     assert "Traceback" not in capsys.readouterr().err
     refused = tables.summary[(tables.summary["inputs"] == "stress") & (tables.summary["partition"] == "development")]
