@@ -32,8 +32,6 @@ from orchestrator.runners.ray_delivery import PAYLOAD, TICKET, Delivery, Halt, n
 from orchestrator.runners.ray_session import ray_session, store_bytes
 from orchestrator.runners.runner import Events, Job, Work
 
-LOG = logging.getLogger("polarmap.ray")
-
 BATCH: Final = 1000
 """Trials that Tune is given at a time: it keeps about ten kilobytes of each until it ends."""
 NAME, JOB, GPUS, PILOT = "name", "job", "gpus", "pilot"
@@ -82,6 +80,7 @@ def run_on_tune(
     Raises:
         PolarmapError: What `events` raised.
     """
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # losses are told by `events`, each in one line
     gpus = gpus_per_cell(resources, bench.device)
     check_room({"CPU": float(resources.cpus_per_cell), "GPU": gpus})
     pilot = (
