@@ -78,7 +78,7 @@ def _start(address: str | None, folder: Path, store: int) -> None:
         check_reachable(address)
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM)
-    mask = os.umask(0o077)  # Ray's files, its token among them, are nobody else's
+    mask = os.umask(0o077)  # for the files to which Ray gives no mode of its own
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **({"address": address} if address else local))
     except REFUSED as error:

@@ -32,8 +32,6 @@ from orchestrator.runners.ray_room import PATIENCE, wait_for_room
 from orchestrator.runners.ray_session import at_cluster, ray_session, store_bytes
 from orchestrator.runners.runner import Events, Job, Work
 
-LOG = logging.getLogger("polarmap.ray")
-
 BATCH: Final = 1000
 """Trials that Tune is given at a time: it keeps about ten kilobytes of each until it ends."""
 NAME, JOB, GPUS, PILOT = "name", "job", "gpus", "pilot"
@@ -85,6 +83,7 @@ def run_on_tune(
     Raises:
         PolarmapError: What `events` raised.
     """
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # losses are told by `events`, each in one line
     gpus = gpus_per_cell(resources, bench.device)
     wait_for_room({"CPU": float(resources.cpus_per_cell), "GPU": gpus}, patience)
     pilot = (
