@@ -28,6 +28,10 @@ class LedgerEvents:
         progress.begin("training", tally.standing.cells)
         progress.show(tally.progress())
 
+    def __getstate__(self) -> dict[str, object]:
+        """Nothing: Tune pickles its callbacks into a snapshot that is never read, and locks and displays cannot be."""
+        return {}
+
     def started(self, key: CellKey) -> None:
         """A cell begins, or begins again."""
         attempt = self.tally.start(key)

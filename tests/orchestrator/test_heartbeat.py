@@ -1,13 +1,17 @@
 """The driver's sign of life."""
 
+import io
 import json
+import pickle
 import time
 
 import pytest
 
+from orchestrator.events import LedgerEvents
 from orchestrator.heartbeat import beating
 from orchestrator.ledger.paths import run_paths
 from orchestrator.tally import Standing, Tally
+from orchestrator.terminal.progress import progress_for
 
 
 @pytest.fixture
@@ -43,3 +47,13 @@ def test_a_heartbeat_that_cannot_be_written_stops_nothing(tmp_path, tally):
     with beating(run_paths(tmp_path), tally, seconds=0.01):
         done = True
     assert done
+
+
+def test_tune_can_take_its_snapshot_of_the_driver(tmp_path, tally):
+    """Tune pickles its callbacks, and the events with them: a lock or a display in there would end a run under Ray."""
+    bar = progress_for("bar", io.StringIO())
+    events = LedgerEvents(RunPaths(tmp_path), "hash", bar, tally)
+    try:
+        assert b"tally" not in pickle.dumps(events)
+    finally:
+        bar.end()

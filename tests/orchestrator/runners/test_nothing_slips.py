@@ -14,13 +14,14 @@ PATIENT, IMAGE = "zqxPatientZqx", "vwkImageVwk"
 ALLOWED = {"tiny/cohort.parquet", "tiny/folds.parquet", "tiny/tables/predictions.parquet"}
 
 KEEP_RAYS_FOLDER = """
-import shutil, sys
+import os, shutil, sys
 remove = shutil.rmtree
+def special(folder, names):
+    whole = [os.path.join(folder, name) for name in names]
+    return [name for name, path in zip(names, whole) if not os.path.isfile(path) and not os.path.isdir(path)]
 def keep(path, *rest, **more):
-    if "polarmap-" in str(path):
-        unreadable = lambda folder, names: [name for name in names if not __import__("os").path.isfile(
-            f"{folder}/{name}") and not __import__("os").path.isdir(f"{folder}/{name}")]
-        shutil.copytree(path, sys.argv[1], symlinks=True, ignore=unreadable)
+    if os.path.basename(path).startswith("polarmap-"):
+        shutil.copytree(path, sys.argv[1], symlinks=True, ignore=special)
     remove(path, *rest, **more)
 shutil.rmtree = keep
 from orchestrator.cli import main
@@ -110,6 +111,7 @@ def test_ids_and_image_names_stand_in_three_tables_only(tiny, tmp_path):
         assert IMAGE not in text
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_nothing_that_a_run_makes_is_for_others_to_read(tiny, tmp_path):
     """Whatever the user's umask: run directory, tables, log, openings and Ray's own files are the user's alone."""
