@@ -58,7 +58,8 @@ run() { # `polarmap run` with an output, an error and an exit code that wait for
 }
 
 follow() {
-  on "$HEAD" 'cd ~/.ray/run && tail -n +1 --pid="$(cat process)" -f errors >&2; cat output; exit "$(cat code)"'
+  on "$HEAD" '[ -f ~/.ray/run/process ] || { echo "no run was started: run EXPERIMENT" >&2; exit 2; }
+    cd ~/.ray/run && tail -n +1 --pid="$(cat process)" -f errors >&2; cat output; exit "$(cat code)"'
 }
 
 left() { # HOST: Ray's processes of the cluster's user, a line each
@@ -69,11 +70,11 @@ left() { # HOST: Ray's processes of the cluster's user, a line each
 down() {
   local host missed=0 found
   on "$HEAD" 'run="$(cat ~/.ray/run/process 2>/dev/null)" && pkill -TERM -P "$run" &&
-    timeout 60 tail --pid="$run" -f /dev/null || true' # an interrupted run goes on from its ledger another day
+    timeout 60 tail --pid="$run" -f /dev/null || true' || missed=1 # an interrupted run goes on from its ledger another day
   for host in "${WORKERS[@]}"; do # `ray down` stops the head alone
     on "$host" 'ray stop' || missed=1
   done
-  ray down -y "$FILE"
+  ray down -y "$FILE" || missed=1
   for host in "$HEAD" "${WORKERS[@]}"; do
     found="$(on "$host" 'ray stop >/dev/null 2>&1; rm -rf ~/.ray ~/ray_bootstrap_*' && left "$host")" || missed=1
     if [ -n "$found" ]; then

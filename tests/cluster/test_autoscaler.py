@@ -20,8 +20,15 @@ CLUSTER = f"""
 cluster_name: scaled
 max_workers: 2
 upscaling_speed: 10
-idle_timeout_minutes: 0.15
-provider: {{type: fake_multinode, gcs_address: "10.78.0.1:6379", launch_multiple: true, head_node_id: {HEAD_ID}}}
+idle_timeout_minutes: 0.5
+provider:
+  type: fake_multinode
+  gcs_address: 10.78.0.1:6379
+  head_node_id: {HEAD_ID}
+  launch_multiple: true
+  use_node_id_as_ip: true # all nodes have one address
+  disable_node_updaters: true # and need no ssh
+  disable_launch_config_check: true
 head_node_type: ray.head.default
 available_node_types:
   ray.head.default: {{resources: {{CPU: 0}}, node_config: {{}}, min_workers: 0, max_workers: 0}}

@@ -56,8 +56,8 @@ class Story:
     ports: Mapping[str, tuple[Port, ...]]
     intruders: Mapping[str, int]
     behind_firewall: Mapping[str, list[int]]
-    before: list[int]
-    """Alive nodes until the cable was pulled."""
+    nodes: list[int]
+    """How many were alive, from the start of the run until the worker was back."""
     code: int
     tables: Mapping[str, str]
     local_tables: Mapping[str, str]
@@ -89,30 +89,31 @@ def story(net: Network, tmp_path_factory: pytest.TempPathFactory) -> Story:
     mark("all hosts are there")
     submit(client)
     mark("the cohort is on the head, the run is submitted")
-    local = client.start("cd ~/study && exec polarmap run experiment.toml --runner inline --open-test >~/local 2>&1")
+    inline = "cd ~/study && exec polarmap run experiment.toml --runner inline --open-test >~/local 2>&1"
     counts = tmp_path_factory.mktemp("counts") / "alive"
-    with counted(head, counts, ". ~/.ray/environment.sh") as alive:
-        until(240, "a finished cell", lambda: head.run(f"find {STUDY}/runs -name COMMIT.json", check=False))
-        mark("first cell finished")
-        token = client.run("cat ~/.ray/auth_token").strip()
-        ports = {name: tuple(look_at_ports(net[name], net["outsider"], token)) for name in (HEAD, CUT)}
-        intruders = break_in(net["outsider"], f"{ADDRESSES[HEAD]}:6379")
-        before = alive()
-        behind_firewall = raise_firewall(net)
-        mark("scanned, firewall loaded, scanned again")
-        until(180, "a cell at work on the host", lambda: "Func.train" in net[CUT].run(f"ps -u {USER} -o args="))
+    with client.start(inline) as local, counted(head, counts, ". ~/.ray/environment.sh") as alive:
+        until(240, "cells at work", lambda: all(at_work(net[name]) for name in (HEAD, CUT, OTHER)))
         net.link(CUT, "down")
-        mark("a worker's cable is pulled")
+        mark("cells at work; a worker's cable is pulled")
+        token = client.run("cat ~/.ray/auth_token").strip()
+        ports = {name: tuple(look_at_ports(net[name], net["outsider"], token)) for name in (HEAD, OTHER)}
+        intruders = break_in(net["outsider"], f"{ADDRESSES[HEAD]}:6379")
+        mark("the outsider has tried every port")
         until(240, "the loss is noticed", lambda: alive()[-1] == 2)
-        mark("its loss is noticed; the cable is plugged in")
+        mark("the loss is noticed")
+        behind_firewall = raise_firewall(net)
+        mark("the firewall is loaded, the outsider has tried again")
         net.link(CUT, "up")
         until(300, "the host is back", lambda: alive()[-1] == 3)
-        mark("it is back")
+        mark("the cable was plugged in, the worker is back")
+        nodes = alive()
+        local.wait(timeout=900)
+    assert local.returncode == 0, client.run("cat ~/local")
+    mark("the inline run on the laptop has ended")
     followed = client.run("cluster/private.sh follow; echo code $?", timeout=600)
     mark("the run has ended")
-    assert local.wait(timeout=600) == 0, client.run("cat ~/local")
     client.run(f"rsync -a -e '{SSH}' {USER}@{ADDRESSES[HEAD]}:{STUDY}/runs ~/fetched/")
-    mark("the inline run on the laptop has ended too; the report is fetched")
+    mark("the report is fetched")
     hosts = [net[name] for name in (HEAD, CUT, OTHER)]
     doors = [
         host.run("stat -c %a ~/.ray; stat -c %a ~/ray_bootstrap_key.pem; ls -d /tmp/ray || true") for host in hosts
@@ -125,7 +126,7 @@ def story(net: Network, tmp_path_factory: pytest.TempPathFactory) -> Story:
         ports=ports,
         intruders=intruders,
         behind_firewall=behind_firewall,
-        before=before,
+        nodes=nodes,
         code=int(re.findall(r"^code (\d+)$", followed, flags=re.M)[-1]),
         tables=digests(client, "~/fetched/runs/private/tables"),
         local_tables=digests(client, "~/study/runs/private/tables"),
@@ -159,12 +160,17 @@ def submit(client: Host) -> None:
     client.run(f"cluster/private.sh run {STUDY}/experiment.toml --open-test")
 
 
+def at_work(host: Host) -> bool:
+    """Whether a host computes a cell."""
+    return "Func.train" in host.run(f"ps -u {USER} -o args=", check=False)
+
+
 def raise_firewall(net: Network) -> dict[str, list[int]]:
     """Load cluster/firewall.nft on all hosts, in the middle of the run, and scan again."""
     rules = net["client"].run("cat cluster/firewall.nft")
     for name in (HEAD, CUT, OTHER):
         net[name].run("nft -f -", root=True, stdin=rules)
-    return scan(net["outsider"], ADDRESSES[HEAD], ADDRESSES[CUT])
+    return scan(net["outsider"], ADDRESSES[HEAD], ADDRESSES[OTHER])
 
 
 def digests(client: Host, folder: str) -> dict[str, str]:
@@ -198,6 +204,7 @@ def test_an_outsider_finds_no_port_that_tells_him_anything(story):
     """Of all 65535 ports each open one refuses who has no token; with the token the same question is answered."""
     for host, ports in story.ports.items():
         assert {port.number for port in ports} >= {22, 6380, 6381, 6384}
+        assert any(10002 <= port.number <= 10999 for port in ports), "no worker or driver was scanned"
         for port in ports:
             refused = {"ssh": "Permission denied (publickey)", "http": "401"}.get(
                 "ssh" if port.number == 22 else "http" if port.number == 6384 else "grpc", "grpc 16"
@@ -217,12 +224,12 @@ def test_the_ports_are_those_the_documents_name(story):
 def test_an_outsider_can_neither_compute_nor_lend_a_node(story):
     """Without the right token nobody joins the cluster, as a driver or as a worker."""
     assert all(code not in {0, 124} for code in story.intruders.values()), story.intruders
-    assert set(story.before) == {3}
+    assert max(story.nodes) == 3
 
 
 def test_behind_the_firewall_only_ssh_is_seen(story):
     """With cluster/firewall.nft an outsider sees port 22 and no other; the run went on behind it."""
-    assert story.behind_firewall == {ADDRESSES[HEAD]: [22], ADDRESSES[CUT]: [22]}
+    assert story.behind_firewall == {ADDRESSES[HEAD]: [22], ADDRESSES[OTHER]: [22]}
 
 
 def test_no_host_keeps_a_patient_in_rays_files(story):
