@@ -52,7 +52,7 @@ def test_a_heartbeat_that_cannot_be_written_stops_nothing(tmp_path, tally):
 def test_tune_can_take_its_snapshot_of_the_driver(tmp_path, tally):
     """Tune pickles its callbacks, and the events with them: a lock or a display in there would end a run under Ray."""
     bar = progress_for("bar", io.StringIO())
-    events = LedgerEvents(RunPaths(tmp_path), "hash", bar, tally)
+    events = LedgerEvents(run_paths(tmp_path), "hash", bar, tally)
     try:
         assert b"tally" not in pickle.dumps(events)
     finally:

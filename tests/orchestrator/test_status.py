@@ -88,7 +88,9 @@ def test_failed_cells_are_named_with_their_reasons(tiny, run, paths_of, monkeypa
     assert main(["status", str(paths_of(tiny).root), "--json"]) == 0
     status = json.loads(capsys.readouterr().out)
     assert status["state"] == "incomplete"
-    assert status["failed"] == [{"cell": "stress-r00-f0", "reason": "RuntimeError: the cosmic ray (stress, repeat 0, fold 0, candidate 0)"}]
+    assert status["failed"] == [
+        {"cell": "stress-r00-f0", "reason": "RuntimeError: the cosmic ray (stress, repeat 0, fold 0, candidate 0)"}
+    ]
     assert main(["status", str(paths_of(tiny).root)]) == 0
     shown = capsys.readouterr().out
     assert "failed: stress-r00-f0: RuntimeError: the cosmic ray\n" in shown
