@@ -34,6 +34,9 @@ MARGIN_SECONDS: Final = 30
 ORPHAN_SECONDS: Final = 600.0
 """A head that is being set up anew, or a network that blinks, is back by then."""
 
+DIRECT: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""The metadata service answers this machine only; a proxy of the environment would be asked about itself."""
+
 LOG: Final = logging.getLogger("polarmap.spot_notice")
 
 
@@ -60,12 +63,12 @@ def interruption(metadata_service: str) -> Interruption | None:
     # Version 2 of the service: a token by PUT first, which a tricked proxy or browser cannot send.
     put = urllib.request.Request(f"{metadata_service}/latest/api/token", method="PUT")
     put.add_header("X-aws-ec2-metadata-token-ttl-seconds", "60")
-    with urllib.request.urlopen(put, timeout=2) as answer:
+    with DIRECT.open(put, timeout=2) as answer:
         token = answer.read().decode("ascii")
     get = urllib.request.Request(f"{metadata_service}/latest/meta-data/spot/instance-action")
     get.add_header("X-aws-ec2-metadata-token", token)
     try:
-        with urllib.request.urlopen(get, timeout=2) as answer:
+        with DIRECT.open(get, timeout=2) as answer:
             said = json.load(answer)
     except urllib.error.HTTPError as error:
         if error.code == 404:

@@ -67,7 +67,11 @@ def ray_session(address: str | None, store: int = SMALLEST_STORE) -> Iterator[Pa
 
 
 def _start(address: str | None, folder: Path, store: int) -> None:
-    """Start Ray here or join a cluster; Ray's own handler of SIGTERM, which aborts, is taken off again."""
+    """Start Ray here or join a cluster; Ray's own handler of SIGTERM, which aborts, is taken off again.
+
+    Between the two, for the second that Ray's core takes to start, a SIGTERM ends the process with Ray's exit code;
+    nothing is under way then that could be lost.
+    """
     local: dict[str, Any] = {
         "address": "local",
         "_temp_dir": str(folder / "ray"),

@@ -1,5 +1,6 @@
 """Pretrained weights: the right numbers in the right place, or a clear refusal."""
 
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,7 @@ def test_without_a_network_the_message_names_file_and_folder(monkeypatch: pytest
     """A person can fetch the file on another computer and knows where it goes."""
     for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(variable, "http://127.0.0.1:9")  # the discard port: nobody listens
+    monkeypatch.setattr(urllib.request, "_opener", None)  # it remembers the proxies it began with
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     with pytest.raises(WeightsError) as refusal:

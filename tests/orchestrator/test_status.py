@@ -93,7 +93,7 @@ def test_failed_cells_are_named_with_their_reasons(tiny, run, paths_of, monkeypa
     ]
     assert main(["status", str(paths_of(tiny).root)]) == 0
     shown = capsys.readouterr().out
-    assert "failed: stress-r00-f0: RuntimeError: the cosmic ray\n" in shown
+    assert "failed: stress-r00-f0: RuntimeError: the cosmic ray (stress, repeat 0, fold 0, candidate 0)\n" in shown
     assert "--retry-failed" in shown
 
 

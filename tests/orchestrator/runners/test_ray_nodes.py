@@ -4,6 +4,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,9 +13,11 @@ import ray
 from ray.cluster_utils import Cluster
 
 from orchestrator.cells.guard import run_guarded
+from orchestrator.events import LedgerEvents
 from orchestrator.experiment.file import load_experiment
 from orchestrator.progress import Silence
-from orchestrator.run import LedgerEvents, RunOptions, run_experiment
+from orchestrator.recognition import RunOptions
+from orchestrator.run import run_experiment
 from orchestrator.runners.environment import prepare_for_ray
 from orchestrator.runners.inline import InlineRunner
 from orchestrator.runners.ray_tune import RayRunner, run_on_tune
@@ -108,8 +111,8 @@ def test_a_second_node_joins_works_and_dies_and_the_tables_are_those_of_one_proc
     assert digests[0] == digests[1]
     trained = [tuple(path.name.split()[:2]) for path in marks.iterdir()]
     assert len(trained) == len(set(trained)) == 18
-    assert set(pq.read_table(outcome.paths.table("timings"))["attempt"].to_pylist()) == {1}
-    assert "its node was lost" in outcome.paths.log.read_text()
+    assert set(pq.read_table(BytesIO(outcome.paths.table("timings").read_bytes()))["attempt"].to_pylist()) == {1}
+    assert "its node was lost" in outcome.paths.log.read_bytes().decode()
 
 
 def test_a_cell_without_room_on_its_gpu_is_given_twice_as_much(

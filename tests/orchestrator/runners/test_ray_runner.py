@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+import time
 from dataclasses import fields
 from pathlib import Path
 
@@ -87,15 +88,15 @@ def test_a_terminated_ray_run_ends_in_one_line_and_goes_on_later(tiny):
     """A scheduler's SIGTERM during a run on Ray gives exit code 130, not Ray's abort."""
     command = [sys.executable, "-m", "orchestrator", "run", str(tiny), "--set", "training.epochs=30"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("training:"):
-            break
+    cells, deadline = tiny.parent / "runs" / "tiny" / "cells", time.monotonic() + 120
+    while not any(cells.glob("*/candidate-*.parquet")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     process.terminate()
-    rest = process.stderr.read()
-    process.stderr.close()
+    _, rest = process.communicate(timeout=60)
 
-    assert process.wait(timeout=60) == 130
+    assert process.returncode == 130
     assert "interrupted; the same command goes on" in rest
 
 
