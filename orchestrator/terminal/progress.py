@@ -68,7 +68,7 @@ class Lines:
     def show(self, run: RunProgress) -> None:
         """See `Progress.show`; most calls say nothing."""
         if self._due():
-            self.say(f"{self.task}, {run.seconds:.0f} s: {sentence(run)}")
+            self.say(f"{self.task}: after {run.seconds:.0f} s {sentence(run)}")
 
     def say(self, line: str) -> None:
         """See `Progress.say`."""

@@ -41,7 +41,7 @@ def test_a_plain_line_says_all_and_calls_the_score_a_validation_score(at_once):
     lines.show(STATE)
 
     assert stream.getvalue() == (
-        "training, 55 s: 12 of 33 cells, 1 failed, 2 running; 104 candidates, 1.9 a second; "
+        "training: after 55 s 12 of 33 cells, 1 failed, 2 running; 104 candidates, 1.9 a second; "
         "best validation log loss: stress 0.412, dual 0.381; about 4 min left\n"
     )
 
