@@ -1,5 +1,5 @@
 # What every command on a host of the private cluster starts with; cluster/private.yaml copies this to ~/.ray.
-umask 077                                       # sessions, logs and spilled objects are the user's alone
+umask 077                                       # the token, the run's output and its tables are the user's alone
 export PATH="$HOME/polarmap/bin:$PATH"          # the virtual environment with the wheel
 export RAY_TMPDIR="$HOME/.ray"                  # Ray opens its session folder to everyone: it lies in one that is not
 export RAY_AUTH_MODE=token                      # nobody without ~/.ray/auth_token computes, submits or looks
