@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SOURCES := $(shell find orchestrator mpi_model search_spaces -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
 export RAY_ENABLE_UV_RUN_RUNTIME_ENV := 0
 
-.PHONY: help setup demo test test-slow check coverage format constraints clean
+.PHONY: help setup demo test test-slow test-cluster chaos check coverage format constraints image-requirements clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -40,8 +40,15 @@ check: setup  ## formatting, lint, types, import contracts
 test: check  ## what has to pass: the checks above and the tests, on the built wheel
 	POLARMAP_TEST_INSTALLED=1 $(BIN)/pytest
 
-test-slow: setup  ## the tests that take minutes
-	$(BIN)/pytest -m slow
+test-slow: setup  ## the tests that take minutes, clusters apart
+	POLARMAP_TEST_INSTALLED=1 $(BIN)/pytest -m "slow and not cluster" --ignore=tests/cluster
+
+test-cluster: setup  ## real clusters on hosts of namespaces: root and Debian packages (what is skipped says which)
+	POLARMAP_TEST_INSTALLED=1 $(BIN)/pytest -m "slow or cluster" tests/cluster
+
+ROUNDS ?= 50
+chaos: setup  ## runs struck by kills, full disks and lost storage until they are done, compared byte for byte
+	$(BIN)/python -m validation.chaos --rounds $(ROUNDS)
 
 coverage: setup  ## simulate what every interval covers, and write docs/coverage.md (minutes)
 	$(BIN)/python validation/coverage.py --out docs/coverage.md
@@ -53,6 +60,13 @@ format: setup  ## format and sort imports
 constraints: setup  ## pin anew: names, versions and hashes, for every supported Python
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 pyproject.toml --group dev --upgrade \
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate --output-file constraints.txt
+
+image-requirements: setup  ## what the container image installs, pinned as constraints.txt pins it
+	echo 'ray[default]' > build-image.in
+	$(BIN)/uv pip compile --quiet pyproject.toml build-image.in --constraint constraints.txt --generate-hashes \
+	  --python-version 3.12 --python-platform x86_64-manylinux_2_28 --no-emit-index-url --no-header --no-annotate \
+	  --output-file cluster/kubernetes/image_requirements.txt
+	rm build-image.in
 
 clean:  ## remove what make made
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
