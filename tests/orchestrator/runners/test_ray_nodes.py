@@ -49,7 +49,11 @@ def cluster() -> Iterator[Cluster]:
 
 
 def marking(folder: Path):
-    """Real work that leaves a file for each candidate, and after its first waits until two nodes have left some."""
+    """Real work that leaves a file for each candidate; the head's goes on when another node has left one, which waits.
+
+    What runs on the other node does not go on by itself: there is a cell under way when it dies.
+    """
+    head = ray.get_runtime_context().get_node_id()
 
     def nodes() -> set[str]:
         return {path.name.split()[2] for path in folder.iterdir()}
@@ -59,7 +63,7 @@ def marking(folder: Path):
             node, deadline = ray.get_runtime_context().get_node_id(), time.monotonic() + 120
             (folder / f"{task.key.name} {candidate.number} {node}").touch()
             on_candidate(candidate)
-            while len(nodes()) < 2 and time.monotonic() < deadline:
+            while (len(nodes()) < 2 or node != head) and time.monotonic() < deadline:
                 time.sleep(0.05)
 
         return run_guarded(task, bench, finished, marked)
