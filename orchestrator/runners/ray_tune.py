@@ -17,6 +17,7 @@ from typing import Any, Final
 import ray
 from ray import tune
 from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from mpi_model.determinism import single_threaded
@@ -120,6 +121,7 @@ def _settings(queue: CellQueue, delivery: Delivery, folder: Path, batch: int) ->
     return {
         "tune_config": tune.TuneConfig(
             search_alg=CellSearch(queue, delivery, batch),
+            scheduler=PatientScheduler(),  # type: ignore[no-untyped-call] # Ray has no types for it
             num_samples=-1,
             reuse_actors=True,
             trial_name_creator=_name,
@@ -178,6 +180,23 @@ def _trial(config: dict[str, Any], bench: Workbench, work: Work) -> None:
     report(result, state=result.fault or result.state)
     if result.fault == "gpu_fault":
         os._exit(BROKEN_GPU)  # a CUDA context that failed once fails for every cell after
+
+
+class PatientScheduler(FIFOScheduler):
+    """Gives a free worker the oldest waiting cell whose own worker is not already starting.
+
+    A waiting cell has asked for a worker of its own. Where Tune 2.60 gives it another cell's worker instead, it ends
+    the one that is starting for it; its own scheduler always chooses the oldest cell, which is the one whose worker
+    starts next. With cells shorter than a worker's start, a few workers would do all the work of a cluster.
+    """
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:  # noqa: ANN401 - Tune's own wrapper
+        """The cell to begin next; None where every waiting one has its worker starting."""
+        controller = tune_controller._tune_controller
+        starting = set(controller._actor_manager.live_actors)
+        own = controller._trial_to_actor
+        waiting = (trial for trial in tune_controller.get_trials() if trial.status == Trial.PENDING)
+        return next((trial for trial in waiting if own.get(trial) not in starting), None)
 
 
 class CellSearch(Searcher):
