@@ -2,10 +2,8 @@
 
 import logging
 import os
-import shutil
 import signal
 import socket
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,8 +16,8 @@ import ray.exceptions
 from mpi_model.errors import ExperimentError
 from orchestrator.cells.records import Workbench
 from orchestrator.runners.environment import prepare_for_ray
+from orchestrator.runners.private_folder import private_folder
 
-LONGEST_TEMPORARY = 16
 SMALLEST_STORE: Final = 256 * 2**20
 LARGEST_STORE: Final = 8 * 2**30
 REFUSED: Final = (ray.exceptions.AuthenticationError, ConnectionError)
@@ -54,16 +52,15 @@ def ray_session(address: str | None, store: int = SMALLEST_STORE) -> Iterator[Pa
         ExperimentError: There is no such cluster, or it refuses the token.
     """
     prepare_for_ray()
-    folder = Path(tempfile.mkdtemp(prefix="polarmap-", dir=_short_folder()))
     mine = not ray.is_initialized()
-    try:
-        if mine:
-            _start(address or os.environ.get("RAY_ADDRESS"), folder, store)
-        yield folder
-    finally:
-        if mine:
-            ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
+    with private_folder() as folder:
+        try:
+            if mine:
+                _start(address or os.environ.get("RAY_ADDRESS"), folder, store)
+            yield folder
+        finally:
+            if mine:
+                ray.shutdown()
 
 
 def _start(address: str | None, folder: Path, store: int) -> None:
@@ -121,8 +118,3 @@ def check_reachable(address: str) -> None:
         raise ExperimentError(
             f"no Ray cluster answers at {address} ({error}); start it, or leave --address out"
         ) from error
-
-
-def _short_folder() -> str | None:
-    """Where sockets fit: their paths hold 107 characters, of which Ray's session takes about 70."""
-    return "/tmp" if len(tempfile.gettempdir()) > LONGEST_TEMPORARY and Path("/tmp").is_dir() else None

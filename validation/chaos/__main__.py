@@ -25,11 +25,15 @@ from typing import Final
 import boto3
 
 from validation.chaos.cohort import write_experiment
-from validation.chaos.faults import LOCAL, REMOTE, Fault, Victim
+from validation.chaos.faults import LOCAL, REMOTE, Fault, Victim, trial_workers
 from validation.chaos.stage import BUCKET, Relay, Stage, s3_server, small_disk
 
 MOST_STARTS: Final = 12
 LONGEST_START: Final = 300.0
+EARLY: Final = 0.2
+"""Share of the strikes that fall before the first worker is up."""
+LATEST: Final = 4.0
+"""Seconds after the first worker is up within which the others fall."""
 DECIDED: Final = ("tables/cells", "tables/candidates", "tables/epochs", "tables/predictions", "models/")
 """What an undisturbed run and a struck one have to have alike; timings differ."""
 
@@ -96,7 +100,7 @@ def play(folder: Path, number: int, dice: random.Random, server: int, calm: Calm
     with ExitStack() as stack:
         relay = Relay(server) if remote else None
         if relay is not None:
-            stack.callback(relay.kill)
+            stack.callback(relay.end)
         disk = None if remote else stack.enter_context(small_disk(folder / "disk"))
         runs = f"s3://{BUCKET}/round-{number}" if remote else str(folder / "disk" / "runs")
         stage = Stage(
@@ -158,12 +162,19 @@ def struck_until_done(
 
 
 def _strike(victim: Victim, fault: Fault, seconds: float) -> bool:
-    """Wait for a random moment of the run, then strike as soon as there is something to hit."""
-    moment = time.monotonic() + victim.dice.uniform(0.1, 0.95) * seconds
+    """Strike at a random moment: mostly while cells are under way, sometimes while the run comes up.
+
+    A fault that finds nothing to hit tries again until it does, or the run is over.
+    """
+    early = victim.dice.random() < EARLY
+    delay = victim.dice.uniform(0.1, 0.5) * seconds if early else victim.dice.uniform(0, LATEST)
+    moment = time.monotonic() + delay if early else None
     while victim.driver.poll() is None:
-        if time.monotonic() >= moment and fault(victim):
+        if moment is None and trial_workers(victim.driver.pid):
+            moment = time.monotonic() + delay
+        if moment is not None and time.monotonic() >= moment and fault(victim):
             return True
-        time.sleep(0.05)
+        time.sleep(0.02)
     return False
 
 

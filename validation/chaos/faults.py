@@ -1,7 +1,6 @@
 """What goes wrong: each fault is a function that hits a running driver and says whether there was anything to hit."""
 
 import random
-import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Mapping
@@ -10,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from validation.chaos.processes import descendants, kill, matching
+from validation.chaos.processes import kill, matching
 from validation.chaos.stage import Stage
 
 
@@ -25,7 +24,7 @@ class Victim:
 
 def kill_worker(victim: Victim) -> bool:
     """SIGKILL to the process of a trial, as the kernel does when memory runs out."""
-    workers = matching(victim.driver.pid, "ray::")
+    workers = trial_workers(victim.driver.pid)
     return bool(workers) and kill(victim.dice.choice(workers))
 
 
@@ -66,7 +65,7 @@ def fill_disk(victim: Victim) -> bool:
 
 def corrupt_tune(victim: Victim) -> bool:
     """Cut every file that Tune has written of its own state in half."""
-    cut = [_cut_in_half(path) for path in victim.stage.temporary.glob("polarmap-*/cells/*.*") if path.is_file()]
+    cut = [_cut_in_half(path) for path in victim.stage.temporary.glob("polarmap-*/cells-*/*.*") if path.is_file()]
     return any(cut)
 
 
@@ -112,11 +111,6 @@ LOCAL: Final[Mapping[str, Fault]] = MappingProxyType(
 REMOTE: Final[Mapping[str, Fault]] = MappingProxyType({**ANYWHERE, "object storage away for 1-8 s": cut_storage})
 
 
-def survivors(driver: int) -> int:
-    """Processes that a driver has left, for as long as it lives itself."""
-    return len(descendants(driver))
-
-
-def has_room(folder: Path) -> bool:
-    """Whether a file system has a megabyte to spare."""
-    return shutil.disk_usage(folder).free > 1 << 20
+def trial_workers(driver: int) -> list[int]:
+    """The processes of a driver's trials; Ray's own agents have other names."""
+    return matching(driver, "ray::ImplicitFunc")

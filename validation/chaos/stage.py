@@ -68,14 +68,22 @@ class Relay:
         self.target = target
         self.port = free_port()
         self.process: subprocess.Popen[str] | None = None
+        self.over = False
         self.start()
 
     def start(self) -> None:
-        """Listen; returns when it does."""
+        """Listen; returns when it does. A round that is over needs no relay any more."""
+        if self.over:
+            return
         command = [sys.executable, "-m", "validation.chaos.endpoint", str(self.port), str(self.target)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self.process.stdout.readline()
+
+    def end(self) -> None:
+        """For good."""
+        self.over = True
+        self.kill()
 
     def kill(self) -> None:
         """Break every connection."""

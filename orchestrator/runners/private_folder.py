@@ -1,0 +1,53 @@
+"""A folder for Ray's and Tune's own files: nobody else's, and gone when its driver is, however that ended."""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+PREFIX: Final = "polarmap-"
+ALIVE: Final = "alive"
+"""A file of the folder that its driver holds locked; the lock ends with the process."""
+LONGEST_TEMPORARY: Final = 16
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """A new folder; those that killed drivers left behind, with logs of their workers, are deleted first."""
+    parent = short_folder()
+    sweep(parent)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+    handle = os.open(folder / "new", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    (folder / "new").rename(folder / ALIVE)  # found by its name only once it is locked
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
+
+
+def sweep(parent: Path) -> None:
+    """Delete the folders whose drivers are gone; those of other users cannot be opened and stay."""
+    for alive in parent.glob(f"{PREFIX}*/{ALIVE}"):
+        try:
+            handle = os.open(alive, os.O_RDWR)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(alive.parent, ignore_errors=True)
+        except BlockingIOError:
+            pass
+        finally:
+            os.close(handle)
+
+
+def short_folder() -> Path:
+    """Where sockets fit: their paths hold 107 characters, of which Ray's session takes about 70."""
+    temporary = Path(tempfile.gettempdir())
+    return Path("/tmp") if len(str(temporary)) > LONGEST_TEMPORARY and Path("/tmp").is_dir() else temporary

@@ -1,0 +1,45 @@
+"""What Ray writes lies in a folder that ends with its driver."""
+
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+from orchestrator.runners.private_folder import private_folder, sweep
+
+HOLDER = """
+import sys
+from pathlib import Path
+from orchestrator.runners import private_folder
+private_folder.short_folder = lambda: Path(sys.argv[1])
+with private_folder.private_folder() as folder:
+    (folder / "worker.log").write_text("what a worker said")
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_killed_drivers_folder_goes_and_a_living_ones_stays(tmp_path):
+    """After kill -9 the logs of its workers lie about until the next run; a run that goes on keeps its own."""
+    drivers = [
+        subprocess.Popen(
+            [sys.executable, "-c", HOLDER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    folders = [Path(driver.stdout.readline().strip()) for driver in drivers]
+    assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o700}
+    drivers[0].kill()
+    drivers[0].wait()
+    sweep(tmp_path)
+    assert [folder.exists() for folder in folders] == [False, True]
+    drivers[1].communicate("")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_gone_when_its_run_ends(tmp_path, monkeypatch):
+    """Nothing of Ray's is left by a run that ends by itself."""
+    monkeypatch.setattr("orchestrator.runners.private_folder.short_folder", lambda: tmp_path)
+    with private_folder() as folder:
+        assert folder.parent == tmp_path
+    assert not folder.exists()
