@@ -30,7 +30,7 @@ def test_a_killed_drivers_folder_goes_and_a_living_ones_stays(tmp_path):
     folders = [Path(driver.stdout.readline().strip()) for driver in drivers]
     assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o700}
     drivers[0].kill()
-    drivers[0].wait()
+    drivers[0].communicate()
     sweep(tmp_path)
     assert [folder.exists() for folder in folders] == [False, True]
     drivers[1].communicate("")
