@@ -40,11 +40,11 @@ check: setup  ## formatting, lint, types, import contracts
 test: check  ## what has to pass: the checks above and the tests, on the built wheel
 	POLARMAP_TEST_INSTALLED=1 $(BIN)/pytest
 
-test-slow: setup  ## the tests that take minutes, clusters apart
-	POLARMAP_TEST_INSTALLED=1 $(BIN)/pytest -m "slow and not cluster" --ignore=tests/cluster
+test-slow: setup  ## the tests that take minutes: Slurm, moto, Ray out of memory, and more
+	POLARMAP_TEST_INSTALLED=1 $(BIN)/pytest -m "slow and not cluster"
 
 test-cluster: setup  ## real clusters on hosts of namespaces: root and Debian packages (what is skipped says which)
-	POLARMAP_TEST_INSTALLED=1 $(BIN)/pytest -m "slow or cluster" tests/cluster
+	POLARMAP_TEST_INSTALLED=1 $(BIN)/pytest -m cluster tests/cluster
 
 ROUNDS ?= 50
 chaos: setup  ## runs struck by kills, full disks and lost storage until they are done, compared byte for byte
