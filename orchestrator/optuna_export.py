@@ -13,10 +13,10 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from mpi_model.errors import ExperimentError
 from orchestrator.cells.records import CellKey
 from orchestrator.experiment.settings import Objective
 from orchestrator.ledger.reading import Run
+from orchestrator.named_files import new_named_file
 from search_spaces.stored import Drawn, drawn_values, read_stored_space
 
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
@@ -60,15 +60,8 @@ def export_studies(run: Run, path: Path) -> tuple[int, int]:
 
 
 def _new_storage(path: Path) -> JournalStorage:
-    """An empty journal, private to its user."""
-    try:
-        path.touch(mode=0o600, exist_ok=False)
-    except FileExistsError:
-        raise ExperimentError(f"{path} exists already and is left as it is; name a new file") from None
-    except OSError as error:
-        raise ExperimentError(
-            f"cannot write {path} ({error.strerror}); name a file in a folder you can write"
-        ) from error
+    """An empty journal, private to its user by the command's umask."""
+    new_named_file(path)
     return JournalStorage(JournalFileBackend(str(path)))
 
 

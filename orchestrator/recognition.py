@@ -5,7 +5,7 @@ A finished run is recognised here and answers at once; `orchestrator.run` is imp
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -109,14 +109,14 @@ def ended(known: KnownRun) -> RunOutcome | None:
         return None
     with paths.storage.hold():
         open_run(paths, known.record)
-        found = committed_states(paths)
-        states = {found.get(key.name) for key in known.keys}
-        left = None in states or (options.retry_failed and "failed" in states)
+        states = committed_states(paths)
+        found = {states.get(key.name) for key in known.keys}
+        left = None in found or (options.retry_failed and "failed" in found)
         if left or (options.open_test and not test_is_open(paths, known.keys)):
             return None
         if not is_whole(paths, experiment_hash(known.facts)):
             return None
-    return outcome_of(known, done_now=0, opened_now=False)
+    return outcome_of(known, states, done_now=0, opened_now=False)
 
 
 def standing_run(prepared: Prepared) -> str | None:
@@ -141,9 +141,8 @@ def standing_run(prepared: Prepared) -> str | None:
     return f"run directory: resumes {paths.root}, a run with {done} of {len(keys)} cells done{failed}"
 
 
-def outcome_of(known: KnownRun, *, done_now: int, opened_now: bool) -> RunOutcome:
-    """How the run stands at the end of a call."""
-    states = committed_states(known.paths)
+def outcome_of(known: KnownRun, states: Mapping[str, str], *, done_now: int, opened_now: bool) -> RunOutcome:
+    """How the run stands at the end of a call, by the states of its committed cells."""
     return RunOutcome(
         paths=known.paths,
         cells=len(known.keys),

@@ -16,7 +16,14 @@ from orchestrator.ledger.identity import Facts, experiment_hash
 from orchestrator.ledger.integrity import mend
 from orchestrator.ledger.log import logging_to
 from orchestrator.ledger.log_lines import event
-from orchestrator.ledger.parts import candidates_among, committed_states, files_of_cells, forget_report, set_aside
+from orchestrator.ledger.parts import (
+    candidates_among,
+    committed_markers,
+    committed_states,
+    files_of_cells,
+    forget_report,
+    set_aside,
+)
 from orchestrator.ledger.paths import RunPaths
 from orchestrator.ledger.reading import Run
 from orchestrator.preparation import Prepared
@@ -69,7 +76,7 @@ def carry_out(known: KnownRun, load_engine: Callable[[], Engine], progress: Prog
             load_engine().open_test(known.prepared, paths, experiment_hash(known.facts), keys, known.device)
             event(logging.INFO, "test_opened", "the test partition was opened and predicted")
             refresh_report(paths)
-    return outcome_of(known, done_now=len(jobs), opened_now=opened)
+    return outcome_of(known, committed_states(paths), done_now=len(jobs), opened_now=opened)
 
 
 def train(jobs: list[Job], known: KnownRun, engine: Engine, progress: Progress) -> None:
@@ -102,14 +109,15 @@ def refresh_report(paths: RunPaths) -> None:
 def pending_jobs(prepared: Prepared, paths: RunPaths, keys: list[CellKey]) -> list[Job]:
     """What the ledger says is left to do: the cells without a commit marker."""
     inner_folds = prepared.loaded.experiment.search.inner_folds
-    files, states = files_of_cells(paths), committed_states(paths)
+    files = files_of_cells(paths)
+    markers = committed_markers(paths, files)
     return [
         Job(
             task=cell_task(key, prepared.plan, prepared.cohort.exams, prepared.eligible, inner_folds),
             finished=candidates_among(paths, key, files.get(key.name, ())),
         )
         for key in keys
-        if key.name not in states
+        if key.name not in markers
     ]
 
 

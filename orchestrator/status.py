@@ -17,7 +17,8 @@ from orchestrator.cells.records import CellKey
 from orchestrator.experiment.settings import Objective
 from orchestrator.ledger.files import read_json, read_table
 from orchestrator.ledger.holder import is_here
-from orchestrator.ledger.parts import candidates_among, committed_states, files_of_cells, read_marker
+from orchestrator.ledger.markers import Marker
+from orchestrator.ledger.parts import candidates_among, committed_markers, files_of_cells
 from orchestrator.ledger.paths import RunPaths
 from orchestrator.ledger.storage import READERS
 from orchestrator.tally import Standing, best_of
@@ -152,18 +153,19 @@ def planned_cells(description: dict[str, Any]) -> list[CellKey]:
 
 def read_cells(paths: RunPaths, keys: Sequence[CellKey]) -> list[Cell]:
     """What the ledger holds of some cells; object storage is asked for several at a time."""
-    states, files = committed_states(paths), files_of_cells(paths)
+    files = files_of_cells(paths)
+    markers = committed_markers(paths, files)
     with ThreadPoolExecutor(READERS) as pool:
-        return list(pool.map(lambda key: _read_cell(paths, key, states.get(key.name), files.get(key.name, ())), keys))
+        return list(pool.map(lambda key: _read_cell(paths, key, markers.get(key.name), files.get(key.name, ())), keys))
 
 
-def _read_cell(paths: RunPaths, key: CellKey, state: str | None, files: Iterable[str]) -> Cell:
-    if state is None:
+def _read_cell(paths: RunPaths, key: CellKey, marker: Marker | None, files: Iterable[str]) -> Cell:
+    if marker is None:
         candidates = candidates_among(paths, key, files)
         return Cell(key, None, "", 1, tuple(candidate.objective for candidate in candidates))
     objectives = tuple(read_table(paths.part(key, "candidates"))["objective"].to_pylist())
-    reason = str(read_table(paths.part(key, "cells"))["reason"][0].as_py()) if state == "failed" else ""
-    return Cell(key, state, reason, read_marker(paths.commit(key)).attempt, objectives)
+    reason = str(read_table(paths.part(key, "cells"))["reason"][0].as_py()) if marker.state == "failed" else ""
+    return Cell(key, marker.state, reason, marker.attempt, objectives)
 
 
 def read_driver(paths: RunPaths) -> Driver | None:

@@ -121,7 +121,7 @@ def _exams(rows: NDArray[np.int64], labels: NDArray[np.int8]) -> LabelledExams:
 
 def outcome(cohort: Cohort, task: CellTask, judges: LabelledExams, rule: Rule, candidates: int) -> tuple[float, float]:
     """Epochs trained, and the true AUC of what was chosen, the mean over tracers."""
-    space = load_space("learning_rates", backbone("compact").stage_count, Path())
+    space = load_space("learning_rates", Path(), backbone("compact").stage_count)
     bench = Workbench(
         maps=cohort.maps,
         procedure=Procedure(

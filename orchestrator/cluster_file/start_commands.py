@@ -53,13 +53,17 @@ def dashboard(file: ClusterFile) -> Iterator[Finding]:
             yield finding(file, "error", "public-dashboard", place, problem, remedy)
 
 
+def _unsaid(file: ClusterFile, pattern: re.Pattern[str], rule: str, problem: str, setting: str) -> Iterator[Finding]:
+    """The lists that start Ray without a setting that it needs."""
+    for key in START_COMMANDS:
+        if file.at(key) and not _said(file, key, pattern):
+            yield finding(file, "warning", rule, (key,), problem, f"put export {setting}; before ray start")
+
+
 def token(file: ClusterFile) -> Iterator[Finding]:
     """Token authentication: switched on wherever Ray starts, and the token brought to the nodes."""
-    for key in START_COMMANDS:
-        if file.at(key) and not _said(file, key, _TOKEN_MODE):
-            problem = "Ray starts without token authentication: whoever reaches its ports runs code"
-            remedy = "put export RAY_AUTH_MODE=token; before ray start"
-            yield finding(file, "warning", "no-token", (key,), problem, remedy)
+    problem = "Ray starts without token authentication: whoever reaches its ports runs code"
+    yield from _unsaid(file, _TOKEN_MODE, "no-token", problem, "RAY_AUTH_MODE=token")
     everything = " ".join(command for _, command in commands(file, *START_COMMANDS))
     mounted = any("auth_token" in str(path) for path in file.mapping("file_mounts"))
     if not mounted and "RAY_AUTH_TOKEN" not in everything:
@@ -70,11 +74,8 @@ def token(file: ClusterFile) -> Iterator[Finding]:
 
 def usage_statistics(file: ClusterFile) -> Iterator[Finding]:
     """Ray reports its use to its makers unless it is told not to."""
-    for key in START_COMMANDS:
-        if file.at(key) and not _said(file, key, _NO_STATISTICS):
-            problem = "Ray sends usage statistics to its makers"
-            remedy = "put export RAY_USAGE_STATS_ENABLED=0; before ray start"
-            yield finding(file, "warning", "usage-statistics", (key,), problem, remedy)
+    problem = "Ray sends usage statistics to its makers"
+    yield from _unsaid(file, _NO_STATISTICS, "usage-statistics", problem, "RAY_USAGE_STATS_ENABLED=0")
 
 
 def autoscaling(file: ClusterFile) -> Iterator[Finding]:

@@ -65,7 +65,8 @@ def _decode_array(path: Path) -> NDArray[Any]:
         with stored:
             arrays = [stored[name] for name in stored.files]
     except Exception as error:  # a damaged header or archive raises nearly anything
-        raise CohortError("the array cannot be read; save it with numpy.save, without objects") from error
+        kind = type(error).__name__
+        raise CohortError(f"the array cannot be read ({kind}); save it with numpy.save, without objects") from error
     if len(arrays) != 1:
         raise CohortError(f"the NPZ file holds {len(arrays)} arrays, not one; save one map a file")
     return np.asarray(arrays[0])
@@ -81,7 +82,8 @@ def _decode_picture(path: Path) -> NDArray[Any]:
                 hidden_depth = _has_hidden_depth(picture)
                 pixels = np.array(_plain(picture))
     except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
-        raise CohortError("the image cannot be read as PNG, JPEG or TIFF; export it again") from error
+        kind = type(error).__name__
+        raise CohortError(f"the image cannot be read as PNG, JPEG or TIFF ({kind}); export it again") from error
     if frames != 1:
         raise CohortError(f"the image has {frames} frames, not one; save one map a file")
     if hidden_depth:

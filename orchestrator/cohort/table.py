@@ -66,7 +66,8 @@ def _read_parquet(path: Path) -> tuple[list[str], list[list[str]]]:
     try:
         frame = pd.read_parquet(path)
     except Exception as error:  # pyarrow raises several trees of errors on a damaged file
-        raise CohortError(f"the manifest {path.name} cannot be read as Parquet; write it again") from error
+        kind = type(error).__name__
+        raise CohortError(f"the manifest {path.name} cannot be read as Parquet ({kind}); write it again") from error
     columns = [[_as_text(value) for value in frame.iloc[:, place]] for place in range(frame.shape[1])]
     return [str(name) for name in frame.columns], [list(row) for row in zip(*columns, strict=True)]
 

@@ -4,8 +4,9 @@ import argparse
 from pathlib import Path
 
 from mpi_model.errors import ExperimentError
-from orchestrator.ledger.files import parquet_bytes, write_named_file
+from orchestrator.ledger.files import parquet_bytes
 from orchestrator.ledger.reading import open_run
+from orchestrator.named_files import write_named_file
 from orchestrator.predicting import predict_exams
 from orchestrator.terminal.progress import progress_for
 

@@ -7,9 +7,9 @@ import pandas as pd
 
 from mpi_model.errors import ExperimentError, StatisticsError
 from orchestrator.experiment.settings import DEFAULT_SUBGROUPS, StatisticsSettings
-from orchestrator.ledger.files import write_named_file
 from orchestrator.ledger.locations import resolved
 from orchestrator.ledger.reading import Run, open_run
+from orchestrator.named_files import write_named_file
 from orchestrator.report.compare import ComparedRun, compare_runs
 from orchestrator.report.evaluate import evaluate_predictions
 from orchestrator.report.export import export

@@ -2,31 +2,16 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mpi_model.errors import ExperimentError, RunDirectoryError
+from mpi_model.errors import RunDirectoryError
 from orchestrator.ledger.storage import Blob
 
 COMPRESSION: Final = "zstd"
-
-
-def write_named_file(path: Path, content: bytes) -> None:
-    """Write a file that a person named on the command line; its folder has to be there.
-
-    Raises:
-        ExperimentError: It cannot be written.
-    """
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise ExperimentError(
-            f"cannot write {path} ({error.strerror}); name a file in a folder you can write"
-        ) from error
 
 
 def json_bytes(value: object) -> bytes:

@@ -4,11 +4,10 @@ import hashlib
 from collections.abc import Iterator, Mapping
 
 from orchestrator.ledger.markers import Marker, damages, marker_in
-from orchestrator.ledger.parts import candidate_in, files_of_cells, forget_report, put_by, set_aside
+from orchestrator.ledger.parts import FilesOfCells, candidate_in, files_of_cells, forget_report, put_by, set_aside
 from orchestrator.ledger.paths import CANDIDATE, COMMIT, TEST_PREDICTIONS, RunPaths
 from orchestrator.ledger.storage import Blob, read_many
 
-Files = Mapping[str, Mapping[str, int]]
 TEST_COMMIT = f"{TEST_PREDICTIONS}.json"
 
 
@@ -54,7 +53,7 @@ def _test_aside(paths: RunPaths, cell: str) -> str:
     return _kept(put_by(paths, blob.name, "damaged")) if blob.exists() else "nothing was there"
 
 
-def damaged_work(paths: RunPaths, files: Files, commit: str, experiment: str) -> dict[str, str]:
+def damaged_work(paths: RunPaths, files: FilesOfCells, commit: str, experiment: str) -> dict[str, str]:
     """What is wrong with committed work, by cell; cells without anything wrong are left out.
 
     Args:
@@ -104,7 +103,7 @@ def matches(marker: Marker, name: str, content: bytes) -> bool:
     return hashlib.sha256(content).hexdigest() == marker.sha256(name)
 
 
-def _candidates(paths: RunPaths, files: Files, experiment: str) -> Iterator[str]:
+def _candidates(paths: RunPaths, files: FilesOfCells, experiment: str) -> Iterator[str]:
     """Candidate files: swept where their cell is committed, set aside where they are not this cell's whole work."""
     found = [(cell, name) for cell in files for name in files[cell] if CANDIDATE.fullmatch(name)]
     under_way = [(cell, name) for cell, name in found if COMMIT not in files[cell]]

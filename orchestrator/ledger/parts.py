@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from itertools import count
 from typing import Any, Final
@@ -32,6 +32,9 @@ PARTS: Final = {
     "predictions": ROW_PREDICTIONS,
     "timings": TIMINGS,
 }
+
+FilesOfCells = Mapping[str, Mapping[str, int]]
+"""Sizes of files by cell and file name."""
 
 
 def write_candidate(paths: RunPaths, key: CellKey, result: CandidateResult, experiment: str) -> None:
@@ -149,12 +152,22 @@ def committed_state(paths: RunPaths, key: CellKey) -> str | None:
     return read_marker(blob).state if blob.exists() else None
 
 
-def committed_states(paths: RunPaths) -> dict[str, str]:
-    """The states of all committed cells, by their names; one listing, whatever their number."""
-    cells = [cell for cell, files in files_of_cells(paths).items() if COMMIT in files]
+def committed_markers(paths: RunPaths, files: FilesOfCells) -> dict[str, Marker]:
+    """The markers of all committed cells, by their names.
+
+    Args:
+        paths: The run directory.
+        files: What `files_of_cells` has listed.
+    """
+    cells = [cell for cell in files if COMMIT in files[cell]]
     markers = read_many(paths.in_cell(cell, COMMIT) for cell in cells)
     found = zip(cells, map(marker_in, markers), strict=True)
-    return {cell: marker.state for cell, marker in found if marker is not None}
+    return {cell: marker for cell, marker in found if marker is not None}
+
+
+def committed_states(paths: RunPaths) -> dict[str, str]:
+    """The states of all committed cells, by their names; one listing, whatever their number."""
+    return {cell: marker.state for cell, marker in committed_markers(paths, files_of_cells(paths)).items()}
 
 
 def read_marker(blob: Blob) -> Marker:
@@ -169,7 +182,7 @@ def read_marker(blob: Blob) -> Marker:
     return marker
 
 
-def files_of_cells(paths: RunPaths) -> dict[str, dict[str, int]]:
+def files_of_cells(paths: RunPaths) -> FilesOfCells:
     """The sizes of the files of every cell, by cell and file name; folders that were set aside are left out."""
     cells: dict[str, dict[str, int]] = {}
     for name, size in paths.storage.names("cells").items():

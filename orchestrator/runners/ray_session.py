@@ -33,9 +33,9 @@ def store_bytes(bench: Workbench) -> int:
     return min(LARGEST_STORE, max(SMALLEST_STORE, 2 * (bench.maps.stress.nbytes + bench.maps.rest.nbytes + weights)))
 
 
-def at_cluster(address: str | None) -> bool:
-    """Whether a session at this address is a cluster's, and not a Ray of one's own."""
-    return bool(address or os.environ.get("RAY_ADDRESS"))
+def cluster_address(address: str | None) -> str | None:
+    """The cluster to join: the one asked for, or that of `RAY_ADDRESS`; None for a Ray of one's own."""
+    return address or os.environ.get("RAY_ADDRESS")
 
 
 @contextmanager
@@ -56,7 +56,7 @@ def ray_session(address: str | None, store: int = SMALLEST_STORE) -> Iterator[Pa
     with private_folder() as folder:
         try:
             if mine:
-                _start(address or os.environ.get("RAY_ADDRESS"), folder, store)
+                _start(cluster_address(address), folder, store)
             yield folder
         finally:
             if mine:

@@ -30,11 +30,11 @@ from orchestrator.runners.faults import cause_of
 from orchestrator.runners.packing import allowed_fraction
 from orchestrator.runners.ray_delivery import PAYLOAD, TICKET, Delivery, Halt, nodes_of_cluster
 from orchestrator.runners.ray_room import PATIENCE, wait_for_room
-from orchestrator.runners.ray_session import at_cluster, ray_session, store_bytes
+from orchestrator.runners.ray_session import cluster_address, ray_session, store_bytes
 from orchestrator.runners.runner import Events, Job, Work
 
 BATCH: Final = 1000
-"""Trials that Tune is given at a time: it keeps about ten kilobytes of each until it ends."""
+"""Trials that Tune is given at a time: it keeps about 50 kB of each until it ends."""
 NAME, JOB, GPUS, PILOT = "name", "job", "gpus", "pilot"
 BROKEN_GPU: Final = 70
 """Exit status of a worker whose GPU failed; Ray starts another process in its place."""
@@ -52,7 +52,7 @@ class RayRunner:
     def run(self, jobs: Sequence[Job], bench: Workbench, resources: ResourceSettings, events: Events) -> None:
         """See `orchestrator.runners.runner.Runner.run`."""
         with ray_session(self.address, store_bytes(bench)) as folder:
-            patience = PATIENCE if at_cluster(self.address) else 0.0
+            patience = PATIENCE if cluster_address(self.address) else 0.0
             run_on_tune(jobs, bench, resources, events, folder, self.work, patience=patience)
 
 

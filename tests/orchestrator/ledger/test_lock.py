@@ -73,7 +73,9 @@ def test_a_killed_driver_holds_nobody_up(location):
         process.stdin.close()
     storage = open_storage(location)
     with storage.hold():
+        assert holder_in(storage.read(".lock")).pid == this_process().pid
         storage.write("result", b"1")
+    assert storage.read("result") == b"1"
 
 
 def test_a_silent_lock_of_another_machine_is_taken_over_only_when_it_is_old(bucket, monkeypatch):

@@ -1,0 +1,35 @@
+"""Files that a person names on a command line: their folder has to be there, and what is there is left alone."""
+
+from pathlib import Path
+
+from mpi_model.errors import ExperimentError
+
+
+def write_named_file(path: Path, content: bytes) -> None:
+    """Write a file, whatever was there.
+
+    Raises:
+        ExperimentError: It cannot be written.
+    """
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def new_named_file(path: Path) -> None:
+    """Make an empty file where there is none yet.
+
+    Raises:
+        ExperimentError: There is one already, or it cannot be made.
+    """
+    try:
+        path.touch(exist_ok=False)
+    except FileExistsError:
+        raise ExperimentError(f"{path} exists already and is left as it is; name another file") from None
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> ExperimentError:
+    return ExperimentError(f"cannot write {path} ({error.strerror}); name a file in a folder you can write")
