@@ -51,7 +51,7 @@ chaos: setup  ## runs struck by kills, full disks and lost storage until they ar
 	$(BIN)/python -m validation.chaos --rounds $(ROUNDS)
 
 coverage: setup  ## simulate what every interval covers, and write docs/coverage.md (minutes)
-	$(BIN)/python validation/coverage.py --out docs/coverage.md
+	$(BIN)/python -m validation.coverage --out docs/coverage.md
 
 format: setup  ## format and sort imports
 	$(BIN)/ruff check --fix .

@@ -1,6 +1,6 @@
-"""What a large run costs in its ledger: committing, verifying and compacting n candidates, then 2 n.
+"""What a large run costs in its ledger: committing, verifying and compacting n / 2 candidates, then n.
 
-    python benchmarks/ledger_scale.py [CANDIDATES]
+    python -m benchmarks.ledger_scale [CANDIDATES]
 
 Twenty candidates and two hundred predictions a cell; 100000 candidates (the default) come with a million
 predictions. Each size runs in a process of its own, which prints seconds and its peak resident memory; memory is
@@ -35,19 +35,19 @@ VALUES: Final = {"encoder_learning_rate": 1e-4, "head_learning_rate": 1e-3, "fre
 
 
 def main() -> None:
-    """Measure n and 2 n, each in a fresh process, one after the other."""
+    """Measure n / 2 and n, each in a fresh process, one after the other."""
     if len(sys.argv) == 3:
         measure(int(sys.argv[1]), Path(sys.argv[2]))
         return
     candidates = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
-    for size in (candidates, 2 * candidates):
+    for size in (candidates // 2, candidates):
         with tempfile.TemporaryDirectory() as folder:
             subprocess.run([sys.executable, __file__, str(size), folder], check=True)
 
 
 def measure(candidates: int, folder: Path) -> None:
     """Write, verify and compact; print what it took."""
-    os.fsync = lambda handle: None
+    os.fsync = lambda fd: None
     paths, cells = run_paths(folder / "run"), candidates // CANDIDATES
     write_frame(paths.cohort, cohort())
     begun = time.perf_counter()

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -93,7 +94,7 @@ def measure(maps: Maps, labels: NDArray[np.int8], state: State, paths: list[Path
     times: list[tuple[float, ...]] = []
     for _ in range(rounds):
         repeats = 20 if depth == len(DEPTHS) - 1 else 1
-        engines = [seconds(lambda epochs=epochs: next(epochs), repeats) for epochs in (fp32, bf16)]
+        engines = [seconds(partial(next, epochs), repeats) for epochs in (fp32, bf16)]
         times.append((seconds(loop), *engines))
     of_loop, of_fp32, of_bf16 = (median(column) for column in zip(*times, strict=True))
     speed = 0.0 if repeats > 1 else suffix_speed(state, depth, SIZE)
@@ -157,7 +158,7 @@ def ceiling(precision: Precision) -> float:
         images = torch.rand(BATCH, channels, side, side).to(dtype)
         with torch.no_grad():
             layer(images)
-            best = min(seconds(lambda layer=layer, images=images: layer(images)) for _ in range(7))
+            best = min(seconds(partial(layer, images)) for _ in range(7))
         speeds.append(2 * BATCH * channels**2 * 9 * side**2 / best / 1e9)
     return max(speeds)
 
@@ -176,7 +177,7 @@ def document(rows: list[Row], large: list[float], top: float, bf16_top: float, r
         "|---|---|---|---|---|---|---|",
     ]
     lines += [_line(str(row.depth), row.loop, row.fp32, row.bf16, f"{row.first_fp32:.1f}") for row in rows]
-    lines += [_line("uniform mix", *mix, ""), ""]
+    lines += [_line("uniform mix", mix[0], mix[1], mix[2], ""), ""]
     lines += [
         f"Forward and backward through the stages that learn, single precision, against the best convolution "
         f"({top:.0f} GFLOP/s; {bf16_top:.0f} in bf16):",

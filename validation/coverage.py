@@ -1,6 +1,6 @@
 """The simulation gate: do the intervals cover, and do the tests reject, as often as they claim?
 
-    python validation/coverage.py [--simulations 2000] [--seed 0] [--out docs/coverage.md]
+    python -m validation.coverage [--simulations 2000] [--seed 0] [--out docs/coverage.md]
 
 Every method of `orchestrator.statistics` that a report leads with is run on simulated worlds whose truth is
 known (`simulated.py`) and must land in the range written beside it. The ranges are what was measured, not
@@ -16,9 +16,9 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fold_gates import learner_gate, noisy_gate
-from held_out_gates import held_out_gate
-from measured import Measured, monte_carlo_slack
+from validation.fold_gates import learner_gate, noisy_gate
+from validation.held_out_gates import held_out_gate
+from validation.measured import Measured, monte_carlo_slack
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

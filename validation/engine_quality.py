@@ -91,7 +91,7 @@ def plain_loop(maps: Maps, training: LabelledExams, held_out: LabelledExams, see
             group["lr"] = peak * learning_rate_factor(step, horizon)
         logits = network(augment(images[chosen], generator), tracer[chosen])
         optimiser.zero_grad()
-        training_loss(logits, labels[chosen], weights[chosen], 0.0).backward()
+        training_loss(logits, labels[chosen], weights[chosen], 0.0).backward()  # type: ignore[no-untyped-call] # torch has no types for it
         optimiser.step()
     scores = predict_scores(network.eval(), maps, held_out.rows, device=CPU)
     return _auc(scores, held_out, maps)

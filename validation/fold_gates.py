@@ -3,15 +3,15 @@
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from measured import ANY, CHUNK, LEVEL, Measured, Range, Tally
 from scipy import stats
-from simulated import Design, FoldWorld, learner, noisy_folds
 
 from orchestrator.statistics.auc import delong_variance
 from orchestrator.statistics.comparisons import above_chance, corrected_resampled_t, cross_validated_difference
 from orchestrator.statistics.cross_validation import fold_aucs, inflated_logit_interval, nadeau_bengio_interval
 from orchestrator.statistics.intervals import Interval
 from orchestrator.statistics.scores import Exams, FoldScores, PatientScores
+from validation.measured import ANY, CHUNK, LEVEL, Measured, Range, Tally
+from validation.simulated import Design, FoldWorld, learner, noisy_folds
 
 LEARNER_SETTINGS: tuple[tuple[Design, float, int], ...] = (
     (Design(patients=40), 0.80, 10),

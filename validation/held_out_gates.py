@@ -6,9 +6,7 @@ from functools import partial
 from itertools import product
 
 import numpy as np
-from measured import ANY, LEVEL, Measured, Range, Tally
 from scipy import stats
-from simulated import held_out_scores
 
 from orchestrator.statistics.auc import auc_influence, auc_intervals, influence_variance, logit_delong_interval
 from orchestrator.statistics.comparisons import paired_delong
@@ -16,6 +14,8 @@ from orchestrator.statistics.intervals import Interval
 from orchestrator.statistics.proportions import Decisions, balanced_accuracy_interval
 from orchestrator.statistics.resampling import rank_swap_p_value
 from orchestrator.statistics.scores import Exams, Floats, PatientScores
+from validation.measured import ANY, LEVEL, Measured, Range, Tally
+from validation.simulated import held_out_scores
 
 DEFAULT_RANGE: Range = (0.925, 0.985)
 PERMUTATIONS = 399

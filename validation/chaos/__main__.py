@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import boto3
 
@@ -212,7 +212,7 @@ def _bytes_of(files: Mapping[str, bytes], name: str) -> bytes | None:
     return re.sub(rb'"revision": [^,}]*', b"", content) if content and name.endswith(".json") else content
 
 
-def _storage(port: int) -> "boto3.client":  # type: ignore[name-defined] # boto3 has no types
+def _storage(port: int) -> Any:  # noqa: ANN401 - boto3 has no types
     return boto3.client(
         "s3",
         endpoint_url=f"http://127.0.0.1:{port}",

@@ -51,8 +51,9 @@ def write_experiment(folder: Path, *, runs: str) -> Path:
         for phase, depth in (("stress", 0.8), ("rest", 0.3)):
             counts = random.normal(100, 12, size=(16, 16)).clip(1)
             counts[10:, 4:12] *= 1 - depth * label * random.uniform(0.5, 1)
-            row[phase] = f"{number:03d}-{phase}.npy"
-            np.save(folder / row[phase], counts.astype(np.float32))
+            file = f"{number:03d}-{phase}.npy"
+            row[phase] = file
+            np.save(folder / file, counts.astype(np.float32))
         rows.append(row)
     pd.DataFrame(rows).to_csv(folder / "manifest.csv", index=False)
     path = folder / "experiment.toml"
