@@ -7,6 +7,7 @@ import torchvision
 from torch import Tensor, nn
 
 from mpi_model.compact import CompactNetwork
+from mpi_model.small_maps import exchange
 from mpi_model.stages import Backbone, backbone
 
 TORCHVISION_CHANNELS: Final = 3
@@ -95,6 +96,7 @@ def empty_encoder(name: str, *, image_channels: int = 1) -> StagedEncoder:
     description = backbone(name)
     with torch.device("meta"):
         source = _source(name, encoder_channels(name, image_channels))
+        exchange(source)
     stages = [EncoderStage(*(source.get_submodule(path) for path in stage.modules)) for stage in description.stages]
     return StagedEncoder(description, stages)
 
