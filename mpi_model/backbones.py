@@ -6,6 +6,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from mpi_model import pooling, small_maps
 from mpi_model.compact import CompactNetwork
 from mpi_model.stages import Backbone, backbone
 
@@ -95,6 +96,8 @@ def empty_encoder(name: str, *, image_channels: int = 1) -> StagedEncoder:
     description = backbone(name)
     with torch.device("meta"):
         source = _source(name, encoder_channels(name, image_channels))
+        small_maps.exchange(source)
+        pooling.exchange(source)
     stages = [EncoderStage(*(source.get_submodule(path) for path in stage.modules)) for stage in description.stages]
     return StagedEncoder(description, stages)
 

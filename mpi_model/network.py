@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from mpi_model.backbones import StagedEncoder, build_encoder, empty_encoder, encoder_channels
 from mpi_model.errors import WeightsError
+from mpi_model.first_layer import fold_first_layer
 from mpi_model.heads import LogitHeads
-from mpi_model.settings import Fusion, Heads, NetworkSettings
-from mpi_model.stages import backbone
+from mpi_model.settings import FirstLayer, Fusion, Heads, NetworkSettings
+from mpi_model.stages import backbone, check_first_layer
 from mpi_model.vocabulary import PHASES_OF, TRACERS, Inputs
 from mpi_model.weights import State, apply_state
 
@@ -36,14 +37,17 @@ class Architecture:
     """Channels C of the maps: 1 grey, 3 colour."""
     normalisation: Normalisation
     dropout: float
+    first_layer: FirstLayer = "three_channels"
+    """Networks that were saved before there was a choice do not say it."""
 
 
 def architecture_of(settings: NetworkSettings, inputs: Inputs, *, image_channels: int, dropout: float) -> Architecture:
     """The architecture that settings ask for.
 
     Raises:
-        ExperimentError: The backbone is unknown.
+        ExperimentError: The backbone is unknown, or the first layer does not fit it or the maps.
     """
+    check_first_layer(backbone(settings.backbone), settings.first_layer, image_channels)
     of_imagenet = settings.weights != "random" and backbone(settings.backbone).imagenet is not None
     return Architecture(
         backbone=settings.backbone,
@@ -53,6 +57,7 @@ def architecture_of(settings: NetworkSettings, inputs: Inputs, *, image_channels
         image_channels=image_channels,
         normalisation="imagenet" if of_imagenet else "centred",
         dropout=dropout,
+        first_layer=settings.first_layer,
     )
 
 
@@ -65,15 +70,15 @@ class TracerNetwork(nn.Module):
     def __init__(self, architecture: Architecture, generator: torch.Generator, state: State | None = None) -> None:
         super().__init__()
         self.architecture = architecture
+        mean, spread = _MEAN_AND_SPREAD[architecture.normalisation]
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("spread", torch.tensor(spread).view(-1, 1, 1), persistent=False)
         count = len(TRACERS) if architecture.heads == "separate" else 1
         # Encoders come first, so that one seed gives one encoder for every input configuration and kind of head.
         self.encoders = nn.ModuleList(self._encoder(generator, state) for _ in range(count))
         phases = len(PHASES_OF[architecture.inputs])
         self.heads = LogitHeads(backbone(architecture.backbone).feature_width * phases, architecture.heads)
         self.heads.initialise(generator)
-        mean, spread = _MEAN_AND_SPREAD[architecture.normalisation]
-        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
-        self.register_buffer("spread", torch.tensor(spread).view(-1, 1, 1), persistent=False)
 
     def forward(
         self, images: Tensor, tracer: Tensor, *, first: int = 0, generator: torch.Generator | None = None
@@ -115,12 +120,18 @@ class TracerNetwork(nn.Module):
         """With given weights nothing is drawn: for ResNet-18 that takes longer than its heads take to train."""
         name, channels = self.architecture.backbone, self.architecture.image_channels
         if state is None:
-            return build_encoder(name, generator, image_channels=channels)
-        encoder = empty_encoder(name, image_channels=channels)
-        apply_state(encoder, state)
+            encoder = build_encoder(name, generator, image_channels=channels)
+        else:
+            encoder = empty_encoder(name, image_channels=channels)
+            apply_state(encoder, state)
+        if self.architecture.first_layer == "one_channel":
+            fold_first_layer(encoder, self.mean, self.spread)
         return encoder
 
     def _normalised(self, images: Tensor) -> Tensor:
+        """What the encoders take; a first layer for one-channel maps has the normalisation in its weights."""
+        if self.architecture.first_layer == "one_channel":
+            return images
         channels = encoder_channels(self.architecture.backbone, self.architecture.image_channels)
         return (images.expand(-1, -1, channels, -1, -1) - self.mean) / self.spread
 
@@ -168,13 +179,14 @@ def build_network(
     Args:
         settings: The `[network]` section.
         inputs: Decides the phases P.
-        image_channels: Channels C of the maps: 1 grey (repeated to three for torchvision's encoders) or 3.
+        image_channels: Channels C of the maps: 1 grey (repeated to three for torchvision's encoders, unless their
+            first layer is adapted) or 3.
         dropout: Probability of dropping a feature before the heads.
         seed: Decides the random weights.
         state: Encoder weights from `mpi_model.weights.load_state`, or None for random ones.
 
     Raises:
-        ExperimentError: The backbone is unknown.
+        ExperimentError: The backbone is unknown, or the first layer does not fit it or the maps.
         WeightsError: The settings ask for pretrained weights and none are given, or of another network.
     """
     architecture = architecture_of(settings, inputs, image_channels=image_channels, dropout=dropout)

@@ -74,7 +74,8 @@ def material_for(
     if not cache.fits(size):
         return plain
     weights = content_digest("state", state, dict(state))
-    key = ("prefix", *views.key, settings.backbone, settings.image_channels, settings.normalisation, weights, precision)
+    first = (settings.backbone, settings.image_channels, settings.normalisation, settings.first_layer)
+    key = ("prefix", *views.key, *first, weights, precision)
 
     def compute() -> Tensor:
         kept = {done: found for done in range(1, depth) if (found := cache.peek((*key, done))) is not None}
@@ -92,7 +93,7 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
 
 @lru_cache(maxsize=64)
 def _shape(name: str, image_channels: int, depth: int, size: int) -> tuple[int, ...]:
-    """What the first stages make of one map, without computing it."""
+    """What the first stages make of one map, without computing it; the same for every kind of first layer."""
     encoder = empty_encoder(name, image_channels=image_channels).eval()
     image = torch.empty(1, encoder_channels(name, image_channels), size, size, device="meta")
     return tuple(encoder.prefix(image, depth).shape[1:])

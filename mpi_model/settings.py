@@ -5,6 +5,7 @@ from typing import Literal
 
 Fusion = Literal["concatenate", "difference"]
 Heads = Literal["tracer", "shared", "separate"]
+FirstLayer = Literal["three_channels", "one_channel"]
 Precision = Literal["fp32", "bf16"]
 
 
@@ -20,6 +21,8 @@ class NetworkSettings:
     """How dual input joins the two feature vectors: side by side, or stress beside stress minus rest."""
     heads: Heads = "tracer"
     """One head per tracer on a shared encoder, one shared head, or separate encoders per tracer."""
+    first_layer: FirstLayer = "three_channels"
+    """How torchvision's encoders read grey maps: repeated to three channels, or by a first layer adapted to one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

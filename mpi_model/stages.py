@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from mpi_model.errors import ExperimentError, SpaceError, WeightsError
+from mpi_model.settings import FirstLayer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +166,34 @@ def check_image_size(chosen: Backbone, size: int) -> None:
             f"images.size: {chosen.name} needs images of at least {chosen.smallest_image} pixels a side, found "
             f"{size}; enlarge the images or choose another network.backbone"
         )
+
+
+def check_first_layer(chosen: Backbone, first_layer: FirstLayer, image_channels: int | None = None) -> None:
+    """Refuse a first layer for one-channel maps where it has no place.
+
+    Args:
+        chosen: The backbone.
+        first_layer: The setting.
+        image_channels: Channels C of the maps; None where they are not known yet.
+
+    Raises:
+        ExperimentError: The backbone reads the maps' own channels anyway, or the maps are coloured.
+    """
+    if first_layer == "three_channels":
+        return
+    problems = []
+    if chosen.name == "compact":
+        problems.append(
+            f'network.first_layer: {chosen.name} takes the maps\' own channels already, found "{first_layer}"; '
+            'set first_layer = "three_channels" or choose another network.backbone'
+        )
+    if image_channels is not None and image_channels != 1:
+        problems.append(
+            f'network.first_layer: "{first_layer}" reads grey maps, found maps of {image_channels} channels; '
+            'set first_layer = "three_channels" or export the maps as grey ones'
+        )
+    if problems:
+        raise ExperimentError(*problems)
 
 
 def check_freeze_depth(chosen: Backbone, depth: int) -> None:

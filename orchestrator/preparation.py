@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_model.errors import CohortError, WeightsError
-from mpi_model.stages import backbone, checkpoint_path
+from mpi_model.stages import backbone, check_first_layer, checkpoint_path
 from mpi_model.vocabulary import Inputs
 from orchestrator.cohort.eligibility import exams_for
 from orchestrator.cohort.loading import load_cohort
@@ -46,12 +46,15 @@ def prepare(loaded: LoadedExperiment, progress: Progress, permutation: int | Non
 
     Raises:
         WeightsError: The weights' file is not there.
+        ExperimentError: The first layer is for grey maps and the cohort's are coloured.
         CohortError: Anything wrong with the cohort, all problems together.
         FoldsError: The folds asked for cannot be had from it.
     """
     experiment = loaded.experiment
     weights_of(loaded)
     cohort = read_cohort(loaded, progress)
+    network = experiment.network
+    check_first_layer(backbone(network.backbone), network.first_layer, cohort.maps.stress.shape[1])
     if permutation is not None:
         cohort = with_permuted_labels(cohort, permutation)
     eligible, exclusions = exams_for(

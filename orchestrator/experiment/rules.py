@@ -2,11 +2,11 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from mpi_model.errors import ExperimentError
 from mpi_model.settings import TrainingSettings
-from mpi_model.stages import backbone, check_image_size
+from mpi_model.stages import backbone, check_first_layer, check_image_size
 from mpi_model.vocabulary import TRACERS
 from orchestrator.experiment.settings import Experiment, FoldSettings, ResourceSettings, StatisticsSettings
 
@@ -50,15 +50,24 @@ def _network(experiment: Experiment) -> Iterator[str]:
         yield f"`images.size` must be at most {LARGEST_IMAGE} pixels, but is {size}; polar maps hold far fewer"
     try:
         encoder = backbone(network.backbone)
-        check_image_size(encoder, size)
     except ExperimentError as error:
         yield from error.problems
         return
+    yield from _refusals(lambda: check_image_size(encoder, size))
+    yield from _refusals(lambda: check_first_layer(encoder, network.first_layer))
     if network.weights == "imagenet" and encoder.imagenet is None:
         yield (
             f'`network.weights` = "imagenet" needs a backbone with ImageNet weights, but `network.backbone` is '
             f'"{network.backbone}"; set weights = "random"'
         )
+
+
+def _refusals(check: Callable[[], None]) -> tuple[str, ...]:
+    try:
+        check()
+    except ExperimentError as error:
+        return error.problems
+    return ()
 
 
 def _folds(folds: FoldSettings) -> Iterator[str]:

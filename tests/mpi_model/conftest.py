@@ -49,6 +49,7 @@ def _recipe(
     inputs: str = "stress",
     heads: str = "tracer",
     fusion: str = "concatenate",
+    first_layer: str = "three_channels",
     seed: int = 7,
     views_seed: int = 11,
     state: object = None,
@@ -58,7 +59,9 @@ def _recipe(
     weights = "random" if state is None else "weights.pth"
     return Recipe(
         inputs=inputs,
-        network=NetworkSettings(backbone=backbone, weights=weights, heads=heads, fusion=fusion),
+        network=NetworkSettings(
+            backbone=backbone, weights=weights, heads=heads, fusion=fusion, first_layer=first_layer
+        ),
         training=TrainingSettings(**({"epochs": 2, "batch_size": 8} | (training or {}))),
         hyperparameters=Hyperparameters(**hyperparameters),
         seed=seed,
