@@ -1,12 +1,15 @@
 """What Ray's AWS launcher leaves open, unencrypted or running unless the file says otherwise."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from orchestrator.cluster_file.reading import ClusterFile, Place
 from orchestrator.cluster_file.records import Finding, finding
+from orchestrator.cluster_file.start_commands import commands
 
 _WORLD: Final = ("0.0.0.0/0", "::/0")
+_ON_THE_HEAD: Final = ("initialization_commands", "setup_commands", "head_setup_commands", "head_start_ray_commands")
 _PLACEHOLDER: Final = "0" * 17
 """Ids of zeros stand for what the network template prints."""
 
@@ -17,6 +20,15 @@ def _configs(file: ClusterFile) -> Iterator[tuple[str, Place, Mapping[str, Any]]
         place = ("available_node_types", name, "node_config")
         if "LaunchTemplate" not in file.mapping(*place):
             yield name, place, file.mapping(*place)
+
+
+def node_types_given(file: ClusterFile) -> Iterator[Finding]:
+    """Ray's own node types have neither a group nor profiles of yours."""
+    if file.provider == "aws" and not file.node_types:
+        problem = "no node types of yours: Ray's own have port 22 open to the world and a FullAccess role on the head"
+        yield finding(
+            file, "error", "default-nodes", ("available_node_types",), problem, "write them; see cluster.yaml"
+        )
 
 
 def launch_templates(file: ClusterFile) -> Iterator[Finding]:
@@ -148,6 +160,11 @@ def head_end(file: ClusterFile) -> Iterator[Finding]:
             problem = "a head that shuts itself down stays, stopped, with its disk"
             remedy = "add InstanceInitiatedShutdownBehavior: terminate, and submit with ray exec --stop"
             yield finding(file, "note", "head-stays", place, problem, remedy)
+    said = " ; ".join(command for _, command in commands(file, *_ON_THE_HEAD))
+    if file.provider == "aws" and not re.search(r"\bshutdown\b", said):
+        problem = "Ray never removes the head, and no command of the file ends it: a forgotten one is paid for ever"
+        remedy = "add sudo shutdown -h +4320, which is three days, or submit with ray exec --stop"
+        yield finding(file, "note", "head-unbounded", ("head_setup_commands",), problem, remedy)
 
 
 def placeholders(file: ClusterFile) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from typing import Final
 from orchestrator.cluster_file import (
     aws,
     node_keys,
+    old_form,
     private_hosts,
     private_things,
     ray_schema,
@@ -19,6 +20,8 @@ from orchestrator.cluster_file.records import Checked, Rule
 
 RULES: Final[tuple[Rule, ...]] = (
     ray_schema.valid_for_ray,
+    old_form.old_nodes,
+    old_form.old_settings,
     node_keys.repeated_keys,
     node_keys.keys_that_are_no_text,
     node_keys.provider_keys,
@@ -26,6 +29,7 @@ RULES: Final[tuple[Rule, ...]] = (
     sizes.worker_numbers,
     sizes.head_type,
     sizes.cost_bound,
+    aws.node_types_given,
     aws.launch_templates,
     aws.security_groups,
     aws.profiles,

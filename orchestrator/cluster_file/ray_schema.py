@@ -11,6 +11,7 @@ import jsonschema
 
 from mpi_model.errors import ExperimentError
 from orchestrator.cluster_file.node_keys import nearest
+from orchestrator.cluster_file.old_form import OF_OLDER_RAYS
 from orchestrator.cluster_file.reading import ClusterFile, Place
 from orchestrator.cluster_file.records import Finding, finding
 
@@ -55,8 +56,7 @@ def valid_for_ray(file: ClusterFile) -> Iterator[Finding]:
 def _unknown_keys(file: ClusterFile, place: Place, error: jsonschema.ValidationError) -> Iterator[Finding]:
     known = error.schema["properties"]
     for key in error.instance:
-        # The local provider takes a count for the whole cluster, and removes it before it validates.
-        if key not in known and not (file.provider == "local" and place == () and key == "min_workers"):
+        if key not in known and (*place, key) not in OF_OLDER_RAYS:
             remedy = nearest(str(key), known)
             yield finding(file, "error", "unknown-key", (*place, str(key)), f"Ray knows no {key} here", remedy)
 

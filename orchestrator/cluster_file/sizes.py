@@ -42,7 +42,8 @@ def head_type(file: ClusterFile) -> Iterator[Finding]:
         yield finding(file, "error", "head-type", ("head_node_type",), problem, f"name one of {names}")
     elif file.at(*place, "resources", "CPU") != 0:
         problem = "the head runs cells, too; one that takes its memory takes the cluster with it"
-        yield finding(file, "warning", "head-runs-cells", place, problem, "give it resources: {CPU: 0}")
+        at = (*place, "resources", "CPU")
+        yield finding(file, "warning", "head-runs-cells", at, problem, "give it resources: {CPU: 0}")
 
 
 def cost_bound(file: ClusterFile) -> Iterator[Finding]:

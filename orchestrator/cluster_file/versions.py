@@ -26,6 +26,8 @@ _PYTHON: Final = (
 )
 _INSTALLS_RAY: Final = re.compile(r"\bpip3? install\b[^;&|]*\bray\b(?![-/._]|==|\[[^\]]*\]==)")
 _REQUIREMENT: Final = re.compile(r"^ray(?:\[[^\]]*\])?==([0-9][\w.]*)", flags=re.MULTILINE)
+_MOVING_TAG: Final = re.compile(r"$|latest|nightly|master|main|stable|(cpu|gpu)$")
+"""Tags that are moved to the next image: none at all (Docker takes `latest`), and names without a version."""
 _SETUP: Final = ("initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands")
 _IMAGES: Final = ("image", "head_image", "worker_image")
 
@@ -88,7 +90,7 @@ def image_pinned(file: ClusterFile) -> Iterator[Finding]:
     for key in _IMAGES:
         image = str(file.at("docker", key) or "")
         tag = image.rpartition("/")[2].partition(":")[2]
-        if image and "@sha256:" not in image and tag in ("", "latest"):
+        if image and "@sha256:" not in image and _MOVING_TAG.match(tag):
             problem = "this image may be another one tomorrow"
             yield finding(
                 file, "warning", "image-not-pinned", ("docker", key), problem, "name it by its digest: @sha256:…"

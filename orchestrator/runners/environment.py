@@ -11,6 +11,7 @@ FOR_RAY: Final = {
     "TUNE_MAX_PENDING_TRIALS_PG": "16",  # a searcher of one's own gets one: slots would wait for each other
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # a loss is said in one line, and the cell is tried again
     "TUNE_WARN_THRESHOLD_S": "60",  # writing the ledger is part of a callback
+    "RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE": "1",  # else Tune begins such a cell anew itself: its candidates forgotten
     "RAY_timeout_ms_task_wait_for_death_info": "60000",  # until the head knows whether worker or node died
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",

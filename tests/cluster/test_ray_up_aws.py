@@ -123,7 +123,9 @@ def actions_of(policy: str) -> list[str]:
     document = json.loads((ROOT / "cluster" / "aws" / "policies" / f"{policy}.json").read_text(encoding="utf-8"))
     assert all(statement["Effect"] == "Allow" for statement in document["Statement"])
     listed = [statement["Action"] for statement in document["Statement"]]
-    return sorted({action for one in listed for action in ([one] if isinstance(one, str) else one)})
+    actions = {action for one in listed for action in ([one] if isinstance(one, str) else one)}
+    # moto calls this service by the name that signs its requests, AWS's policies by another.
+    return sorted(re.sub(r"^tag:", "tagging:", action) for action in actions)
 
 
 def keys_of(account: Account, user: str, policy: str) -> dict[str, str]:
@@ -276,6 +278,11 @@ def story(account: Account, laptop: Laptop) -> Story:
     )
 
 
+def head_file(laptop: Laptop) -> dict[str, Any]:
+    """The cluster file that the head has, which its autoscaler goes by."""
+    return yaml.safe_load((laptop.head / "ray_bootstrap_config.yaml").read_text(encoding="utf-8"))
+
+
 def of_type(story: Story, node_type: str) -> dict[str, list[str]]:
     """The one request for a node type."""
     (found,) = [
@@ -326,6 +333,7 @@ def test_every_node_is_private_encrypted_and_tagged(account, story):
         assert request["MetadataOptions.HttpTokens"] == ["required"]
         assert request["MetadataOptions.HttpPutResponseHopLimit"] == ["1"]
         assert request["BlockDeviceMapping.1.Ebs.Encrypted"] == ["true"]
+        assert request["BlockDeviceMapping.1.Ebs.DeleteOnTermination"] == ["true"]
         tags = {
             value[0] for key, value in request.items() if re.fullmatch(r"TagSpecification\.\d+\.Tag\.\d+\.Value", key)
         }
@@ -367,7 +375,7 @@ def test_the_laptop_reaches_the_head_by_its_name_over_session_manager(story, lap
 def test_the_head_gets_wheel_pins_and_token_and_no_way_around(laptop, story):
     """The head has the wheel, its pins and the token 0600, and a file without the laptop's proxy; nothing else."""
     names = {path.name for path in laptop.head.rglob("*") if path.is_file()}
-    config = yaml.safe_load((laptop.head / "ray_bootstrap_config.yaml").read_text(encoding="utf-8"))
+    config = head_file(laptop)
     token = next(laptop.head.rglob("auth_token"))
 
     assert names == {
@@ -386,13 +394,61 @@ def test_ray_is_started_closed_and_the_run_ends_the_head(laptop, story):
     """Ray starts with token, loopback dashboard, no statistics; a run with --stop ends workers, then the head."""
     said = [" ".join(call) for call in laptop.calls("ssh")]
     (start,) = [line for line in said if "ray start --head" in line]
+    (join,) = [line for line in head_file(laptop)["worker_start_ray_commands"] if "ray start" in line]
     (run,) = [line for line in said if "polarmap run" in line]
 
-    assert "RAY_AUTH_MODE=token" in start
-    assert "RAY_USAGE_STATS_ENABLED=0" in start
+    for command in (start, join):
+        assert "RAY_AUTH_MODE=token" in command
+        assert "RAY_USAGE_STATS_ENABLED=0" in command
     assert "--dashboard-host=127.0.0.1" in start
     assert "--num-cpus=0" in start
     assert run.index("polarmap run") < run.index("--workers-only") < run.index("sudo shutdown -h now")
+
+
+def test_the_cluster_ends_by_itself(laptop, story):
+    """The head is told its last hour before Ray starts on it, idle workers go after five minutes, four are the most."""
+    said = [" ".join(call) for call in laptop.calls("ssh")]
+    (bound,) = [number for number, line in enumerate(said) if "sudo shutdown --no-wall -h +4320" in line]
+    (start,) = [number for number, line in enumerate(said) if "ray start --head" in line]
+    config = head_file(laptop)
+
+    assert bound < start
+    assert (config["idle_timeout_minutes"], config["max_workers"]) == (5, 4)
+    assert config["provider"]["cache_stopped_nodes"] is False
+
+
+def test_the_head_may_look_for_workers_in_three_zones(account, laptop, story):
+    """Where one zone has no spot the others are asked: every type keeps a subnet in each of three zones."""
+    found = account.client("ec2").describe_subnets()["Subnets"]
+    zones = {subnet["SubnetId"]: subnet["AvailabilityZone"] for subnet in found}
+
+    for kind in head_file(laptop)["available_node_types"].values():
+        assert len({zones[subnet] for subnet in kind["node_config"]["SubnetIds"]}) == 3
+
+
+def test_no_secret_is_in_what_leaves_the_laptop_besides_its_own_file(laptop, story):
+    """Token, ssh key and AWS keys stand in no call of EC2, no command line and not in the head's cluster file."""
+    key = (laptop.folder / ".ssh" / "polarmap.pem").read_text(encoding="utf-8").splitlines()[1]
+    token = (laptop.folder / ".ray" / "auth_token").read_text(encoding="utf-8")
+    said = json.dumps([story.requests, laptop.calls("ssh"), laptop.calls("rsync"), head_file(laptop)])
+
+    for secret in (key, token, laptop.environment["AWS_SECRET_ACCESS_KEY"]):
+        assert len(secret) > 16
+        assert secret not in said
+
+
+def test_who_starts_clusters_may_look_at_what_is_left(account, laptop, story):
+    """The guide's three listings work with the launcher's rights, and only the last still names ended instances."""
+    keys = {"id": laptop.environment["AWS_ACCESS_KEY_ID"], "secret": laptop.environment["AWS_SECRET_ACCESS_KEY"]}
+    tagged = [{"Name": "tag:project", "Values": ["polarmap"]}]
+    states = {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]}
+    compute = account.client("ec2", keys)
+
+    assert compute.describe_instances(Filters=[*tagged, states])["Reservations"] == []
+    assert compute.describe_volumes(Filters=tagged)["Volumes"] == []
+    filters = [{"Key": "project", "Values": ["polarmap"]}]
+    rest = account.client("resourcegroupstaggingapi", keys).get_resources(TagFilters=filters)
+    assert not any(":volume/" in one["ResourceARN"] for one in rest["ResourceTagMappingList"])
 
 
 def test_nothing_is_left_after_ray_down(story):

@@ -55,6 +55,10 @@ class Slurm:
         words = self.on(1, "scontrol", "show", "job", number).split()
         return dict(word.split("=", 1) for word in words if "=" in word)
 
+    def ended(self, number: str) -> bool:
+        """Whether a job has ended, its last step and its script too."""
+        return self.job(number)["JobState"] not in ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING")
+
     def remains(self) -> list[str]:
         """Processes, files and tokens that a job left on the hosts."""
         kept = {Path(self.shared).parts[2], ROOT.parts[2]}
@@ -88,9 +92,9 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
     with (shared / "hosts.log").open("w") as log:
         hosts = subprocess.Popen([ROOT / "tests/cluster/slurm_hosts.sh", shared, ROOT], stdout=log, stderr=log)
     try:
-        until(lambda: all((shared / f"host-{number}.ready").exists() for number in (1, 2)), "hosts", 30)
+        until(lambda: all((shared / f"host-{number}.ready").exists() for number in (1, 2)), "hosts", 120)
         found = Slurm(shared)
-        until(lambda: found.on(1, "sinfo", "--noheader", "--format=%D %T") == "2 idle", "two idle nodes", 60)
+        until(lambda: found.on(1, "sinfo", "--noheader", "--format=%D %T") == "2 idle", "two idle nodes", 120)
         yield found
     finally:
         hosts.terminate()
@@ -112,11 +116,14 @@ def test_a_job_at_its_time_limit_requeues_itself_and_goes_on(slurm, make_tiny, t
     until(lambda: len(committed(folder)) >= 2, "two finished cells")
 
     slurm.on(1, "scancel", "--batch", "--signal=TERM", number)  # what --signal=B:TERM@120 sends
-    until(lambda: slurm.job(number)["Restarts"] == "1", "the job in the queue again", 120)
+    until(lambda: slurm.job(number)["Restarts"] == "1", "the job in the queue again")
     before = committed(folder)
-    until(lambda: slurm.job(number)["JobState"] == "PENDING", "the first start's end", 120)
+    until(lambda: slurm.job(number)["JobState"] == "PENDING", "the first start's end")
+    slurm.on(1, "scontrol", "hold", number)  # it stays there while the hosts are looked at
     assert slurm.remains() == []
-    until(lambda: slurm.job(number)["JobState"] not in ("PENDING", "RUNNING", "COMPLETING"), "the job's end", 600)
+    assert slurm.job(number)["JobState"] == "PENDING"
+    slurm.on(1, "scontrol", "release", number)
+    until(lambda: slurm.ended(number), "the job's end")
 
     log = (folder / f"polarmap-{number}.log").read_text()
     assert slurm.job(number)["JobState"] == "COMPLETED", log
@@ -143,8 +150,11 @@ def test_a_cancelled_job_stays_cancelled_and_leaves_nothing(slurm, make_tiny):
     until(lambda: committed(folder), "a finished cell")
 
     slurm.on(1, "scancel", number)
-    until(lambda: not slurm.on(1, "squeue", "--noheader", "--states=all", "--jobs", number), "the job's end", 120)
+    until(lambda: slurm.ended(number), "the job's end")
 
+    job, log = slurm.job(number), (folder / f"polarmap-{number}.log").read_text()
+    assert (job["JobState"], job["Restarts"]) == ("CANCELLED", "0"), log
+    assert "polarmap ended with 130" in log
     assert committed(folder)
     assert slurm.remains() == []
 
@@ -155,8 +165,9 @@ def test_the_jobs_exit_code_is_polarmaps_own(slurm, make_tiny):
     folder = slurm.shared / "mistake"
     make_tiny(folder)
     number = slurm.submit(folder, "no-such-experiment.toml")
-    until(lambda: slurm.job(number)["JobState"] == "FAILED", "the job's end")
+    until(lambda: slurm.ended(number), "the job's end")
 
-    assert slurm.job(number)["ExitCode"] == "2:0"
+    job = slurm.job(number)
+    assert (job["JobState"], job["ExitCode"], job["Restarts"]) == ("FAILED", "2:0", "0")
     assert "no-such-experiment.toml" in (folder / f"polarmap-{number}.log").read_text()
     assert slurm.remains() == []

@@ -1,5 +1,6 @@
 """cluster.yaml and the files that make its prerequisites in AWS say the same things."""
 
+import copy
 import json
 import re
 import tomllib
@@ -8,6 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
+from ray.autoscaler._private.util import prepare_config
+from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
+from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingRequest
+from ray.autoscaler.v2.utils import ResourceRequestUtil
 
 ROOT = Path(__file__).resolve().parents[3]
 POLICIES = ROOT / "cluster" / "aws" / "policies"
@@ -120,6 +125,32 @@ def test_the_template_opens_nothing():
             assert not any("CidrIp" in rule for rule in properties.get("SecurityGroupIngress", []))
         if resource["Type"] == "AWS::EC2::SecurityGroupIngress":
             assert not {"CidrIp", "CidrIpv6"} & set(properties)
+
+
+def asked_for(cells: int, out_of_stock: tuple[str, ...] = ()) -> dict[str, int]:
+    """What Ray's own autoscaler (version 2) would start for waiting cells with a GPU each."""
+    settings = copy.deepcopy(CLUSTER)
+    del settings["auth"]["ssh_private_key"]  # Ray reads it
+    config = AutoscalingConfig(prepare_config(settings), skip_content_hash=True)
+    request = SchedulingRequest(
+        disable_launch_config_check=True,
+        node_type_configs=config.get_node_type_configs(),
+        max_num_nodes=config.get_max_num_nodes(),
+        resource_requests=ResourceRequestUtil.group_by_count(
+            [ResourceRequestUtil.make({"CPU": 1, "GPU": 1}) for _ in range(cells)]
+        ),
+        recoverable_resource_availabilities=dict.fromkeys(out_of_stock, 0.0),
+    )
+    return {launch.instance_type: launch.count for launch in ResourceDemandScheduler().schedule(request).to_launch}
+
+
+def test_spot_comes_first_and_on_demand_when_no_spot_is_left():
+    """Ray's scheduler takes the file's types in the order that the comments promise, and no more than they allow."""
+    assert asked_for(0) == {}
+    assert asked_for(3) == {"gpu_spot": 3}
+    assert asked_for(3, ("gpu_spot",)) == {"gpu_spot_newer": 3}
+    assert asked_for(1, ("gpu_spot", "gpu_spot_newer")) == {"gpu_on_demand": 1}
+    assert asked_for(4, ("gpu_spot", "gpu_spot_newer"))["gpu_on_demand"] == 2
 
 
 def test_versions_agree():

@@ -13,6 +13,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
 
 from mpi_model.errors import ExperimentError
 from orchestrator.cli import main
@@ -84,6 +85,19 @@ def test_a_fault_brings_no_false_alarm(path):
     errors = {one.rule for one in checked_once(path).findings if one.severity == "error"}
 
     assert errors <= {rule} | together
+
+
+@pytest.mark.parametrize("path", [path for path in BAD if path.stem.startswith("old_")], ids=lambda path: path.stem)
+def test_ray_itself_does_with_old_settings_what_the_linter_says(path):
+    """What is called an error stops Ray's own validation, and what is called less does not."""
+    severity = path.read_text().split()[2]
+    refused = False
+    try:
+        validate_config(prepare_config(yaml.safe_load(path.read_text(encoding="utf-8"))))
+    except jsonschema.ValidationError:
+        refused = True
+
+    assert refused is (severity == "error")
 
 
 def test_settings_in_a_mounted_script_count(tmp_path):

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 from ray.cluster_utils import Cluster
+from ray.core.generated.common_pb2 import NodeDeathInfo
 
 from orchestrator.cells.guard import run_guarded
 from orchestrator.events import LedgerEvents
@@ -21,6 +23,7 @@ from orchestrator.run import run_experiment
 from orchestrator.runners.environment import prepare_for_ray
 from orchestrator.runners.inline import InlineRunner
 from orchestrator.runners.ray_tune import RayRunner, run_on_tune
+from orchestrator.spot_notice import MARGIN_SECONDS, Interruption, drain
 from orchestrator.torch_engine import engine_with
 
 pytestmark = [
@@ -72,33 +75,60 @@ def marking(folder: Path):
 
 
 class SecondNode:
-    """Adds a node after the first candidate of a run, and kills it when the first candidate came from it."""
+    """Adds a node after the first candidate of a run, and kills it when the first candidate came from it.
 
-    def __init__(self, cluster: Cluster, marks: Path) -> None:
-        self.cluster, self.marks = cluster, marks
+    If it is announced, the node is drained first, as the watchman of rented workers does, and goes after the deadline.
+    """
+
+    def __init__(self, cluster: Cluster, marks: Path, announced: bool) -> None:
+        self.cluster, self.marks, self.announced = cluster, marks, announced
         self.node = None
         self.dead = False
 
-    def after_candidate(self) -> None:
+    def after_candidate(self, key, candidate) -> None:
         if self.node is None:
             self.node = self.cluster.add_node(**NODE)
-        elif not self.dead and self.node.node_id in {path.name.split()[2] for path in self.marks.iterdir()}:
+        # Its own candidate has arrived: one on the way would rightly be trained again.
+        elif not self.dead and (self.marks / f"{key.name} {candidate.number} {self.node.node_id}").exists():
             self.dead = True
+            if self.announced:
+                self.announce()
             self.cluster.remove_node(self.node, allow_graceful=False)
 
+    def announce(self) -> None:
+        """AWS's notice, two minutes shorter than AWS's; Ray lets cells go on until its own deadline, a second away."""
+        notice = Interruption(action="terminate", at=datetime.now(UTC) + timedelta(seconds=MARGIN_SECONDS))
+        assert drain(notice, self.cluster.address, self.node.node_id)
+        past = datetime.now(UTC) + timedelta(seconds=3)
+        while datetime.now(UTC) < past:
+            assert self.alive(), "the node went before its deadline"
 
+    def alive(self) -> bool:
+        """What Ray says of the node."""
+        return self.node.node_id in {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+
+    def preempted(self) -> bool:
+        """Whether Ray calls the loss a preemption."""
+        (reason,) = [node["DeathReason"] for node in ray.nodes() if node["NodeID"] == self.node.node_id]
+        return reason == NodeDeathInfo.Reason.Value("AUTOSCALER_DRAIN_PREEMPTED")
+
+
+@pytest.mark.parametrize("announced", [False, True], ids=["lost", "preempted"])
 def test_a_second_node_joins_works_and_dies_and_the_tables_are_those_of_one_process(
-    tmp_path, make_tiny, cluster, monkeypatch
+    tmp_path, make_tiny, cluster, monkeypatch, announced
 ):
-    """Byte for byte, with one attempt a cell: the loss of a node costs none, and no candidate is trained twice."""
+    """Byte for byte, with one attempt a cell: the loss of a node, announced by AWS or not, costs none of them.
+
+    Nor is any candidate trained twice.
+    """
     marks = tmp_path / "marks"
     marks.mkdir()
-    second = SecondNode(cluster, marks)
+    second = SecondNode(cluster, marks, announced)
     kept = LedgerEvents.candidate
 
     def candidate(self, key, result):
         kept(self, key, result)
-        second.after_candidate()
+        second.after_candidate(key, result)
 
     digests = []
     for runner in (InlineRunner(), RayRunner(work=marking(marks))):
@@ -112,6 +142,7 @@ def test_a_second_node_joins_works_and_dies_and_the_tables_are_those_of_one_proc
         digests.append({name: hashlib.sha256(outcome.paths.table(name).read_bytes()).hexdigest() for name in TABLES})
 
     assert second.dead
+    assert second.preempted() is announced
     assert digests[0] == digests[1]
     trained = [tuple(path.name.split()[:2]) for path in marks.iterdir()]
     assert len(trained) == len(set(trained)) == 18
