@@ -32,7 +32,9 @@ def look_at_ports(host: Host, outsider: Host, token: str) -> Iterator[Port]:
     """Scan a host from outside, and knock at what is open; whose it is, the host itself says."""
     for number in scan(outsider, host.address)[host.address]:
         listening = host.run(f"ss -ltnpH sport = :{number}", root=True)
-        process = (re.findall(r'users:\(\("(.*?)"', listening) or ["gone"])[0]
+        if not listening:
+            continue  # a worker that has ended since the scan
+        process = (re.findall(r'users:\(\("(.*?)"', listening) or ["unknown"])[0]
         knock = [knock_at(outsider, host.address, number, process, header) for header in ("", f"Bearer {token}")]
         yield Port(number=number, process=process, without_token=knock[0], with_token=knock[1])
 
