@@ -16,6 +16,9 @@ import pandas as pd
 import pytest
 from hypothesis import settings
 
+# For validation/: after what is installed, so that the packages tested are those of the wheel.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
 # A busy machine is slow, not wrong: no property test fails for its time.
 settings.register_profile("polarmap", deadline=None)
 settings.load_profile("polarmap")

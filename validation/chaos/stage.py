@@ -1,14 +1,15 @@
 """Where a chaotic run takes place: its experiment, its storage, and what can be done to them from outside."""
 
 import contextlib
-import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -89,7 +90,7 @@ class Relay:
         """Break every connection."""
         if self.process is not None:
             self.process.kill()
-            self.process.wait()
+            self.process.communicate()
 
 
 def free_port() -> int:
@@ -100,14 +101,27 @@ def free_port() -> int:
         return port
 
 
+@cache
+def may_mount() -> bool:
+    """Whether this user may mount a file system here; tried, because root may not everywhere."""
+    try:
+        with tempfile.TemporaryDirectory() as folder, small_disk(Path(folder) / "disk"):
+            return True
+    except (OSError, subprocess.CalledProcessError):
+        return False
+
+
 @contextmanager
-def small_disk(folder: Path) -> Iterator[Path | None]:
-    """A file system of a few megabytes in memory; None where this user may not mount one."""
+def small_disk(folder: Path) -> Iterator[Path]:
+    """A file system of a few megabytes in memory.
+
+    Raises:
+        CalledProcessError: This user may not mount one.
+    """
     folder.mkdir(parents=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
-        yield None
-        return
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder)], capture_output=True, check=True
+    )
     try:
         yield folder
     finally:
