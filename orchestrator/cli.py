@@ -185,6 +185,9 @@ def _report(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("run", metavar="RUN", help="a run directory, or s3://…")
     _format(verb)
     _full(verb)
+    verb.add_argument(
+        "--incomplete", action="store_true", help="where cells are missing, average over the repeats that are whole"
+    )
 
 
 def _status(verb: argparse.ArgumentParser) -> None:

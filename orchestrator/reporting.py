@@ -11,7 +11,8 @@ from orchestrator.report.export import export
 from orchestrator.report.figures import figures_of, svg
 from orchestrator.report.models import hardest_exams
 from orchestrator.report.records import Report, RunTables
-from orchestrator.report.summary import summarise
+from orchestrator.report.summary import summarise, unfinished
+from orchestrator.report.whole_repeats import whole_repeats
 from orchestrator.stored_report import report_around
 
 WRITTEN = {"summary.json": "json", "summary.md": "markdown", "report.html": "html"}
@@ -29,20 +30,34 @@ def write_report(run: Run) -> Report:
     return report
 
 
-def report_of(run: Run, *, drawn: bool = True) -> Report:
+def report_of(run: Run, *, drawn: bool = True, incomplete: bool = False) -> Report:
     """The report of a run, finished or not, computed from its ledger alone.
 
     Args:
         run: The run.
         drawn: Whether figures are drawn, which takes longer than everything else and a terminal cannot show.
+        incomplete: Whether an incomplete cross-validation is averaged over its whole repeats, and not refused.
+
+    Raises:
+        IncompleteRunError: `incomplete` is asked for and no repeat is whole.
     """
-    tables = tables_of(run)
+    tables, notices = tables_of(run), run.description["notices"]
+    if incomplete and lacking(tables):
+        tables, left_out = whole_repeats(tables)
+        notices = [left_out, *notices]  # type: ignore[misc] # experiment.json's form
     summary = summarise(tables, settings_of(run.description))
     return replace(
-        report_around(run, summary, tables.cells, tables.exams),
+        report_around(run, summary, run.cells, tables.exams),
+        notices=tuple(notices),  # type: ignore[arg-type] # likewise
         unstable=hardest_exams(tables),
         figures={title: svg(figure) for title, figure in figures_of(tables, summary).items()} if drawn else {},
     )
+
+
+def lacking(tables: RunTables) -> dict[str, str]:
+    """The inputs whose cross-validation is not complete, with what is missing."""
+    reasons = {inputs: unfinished(tables, inputs) for inputs in tables.inputs}
+    return {inputs: reason for inputs, reason in reasons.items() if reason}
 
 
 def tables_of(run: Run) -> RunTables:

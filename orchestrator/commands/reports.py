@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mpi_model.errors import ExperimentError, StatisticsError
+from mpi_model.errors import ExperimentError, IncompleteRunError, StatisticsError
 from orchestrator.experiment.settings import DEFAULT_SUBGROUPS, StatisticsSettings
 from orchestrator.ledger.locations import resolved
 from orchestrator.ledger.reading import Run, open_run
@@ -14,14 +14,25 @@ from orchestrator.report.compare import ComparedRun, compare_runs
 from orchestrator.report.evaluate import evaluate_predictions
 from orchestrator.report.export import export
 from orchestrator.report.records import Report
-from orchestrator.reporting import report_of, settings_of, tables_of
+from orchestrator.reporting import lacking, report_of, settings_of, tables_of
 from orchestrator.terminal.report import print_report
 
 
 def report(arguments: argparse.Namespace) -> int:
-    """`polarmap report RUN`."""
-    found = report_of(open_run(arguments.run), drawn=arguments.format == "html")
+    """`polarmap report RUN`.
+
+    Raises:
+        IncompleteRunError: Cells have no result, and an average over the others was not asked for.
+    """
+    run = open_run(arguments.run)
+    found = report_of(run, drawn=arguments.format == "html", incomplete=arguments.incomplete)
     print_report(found, arguments.format, full=arguments.full)
+    refused = {} if arguments.incomplete else lacking(tables_of(run))
+    if refused:
+        raise IncompleteRunError(
+            f"the run is incomplete ({', '.join(refused)}) and its averages are refused; finish it with "
+            "`polarmap run … --retry-failed`, or ask for its whole repeats with --incomplete"
+        )
     return 0
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from mpi_model.errors import RunDirectoryError
+from orchestrator.ledger.appended_log import AppendedLog
 from orchestrator.ledger.holder import Holder, has_died, holder_in, holder_text, refusal, this_process
 from orchestrator.ledger.storage import Version
 
@@ -132,7 +133,7 @@ class LocalStorage:
         path = self.folder / name
         if not path.exists():
             path.touch(mode=0o600)
-        return logging.FileHandler(path, encoding="utf-8", delay=True)
+        return AppendedLog(path, encoding="utf-8", delay=True)
 
     def _written(self, name: str, content: bytes) -> str:
         self.write(name, content)

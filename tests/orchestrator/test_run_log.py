@@ -1,6 +1,8 @@
 """The run's log: JSON lines that tell what happened, and nothing about patients."""
 
 import json
+import logging
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +10,7 @@ from mpi_model.errors import RunDirectoryError
 from orchestrator.cells import guard
 from orchestrator.cli import main
 from orchestrator.events import LedgerEvents
+from orchestrator.ledger.locations import open_storage
 
 
 def events_of(paths) -> list[dict[str, object]]:
@@ -113,3 +116,14 @@ def test_a_bug_on_the_command_line_quotes_nobody(tiny, monkeypatch, capsys):
     assert "a bug: KeyError at line" in said
     assert "test_run_log.py" in said
     assert "patient-007" not in said
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_log_without_room_says_nothing_over_the_error_of_the_ledger(tmp_path, capsys):
+    """On a full disk a log's lines are lost; neither writing nor closing it prints a traceback or raises."""
+    (tmp_path / "run.log").symlink_to("/dev/full")
+    handler = open_storage(tmp_path).log_handler("run.log")
+    handler.emit(logging.LogRecord("polarmap", logging.ERROR, "", 0, "the run stops", None, None))
+    handler.close()
+
+    assert capsys.readouterr().err == ""

@@ -37,7 +37,8 @@ def main() -> int:
             played.append(play(folder / f"round-{number}", faults, dice, server if remote else None, calm, moments))
             names = ", ".join(name for name, _ in faults)
             place, verdict = "S3" if remote else "local", played[-1].problem or "the same bytes"
-            sys.stderr.write(f"round {number} ({place}; {names}): {verdict}\n")
+            became = f"endured {played[-1].endured}, gone on after {played[-1].resumed}"
+            sys.stderr.write(f"round {number} ({place}; {names}): {verdict}; {became}\n")
     sys.stdout.write(table(played))
     return 1 if any(round.problem for round in played) else 0
 

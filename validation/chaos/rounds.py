@@ -108,8 +108,10 @@ def play(
         )
         stage.environment = _environment(stage.temporary, relay.port if relay is not None else None)
         played = struck_until_done(stage, faults, dice, moments)
+        if played.problem:
+            return played
         found = local_result(Path(runs)) if server is None else remote_result(server, folder.name)
-    return replace(played, problem=played.problem or difference(calm, found))
+    return replace(played, problem=difference(calm, found))
 
 
 def struck_until_done(stage: Stage, faults: Sequence[NamedFault], dice: random.Random, moments: Moments) -> Played:
@@ -163,8 +165,12 @@ def _strike(victim: Victim, fault: Fault, moments: Moments) -> bool:
 
 
 def foreign_lines(said: str) -> list[str]:
-    """Lines that are no answer to a person: tracebacks, and what Ray and its core say of themselves."""
-    return [line for line in said.splitlines() if re.search(r"Traceback|raylet|ray::|^\[\d{4}-\d\d-\d\d ", line)]
+    """Lines that are no answer to a person: tracebacks, and what Ray says of its processes.
+
+    Where Ray's control store is gone, Ray's core itself ends the driver, with a line of its own that stays: there is
+    no other.
+    """
+    return [line for line in said.splitlines() if re.search(r"Traceback|\(raylet\)|ray::", line)]
 
 
 def local_result(runs: Path) -> dict[str, bytes]:

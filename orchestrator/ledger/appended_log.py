@@ -1,0 +1,22 @@
+"""A log that a full disk cannot turn into an error of its own."""
+
+import logging
+import sys
+from contextlib import suppress
+
+
+class AppendedLog(logging.FileHandler):
+    """Appends to a file, a line at a time; lines that the disk does not take are lost.
+
+    What the ledger could not write is the person's error, with its remedy; a log must not speak over it.
+    """
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Nothing where the disk is full or away; anything else is a bug, and logging's own affair."""
+        if not isinstance(sys.exception(), OSError):
+            super().handleError(record)
+
+    def close(self) -> None:
+        """Close the file, with or without its last lines."""
+        with suppress(OSError):
+            super().close()
