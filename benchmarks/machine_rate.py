@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 import torch
 
@@ -22,24 +21,24 @@ from benchmarks.training_engine import BATCH, DEPTHS, MAPS, cohort, engine
 from mpi_model.backbones import build_encoder
 from mpi_model.settings import Precision
 
-SECONDS: Final = 20.0
-
 
 def main() -> None:
     """Print one row a depth and the uniform mix; with `--role`, be one of the processes that are measured."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--role", choices=("loop", "fp32", "bf16"))
     parser.add_argument("--depth", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=20.0, help="of training for each number")
     options = parser.parse_args()
     if options.role is not None:
-        serve(options.role, options.depth)
+        serve(options.role, options.depth, options.seconds)
         return
     cores = len(os.sched_getaffinity(0))
     sys.stdout.write(f"{cores} cores\n| freeze depth | first loop | engine fp32 | ratio | engine bf16 | ratio |\n")
     sys.stdout.write("|---|---|---|---|---|---|\n")
-    rates = []
+    rates: list[tuple[float, ...]] = []
     for depth in DEPTHS:
-        rates.append((rate("loop", depth, 1), rate("fp32", depth, cores), rate("bf16", depth, cores)))
+        given = [("loop", 1), ("fp32", cores), ("bf16", cores)]
+        rates.append(tuple(rate(role, depth, processes, options.seconds) for role, processes in given))
         sys.stdout.write(line(str(depth), *rates[-1]))
     # The mix is a second of each depth's work in turn: mean seconds an epoch, not mean epochs a second.
     mix = [len(rates) / sum(1 / row[place] for row in rates) for place in range(3)]
@@ -51,9 +50,10 @@ def line(name: str, loop: float, fp32: float, bf16: float) -> str:
     return f"| {name} | {loop:.2f} | {fp32:.2f} | {fp32 / loop:.1f} | {bf16:.2f} | {bf16 / loop:.1f} |\n"
 
 
-def rate(role: str, depth: int, processes: int) -> float:
+def rate(role: str, depth: int, processes: int, seconds: float) -> float:
     """Epochs a second of some processes that begin together, when each of them is warm."""
     command = [sys.executable, "-m", "benchmarks.machine_rate", "--role", role, "--depth", str(depth)]
+    command += ["--seconds", str(seconds)]
     threads = {} if role == "loop" else {"OMP_NUM_THREADS": "1"}
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"} | threads
     started = [
@@ -70,7 +70,7 @@ def rate(role: str, depth: int, processes: int) -> float:
     return sum(float(process.communicate()[0]) for process in started)
 
 
-def serve(role: str, depth: int) -> None:
+def serve(role: str, depth: int, seconds: float) -> None:
     """Warm up, say so, wait for the word, train for the given seconds, print epochs a second."""
     with tempfile.TemporaryDirectory() as folder:
         epoch = _epoch(role, depth, Path(folder))
@@ -79,7 +79,7 @@ def serve(role: str, depth: int) -> None:
         sys.stdout.flush()
         sys.stdin.readline()
         start, done = time.perf_counter(), 0
-        while time.perf_counter() - start < SECONDS:
+        while time.perf_counter() - start < seconds:
             epoch()
             done += 1
         sys.stdout.write(f"{done / (time.perf_counter() - start)}\n")
