@@ -1,4 +1,4 @@
-"""Files that a person names on a command line: their folder has to be there, and what is there is left alone."""
+"""Files that a person names on a command line; their folder has to be there."""
 
 from pathlib import Path
 
@@ -17,14 +17,15 @@ def write_named_file(path: Path, content: bytes) -> None:
         raise _unwritable(path, error) from error
 
 
-def new_named_file(path: Path) -> None:
-    """Make an empty file where there is none yet.
+def new_named_file(path: Path, content: bytes = b"") -> None:
+    """Write a file where there is none yet.
 
     Raises:
-        ExperimentError: There is one already, or it cannot be made.
+        ExperimentError: There is one already, or it cannot be written.
     """
     try:
-        path.touch(exist_ok=False)
+        with path.open("xb") as file:
+            file.write(content)
     except FileExistsError:
         raise ExperimentError(f"{path} exists already and is left as it is; name another file") from None
     except OSError as error:

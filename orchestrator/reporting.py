@@ -42,22 +42,24 @@ def report_of(run: Run, *, drawn: bool = True, incomplete: bool = False) -> Repo
         IncompleteRunError: `incomplete` is asked for and no repeat is whole.
     """
     tables, notices = tables_of(run), run.description["notices"]
-    if incomplete and lacking(tables):
+    refused = () if incomplete else lacking(tables)
+    if incomplete and any(unfinished(tables, inputs) for inputs in tables.inputs):
         tables, left_out = whole_repeats(tables)
         notices = [left_out, *notices]  # type: ignore[misc] # experiment.json's form
     summary = summarise(tables, settings_of(run.description))
     return replace(
         report_around(run, summary, run.cells, tables.exams),
+        lacking=refused,
         notices=tuple(notices),  # type: ignore[arg-type] # likewise
         unstable=hardest_exams(tables),
         figures={title: svg(figure) for title, figure in figures_of(tables, summary).items()} if drawn else {},
     )
 
 
-def lacking(tables: RunTables) -> dict[str, str]:
-    """The inputs whose cross-validation is not complete, with what is missing."""
-    reasons = {inputs: unfinished(tables, inputs) for inputs in tables.inputs}
-    return {inputs: reason for inputs, reason in reasons.items() if reason}
+def lacking(tables: RunTables) -> tuple[str, ...]:
+    """The inputs whose cross-validation is not complete, or whose final cell failed."""
+    failed = set(tables.cells.loc[tables.cells["state"] == "failed", "inputs"])
+    return tuple(inputs for inputs in tables.inputs if inputs in failed or unfinished(tables, inputs))
 
 
 def tables_of(run: Run) -> RunTables:

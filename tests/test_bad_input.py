@@ -225,7 +225,7 @@ def test_a_full_disk_keeps_what_is_finished_and_the_run_goes_on_later(tiny, smal
 
 def test_an_interrupt_ends_with_130_and_the_run_resumes(tiny):
     """Control-C, and a scheduler's SIGTERM, end the run in one line; run again, it goes on."""
-    command = [sys.executable, "-m", "orchestrator", "run", str(tiny), "--runner", "inline"]
+    command = [sys.executable, "-P", "-m", "orchestrator", "run", str(tiny), "--runner", "inline"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=os.environ)
     assert process.stderr is not None
     for line in process.stderr:

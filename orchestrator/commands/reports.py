@@ -14,7 +14,7 @@ from orchestrator.report.compare import ComparedRun, compare_runs
 from orchestrator.report.evaluate import evaluate_predictions
 from orchestrator.report.export import export
 from orchestrator.report.records import Report
-from orchestrator.reporting import lacking, report_of, settings_of, tables_of
+from orchestrator.reporting import report_of, settings_of, tables_of
 from orchestrator.terminal.report import print_report
 
 
@@ -24,14 +24,12 @@ def report(arguments: argparse.Namespace) -> int:
     Raises:
         IncompleteRunError: Cells have no result, and an average over the others was not asked for.
     """
-    run = open_run(arguments.run)
-    found = report_of(run, drawn=arguments.format == "html", incomplete=arguments.incomplete)
+    found = report_of(open_run(arguments.run), drawn=arguments.format == "html", incomplete=arguments.incomplete)
     print_report(found, arguments.format, full=arguments.full)
-    refused = {} if arguments.incomplete else lacking(tables_of(run))
-    if refused:
+    if found.lacking:
         raise IncompleteRunError(
-            f"the run is incomplete ({', '.join(refused)}) and its averages are refused; finish it with "
-            "`polarmap run … --retry-failed`, or ask for its whole repeats with --incomplete"
+            f"the run is incomplete ({', '.join(found.lacking)}) and averages that lack a cell are refused; finish it "
+            "with `polarmap run … --retry-failed`, or ask for its whole repeats with --incomplete"
         )
     return 0
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from mpi_model.errors import ExperimentError
 from orchestrator.cohort.spectf import import_spectf as convert_spectf
 from orchestrator.experiment.file import template
-from orchestrator.named_files import new_named_file, write_named_file
+from orchestrator.named_files import new_named_file
 from orchestrator.phantom.preview import preview
 from orchestrator.phantom.writer import write_cohort
 from orchestrator.pseudonyms import Pseudonym, as_it_is, pseudonyms
@@ -17,8 +17,7 @@ from orchestrator.terminal.progress import counted, progress_for
 def init(arguments: argparse.Namespace) -> int:
     """`polarmap init [FILE]`."""
     path: Path = arguments.file
-    new_named_file(path)
-    write_named_file(path, template().encode("utf-8"))
+    new_named_file(path, template().encode("utf-8"))
     print(f"{path} written; set `name` and `cohort.manifest`, then: polarmap check {path}")
     return 0
 

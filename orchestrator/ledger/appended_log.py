@@ -1,8 +1,11 @@
 """A log that a full disk cannot turn into an error of its own."""
 
 import logging
+import os
 import sys
 from contextlib import suppress
+from io import TextIOWrapper
+from pathlib import Path
 
 
 class AppendedLog(logging.FileHandler):
@@ -10,6 +13,15 @@ class AppendedLog(logging.FileHandler):
 
     What the ledger could not write is the person's error, with its remedy; a log must not speak over it.
     """
+
+    def _open(self) -> TextIOWrapper:
+        """The file, after the line that a full disk or a killed driver may have left half written."""
+        stream = super()._open()
+        if stream.tell():
+            with Path(self.baseFilename).open("rb") as file:
+                file.seek(-1, os.SEEK_END)
+                stream.write("" if file.read() == b"\n" else "\n")
+        return stream
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Nothing where the disk is full or away; anything else is a bug, and logging's own affair."""

@@ -83,4 +83,6 @@ class Report:
     """From `models.hardest_exams`: exams by manifest row."""
     figures: Mapping[str, str] = field(default_factory=dict)
     """Title and SVG text, for HTML."""
+    lacking: tuple[str, ...] = ()
+    """Inputs with cells that failed or have not run, unless a report over what there is was asked for."""
     notices: tuple[str, ...] = ()

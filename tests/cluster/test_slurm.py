@@ -134,7 +134,7 @@ def test_a_job_at_its_time_limit_requeues_itself_and_goes_on(slurm, make_tiny, t
     # Which nodes had cells is not asked: while cells are shorter than a worker's start, Tune keeps to workers it has.
     assert "2 nodes, 1 CPUs" in log
     alone = shutil.copytree(folder, tmp_path / "alone", ignore=shutil.ignore_patterns("runs"))
-    inline = [sys.executable, "-m", "orchestrator", "run", alone / experiment.name, "--runner", "inline", *words]
+    inline = [sys.executable, "-P", "-m", "orchestrator", "run", alone / experiment.name, "--runner", "inline", *words]
     subprocess.run(inline, check=True, capture_output=True)
     for name in ("cells", "candidates", "epochs", "predictions"):
         table = f"runs/tiny/tables/{name}.parquet"

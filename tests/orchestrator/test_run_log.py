@@ -127,3 +127,13 @@ def test_a_log_without_room_says_nothing_over_the_error_of_the_ledger(tmp_path, 
     handler.close()
 
     assert capsys.readouterr().err == ""
+
+
+def test_a_line_that_was_cut_off_spoils_no_other_one(tmp_path):
+    """After a log that ends in half a line, the next line is whole: it begins on a line of its own."""
+    (tmp_path / "run.log").write_text('{"whole": 1}\n{"ha')
+    handler = open_storage(tmp_path).log_handler("run.log")
+    handler.emit(logging.LogRecord("polarmap", logging.INFO, "", 0, "next", None, None))
+    handler.close()
+
+    assert (tmp_path / "run.log").read_text().splitlines() == ['{"whole": 1}', '{"ha', "next"]

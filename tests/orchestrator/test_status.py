@@ -51,7 +51,7 @@ def test_while_it_goes_on_the_status_counts_what_the_driver_counts(tiny, run, pa
 
 def test_a_run_killed_without_a_word_is_interrupted_and_its_candidates_are_counted(tiny, run, paths_of):
     """After kill -9 the last heartbeat still says running; the status does not, and the same command finishes."""
-    command = [sys.executable, "-m", "orchestrator", "run", str(tiny), "--runner", "inline"]
+    command = [sys.executable, "-P", "-m", "orchestrator", "run", str(tiny), "--runner", "inline"]
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     paths, deadline = paths_of(tiny), time.monotonic() + 120
     try:

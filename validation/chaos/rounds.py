@@ -223,7 +223,8 @@ def _storage(port: int) -> Any:  # noqa: ANN401 - boto3 has no types
 
 
 def _command(experiment: Path, runner: str) -> list[str]:
-    return [sys.executable, "-m", "orchestrator", "run", str(experiment), "--runner", runner, "--open-test"]
+    """A run of what is installed: `-P` keeps the sources in the working directory out."""
+    return [sys.executable, "-P", "-m", "orchestrator", "run", str(experiment), "--runner", runner, "--open-test"]
 
 
 def _environment(temporary: Path, port: int | None = None) -> dict[str, str]:

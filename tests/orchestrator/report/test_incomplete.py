@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
@@ -13,6 +14,7 @@ from orchestrator.cli import main
 from orchestrator.experiment.settings import StatisticsSettings
 from orchestrator.report.summary import summarise
 from orchestrator.report.whole_repeats import whole_repeats
+from orchestrator.reporting import lacking
 
 
 def without(tables, inputs, repeat, fold):
@@ -58,6 +60,17 @@ def test_nothing_is_averaged_where_no_repeat_is_whole(finished_run):
 
     with pytest.raises(IncompleteRunError, match="none of 3 repeats"):
         whole_repeats(tables)
+
+
+def test_a_final_cell_that_failed_leaves_the_run_incomplete(finished_run):
+    """Cross-validation may be whole and the final network missing: that, too, is said, and of its inputs alone."""
+    final = finished_run.cells[finished_run.cells["inputs"] == "dual"].head(1)
+    failed = final.assign(partition="test", repeat=None, fold=None, state="failed")
+
+    assert lacking(finished_run) == ()
+    assert lacking(
+        replace(finished_run, cells=pd.concat([finished_run.cells.astype(object), failed.astype(object)]))
+    ) == ("dual",)
 
 
 def test_the_report_of_an_incomplete_run_ends_with_4(mine, folder_of, capsys):

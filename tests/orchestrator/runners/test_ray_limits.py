@@ -60,7 +60,7 @@ def test_a_cluster_that_refuses_us_is_one_line_with_the_remedy(tiny, mode):
     assert head.stdout is not None
     address = head.stdout.readline().strip()
     try:
-        command = [sys.executable, "-m", "orchestrator", "run", str(tiny), "--address", address]
+        command = [sys.executable, "-P", "-m", "orchestrator", "run", str(tiny), "--address", address]
         found = subprocess.run(
             command,
             capture_output=True,
