@@ -8,6 +8,7 @@ from orchestrator.cells.records import CellKey, Procedure, Workbench
 from orchestrator.cells.tasks import cell_task
 from orchestrator.engine import Engine
 from orchestrator.events import LedgerEvents, telling
+from orchestrator.experiment.processor import check_precision
 from orchestrator.experiment.settings import LoadedExperiment
 from orchestrator.heartbeat import beating
 from orchestrator.ledger.compaction import compact, is_compacted
@@ -60,6 +61,8 @@ def carry_out(known: KnownRun, load_engine: Callable[[], Engine], progress: Prog
         PolarmapError: See `mpi_model.errors`; what was finished stays in the ledger.
     """
     paths, keys, options = known.paths, known.keys, known.options
+    if _trains(known):
+        check_precision(known.prepared.loaded.experiment.training.precision, known.device)
     with paths.storage.hold(), logging_to(paths):
         open_run(paths, known.record)
         tell(mend(paths, experiment_hash(known.facts)), progress)
@@ -77,6 +80,13 @@ def carry_out(known: KnownRun, load_engine: Callable[[], Engine], progress: Prog
             event(logging.INFO, "test_opened", "the test partition was opened and predicted")
             refresh_report(paths)
     return outcome_of(known, committed_states(paths), done_now=len(jobs), opened_now=opened)
+
+
+def _trains(known: KnownRun) -> bool:
+    """Whether cells are left to train: a finished run may be opened and reported on any processor."""
+    states = committed_states(known.paths) if known.paths.experiment.exists() else {}
+    again = known.options.retry_failed
+    return any(key.name not in states or (again and states[key.name] == "failed") for key in known.keys)
 
 
 def train(jobs: list[Job], known: KnownRun, engine: Engine, progress: Progress) -> None:
