@@ -5,12 +5,12 @@ from typing import Final
 
 from mpi_model.errors import CohortError, ExperimentError
 from orchestrator.cohort.loading import load_cohort
-from orchestrator.devices import device_for
+from orchestrator.driver.prepare import prepare
+from orchestrator.driver.resume import standing_run
+from orchestrator.experiment.devices import device_for
 from orchestrator.experiment.file import load_experiment, read_toml
 from orchestrator.experiment.processor import check_precision
 from orchestrator.experiment.settings import LoadedExperiment
-from orchestrator.preparation import prepare
-from orchestrator.recognition import standing_run
 from orchestrator.terminal.checking import print_check
 from orchestrator.terminal.progress import progress_for
 

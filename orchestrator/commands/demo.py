@@ -9,10 +9,10 @@ from typing import Final
 from mpi_model.errors import ExperimentError
 from orchestrator.commands.engine import engine_loader
 from orchestrator.commands.experiments import run_or_recognise, show
+from orchestrator.driver.resume import RunOptions
 from orchestrator.experiment.file import load_experiment
 from orchestrator.phantom.preview import preview
 from orchestrator.phantom.writer import write_cohort
-from orchestrator.recognition import RunOptions
 from orchestrator.terminal.progress import counted, progress_for
 
 PATIENTS: Final = 260

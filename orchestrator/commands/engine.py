@@ -10,7 +10,7 @@ from mpi_model.errors import ExperimentError
 from orchestrator.runners.environment import prepare_for_ray
 
 if TYPE_CHECKING:
-    from orchestrator.engine import Engine
+    from orchestrator.driver.engine import Engine
 
 
 def engine_loader(arguments: argparse.Namespace) -> "Callable[[], Engine]":
@@ -21,7 +21,7 @@ def engine_loader(arguments: argparse.Namespace) -> "Callable[[], Engine]":
     def load() -> "Engine":
         if "torch" not in sys.modules:
             print(f"loading torch{' and Ray' if arguments.runner == 'ray' else ''}", file=sys.stderr, flush=True)
-        torch_engine = importlib.import_module("orchestrator.torch_engine")
+        torch_engine = importlib.import_module("orchestrator.driver.torch_engine")
         if arguments.runner == "inline":
             runner = importlib.import_module("orchestrator.runners.inline").InlineRunner()
         else:

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 from mpi_model.errors import ExperimentError, IncompleteRunError
 from orchestrator.commands.checks import loaded_from
 from orchestrator.commands.engine import engine_loader
+from orchestrator.driver.resume import RunOptions, RunOutcome, ended, recognise
 from orchestrator.experiment.settings import LoadedExperiment
 from orchestrator.ledger.reading import Run
-from orchestrator.progress import Progress
-from orchestrator.recognition import RunOptions, RunOutcome, ended, recognise
+from orchestrator.monitoring.progress import Progress
 from orchestrator.report.records import Report
-from orchestrator.stored_report import stored_report
+from orchestrator.report.stored import stored_report
 from orchestrator.terminal.progress import progress_for
 from orchestrator.terminal.report import print_report
 
 if TYPE_CHECKING:
-    from orchestrator.engine import Engine
+    from orchestrator.driver.engine import Engine
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -32,12 +32,12 @@ def run(arguments: argparse.Namespace) -> int:
 def run_or_recognise(
     loaded: LoadedExperiment, options: RunOptions, load_engine: "Callable[[], Engine]", progress: Progress
 ) -> RunOutcome:
-    """`orchestrator.run.run_experiment`, whose imports a finished run does not wait for."""
+    """`orchestrator.driver.run.run_experiment`, whose imports a finished run does not wait for."""
     known = recognise(loaded, options, load_engine, progress)
     finished = ended(known)
     if finished is not None:
         return finished
-    outcome: RunOutcome = importlib.import_module("orchestrator.run").carry_out(known, load_engine, progress)
+    outcome: RunOutcome = importlib.import_module("orchestrator.driver.run").carry_out(known, load_engine, progress)
     return outcome
 
 
@@ -64,7 +64,7 @@ def permute(arguments: argparse.Namespace) -> int:
     """`polarmap permute EXPERIMENT --times N`."""
     if arguments.times < 1:
         raise ExperimentError(f"`--times` must be at least 1, but is {arguments.times}")
-    permute_labels = importlib.import_module("orchestrator.permutations").permute_labels
+    permute_labels = importlib.import_module("orchestrator.driver.permute").permute_labels
     progress = progress_for(arguments.progress)
     report: Report = permute_labels(loaded_from(arguments), arguments.times, engine_loader(arguments), progress)
     print_report(report, "rich", full=True)

@@ -35,7 +35,7 @@ def check_precision(precision: Precision, device: str) -> None:
     widest = next((name for name in _WIDEST_FIRST if name in features), "no vector extension")
     raise ExperimentError(
         '`training.precision` = "bf16" needs a processor with AVX512_BF16 or AMX-BF16 (x86) or the bf16 feature (ARM), '
-        f"but {platform.node() or 'this machine'} has {widest}, where bf16 is emulated and many times slower than fp32; "
+        f"but {platform.node() or 'this machine'} has {widest}, where bf16 is emulated, many times slower than fp32; "
         'set `training.precision` = "fp32", or use a GPU (`resources.gpus_per_cell`)'
     )
 
@@ -45,8 +45,8 @@ def precision_notices(precision: Precision, device: str) -> tuple[str, ...]:
     if precision != "bf16" or device != "cpu" or processor_features() is not None:
         return ()
     return (
-        '`training.precision` = "bf16" is fast only on a processor with AVX512_BF16, AMX-BF16 (x86) or the bf16 feature '
-        f"(ARM), and the features of this one cannot be read ({platform.system() or 'unknown system'}); "
+        '`training.precision` = "bf16" is fast only on a processor with AVX512_BF16 or AMX-BF16 (x86) or the bf16 '
+        f"feature (ARM), and the features of this one cannot be read ({platform.system() or 'unknown system'}); "
         'compare the time of an epoch with `training.precision` = "fp32"',
     )
 

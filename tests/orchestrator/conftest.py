@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.engine import Engine
+from orchestrator.driver.engine import Engine
+from orchestrator.driver.resume import RunOptions, RunOutcome
+from orchestrator.driver.run import run_experiment
+from orchestrator.driver.torch_engine import engine_with
 from orchestrator.experiment.file import load_experiment
 from orchestrator.ledger.paths import RunPaths, run_paths
-from orchestrator.progress import Progress, Silence
-from orchestrator.recognition import RunOptions, RunOutcome
-from orchestrator.run import run_experiment
+from orchestrator.monitoring.progress import Progress, Silence
 from orchestrator.runners.inline import InlineRunner
-from orchestrator.torch_engine import engine_with
 
 TABLES = ("cells", "candidates", "epochs", "predictions")
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from mpi_model.errors import ExperimentError
-from orchestrator.cells.guard import run_guarded
 from orchestrator.cli import main
 from orchestrator.experiment import processor
 from orchestrator.experiment.processor import (
@@ -138,16 +137,6 @@ def test_check_reads_the_processor_without_torch(tiny):
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     features = processor_features()
     assert found.returncode == (0 if features is None or has_bf16(features) else 2), found.stderr
-
-
-def test_a_workers_processor_is_looked_at_as_well(tiny, work_of, monkeypatch, tmp_path):
-    """On a cluster of several kinds of processors a cell that would crawl fails, and its reason says why."""
-    on(ZEN_4, monkeypatch, tmp_path)
-    jobs, bench, _ = work_of(tiny, "training.precision=bf16")
-    on(ZEN_3, monkeypatch, tmp_path)
-    result = run_guarded(jobs[0].task, bench, (), lambda _: pytest.fail("a candidate was trained"))
-    assert (result.state, result.fault) == ("failed", "")
-    assert "AVX512_BF16" in result.reason
 
 
 def test_a_finished_run_is_no_training(tiny, monkeypatch, tmp_path, capsys):

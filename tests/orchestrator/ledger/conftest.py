@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.driver.resume import RunOptions, RunOutcome
+from orchestrator.driver.run import run_experiment
+from orchestrator.driver.torch_engine import engine_with
 from orchestrator.experiment.file import load_experiment
-from orchestrator.progress import Progress, Silence
-from orchestrator.recognition import RunOptions, RunOutcome
-from orchestrator.run import run_experiment
+from orchestrator.monitoring.progress import Progress, Silence
 from orchestrator.runners.inline import InlineRunner
-from orchestrator.torch_engine import engine_with
 
 
 class Heard(Silence):

@@ -13,16 +13,16 @@ from ray import cloudpickle
 
 from orchestrator.cells.records import CandidateResult, CellKey, CellResult
 from orchestrator.cells.tasks import cell_keys
-from orchestrator.devices import device_for
+from orchestrator.driver.prepare import prepare
+from orchestrator.driver.resume import facts_of
+from orchestrator.driver.run import pending_jobs, workbench
+from orchestrator.driver.torch_engine import engine_with
+from orchestrator.experiment.devices import device_for
 from orchestrator.experiment.file import load_experiment
 from orchestrator.ledger.paths import run_paths
-from orchestrator.preparation import prepare
-from orchestrator.progress import Silence
-from orchestrator.recognition import facts_of
-from orchestrator.run import pending_jobs, workbench
+from orchestrator.monitoring.progress import Silence
 from orchestrator.runners.inline import InlineRunner
 from orchestrator.runners.ray_session import ray_session
-from orchestrator.torch_engine import engine_with
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import this file
 

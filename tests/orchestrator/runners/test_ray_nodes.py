@@ -15,16 +15,16 @@ from ray.cluster_utils import Cluster
 from ray.core.generated.common_pb2 import NodeDeathInfo
 
 from orchestrator.cells.guard import run_guarded
-from orchestrator.events import LedgerEvents
+from orchestrator.clusters.spot_notice import MARGIN_SECONDS, Interruption, drain
+from orchestrator.driver.ledger_events import LedgerEvents
+from orchestrator.driver.resume import RunOptions
+from orchestrator.driver.run import run_experiment
+from orchestrator.driver.torch_engine import engine_with
 from orchestrator.experiment.file import load_experiment
-from orchestrator.progress import Silence
-from orchestrator.recognition import RunOptions
-from orchestrator.run import run_experiment
+from orchestrator.monitoring.progress import Silence
 from orchestrator.runners.environment import prepare_for_ray
 from orchestrator.runners.inline import InlineRunner
 from orchestrator.runners.ray_tune import RayRunner, run_on_tune
-from orchestrator.spot_notice import MARGIN_SECONDS, Interruption, drain
-from orchestrator.torch_engine import engine_with
 
 pytestmark = [
     pytest.mark.ray,

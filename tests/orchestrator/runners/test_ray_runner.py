@@ -12,13 +12,13 @@ import ray
 from ray import tune
 
 from mpi_model.errors import ExperimentError, RunDirectoryError
+from orchestrator.driver.resume import RunOptions
+from orchestrator.driver.run import run_experiment
+from orchestrator.driver.torch_engine import engine_with
 from orchestrator.experiment.file import load_experiment
-from orchestrator.progress import Silence
-from orchestrator.recognition import RunOptions
-from orchestrator.run import run_experiment
+from orchestrator.monitoring.progress import Silence
 from orchestrator.runners.inline import InlineRunner
 from orchestrator.runners.ray_tune import RayRunner, run_on_tune
-from orchestrator.torch_engine import engine_with
 
 pytestmark = [
     pytest.mark.ray,
