@@ -6,7 +6,7 @@ from typing import Final
 from mpi_model.errors import CohortError, ExperimentError
 from orchestrator.cohort.loading import load_cohort
 from orchestrator.driver.prepare import prepare
-from orchestrator.driver.resume import standing_run
+from orchestrator.driver.resume import resume_summary
 from orchestrator.experiment.devices import device_for
 from orchestrator.experiment.file import load_experiment, read_toml
 from orchestrator.experiment.processor import check_precision
@@ -31,7 +31,7 @@ def check(arguments: argparse.Namespace) -> int:
     except ExperimentError as error:
         raise ExperimentError(*error.problems, *_cohort_problems(arguments)) from error
     prepared = prepare(loaded, progress_for())
-    remark = standing_run(prepared)
+    remark = resume_summary(prepared)
     print_check(prepared, remark=remark)
     return 0
 

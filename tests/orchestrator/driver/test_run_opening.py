@@ -36,8 +36,8 @@ def test_openings_are_counted_over_experiments_and_a_repetition_is_the_same_open
     assert set(lines[0]) == {"time", "user", "experiment", "frozen"}
 
 
-def test_opening_a_test_that_is_not_there_is_refused_before_anything_is_trained(tmp_path, make_tiny, run, no_engine):
+def test_opening_a_test_that_is_not_there_is_refused_before_anything_is_trained(tmp_path, make_tiny, run, no_runner):
     """A cohort without test exams cannot be opened, and says so with the exit code of a cohort, at once."""
     experiment = make_tiny(tmp_path, test_patients=0)
     with pytest.raises(CohortError, match="partition"):
-        run(experiment, open_test=True, engine=no_engine)
+        run(experiment, open_test=True, runner=no_runner)

@@ -19,7 +19,6 @@ from orchestrator.clusters.spot_notice import MARGIN_SECONDS, Interruption, drai
 from orchestrator.driver.ledger_events import LedgerEvents
 from orchestrator.driver.resume import RunOptions
 from orchestrator.driver.run import run_experiment
-from orchestrator.driver.torch_engine import engine_with
 from orchestrator.experiment.file import load_experiment
 from orchestrator.monitoring.progress import Silence
 from orchestrator.runners.environment import prepare_for_ray
@@ -137,7 +136,7 @@ def test_a_second_node_joins_works_and_dies_and_the_tables_are_those_of_one_proc
         with monkeypatch.context() as patched:
             if isinstance(runner, RayRunner):
                 patched.setattr(LedgerEvents, "candidate", candidate)
-            outcome = run_experiment(loaded, RunOptions(), lambda runner=runner: engine_with(runner), Silence())
+            outcome = run_experiment(loaded, RunOptions(), Silence(), runner)
         assert outcome.failed == ()
         digests.append({name: hashlib.sha256(outcome.paths.table(name).read_bytes()).hexdigest() for name in TABLES})
 
