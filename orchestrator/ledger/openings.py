@@ -8,9 +8,9 @@ import pandas as pd
 
 from mpi_model.errors import RunDirectoryError
 from orchestrator.hashing import digest
-from orchestrator.ledger.holder import user_name
 from orchestrator.ledger.paths import RunPaths
-from orchestrator.ledger.storage import Storage
+from orchestrator.storage.base import Storage
+from orchestrator.storage.holder import user_name
 
 
 def test_exams_hash(exams: pd.DataFrame) -> str:

@@ -23,7 +23,7 @@ from orchestrator.ledger.schemas import (
     TIMINGS,
     rows_of_cell,
 )
-from orchestrator.ledger.storage import Blob, read_many
+from orchestrator.storage.base import Blob, read_many
 
 PARTS: Final = {
     "cells": CELLS,

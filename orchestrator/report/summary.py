@@ -33,7 +33,7 @@ def summarise(tables: RunTables, settings: StatisticsSettings) -> pd.DataFrame:
         settings: The experiment's `[statistics]`.
 
     Returns:
-        A frame with exactly `records.SUMMARY_COLUMNS`, one row a method.
+        A frame with exactly `orchestrator.ledger.schemas.SUMMARY_COLUMNS`, one row a method.
     """
     rows: list[Row] = []
     for partition in ("development", "test"):

@@ -26,10 +26,10 @@ from orchestrator.cells.guard import run_guarded
 from orchestrator.cells.records import CandidateResult, Workbench
 from orchestrator.experiment.settings import ResourceSettings
 from orchestrator.runners.cell_queue import CellQueue
+from orchestrator.runners.cluster_capacity import PATIENCE, wait_for_room
 from orchestrator.runners.faults import cause_of
 from orchestrator.runners.packing import allowed_fraction
 from orchestrator.runners.ray_delivery import PAYLOAD, TICKET, Delivery, Halt, nodes_of_cluster
-from orchestrator.runners.ray_room import PATIENCE, wait_for_room
 from orchestrator.runners.ray_session import cluster_address, ray_session, store_bytes
 from orchestrator.runners.runner import Events, Job, Work
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.cluster_file.records import Checked, Finding, PriceBound
+from orchestrator.clusters.lint.records import Checked, Finding, PriceBound
 from orchestrator.terminal.consoles import standard_output
 
 _STYLES: Final = {"error": "bold red", "warning": "yellow", "note": "dim"}

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.driver.resume import RunOptions, RunOutcome
+from orchestrator.driver.run import run_experiment
 from orchestrator.experiment.file import load_experiment
-from orchestrator.progress import Progress, Silence
-from orchestrator.recognition import RunOptions, RunOutcome
-from orchestrator.run import run_experiment
+from orchestrator.monitoring.progress import Progress, Silence
 from orchestrator.runners.inline import InlineRunner
-from orchestrator.torch_engine import engine_with
 
 
 class Heard(Silence):
@@ -32,7 +31,7 @@ def run() -> Callable[..., RunOutcome]:
     def run(experiment: Path, *overrides: str, open_test: bool = True, progress: Progress | None = None) -> RunOutcome:
         options = RunOptions(open_test=open_test)
         loaded = load_experiment(experiment, overrides)
-        return run_experiment(loaded, options, lambda: engine_with(InlineRunner()), progress or Silence())
+        return run_experiment(loaded, options, progress or Silence(), InlineRunner())
 
     return run
 

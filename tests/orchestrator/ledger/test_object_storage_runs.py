@@ -13,9 +13,9 @@ from mpi_model.errors import RunDirectoryError
 from orchestrator import open_run
 from orchestrator.cli import main
 from orchestrator.experiment.file import load_experiment
-from orchestrator.ledger import object_storage
-from orchestrator.ledger.locations import open_storage
-from orchestrator.progress import RunProgress, Silence
+from orchestrator.monitoring.progress import RunProgress, Silence
+from orchestrator.storage import object_store as object_storage
+from orchestrator.storage.locations import open_storage
 
 TABLES = ("cells", "candidates", "epochs", "predictions")
 

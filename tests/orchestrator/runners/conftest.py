@@ -13,16 +13,15 @@ from ray import cloudpickle
 
 from orchestrator.cells.records import CandidateResult, CellKey, CellResult
 from orchestrator.cells.tasks import cell_keys
-from orchestrator.devices import device_for
+from orchestrator.driver.prepare import prepare
+from orchestrator.driver.resume import facts_of
+from orchestrator.driver.run import pending_jobs
+from orchestrator.driver.training import workbench
+from orchestrator.experiment.devices import device_for
 from orchestrator.experiment.file import load_experiment
 from orchestrator.ledger.paths import run_paths
-from orchestrator.preparation import prepare
-from orchestrator.progress import Silence
-from orchestrator.recognition import facts_of
-from orchestrator.run import pending_jobs, workbench
-from orchestrator.runners.inline import InlineRunner
+from orchestrator.monitoring.progress import Silence
 from orchestrator.runners.ray_session import ray_session
-from orchestrator.torch_engine import engine_with
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import this file
 
@@ -78,7 +77,7 @@ def work_of() -> Callable[..., tuple]:
         facts = facts_of(prepared, None, device_for(settings.resources))
         keys = cell_keys(prepared.plan, settings.cohort.inputs)
         jobs = pending_jobs(prepared, run_paths(experiment.parent / "nothing"), keys)
-        bench = workbench(prepared, None, "cpu", facts, engine_with(InlineRunner()))
+        bench = workbench(prepared, None, "cpu", facts)
         return jobs, bench, settings.resources
 
     return make

@@ -15,16 +15,15 @@ from ray.cluster_utils import Cluster
 from ray.core.generated.common_pb2 import NodeDeathInfo
 
 from orchestrator.cells.guard import run_guarded
-from orchestrator.events import LedgerEvents
+from orchestrator.clusters.spot_notice import MARGIN_SECONDS, Interruption, drain
+from orchestrator.driver.ledger_events import LedgerEvents
+from orchestrator.driver.resume import RunOptions
+from orchestrator.driver.run import run_experiment
 from orchestrator.experiment.file import load_experiment
-from orchestrator.progress import Silence
-from orchestrator.recognition import RunOptions
-from orchestrator.run import run_experiment
+from orchestrator.monitoring.progress import Silence
 from orchestrator.runners.environment import prepare_for_ray
 from orchestrator.runners.inline import InlineRunner
 from orchestrator.runners.ray_tune import RayRunner, run_on_tune
-from orchestrator.spot_notice import MARGIN_SECONDS, Interruption, drain
-from orchestrator.torch_engine import engine_with
 
 pytestmark = [
     pytest.mark.ray,
@@ -137,7 +136,7 @@ def test_a_second_node_joins_works_and_dies_and_the_tables_are_those_of_one_proc
         with monkeypatch.context() as patched:
             if isinstance(runner, RayRunner):
                 patched.setattr(LedgerEvents, "candidate", candidate)
-            outcome = run_experiment(loaded, RunOptions(), lambda runner=runner: engine_with(runner), Silence())
+            outcome = run_experiment(loaded, RunOptions(), Silence(), runner)
         assert outcome.failed == ()
         digests.append({name: hashlib.sha256(outcome.paths.table(name).read_bytes()).hexdigest() for name in TABLES})
 

@@ -12,13 +12,12 @@ import ray
 from ray import tune
 
 from mpi_model.errors import ExperimentError, RunDirectoryError
+from orchestrator.driver.resume import RunOptions
+from orchestrator.driver.run import run_experiment
 from orchestrator.experiment.file import load_experiment
-from orchestrator.progress import Silence
-from orchestrator.recognition import RunOptions
-from orchestrator.run import run_experiment
+from orchestrator.monitoring.progress import Silence
 from orchestrator.runners.inline import InlineRunner
 from orchestrator.runners.ray_tune import RayRunner, run_on_tune
-from orchestrator.torch_engine import engine_with
 
 pytestmark = [
     pytest.mark.ray,
@@ -34,9 +33,7 @@ def test_a_run_on_ray_writes_what_the_inline_runner_writes(tmp_path, make_tiny, 
     for runner in (InlineRunner(), RayRunner()):
         experiment = make_tiny(tmp_path / type(runner).__name__)
         options = RunOptions(open_test=True)
-        paths = run_experiment(
-            load_experiment(experiment), options, lambda runner=runner: engine_with(runner), Silence()
-        ).paths
+        paths = run_experiment(load_experiment(experiment), options, Silence(), runner).paths
         root = Path(paths.root)
         files = [*(root / "tables" / f"{name}.parquet" for name in TABLES), *sorted((root / "models").iterdir())]
         written.append({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files})
