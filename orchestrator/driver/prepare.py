@@ -66,7 +66,7 @@ def prepare(loaded: LoadedExperiment, progress: Progress, permutation: int | Non
         loaded=loaded,
         cohort=cohort,
         eligible=eligible,
-        exclusions=(*cohort.exclusions, *exclusions),
+        exclusions=exclusions,
         plan=plan,
         space=space_of(loaded),
         notices=(*cohort.notices, *plan.notices, *_advice(loaded)),
