@@ -14,7 +14,9 @@ from orchestrator.cohort.eligibility import exams_for
 from orchestrator.cohort.loading import load_cohort
 from orchestrator.cohort.permutation import with_permuted_labels
 from orchestrator.cohort.records import Cohort, Exclusion
+from orchestrator.experiment.devices import device_for
 from orchestrator.experiment.file import space_of
+from orchestrator.experiment.processor import precision_notices
 from orchestrator.experiment.settings import DEFAULT_SUBGROUPS, LoadedExperiment
 from orchestrator.folds.plan import FoldPlan, plan_folds
 from orchestrator.hashing import digest
@@ -143,10 +145,11 @@ def _check_subgroups(cohort: Cohort, subgroups: tuple[str, ...]) -> None:
 
 def _advice(loaded: LoadedExperiment) -> list[str]:
     """What is allowed and probably not meant."""
-    network, space = loaded.experiment.network, space_of(loaded)
-    frozen = [parameter for parameter in space.parameters if parameter.name == "freeze_depth"]
-    if network.weights == "random" and frozen:
-        return [
+    experiment = loaded.experiment
+    advice = [*precision_notices(experiment.training.precision, device_for(experiment.resources))]
+    frozen = [parameter for parameter in space_of(loaded).parameters if parameter.name == "freeze_depth"]
+    if experiment.network.weights == "random" and frozen:
+        advice.append(
             'the search may freeze stages of a network with random weights; `space = "learning_rates"` freezes none'
-        ]
-    return []
+        )
+    return advice
