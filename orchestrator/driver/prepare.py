@@ -86,7 +86,7 @@ def read_cohort(loaded: LoadedExperiment, progress: Progress) -> Cohort:
         progress.end()
 
 
-def test_rows(prepared: Prepared, inputs: Inputs) -> NDArray[np.int64]:
+def rows_of_test_exams(prepared: Prepared, inputs: Inputs) -> NDArray[np.int64]:
     """Rows of the test exams that an inputs can use."""
     return np.flatnonzero(prepared.eligible[inputs] & (prepared.cohort.exams["partition"] == "test").to_numpy())
 
