@@ -10,9 +10,9 @@ from orchestrator.driver.resume import (
     RunOptions,
     RunOutcome,
     finished_outcome,
+    is_test_open,
     outcome_of,
     resolve_run,
-    test_is_open,
 )
 from orchestrator.experiment.processor import check_precision
 from orchestrator.experiment.settings import LoadedExperiment
@@ -73,7 +73,7 @@ def _run_remaining(resolved: ResolvedRun, progress: Progress, runner: Runner | N
 
             train(jobs, resolved, progress, runner)
         refresh_report(paths)
-        opened = options.open_test and not test_is_open(paths, keys)
+        opened = options.open_test and not is_test_open(paths, keys)
         if opened:
             forget_report(paths)
             from orchestrator.driver.open_test import open_test  # noqa: PLC0415 - torch, likewise
