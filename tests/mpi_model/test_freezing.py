@@ -18,7 +18,7 @@ CASES = [
     (name, depth)
     for name in ("compact", "resnet18", "vgg16_bn", "efficientnet_b0")
     for depth in range(backbone(name).stage_count + 1)
-]
+] + [("efficientnet_lite0", depth) for depth in (0, 1, 9, 18)]
 
 
 @pytest.mark.parametrize(("name", "depth"), CASES)
