@@ -86,7 +86,7 @@ def pooled(options: argparse.Namespace, images: torch.Tensor, pretrained: bool) 
     maps = images
     for number, stage in enumerate(encoder.stages):
         with torch.no_grad():
-            parts = [network.prefix(part, 1)[:, 0] if number == 0 else stage(part) for part in maps.split(CHUNK)]
+            parts = [network.prefix(part, 1)[:, 0] if number == 0 else stage(part) for part in torch.split(maps, CHUNK)]
         maps = torch.cat(parts)
         yield [adaptive_avg_pool2d(maps, grid).flatten(1).numpy() for grid in options.grids]
 

@@ -102,3 +102,10 @@ def test_another_file_in_the_package_is_refused_by_its_digest() -> None:
     other = replace(backbone(NAME).imagenet, sha256="0" * 64)
     with pytest.raises(WeightsError, match=r"SHA-256 579344248a93…, but 000000000000… is expected; pip"):
         checkpoint_path(replace(backbone(NAME), imagenet=other))
+
+
+def test_batch_norm_adds_what_tensorflow_added() -> None:
+    """EfficientNet's published `batch_norm_epsilon` is 1e-3; torch's own 1e-5 would stretch quiet channels."""
+    norms = [layer for layer in pretrained_network().modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    assert len(norms) == 1 + 2 + 15 * 3 + 1
+    assert {layer.eps for layer in norms} == {1e-3}
