@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from rich import box
 from rich.table import Table
 
+from mpi_model.stages import backbone
 from orchestrator.driver.prepare import Prepared
 from orchestrator.folds.plan import Membership
 from orchestrator.ledger.reading import Run
@@ -34,7 +35,7 @@ def print_plan(prepared: Prepared, earlier: Run | None) -> None:
     print_check(prepared, console)
     console.print()
     console.print(_fold_table(prepared))
-    for line in (_work(prepared), *_precision(prepared), _time(prepared, earlier)):
+    for line in (_network(prepared), _work(prepared), *_precision(prepared), _time(prepared, earlier)):
         console.print(line, highlight=False, markup=False)
 
 
@@ -70,6 +71,17 @@ def _alike(memberships: tuple[Membership, ...]) -> list[list[Membership]]:
 def _range(folds: NDArray[np.int64], count: int, mask: NDArray[np.bool_]) -> str:
     sizes = [int((row[mask] == fold).sum()) for row in folds for fold in range(count)]
     return f"{min(sizes)} to {max(sizes)}"
+
+
+def _network(prepared: Prepared) -> str:
+    """The encoder's stages by name, which the numbers of a search space count."""
+    settings = prepared.loaded.experiment.network
+    encoder, whole = backbone(settings.backbone, settings.encoder_stages), backbone(settings.backbone)
+    searched = any(parameter.name == "encoder_stages" for parameter in prepared.space.parameters)
+    return (
+        f"network: {encoder.name}, {encoder.stage_count} of {whole.stage_count} stages: "
+        f"{', '.join(encoder.stage_names)}{'; the search decides where the encoder ends' if searched else ''}"
+    )
 
 
 def _work(prepared: Prepared) -> str:
