@@ -1,8 +1,8 @@
-"""Reads a space file (TOML) and checks it against the network's stages, without torch.
+"""Reads a space file (TOML) and checks it against the network's stages, without importing torch.
 
-A table per parameter: `kind` is `float`, `int`, `choice` or `fixed`; `low` and `high` (and `log`), or `choices`,
-or `value`; `default`, the first candidate's value; `when`, a condition on an earlier parameter. The word
-`stages` stands for the number of the network's stages.
+Each parameter has a table: `kind` (`float`, `int`, `choice` or `fixed`); `low` and `high` (and `log`), or `choices`, or
+`value`; `default`, the value of the first candidate; `when`, a condition on an earlier parameter. The word `stages`
+stands for the number of the network's stages.
 """
 
 import difflib
@@ -23,10 +23,10 @@ from mpi_model.settings import Hyperparameters
 from search_spaces.conditions import Condition, Value, read_condition
 from search_spaces.space import Parameter, SearchSpace
 
-KINDS: Final = ("float", "int", "choice", "fixed")
-KEYS: Final = ("kind", "low", "high", "log", "choices", "value", "default", "when")
+_KEYS: Final = ("kind", "low", "high", "log", "choices", "value", "default", "when")
 
-LIMITS: Final[Mapping[str, tuple[Callable[[float], bool], str]]] = MappingProxyType(
+# The values that training accepts; `freeze_depth` is checked against the network instead.
+_LIMITS: Final[Mapping[str, tuple[Callable[[float], bool], str]]] = MappingProxyType(
     {
         "encoder_learning_rate": (lambda value: value > 0, "above 0"),
         "head_learning_rate": (lambda value: value > 0, "above 0"),
@@ -42,17 +42,18 @@ def read_space(name: str, tables: Mapping[str, object], stages: int) -> SearchSp
     """Build a space from the tables of its file.
 
     Args:
-        name: The space's name or file name, for messages.
-        tables: One table per parameter, in the order they are drawn.
-        stages: The stages of the network it must fit.
+        name: The name of the space, for messages.
+        tables: One table for each parameter, in the order in which they are drawn.
+        stages: The number of stages of the network.
 
     Raises:
-        SpaceError: Every problem found, one line each.
+        SpaceError: The space is invalid; one line for each problem.
     """
     known = {field.name for field in fields(Hyperparameters)}
+    # Without this check another TOML file, such as an experiment file, would give a page of messages.
     if len(tables) > 1 and not known & set(tables):
         raise SpaceError(
-            f"{name} is no search space: none of its tables ({', '.join(list(tables)[:3])}, …) is a hyperparameter; "
+            f"{name} is not a search space: none of its tables ({', '.join(list(tables)[:3])}, …) is a hyperparameter; "
             f"name a file with tables such as [head_learning_rate]"
         )
     problems: list[str] = []
@@ -62,7 +63,7 @@ def read_space(name: str, tables: Mapping[str, object], stages: int) -> SearchSp
             parameters.append(_read_parameter(parameter, table, stages, f"space {name}, {parameter}"))
         except SpaceError as error:
             problems.extend(error.problems)
-    problems.extend(_problems_together(name, parameters, stages))
+    problems.extend(_dependency_problems(name, parameters, stages))
     if not tables:
         problems.append(f"space {name} has no parameters; add a table such as [head_learning_rate]")
     if problems:
@@ -80,8 +81,8 @@ def _read_parameter(name: str, table: object, stages: int, place: str) -> Parame
     if not isinstance(table, Mapping):
         raise SpaceError(f"{place}: must be a table, but is {table!r}")
     for key in table:
-        if key not in KEYS:
-            raise SpaceError(f"{place}: unknown key `{key}`; known: {', '.join(KEYS)}")
+        if key not in _KEYS:
+            raise SpaceError(f"{place}: unknown key `{key}`; known: {', '.join(_KEYS)}")
     values = {key: stages if value == "stages" else value for key, value in table.items()}
     distribution, fallback = _read_distribution(name, values, place)
     default = _check_default(name, distribution, values.get("default", fallback), stages, place)
@@ -97,6 +98,7 @@ def _read_distribution(name: str, values: Mapping[str, object], place: str) -> t
             return _read_choice(values, place)
         case "float" if name != "freeze_depth":
             low, high, log = _read_range(values, float, place)
+            # The default is the middle of the range: the geometric mean on a log scale.
             return FloatDistribution(low, high, log=log), (low * high) ** 0.5 if log else (low + high) / 2
         case "int" if name == "freeze_depth":
             low, high, log = _read_range(values, int, place)
@@ -132,43 +134,45 @@ def _read_when(values: Mapping[str, object], stages: int, place: str) -> Conditi
 def _check_default(
     name: str, distribution: BaseDistribution | None, default: object, stages: int, place: str
 ) -> int | float:
-    allowed, words = LIMITS.get(name, (lambda depth: depth in range(stages + 1), f"a whole number from 0 to {stages}"))
+    allowed, words = _LIMITS.get(name, (lambda depth: depth in range(stages + 1), f"a whole number from 0 to {stages}"))
     for value in (default, *_extremes(distribution)):
         if not _is_number(value) or not allowed(value):
             raise SpaceError(f"{place}: every value must be {words}, but {value!r} is possible")
-    assert _is_number(default), "the loop above looked at it first"
+    assert _is_number(default), "checked in the loop above"
     if distribution is not None and not distribution._contains(distribution.to_internal_repr(default)):
-        raise SpaceError(f"{place}: `default` {default} lies outside the range that is searched")
+        raise SpaceError(f"{place}: `default` {default} is outside the range of the search")
     return default
 
 
+# The bounds are enough: every value of a range lies between them.
 def _extremes(distribution: BaseDistribution | None) -> tuple[Value, ...]:
     match distribution:
         case FloatDistribution(low=low, high=high) | IntDistribution(low=low, high=high):
             return (low, high)
         case CategoricalDistribution(choices=choices):
-            return tuple(choices)  # type: ignore[arg-type] # numbers
+            return tuple(choices)  # type: ignore[arg-type] # _read_choice accepts numbers only
         case _:
             return ()
 
 
-def _problems_together(name: str, parameters: list[Parameter], stages: int) -> list[str]:
+def _dependency_problems(name: str, parameters: list[Parameter], stages: int) -> list[str]:
     problems = []
     earlier: dict[str, Parameter] = {}
     for parameter in parameters:
         if parameter.when is not None and parameter.when.parameter not in earlier:
             problems.append(
-                f"space {name}, {parameter.name}: `when` names `{parameter.when.parameter}`, not drawn before it"
+                f"space {name}, {parameter.name}: `when` names `{parameter.when.parameter}`, which is not drawn earlier"
             )
         if parameter.when is not None and parameter.name != "encoder_learning_rate":
             problems.append(
                 f"space {name}, {parameter.name}: only `encoder_learning_rate` can be absent; remove `when`"
             )
         earlier[parameter.name] = parameter
-    return problems + _dead_encoder_rate(name, earlier, stages)
+    return problems + _unused_encoder_rate(name, earlier, stages)
 
 
-def _dead_encoder_rate(name: str, parameters: Mapping[str, Parameter], stages: int) -> list[str]:
+def _unused_encoder_rate(name: str, parameters: Mapping[str, Parameter], stages: int) -> list[str]:
+    """A problem if the encoder's learning rate is drawn where the whole encoder is frozen."""
     depth, rate = parameters.get("freeze_depth"), parameters.get("encoder_learning_rate")
     if depth is None or stages not in (depth.default, *_extremes(depth.distribution)):
         return []

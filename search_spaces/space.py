@@ -1,4 +1,4 @@
-"""A search space: ordered parameters with Optuna distributions, conditions, and a sensible default each."""
+"""A search space: ordered parameters with Optuna distributions, conditions and defaults."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,33 +18,35 @@ from search_spaces.conditions import Condition, Value
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """One hyperparameter that the search varies, or holds at one value."""
+    """One hyperparameter that the search draws, or keeps at one value."""
 
     name: str
     """A field of `mpi_model.settings.Hyperparameters`."""
     distribution: BaseDistribution | None
-    """What it is drawn from; None for a fixed value."""
+    """None for a fixed value."""
     default: Value
-    """The first candidate's value; the only value of a fixed parameter."""
+    """The value of the first candidate; the only value of a fixed parameter."""
     when: Condition | None = None
-    """The parameter exists only where this holds."""
+    """The parameter is drawn only if this holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSpace:
-    """The parameters of a search, in the order they are drawn."""
+    """The parameters of a search, in the order in which they are drawn."""
 
     name: str
     parameters: tuple[Parameter, ...]
 
 
 def propose(space: SearchSpace, trial: Trial) -> dict[str, Value | None]:
-    """Draw one candidate; a parameter whose condition does not hold is None and never asked for.
+    """Draw one candidate.
 
-    A parameter that is not asked for leaves no trace in the study, so the sampler learns nothing from a dead one.
+    Returns:
+        The value of every parameter; None for one whose condition does not hold.
     """
     values: dict[str, Value] = {}
     for parameter in space.parameters:
+        # A parameter that is not drawn is absent from the trial, so that the sampler does not learn from it.
         if parameter.when is None or parameter.when.holds(values):
             values[parameter.name] = _draw(parameter, trial)
     return {parameter.name: values.get(parameter.name) for parameter in space.parameters}
@@ -63,7 +65,7 @@ def _draw(parameter: Parameter, trial: Trial) -> Value:
 
 
 def first_candidate(space: SearchSpace) -> dict[str, Value]:
-    """The default of every drawn parameter that exists there: where a search starts."""
+    """The candidate that a search starts with: the default of every parameter that is drawn."""
     values: dict[str, Value] = {}
     for parameter in space.parameters:
         if parameter.when is None or parameter.when.holds(values):
@@ -73,16 +75,16 @@ def first_candidate(space: SearchSpace) -> dict[str, Value]:
 
 
 def hyperparameters(values: Mapping[str, Value | None]) -> Hyperparameters:
-    """The network's record of a candidate; what the space does not name keeps its default.
+    """A candidate as the network's record; hyperparameters that the space does not name keep their defaults.
 
-    Only `encoder_learning_rate` may be None, where the encoder is wholly frozen.
+    Only `encoder_learning_rate` may be None: the whole encoder is then frozen.
     """
     named = {name: value for name, value in values.items() if value is not None or name == "encoder_learning_rate"}
     return Hyperparameters(**named)  # type: ignore[arg-type] # search_spaces.reading checked names and kinds
 
 
 def describe(space: SearchSpace) -> dict[str, object]:
-    """The space as plain values, for hashing: the same text for the same search."""
+    """The space as JSON values for hashing; equal for equal searches, whatever their names."""
     return {parameter.name: _describe(parameter) for parameter in space.parameters}
 
 
