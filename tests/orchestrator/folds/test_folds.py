@@ -148,7 +148,7 @@ def test_small_strata_give_up_their_last_column_first():
     """Merging drops sex before tracer and label last, and leaves large strata whole."""
     strata = [("Tl", "1", "F")] * 9 + [("Tl", "1", "M")] * 2 + [("Tl", "1", "X")] * 3 + [("Tc", "0", "F")] * 1
 
-    merged = merge_small(strata, ("tracer", "label", "sex"), smallest=5)
+    merged = merge_small(strata, ("tracer", "label", "sex"), min_size=5)
 
     assert merged == [("Tl", "1", "F")] * 9 + [("Tl", "1", "*")] * 5 + [("*", "*", "*")]
 
