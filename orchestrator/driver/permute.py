@@ -5,11 +5,9 @@ ledger rules, final networks are not trained, and the test partition is never to
 fixed scores would ignore what training does with chance (Ojala & Garriga 2010, JMLR 11:1833).
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from mpi_model.errors import IncompleteRunError
-from orchestrator.driver.engine import Engine
 from orchestrator.driver.resume import RunOptions
 from orchestrator.driver.run import run_experiment
 from orchestrator.experiment.settings import LoadedExperiment
@@ -19,15 +17,13 @@ from orchestrator.report.permutation import permutation_rows
 from orchestrator.report.records import Report
 
 
-def permute_labels(
-    loaded: LoadedExperiment, times: int, load_engine: Callable[[], Engine], progress: Progress
-) -> Report:
+def permute_labels(loaded: LoadedExperiment, times: int, options: RunOptions, progress: Progress) -> Report:
     """Run an experiment, then again `times` times under permuted labels; interrupted, it goes on where it was.
 
     Args:
         loaded: The experiment.
         times: Permutations.
-        load_engine: As for `run_experiment`.
+        options: Who runs the cells, as for `run_experiment`.
         progress: Told what goes on.
 
     Returns:
@@ -36,7 +32,7 @@ def permute_labels(
     Raises:
         IncompleteRunError: Cells of the run itself failed.
     """
-    observed = run_experiment(loaded, RunOptions(), load_engine, progress)
+    observed = run_experiment(loaded, options, progress)
     if observed.failed:
         raise IncompleteRunError(
             f"{len(observed.failed)} cells of the run itself failed; finish it with `polarmap run`"
@@ -45,7 +41,7 @@ def permute_labels(
     failed = 0
     for number in range(1, times + 1):
         progress.say(f"permutation {number} of {times}")
-        outcome = run_experiment(permuted(loaded, number), RunOptions(permutation=number), load_engine, progress)
+        outcome = run_experiment(permuted(loaded, number), replace(options, permutation=number), progress)
         summaries.append(Run(outcome.paths).summary)
         failed += bool(outcome.failed)
     summary = permutation_rows(Run(observed.paths).summary, summaries)

@@ -1,17 +1,15 @@
-"""Which run an experiment is, and whether anything of it is left to do; no torch, no Ray, no statistics.
-
-A finished run is recognised here and answers at once; `orchestrator.driver.run` is imported where there is work.
-"""
+"""Which run directory an experiment resolves to, and whether anything of it is left to do. No torch, no Ray."""
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
+from mpi_model.errors import ExperimentError
 from orchestrator.cells.records import CellKey
 from orchestrator.cells.tasks import cell_keys
-from orchestrator.driver.engine import Engine
 from orchestrator.driver.prepare import Prepared, check_test_exams, prepare, used_digest, weights_of
 from orchestrator.experiment.devices import device_for
 from orchestrator.experiment.settings import LoadedExperiment
@@ -19,7 +17,7 @@ from orchestrator.ledger.compaction import is_compacted
 from orchestrator.ledger.directory import RunRecord, open_run
 from orchestrator.ledger.identity import Facts, experiment_hash, git_revision, hardware, identity
 from orchestrator.ledger.integrity import is_whole
-from orchestrator.ledger.parts import committed_states, test_is_predicted
+from orchestrator.ledger.parts import committed_states, has_test_predictions
 from orchestrator.ledger.paths import RunPaths, run_paths
 from orchestrator.monitoring.progress import Progress
 from search_spaces.stored import stored_space
@@ -33,6 +31,16 @@ class RunOptions:
     retry_failed: bool = False
     permutation: int | None = None
     """Permute the patients' labels, and leave the final networks out."""
+    runner: Literal["ray", "inline"] = "ray"
+    """Who runs the cells: Ray Tune, or this process."""
+    address: str | None = None
+    """A running Ray cluster; None starts Ray on this machine."""
+
+    def __post_init__(self) -> None:
+        if self.address is not None and self.runner == "inline":
+            raise ExperimentError(
+                "`--address` names a Ray cluster, but `--runner inline` uses none; leave one of them out"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +58,8 @@ class RunOutcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KnownRun:
-    """An experiment whose identity is known, with the place of its run."""
+class ResolvedRun:
+    """An experiment whose identity is known, with its run directory."""
 
     options: RunOptions
     prepared: Prepared
@@ -68,26 +76,23 @@ class KnownRun:
         return record_of(self.prepared, self.facts, final=self.options.permutation is None)
 
 
-def recognise(
-    loaded: LoadedExperiment, options: RunOptions, load_engine: Callable[[], Engine], progress: Progress
-) -> KnownRun:
+def resolve_run(loaded: LoadedExperiment, options: RunOptions, progress: Progress) -> ResolvedRun:
     """Read everything that decides an experiment's identity.
 
     Args:
         loaded: The experiment.
         options: What is asked for.
-        load_engine: Called only where pretrained weights have to be downloaded.
         progress: Told what goes on.
 
     Raises:
         PolarmapError: See `preparation.prepare`; a test that is to be opened and is not there.
     """
     prepared = prepare(loaded, progress, options.permutation)
-    weights = weights_file(loaded, load_engine, progress)
+    weights = _weights_file(loaded, progress)
     device = device_for(loaded.experiment.resources)
     if options.open_test:
         check_test_exams(prepared)
-    return KnownRun(
+    return ResolvedRun(
         options=options,
         prepared=prepared,
         weights=weights,
@@ -98,28 +103,28 @@ def recognise(
     )
 
 
-def ended(known: KnownRun) -> RunOutcome | None:
+def finished_outcome(resolved: ResolvedRun) -> RunOutcome | None:
     """The outcome of a run that has nothing left to do and whose report is current; otherwise None.
 
     Raises:
         RunDirectoryError: The directory holds another experiment, or a driver holds the directory.
     """
-    paths, options = known.paths, known.options
+    paths, options = resolved.paths, resolved.options
     if not (paths.experiment.exists() and is_compacted(paths)):
         return None
     with paths.storage.hold():
-        open_run(paths, known.record)
+        open_run(paths, resolved.record)
         states = committed_states(paths)
-        found = {states.get(key.name) for key in known.keys}
+        found = {states.get(key.name) for key in resolved.keys}
         left = None in found or (options.retry_failed and "failed" in found)
-        if left or (options.open_test and not test_is_open(paths, known.keys)):
+        if left or (options.open_test and not is_test_open(paths, resolved.keys)):
             return None
-        if not is_whole(paths, experiment_hash(known.facts)):
+        if not is_whole(paths, experiment_hash(resolved.facts)):
             return None
-    return outcome_of(known, states, done_now=0, opened_now=False)
+    return outcome_of(resolved, states, done_now=0, opened_now=False)
 
 
-def standing_run(prepared: Prepared) -> str | None:
+def resume_summary(prepared: Prepared) -> str | None:
     """What a run of this experiment would go on from, as a sentence; None where there is nothing yet.
 
     Raises:
@@ -141,23 +146,23 @@ def standing_run(prepared: Prepared) -> str | None:
     return f"run directory: resumes {paths.root}, a run with {done} of {len(keys)} cells done{failed}"
 
 
-def outcome_of(known: KnownRun, states: Mapping[str, str], *, done_now: int, opened_now: bool) -> RunOutcome:
+def outcome_of(resolved: ResolvedRun, states: Mapping[str, str], *, done_now: int, opened_now: bool) -> RunOutcome:
     """How the run stands at the end of a call, by the states of its committed cells."""
     return RunOutcome(
-        paths=known.paths,
-        cells=len(known.keys),
+        paths=resolved.paths,
+        cells=len(resolved.keys),
         done_now=done_now,
         opened_now=opened_now,
-        failed=tuple(key for key in known.keys if states.get(key.name) != "complete"),
+        failed=tuple(key for key in resolved.keys if states.get(key.name) != "complete"),
     )
 
 
-def test_is_open(paths: RunPaths, keys: Sequence[CellKey]) -> bool:
+def is_test_open(paths: RunPaths, keys: Sequence[CellKey]) -> bool:
     """Whether every final network has judged the test exams already."""
-    return all(test_is_predicted(paths, key) for key in keys if key.partition == "test")
+    return all(has_test_predictions(paths, key) for key in keys if key.partition == "test")
 
 
-def weights_file(loaded: LoadedExperiment, load_engine: Callable[[], Engine], progress: Progress) -> Path | None:
+def _weights_file(loaded: LoadedExperiment, progress: Progress) -> Path | None:
     """The file of pretrained weights, downloaded if it must be; None for random weights.
 
     Raises:
@@ -166,7 +171,11 @@ def weights_file(loaded: LoadedExperiment, load_engine: Callable[[], Engine], pr
     path = weights_of(loaded)
     if path is None or path.is_file():
         return path
-    return load_engine().fetch_weights(loaded.experiment.network.backbone, progress)
+    from mpi_model.weights import fetch_imagenet  # noqa: PLC0415 - torch; not needed where the file is there
+
+    backbone = loaded.experiment.network.backbone
+    progress.say(f"downloading the ImageNet weights of {backbone}, once")
+    return fetch_imagenet(backbone, progress=True)
 
 
 def facts_of(prepared: Prepared, weights: Path | None, device: str) -> Facts:

@@ -1,19 +1,24 @@
 """One run, from an experiment file to its tables: the straight line that everything else hangs from."""
 
 import logging
-from collections.abc import Callable
-from pathlib import Path
 
-from orchestrator.cells.records import CellKey, Procedure, Workbench
+from orchestrator.cells.records import CellKey
 from orchestrator.cells.tasks import cell_task
-from orchestrator.driver.engine import Engine
-from orchestrator.driver.ledger_events import LedgerEvents, telling
 from orchestrator.driver.prepare import Prepared
-from orchestrator.driver.resume import KnownRun, RunOptions, RunOutcome, ended, outcome_of, recognise, test_is_open
+from orchestrator.driver.resume import (
+    ResolvedRun,
+    RunOptions,
+    RunOutcome,
+    finished_outcome,
+    is_test_open,
+    outcome_of,
+    resolve_run,
+)
+from orchestrator.experiment.processor import check_precision
 from orchestrator.experiment.settings import LoadedExperiment
 from orchestrator.ledger.compaction import compact, is_compacted
 from orchestrator.ledger.directory import open_run
-from orchestrator.ledger.identity import Facts, experiment_hash
+from orchestrator.ledger.identity import experiment_hash
 from orchestrator.ledger.integrity import mend
 from orchestrator.ledger.parts import (
     candidates_among,
@@ -25,82 +30,65 @@ from orchestrator.ledger.parts import (
 )
 from orchestrator.ledger.paths import RunPaths
 from orchestrator.ledger.reading import Run
-from orchestrator.monitoring.counters import Tally
-from orchestrator.monitoring.heartbeat import beating
 from orchestrator.monitoring.log import event, logging_to
 from orchestrator.monitoring.progress import Progress
-from orchestrator.monitoring.status import standing_of
-from orchestrator.report.build import write_report
-from orchestrator.runners.runner import Job
+from orchestrator.runners.runner import Job, Runner
 
 
 def run_experiment(
-    loaded: LoadedExperiment, options: RunOptions, load_engine: Callable[[], Engine], progress: Progress
+    loaded: LoadedExperiment, options: RunOptions, progress: Progress, runner: Runner | None = None
 ) -> RunOutcome:
     """Run an experiment, or what is left of it; run it again to resume.
 
     Args:
         loaded: The experiment.
-        options: Whether the test is opened, and failed cells are tried again.
-        load_engine: Imports torch and the runner; called only when there is something to train or predict.
+        options: Whether the test is opened, whether failed cells are tried again, and who runs the cells.
         progress: Told what goes on.
+        runner: Runs the cells instead of the one that `options` names.
 
     Raises:
         PolarmapError: See `mpi_model.errors`; what was finished stays in the ledger.
     """
-    known = recognise(loaded, options, load_engine, progress)
-    return ended(known) or carry_out(known, load_engine, progress)
+    resolved = resolve_run(loaded, options, progress)
+    return finished_outcome(resolved) or _run_remaining(resolved, progress, runner)
 
 
-def carry_out(known: KnownRun, load_engine: Callable[[], Engine], progress: Progress) -> RunOutcome:
-    """Do what is left of a run: train, compact, report, open the test.
-
-    Raises:
-        PolarmapError: See `mpi_model.errors`; what was finished stays in the ledger.
-    """
-    paths, keys, options = known.paths, known.keys, known.options
+def _run_remaining(resolved: ResolvedRun, progress: Progress, runner: Runner | None) -> RunOutcome:
+    """Do what is left of a run: train, compact, report, open the test."""
+    paths, keys, options = resolved.paths, resolved.keys, resolved.options
+    precision = resolved.prepared.loaded.experiment.training.precision
+    if not paths.experiment.exists():
+        check_precision(precision, resolved.device)  # a run that cannot begin leaves no directory
     with paths.storage.hold(), logging_to(paths):
-        open_run(paths, known.record)
-        tell(mend(paths, experiment_hash(known.facts)), progress)
+        open_run(paths, resolved.record)
+        _log_warnings(mend(paths, experiment_hash(resolved.facts)), progress)
         if options.retry_failed:
             _set_aside_failed(paths, keys)
-        jobs = pending_jobs(known.prepared, paths, keys)
+        jobs = pending_jobs(resolved.prepared, paths, keys)
         if jobs:
+            check_precision(precision, resolved.device)  # it may have been begun on another machine
             forget_report(paths)
-            train(jobs, known, load_engine(), progress)
+            progress.say(f"loading torch{' and Ray' if options.runner == 'ray' else ''}")
+            from orchestrator.driver.training import train  # noqa: PLC0415 - torch; a finished run answers without it
+
+            train(jobs, resolved, progress, runner)
         refresh_report(paths)
-        opened = options.open_test and not test_is_open(paths, keys)
+        opened = options.open_test and not is_test_open(paths, keys)
         if opened:
             forget_report(paths)
-            load_engine().open_test(known.prepared, paths, experiment_hash(known.facts), keys, known.device)
+            from orchestrator.driver.open_test import open_test  # noqa: PLC0415 - torch, likewise
+
+            open_test(resolved.prepared, paths, experiment_hash(resolved.facts), keys, resolved.device)
             event(logging.INFO, "test_opened", "the test partition was opened and predicted")
             refresh_report(paths)
-    return outcome_of(known, committed_states(paths), done_now=len(jobs), opened_now=opened)
-
-
-def train(jobs: list[Job], known: KnownRun, engine: Engine, progress: Progress) -> None:
-    """Let the runner do the jobs; display, heartbeat and log end however they end."""
-    experiment = known.prepared.loaded.experiment
-    bench = workbench(known.prepared, known.weights, known.device, known.facts, engine)
-    tally = Tally(standing_of(known.paths, known.keys, experiment.search.objective), experiment.search.objective)
-    with beating(known.paths, tally), telling(tally, known.facts, engine.runner):
-        try:
-            events = LedgerEvents(known.paths, experiment_hash(known.facts), progress, tally)
-            engine.runner.run(jobs, bench, experiment.resources, events)
-        finally:
-            progress.end()
-
-
-def tell(lines: list[str], progress: Progress) -> None:
-    """Say what was found amiss, on the terminal and in the log."""
-    for line in lines:
-        progress.say(line)
-        event(logging.WARNING, "set_aside", line)
+    return outcome_of(resolved, committed_states(paths), done_now=len(jobs), opened_now=opened)
 
 
 def refresh_report(paths: RunPaths) -> None:
     """Compact the ledger and write the report, unless they are there and nothing has changed since."""
     if not is_compacted(paths):
+        from orchestrator.report.build import write_report  # noqa: PLC0415 - matplotlib; a current report needs none
+
         compact(paths)
         write_report(Run(paths))
 
@@ -120,28 +108,11 @@ def pending_jobs(prepared: Prepared, paths: RunPaths, keys: list[CellKey]) -> li
     ]
 
 
-def workbench(prepared: Prepared, weights: Path | None, device: str, facts: Facts, engine: Engine) -> Workbench:
-    """What workers are given once: maps without identity, settings, pretrained weights."""
-    experiment = prepared.loaded.experiment
-    return Workbench(
-        maps=prepared.cohort.maps,
-        procedure=Procedure(
-            network=experiment.network,
-            training=experiment.training,
-            search=experiment.search,
-            decision=experiment.decision,
-            space=prepared.space,
-        ),
-        state=None
-        if weights is None
-        else engine.load_weights(weights, experiment.network.backbone, prepared.cohort.maps.stress.shape[1]),
-        device=device,
-        facts={
-            "experiment": experiment_hash(facts),
-            "image_size": str(experiment.images.size),
-            "torch": facts["versions.torch"],
-        },
-    )
+def _log_warnings(lines: list[str], progress: Progress) -> None:
+    """Show and log what was found damaged."""
+    for line in lines:
+        progress.say(line)
+        event(logging.WARNING, "set_aside", line)
 
 
 def _set_aside_failed(paths: RunPaths, keys: list[CellKey]) -> None:

@@ -17,17 +17,17 @@ from orchestrator.report.build import report_of
 FIRST = CellKey(inputs="stress", partition="development", repeat=0, fold=0)
 
 
-def test_a_finished_run_does_nothing_and_needs_no_torch(mine, run, paths_of, no_engine, folder_of):
-    """Run again, a finished run changes no file and never loads the engine."""
+def test_a_finished_run_does_nothing_and_needs_no_torch(mine, run, paths_of, no_runner, folder_of):
+    """Run again, a finished run changes no file and trains nothing."""
     before = {path: path.stat().st_mtime_ns for path in folder_of(mine).rglob("*") if path.is_file()}
-    outcome = run(mine, open_test=True, engine=no_engine)
+    outcome = run(mine, open_test=True, runner=no_runner)
 
     assert outcome.done_now == 0
     assert not outcome.opened_now
     assert {path: path.stat().st_mtime_ns for path in folder_of(mine).rglob("*") if path.is_file()} == before
 
 
-def test_a_report_that_a_crash_left_behind_is_made_anew(mine, run, digests, paths_of, no_engine, folder_of):
+def test_a_report_that_a_crash_left_behind_is_made_anew(mine, run, digests, paths_of, no_runner, folder_of):
     """Killed after the test was predicted but before the report was written, a run reports the test when run again."""
     paths = paths_of(mine)
     before = digests(paths)
@@ -35,7 +35,7 @@ def test_a_report_that_a_crash_left_behind_is_made_anew(mine, run, digests, path
     shutil.rmtree(folder_of(mine) / "tables")
 
     assert set(open_run(paths.root).predictions["partition"]) == {"development", "test"}
-    run(mine, open_test=True, engine=no_engine)
+    run(mine, open_test=True, runner=no_runner)
     assert digests(paths) == before
     assert set(open_run(paths.root).summary["partition"]) == {"development", "test"}
 
@@ -85,43 +85,43 @@ def test_a_candidate_file_without_its_predecessor_is_not_trusted(mine, run, dige
     assert digests(paths) == before
 
 
-def test_another_experiment_is_refused_by_the_names_of_what_differs(mine, run, digests, paths_of, no_engine):
+def test_another_experiment_is_refused_by_the_names_of_what_differs(mine, run, digests, paths_of, no_runner):
     """A changed setting, and changed pixels, are named; nothing is overwritten."""
     with pytest.raises(RunDirectoryError, match=r"differs in training.patience \(6 -> 2\)") as refused:
-        run(mine, "training.patience=2", engine=no_engine)
+        run(mine, "training.patience=2", runner=no_runner)
     assert refused.value.exit_code == 2
     counts = np.load(mine.parent / "000-stress.npy")
     counts[0, 0] += 1
     np.save(mine.parent / "000-stress.npy", counts)
     before = digests(paths_of(mine))
     with pytest.raises(RunDirectoryError, match=r"differs in data \("):
-        run(mine, engine=no_engine)
+        run(mine, runner=no_runner)
     assert digests(paths_of(mine)) == before
 
 
-def test_resources_and_names_are_not_part_of_an_experiment(mine, run, no_engine):
+def test_resources_and_names_are_not_part_of_an_experiment(mine, run, no_runner):
     """More cores or attempts do not make another experiment: the run is recognised as finished."""
-    assert run(mine, "resources.cpus_per_cell=2", "resources.attempts=1", engine=no_engine).done_now == 0
+    assert run(mine, "resources.cpus_per_cell=2", "resources.attempts=1", runner=no_runner).done_now == 0
 
 
-def test_a_fold_plan_that_was_changed_by_hand_is_refused(mine, run, folder_of, no_engine):
+def test_a_fold_plan_that_was_changed_by_hand_is_refused(mine, run, folder_of, no_runner):
     """folds.parquet is verified on resume."""
     path = folder_of(mine) / "folds.parquet"
     folds = pd.read_parquet(path)
     folds["fold"] = 1 - folds["fold"]
     folds.to_parquet(path, index=False)
     with pytest.raises(RunDirectoryError, match=r"folds\.parquet"):
-        run(mine, engine=no_engine)
+        run(mine, runner=no_runner)
 
 
-def test_two_drivers_cannot_write_one_run(mine, run, paths_of, no_engine):
+def test_two_drivers_cannot_write_one_run(mine, run, paths_of, no_runner):
     """While one driver holds the run directory, another is refused at once."""
     with paths_of(mine).storage.hold(), pytest.raises(RunDirectoryError, match="another `polarmap run`"):
-        run(mine, engine=no_engine)
+        run(mine, runner=no_runner)
 
 
 def test_a_failed_cell_is_kept_as_a_row_and_done_again_when_asked(
-    tiny, finished, monkeypatch, capsys, run, digests, paths_of, no_engine, folder_of
+    tiny, finished, monkeypatch, capsys, run, digests, paths_of, no_runner, folder_of
 ):
     """One cell that cannot be trained fails alone; --retry-failed sets it aside and finishes the run."""
     original = guard.run_cell
@@ -142,17 +142,17 @@ def test_a_failed_cell_is_kept_as_a_row_and_done_again_when_asked(
     assert "Traceback" not in capsys.readouterr().err
     refused = tables.summary[(tables.summary["inputs"] == "stress") & (tables.summary["partition"] == "development")]
     assert set(refused["state"]) == {"refused"}
-    assert run(tiny, engine=no_engine).failed == (FIRST,)
+    assert run(tiny, runner=no_runner).failed == (FIRST,)
 
     assert run(tiny, open_test=True, retry_failed=True).failed == ()
     assert digests(paths_of(tiny)) == digests(paths_of(finished))
     assert (folder_of(tiny) / "cells" / "stress-r00-f0.failed-1").is_dir()
 
 
-def test_a_column_that_is_only_reported_is_part_of_the_experiment(mine, run, no_engine):
+def test_a_column_that_is_only_reported_is_part_of_the_experiment(mine, run, no_runner):
     """Sex corrected in the manifest changes subgroup rows: the old run is not passed off as the new one."""
     manifest = pd.read_csv(mine.parent / "manifest.csv")
     manifest.loc[manifest["partition"] == "test", "sex"] = "F"
     manifest.to_csv(mine.parent / "manifest.csv", index=False)
     with pytest.raises(RunDirectoryError, match=r"differs in data\.used"):
-        run(mine, engine=no_engine)
+        run(mine, runner=no_runner)

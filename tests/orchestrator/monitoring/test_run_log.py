@@ -30,10 +30,10 @@ def test_the_log_tells_a_run_from_its_beginning_to_its_end(tiny, run, paths_of):
     assert lines[-1]["complete"] == 6
 
 
-def test_a_finished_run_adds_nothing_to_the_log(mine, run, paths_of, no_engine):
+def test_a_finished_run_adds_nothing_to_the_log(mine, run, paths_of, no_runner):
     """Looking at a finished run again leaves its log alone."""
     before = paths_of(mine).log.read_bytes()
-    run(mine, engine=no_engine)
+    run(mine, runner=no_runner)
     assert paths_of(mine).log.read_bytes() == before
 
 
