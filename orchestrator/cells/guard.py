@@ -27,9 +27,9 @@ def run_guarded(
     started = time.perf_counter()
     try:
         # The driver looked at its own processor; on a cluster this one may be of another kind.
-        check_precision(bench.procedure.training.precision, bench.device)
+        check_precision(context.procedure.training.precision, context.device)
     except ExperimentError as refusal:
-        return failed_cell(task.key, bench.device, str(refusal), 0.0)
+        return failed_cell(task.key, context.device, str(refusal), 0.0)
     reached = len(finished)
 
     def counted(candidate: CandidateResult) -> None:

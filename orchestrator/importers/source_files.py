@@ -125,7 +125,7 @@ class Source:
         """An archive as a file that stays open: itself, or a nameless copy of one that lies in another."""
         if full is not None:
             return self._open.enter_context(full.open("rb"))
-        copy = self._open.enter_context(tempfile.TemporaryFile())
+        copy = self._open.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - closed with the source
         while block := stream.read(2**20):
             copy.write(block)
             if copy.tell() > LARGEST_FILE:
