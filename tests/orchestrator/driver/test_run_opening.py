@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mpi_model.errors import CohortError
-from orchestrator import open_run
+from polarmap import open_run
 
 
 def test_the_test_partition_stays_closed_until_it_is_opened(tiny, run, paths_of):
