@@ -10,7 +10,7 @@ import torch
 from mpi_model.errors import TrainingDivergedError
 from mpi_model.training import Epoch, train
 from orchestrator.cells.recipe import recipe_for
-from orchestrator.cells.records import CandidateResult, CandidateState, CellTask, EpochRecord, Workbench
+from orchestrator.cells.records import CandidateResult, CandidateState, CellTask, EpochRecord, WorkerContext
 from orchestrator.experiment.settings import Objective
 from search_spaces.conditions import Value
 
@@ -58,7 +58,7 @@ class InnerTraining:
 
 
 def score_candidate(
-    task: CellTask, bench: Workbench, number: int, values: dict[str, Value | None], give_up: GiveUp
+    task: CellTask, bench: WorkerContext, number: int, values: dict[str, Value | None], give_up: GiveUp
 ) -> CandidateResult:
     """Train a candidate on every inner fold and score it.
 
@@ -97,7 +97,7 @@ def score_candidate(
 
 
 def _inner_training(
-    task: CellTask, bench: Workbench, number: int, values: dict[str, Value | None], fold: int
+    task: CellTask, bench: WorkerContext, number: int, values: dict[str, Value | None], fold: int
 ) -> InnerTraining:
     split = task.inner[fold]
     recipe = recipe_for(task, bench, values, "candidate", number, fold)
@@ -106,7 +106,7 @@ def _inner_training(
     return InnerTraining(epochs=epochs, patience=training.patience, objective=search.objective)
 
 
-def _gave_up(runs: list[InnerTraining], bench: Workbench, reported: list[float], give_up: GiveUp) -> bool:
+def _gave_up(runs: list[InnerTraining], bench: WorkerContext, reported: list[float], give_up: GiveUp) -> bool:
     """Train all inner folds to their end, unless the candidate is given up."""
     objective = bench.procedure.search.objective
     for epoch in range(1, bench.procedure.training.epochs + 1):

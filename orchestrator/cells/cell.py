@@ -24,14 +24,14 @@ from orchestrator.cells.records import (
     CellTask,
     Prediction,
     SavedModel,
-    Workbench,
+    WorkerContext,
 )
 from orchestrator.cells.study import OnCandidate, best, search
 
 
 def run_cell(
     task: CellTask,
-    bench: Workbench,
+    bench: WorkerContext,
     finished: Sequence[CandidateResult] = (),
     on_candidate: OnCandidate = lambda _: None,
 ) -> CellResult:
@@ -98,14 +98,14 @@ def _why_none(candidates: Sequence[CandidateResult]) -> str:
     return f"none of {len(candidates)} candidates could be trained to the end: {why}"
 
 
-def _decisions(task: CellTask, bench: Workbench, winner: CandidateResult) -> Mapping[int, Decision]:
+def _decisions(task: CellTask, bench: WorkerContext, winner: CandidateResult) -> Mapping[int, Decision]:
     rows = np.concatenate([split.validation.rows for split in task.inner])
     labels = np.concatenate([split.validation.labels for split in task.inner])
     scores = np.asarray(winner.inner_scores, dtype=np.float64)
     return decide(scores, labels, bench.maps.tracer[rows], bench.procedure.decision)
 
 
-def _member(task: CellTask, bench: Workbench, winner: CandidateResult, steps: int, member: int) -> TracerNetwork:
+def _member(task: CellTask, bench: WorkerContext, winner: CandidateResult, steps: int, member: int) -> TracerNetwork:
     """Refit the winner on all training patients; the schedule keeps the horizon it was chosen under."""
     horizons = [horizon_steps(len(split.training), bench.procedure.training) for split in task.inner]
     return refit(
@@ -119,7 +119,7 @@ def _member(task: CellTask, bench: Workbench, winner: CandidateResult, steps: in
 
 
 def predict(
-    network: TracerNetwork, bench: Workbench, task: CellTask, decisions: Mapping[int, Decision], member: int
+    network: TracerNetwork, bench: WorkerContext, task: CellTask, decisions: Mapping[int, Decision], member: int
 ) -> list[Prediction]:
     """Predict a cell's evaluated exams, each with its tracer's decision."""
     scores = predict_scores(network, bench.maps, task.evaluation, device=torch.device(bench.device))
@@ -147,7 +147,7 @@ def predictions_of(
 
 
 def _saved(
-    network: TracerNetwork, bench: Workbench, task: CellTask, decisions: Mapping[int, Decision], member: int
+    network: TracerNetwork, bench: WorkerContext, task: CellTask, decisions: Mapping[int, Decision], member: int
 ) -> SavedModel:
     description = {
         **bench.facts,

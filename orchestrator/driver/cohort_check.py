@@ -11,7 +11,9 @@ from mpi_model.errors import CohortError, ExperimentError
 from orchestrator.cohort.loading import load_cohort
 from orchestrator.driver.prepare import Prepared, prepare
 from orchestrator.driver.resume import resume_summary
+from orchestrator.experiment.devices import device_for
 from orchestrator.experiment.file import load_experiment, read_toml
+from orchestrator.experiment.processor import check_precision
 from orchestrator.monitoring.progress import Progress
 
 _SMALL: Final = 32
@@ -76,6 +78,7 @@ def check_experiment(path: Path, overrides: Sequence[str] | Mapping[str, object]
     """
     try:
         loaded = load_experiment(path, overrides)
+        check_precision(loaded.experiment.training.precision, device_for(loaded.experiment.resources))
     except ExperimentError as error:
         raise ExperimentError(*error.problems, *_cohort_problems(path)) from error
     prepared = prepare(loaded, progress)

@@ -13,9 +13,9 @@ from mpi_model.vocabulary import TRACERS, Inputs
 from orchestrator.cells.cell import predictions_of
 from orchestrator.cells.decision import Decision
 from orchestrator.cells.records import CellKey, Prediction
-from orchestrator.driver.prepare import Prepared, test_rows
-from orchestrator.ledger.openings import frozen_hash, record_opening, test_exams_hash
-from orchestrator.ledger.parts import committed_state, test_is_predicted, write_test_predictions
+from orchestrator.driver.prepare import Prepared, rows_of_test_exams
+from orchestrator.ledger.openings import frozen_hash, hash_of_test_exams, record_opening
+from orchestrator.ledger.parts import committed_state, has_test_predictions, write_test_predictions
 from orchestrator.ledger.paths import RunPaths
 from orchestrator.storage.locations import open_storage
 
@@ -45,17 +45,17 @@ def open_test(prepared: Prepared, paths: RunPaths, facts_hash: str, keys: Sequen
         )
     frozen = frozen_hash(paths, facts_hash)
     openings = record_opening(
-        open_storage(prepared.loaded.test_openings), test_exams_hash(exams), prepared.loaded.experiment.name, frozen
+        open_storage(prepared.loaded.test_openings), hash_of_test_exams(exams), prepared.loaded.experiment.name, frozen
     )
     with single_threaded():
         for key in finals:
-            if not test_is_predicted(paths, key):
+            if not has_test_predictions(paths, key):
                 write_test_predictions(paths, key, _predict(prepared, paths, key, device), facts_hash)
     return openings
 
 
 def _predict(prepared: Prepared, paths: RunPaths, key: CellKey, device: str) -> list[Prediction]:
-    maps, rows = prepared.cohort.maps, test_rows(prepared, key.inputs)
+    maps, rows = prepared.cohort.maps, rows_of_test_exams(prepared, key.inputs)
     predictions: list[Prediction] = []
     members = prepared.loaded.experiment.training.members
     for member, (network, decisions) in enumerate(final_networks(paths, key.inputs, members)):

@@ -17,7 +17,7 @@ from orchestrator.ledger.compaction import is_compacted
 from orchestrator.ledger.directory import RunRecord, open_run
 from orchestrator.ledger.identity import Facts, experiment_hash, git_revision, hardware, identity
 from orchestrator.ledger.integrity import is_whole
-from orchestrator.ledger.parts import committed_states, test_is_predicted
+from orchestrator.ledger.parts import committed_states, has_test_predictions
 from orchestrator.ledger.paths import RunPaths, run_paths
 from orchestrator.monitoring.progress import Progress
 from search_spaces.stored import stored_space
@@ -117,7 +117,7 @@ def finished_outcome(resolved: ResolvedRun) -> RunOutcome | None:
         states = committed_states(paths)
         found = {states.get(key.name) for key in resolved.keys}
         left = None in found or (options.retry_failed and "failed" in found)
-        if left or (options.open_test and not test_is_open(paths, resolved.keys)):
+        if left or (options.open_test and not is_test_open(paths, resolved.keys)):
             return None
         if not is_whole(paths, experiment_hash(resolved.facts)):
             return None
@@ -157,9 +157,9 @@ def outcome_of(resolved: ResolvedRun, states: Mapping[str, str], *, done_now: in
     )
 
 
-def test_is_open(paths: RunPaths, keys: Sequence[CellKey]) -> bool:
+def is_test_open(paths: RunPaths, keys: Sequence[CellKey]) -> bool:
     """Whether every final network has judged the test exams already."""
-    return all(test_is_predicted(paths, key) for key in keys if key.partition == "test")
+    return all(has_test_predictions(paths, key) for key in keys if key.partition == "test")
 
 
 def _weights_file(loaded: LoadedExperiment, progress: Progress) -> Path | None:

@@ -10,10 +10,11 @@ from orchestrator.driver.resume import (
     RunOptions,
     RunOutcome,
     finished_outcome,
+    is_test_open,
     outcome_of,
     resolve_run,
-    test_is_open,
 )
+from orchestrator.experiment.processor import check_precision
 from orchestrator.experiment.settings import LoadedExperiment
 from orchestrator.ledger.compaction import compact, is_compacted
 from orchestrator.ledger.directory import open_run
@@ -55,6 +56,9 @@ def run_experiment(
 def _run_remaining(resolved: ResolvedRun, progress: Progress, runner: Runner | None) -> RunOutcome:
     """Do what is left of a run: train, compact, report, open the test."""
     paths, keys, options = resolved.paths, resolved.keys, resolved.options
+    precision = resolved.prepared.loaded.experiment.training.precision
+    if not paths.experiment.exists():
+        check_precision(precision, resolved.device)  # a run that cannot begin leaves no directory
     with paths.storage.hold(), logging_to(paths):
         open_run(paths, resolved.record)
         _log_warnings(mend(paths, experiment_hash(resolved.facts)), progress)
@@ -62,13 +66,14 @@ def _run_remaining(resolved: ResolvedRun, progress: Progress, runner: Runner | N
             _set_aside_failed(paths, keys)
         jobs = pending_jobs(resolved.prepared, paths, keys)
         if jobs:
+            check_precision(precision, resolved.device)  # it may have been begun on another machine
             forget_report(paths)
             progress.say(f"loading torch{' and Ray' if options.runner == 'ray' else ''}")
             from orchestrator.driver.training import train  # noqa: PLC0415 - torch; a finished run answers without it
 
             train(jobs, resolved, progress, runner)
         refresh_report(paths)
-        opened = options.open_test and not test_is_open(paths, keys)
+        opened = options.open_test and not is_test_open(paths, keys)
         if opened:
             forget_report(paths)
             from orchestrator.driver.open_test import open_test  # noqa: PLC0415 - torch, likewise

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from mpi_model.weights import load_state
-from orchestrator.cells.records import Procedure, Workbench
-from orchestrator.driver.ledger_events import LedgerEvents, telling
+from orchestrator.cells.records import Procedure, WorkerContext
+from orchestrator.driver.ledger_events import LedgerEvents, log_lifecycle
 from orchestrator.driver.prepare import Prepared
 from orchestrator.driver.resume import ResolvedRun, RunOptions
 from orchestrator.ledger.identity import Facts, experiment_hash
-from orchestrator.monitoring.counters import Tally
-from orchestrator.monitoring.heartbeat import beating
+from orchestrator.monitoring.counters import RunCounters
+from orchestrator.monitoring.heartbeat import heartbeat_thread
 from orchestrator.monitoring.progress import Progress
 from orchestrator.monitoring.status import standing_of
 from orchestrator.runners.environment import prepare_for_ray
@@ -27,12 +27,14 @@ def train(jobs: list[Job], resolved: ResolvedRun, progress: Progress, runner: Ru
     """
     experiment, facts = resolved.prepared.loaded.experiment, resolved.facts
     runner = runner or runner_for(resolved.options)
-    bench = workbench(resolved.prepared, resolved.weights, resolved.device, facts)
-    tally = Tally(standing_of(resolved.paths, resolved.keys, experiment.search.objective), experiment.search.objective)
-    with beating(resolved.paths, tally), telling(tally, facts, runner):
+    context = worker_context(resolved.prepared, resolved.weights, resolved.device, facts)
+    counters = RunCounters(
+        standing_of(resolved.paths, resolved.keys, experiment.search.objective), experiment.search.objective
+    )
+    with heartbeat_thread(resolved.paths, counters), log_lifecycle(counters, facts, runner):
         try:
-            events = LedgerEvents(resolved.paths, experiment_hash(facts), progress, tally)
-            runner.run(jobs, bench, experiment.resources, events)
+            events = LedgerEvents(resolved.paths, experiment_hash(facts), progress, counters)
+            runner.run(jobs, context, experiment.resources, events)
         finally:
             progress.end()
 
@@ -49,10 +51,10 @@ def runner_for(options: RunOptions) -> Runner:
     return RayRunner(address=options.address)
 
 
-def workbench(prepared: Prepared, weights: Path | None, device: str, facts: Facts) -> Workbench:
+def worker_context(prepared: Prepared, weights: Path | None, device: str, facts: Facts) -> WorkerContext:
     """What workers are given once: maps without identity, settings, pretrained weights."""
     experiment = prepared.loaded.experiment
-    return Workbench(
+    return WorkerContext(
         maps=prepared.cohort.maps,
         procedure=Procedure(
             network=experiment.network,

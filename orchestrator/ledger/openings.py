@@ -13,7 +13,7 @@ from orchestrator.storage.base import Storage
 from orchestrator.storage.holder import user_name
 
 
-def test_exams_hash(exams: pd.DataFrame) -> str:
+def hash_of_test_exams(exams: pd.DataFrame) -> str:
     """Names a test partition by its patients, exams, tracers and labels."""
     test = exams[exams["partition"] == "test"].sort_values(["patient_id", "exam_id"])
     columns = ["patient_id", "exam_id", "tracer", "label"]

@@ -192,7 +192,7 @@ def files_of_cells(paths: RunPaths) -> FilesOfCells:
     return cells
 
 
-def test_is_predicted(paths: RunPaths, key: CellKey) -> bool:
+def has_test_predictions(paths: RunPaths, key: CellKey) -> bool:
     """Whether a final cell has judged the test exams."""
     return paths.test_commit(key).exists()
 

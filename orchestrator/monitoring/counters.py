@@ -40,7 +40,7 @@ class UnderWay:
 
 
 @dataclass(slots=True)
-class Tally:
+class RunCounters:
     """Written by the driver's one thread, read by the one that writes the heartbeat, too."""
 
     standing: Standing

@@ -16,13 +16,13 @@ from typing import Final
 from mpi_model.errors import RunDirectoryError
 from orchestrator.ledger.files import write_json
 from orchestrator.ledger.paths import RunPaths
-from orchestrator.monitoring.counters import Tally
+from orchestrator.monitoring.counters import RunCounters
 
 SECONDS_BETWEEN_BEATS: Final = 3.0
 
 
 @contextmanager
-def beating(paths: RunPaths, tally: Tally, seconds: float = SECONDS_BETWEEN_BEATS) -> Iterator[None]:
+def heartbeat_thread(paths: RunPaths, counters: RunCounters, seconds: float = SECONDS_BETWEEN_BEATS) -> Iterator[None]:
     """Write the heartbeat now, every few seconds, and when the work ends, however it ends."""
     begun = _now()
     over = threading.Event()
@@ -30,7 +30,7 @@ def beating(paths: RunPaths, tally: Tally, seconds: float = SECONDS_BETWEEN_BEAT
     def beat(*, last: bool = False) -> None:
         # A beat that cannot be written loses nothing; a ledger that cannot be written ends the run in its own thread.
         with suppress(RunDirectoryError):
-            write_json(paths.progress, heartbeat(tally, begun, over=last))
+            write_json(paths.progress, heartbeat(counters, begun, over=last))
 
     def keep_beating() -> None:
         while not over.wait(seconds):
@@ -47,9 +47,9 @@ def beating(paths: RunPaths, tally: Tally, seconds: float = SECONDS_BETWEEN_BEAT
         beat(last=True)
 
 
-def heartbeat(tally: Tally, begun: str, *, over: bool) -> dict[str, object]:
+def heartbeat(counters: RunCounters, begun: str, *, over: bool) -> dict[str, object]:
     """The driver's word: who it is, since when, and how far it is."""
-    now = tally.clock()
+    now = counters.clock()
     return {
         "host": platform.node(),
         "pid": os.getpid(),
@@ -62,10 +62,10 @@ def heartbeat(tally: Tally, begun: str, *, over: bool) -> dict[str, object]:
                 "candidates": cell.candidates,
                 "seconds": round(now - cell.since, 1),
             }
-            for key, cell in tally.under_way().items()
+            for key, cell in counters.under_way().items()
         ],
         "over": over,
-        "progress": asdict(tally.progress()),
+        "progress": asdict(counters.progress()),
     }
 
 

@@ -47,7 +47,7 @@ class Progress(Protocol):
         """The work begun last is over."""
 
 
-class Silence:
+class NullProgress:
     """No progress: for tests, and for use as a library."""
 
     def begin(self, task: str, total: int) -> None:

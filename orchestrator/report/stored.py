@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from orchestrator.ledger.openings import read_openings, test_exams_hash
+from orchestrator.ledger.openings import hash_of_test_exams, read_openings
 from orchestrator.ledger.reading import Run
 from orchestrator.report.records import Report
 from orchestrator.storage.locations import beside, open_storage
@@ -34,7 +34,7 @@ def openings_of(run: Run, exams: pd.DataFrame) -> int | None:
     """How often the run's test partition was opened by experiments of this folder; None where it has none."""
     if not (exams["partition"] == "test").any():
         return None
-    return len(read_openings(open_storage(beside(run.paths.root, "test_openings")), test_exams_hash(exams)))
+    return len(read_openings(open_storage(beside(run.paths.root, "test_openings")), hash_of_test_exams(exams)))
 
 
 def _facts(description: Mapping[str, Any], cells: pd.DataFrame) -> dict[str, str]:

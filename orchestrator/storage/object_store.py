@@ -40,9 +40,9 @@ LOG = logging.getLogger("polarmap.storage")
 Answer = TypeVar("Answer")
 
 LOCK: Final = ".lock"
-PATIENCE: Final = 120.0
+TIMEOUT_SECONDS: Final = 120.0
 """Seconds that a storage which answered before may be away."""
-FIRST_PATIENCE: Final = 15.0
+FIRST_TIMEOUT_SECONDS: Final = 15.0
 """Seconds until a storage that never answered is given up: a wrong address should not cost two minutes."""
 REQUEST_SECONDS: Final = 30
 """The longest request for a small blob; `lease.CONFIRMED` counts on it."""
@@ -56,18 +56,18 @@ LOOPBACK: Final = ("localhost", "127.", "::1")
 class ObjectStorage:
     """A prefix of a bucket. See `Storage` for what the methods do."""
 
-    def __init__(self, url: str, patience: float = PATIENCE) -> None:
+    def __init__(self, url: str, timeout: float = TIMEOUT_SECONDS) -> None:
         """Nothing is asked yet.
 
         Args:
             url: `s3://bucket/prefix`.
-            patience: Seconds that the storage may be away.
+            timeout: Seconds that the storage may be away.
 
         Raises:
             RunDirectoryError: Data would travel unencrypted to another machine.
         """
         self.location = url.rstrip("/")
-        self.patience = patience
+        self.timeout = timeout
         self._answered = False
         self._may_write: Callable[[], None] = _always
         self._small = _store(url, REQUEST_SECONDS)
@@ -172,7 +172,7 @@ class ObjectStorage:
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Hold the prefix by a lock object with a heartbeat; from now on every write asks whether it is still held."""
-        with hold_lease(ObjectStorage(self.location, FIRST_PATIENCE), LOCK, self.patience) as lease:
+        with hold_lease(ObjectStorage(self.location, FIRST_TIMEOUT_SECONDS), LOCK, self.timeout) as lease:
             self._may_write = lease.check
             try:
                 yield
@@ -189,7 +189,7 @@ class ObjectStorage:
 
     def log_handler(self, name: str) -> logging.Handler:
         """Objects cannot be appended to: the log is kept and sent whole."""
-        earlier, brief = self.find(name), ObjectStorage(self.location, FIRST_PATIENCE)
+        earlier, brief = self.find(name), ObjectStorage(self.location, FIRST_TIMEOUT_SECONDS)
         brief._may_write = self._may_write
         return UploadedLog(lambda content: brief.write(name, content), earlier.content if earlier else b"")
 
@@ -202,8 +202,8 @@ class ObjectStorage:
             try:
                 answer = request()
             except (GenericError, JoinError) as error:
-                patience = self.patience if self._answered else min(self.patience, FIRST_PATIENCE)
-                if time.monotonic() - started + pause > patience:
+                timeout = self.timeout if self._answered else min(self.timeout, FIRST_TIMEOUT_SECONDS)
+                if time.monotonic() - started + pause > timeout:
                     raise self._away(name, error, time.monotonic() - started) from error
                 LOG.warning("storage is away, trying again: %s", _first_line(error))
                 time.sleep(pause)

@@ -10,7 +10,7 @@ from mpi_model.maps import FULL_SCALE, LabelledExams, Maps
 from mpi_model.settings import NetworkSettings, TrainingSettings
 from orchestrator.cells.cell import run_cell
 from orchestrator.cells.guard import run_guarded
-from orchestrator.cells.records import CellKey, CellTask, InnerSplit, Procedure, Workbench
+from orchestrator.cells.records import CellKey, CellTask, InnerSplit, Procedure, WorkerContext
 from orchestrator.cells.study import best
 from orchestrator.experiment.settings import DecisionSettings, SearchSettings
 from search_spaces.catalog import load_space
@@ -52,7 +52,9 @@ def task_and_bench(tmp_path):
         decision=DecisionSettings(threshold="balanced_accuracy", calibration="platt"),
         space=load_space("learning_rates_and_freeze_depth", tmp_path, 4),
     )
-    bench = Workbench(maps=maps_of(labels), procedure=procedure, state=None, device="cpu", facts={"experiment": "e"})
+    bench = WorkerContext(
+        maps=maps_of(labels), procedure=procedure, state=None, device="cpu", facts={"experiment": "e"}
+    )
     with single_threaded():
         yield task, bench
 

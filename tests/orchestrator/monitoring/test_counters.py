@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.cells.cell import failed_cell
 from orchestrator.cells.records import CandidateResult, CellKey, CellResult
-from orchestrator.monitoring.counters import LATELY, Standing, Tally
+from orchestrator.monitoring.counters import LATELY, RunCounters, Standing
 
 STRESS = [CellKey(inputs="stress", partition="development", repeat=0, fold=fold) for fold in range(4)]
 DUAL = [CellKey(inputs="dual", partition="development", repeat=0, fold=fold) for fold in range(2)]
@@ -48,10 +48,10 @@ def clock() -> Clock:
     return Clock()
 
 
-def tally(clock: Clock, keys: list[CellKey], **standing: object) -> Tally:
+def tally(clock: Clock, keys: list[CellKey], **standing: object) -> RunCounters:
     """A tally of cells that are all to do."""
     facts = {"cells": len(keys), "complete": 0, "failed": 0, "begun": frozenset(), "best": {}, **standing}
-    return Tally(Standing(left=tuple(keys), **facts), "balanced_log_loss", clock=clock)  # type: ignore[arg-type]
+    return RunCounters(Standing(left=tuple(keys), **facts), "balanced_log_loss", clock=clock)  # type: ignore[arg-type]
 
 
 def test_time_left_is_unknown_until_a_cell_of_this_call_has_ended(clock):

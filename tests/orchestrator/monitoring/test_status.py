@@ -14,13 +14,13 @@ from mpi_model.errors import RunDirectoryError
 from orchestrator.cells import guard
 from orchestrator.cli import main
 from orchestrator.ledger.paths import RunPaths, run_paths
-from orchestrator.monitoring.progress import RunProgress, Silence
+from orchestrator.monitoring.progress import NullProgress, RunProgress
 from orchestrator.monitoring.status import RunStatus, status_of
 from orchestrator.storage.holder import holder_text, this_process
 from polarmap import open_run
 
 
-class Onlooker(Silence):
+class Onlooker(NullProgress):
     """Asks for the status whenever the run tells how far it is, as somebody in another terminal would."""
 
     def __init__(self, paths: RunPaths) -> None:
