@@ -5,7 +5,7 @@ from typing import Literal
 
 Fusion = Literal["concatenate", "difference"]
 Heads = Literal["tracer", "shared", "separate"]
-FirstLayer = Literal["three_channels", "one_channel"]
+EncoderStages = int | Literal["all"]
 Precision = Literal["fp32", "bf16"]
 Budget = Literal["schedule", "best_epoch"]
 
@@ -22,8 +22,8 @@ class NetworkSettings:
     """How dual input joins the two feature vectors: side by side, or stress beside stress minus rest."""
     heads: Heads = "tracer"
     """One head per tracer on a shared encoder, one shared head, or separate encoders per tracer."""
-    first_layer: FirstLayer = "three_channels"
-    """How torchvision's encoders read grey maps: repeated to three channels, or by a first layer adapted to one."""
+    encoder_stages: EncoderStages = "all"
+    """The encoder ends after the backbone's first so many stages; `all` is the whole backbone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +55,8 @@ class Hyperparameters:
     """AdamW's rate for the encoder; None when the encoder is wholly frozen."""
     head_learning_rate: float = 1e-3
     """AdamW's rate for the heads."""
+    encoder_stages: int | None = None
+    """The encoder ends after so many stages; None where `NetworkSettings.encoder_stages` says it."""
     freeze_depth: int = 0
     """The first `freeze_depth` stages of the encoder keep their weights and batch-norm statistics."""
     weight_decay: float = 1e-2

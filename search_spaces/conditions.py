@@ -1,4 +1,4 @@
-"""`when` conditions of a space: one comparison between a parameter and a number of the network."""
+"""`when` conditions of a space: one comparison of a parameter with a number, or with another parameter."""
 
 import operator
 import re
@@ -26,23 +26,38 @@ FORM: Final = re.compile(r"\s*(?P<parameter>[a-z_]+)\s*(?P<comparison><=|>=|==|!
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """`parameter comparison bound`, for example `freeze_depth < 5`."""
+    """`parameter comparison bound`, for example `freeze_depth < 5` or `freeze_depth < encoder_stages`."""
 
     parameter: str
     comparison: str
-    bound: float
+    bound: float | str
+    """A number, or the name of a parameter."""
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The parameters that must have been drawn before."""
+        return (self.parameter, self.bound) if isinstance(self.bound, str) else (self.parameter,)
 
     def holds(self, values: Mapping[str, Value]) -> bool:
         """Whether the condition is met by the values chosen so far; a parameter without a value meets none."""
         value = values.get(self.parameter)
-        return isinstance(value, int | float) and COMPARISONS[self.comparison](value, self.bound)
+        bound = values.get(self.bound) if isinstance(self.bound, str) else self.bound
+        if not isinstance(value, int | float) or not isinstance(bound, int | float):
+            return False
+        return COMPARISONS[self.comparison](value, bound)
 
     def __str__(self) -> str:
-        return f"{self.parameter} {self.comparison} {self.bound:g}"
+        bound = self.bound if isinstance(self.bound, str) else f"{self.bound:g}"
+        return f"{self.parameter} {self.comparison} {bound}"
 
 
-def read_condition(text: str, stages: int, place: str) -> Condition:
-    """Read a condition; the bound is a number or the word `stages`.
+def read_condition(text: str, stages: int | str, place: str) -> Condition:
+    """Read a condition.
+
+    Args:
+        text: Its bound is a number, the word `stages`, or the name `encoder_stages`.
+        stages: What `stages` stands for: the number of the network's stages, or the parameter that decides it.
+        place: Where the text stands, for messages.
 
     Raises:
         SpaceError: The text is not one comparison.
@@ -57,9 +72,11 @@ def read_condition(text: str, stages: int, place: str) -> Condition:
     )
 
 
-def _bound(text: str, stages: int, place: str) -> float:
+def _bound(text: str, stages: int | str, place: str) -> float | str:
     if text == "stages":
-        return float(stages)
+        return stages
+    if text == "encoder_stages":
+        return text
     try:
         return float(text)
     except ValueError:

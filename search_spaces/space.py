@@ -1,8 +1,9 @@
 """A search space: ordered parameters with Optuna distributions, conditions, and a sensible default each."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Final, cast
 
 from optuna.distributions import (
     BaseDistribution,
@@ -14,6 +15,9 @@ from optuna.trial import Trial
 
 from mpi_model.settings import Hyperparameters
 from search_spaces.conditions import Condition, Value
+
+WHOLE_NUMBERS: Final = ("encoder_stages", "freeze_depth")
+"""The hyperparameters that are numbers of stages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +32,8 @@ class Parameter:
     """The first candidate's value; the only value of a fixed parameter."""
     when: Condition | None = None
     """The parameter exists only where this holds."""
+    at_most: str | None = None
+    """An earlier parameter that it never exceeds: its range ends there in every candidate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,16 +52,22 @@ def propose(space: SearchSpace, trial: Trial) -> dict[str, Value | None]:
     values: dict[str, Value] = {}
     for parameter in space.parameters:
         if parameter.when is None or parameter.when.holds(values):
-            values[parameter.name] = _draw(parameter, trial)
+            values[parameter.name] = _draw(parameter, trial, _limit(parameter, values))
     return {parameter.name: values.get(parameter.name) for parameter in space.parameters}
 
 
-def _draw(parameter: Parameter, trial: Trial) -> Value:
+def _limit(parameter: Parameter, values: Mapping[str, Value]) -> float:
+    """The largest value that the earlier parameters leave."""
+    return math.inf if parameter.at_most is None else cast(float, values[parameter.at_most])
+
+
+def _draw(parameter: Parameter, trial: Trial, limit: float) -> Value:
     match parameter.distribution:
         case FloatDistribution(low=low, high=high, step=step, log=log):
             return trial.suggest_float(parameter.name, low, high, step=step, log=log)
         case IntDistribution(low=low, high=high, step=step, log=log):
-            return trial.suggest_int(parameter.name, low, high, step=step, log=log)
+            # A range of its own for every candidate: TPE models past values, whatever range they came from.
+            return trial.suggest_int(parameter.name, low, int(min(high, limit)), step=step, log=log)
         case CategoricalDistribution(choices=choices):
             return cast(Value, trial.suggest_categorical(parameter.name, choices))
         case _:
@@ -67,7 +79,9 @@ def first_candidate(space: SearchSpace) -> dict[str, Value]:
     values: dict[str, Value] = {}
     for parameter in space.parameters:
         if parameter.when is None or parameter.when.holds(values):
-            values[parameter.name] = parameter.default
+            limit = _limit(parameter, values)
+            beyond = isinstance(parameter.default, int) and parameter.default > limit
+            values[parameter.name] = int(limit) if beyond else parameter.default
     drawn = {parameter.name for parameter in space.parameters if parameter.distribution is not None}
     return {name: value for name, value in values.items() if name in drawn}
 
@@ -91,4 +105,5 @@ def _describe(parameter: Parameter) -> dict[str, object]:
         "distribution": None if parameter.distribution is None else repr(parameter.distribution),
         "default": parameter.default,
         "when": None if parameter.when is None else str(parameter.when),
+        "at_most": parameter.at_most,
     }

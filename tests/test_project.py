@@ -48,7 +48,7 @@ def test_what_is_tested_is_what_is_shipped():
     """`make test` tests the installed wheel, with its data files, and not the source folder."""
     for package in ("orchestrator", "mpi_model", "search_spaces"):
         folder = Path(str(importlib.import_module(package).__file__)).parent
-        assert not folder.is_relative_to(ROOT) or ".venv" in folder.parts
+        assert not folder.is_relative_to(ROOT) or any(part.startswith(".venv") for part in folder.parts)
         assert (folder / "py.typed").exists()
 
 

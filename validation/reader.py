@@ -31,7 +31,7 @@ from mpi_model.settings import NetworkSettings
 from mpi_model.stages import backbone
 from mpi_model.vocabulary import PHASES_OF, TRACERS, Inputs
 from orchestrator.cells.cell import run_cell
-from orchestrator.cells.records import CellKey, CellTask, Procedure, Workbench
+from orchestrator.cells.records import CellKey, CellTask, Procedure, WorkerContext
 from orchestrator.cells.tasks import cell_task
 from orchestrator.experiment.settings import CohortSettings, Experiment, FoldSettings, SearchSettings
 from orchestrator.folds.plan import plan_folds
@@ -80,8 +80,8 @@ def compared(
             mine = cohort.maps.tracer[task.evaluation] == tracer
             labels = cohort.labels[task.evaluation][mine]
             aucs[place, tracer] = [roc_auc_score(labels, found[mine]) for found in scores]
-    for tracer, means in zip(TRACERS, aucs.mean(axis=0), strict=True):
-        yield tracer, *map(float, means)
+    for name, (network, ridge, trees) in zip(TRACERS, aucs.mean(axis=0).tolist(), strict=True):
+        yield name, network, ridge, trees
 
 
 def tasks_of(cohort: SmallCohort, experiment: Experiment, inputs: Inputs, folds: tuple[int, ...]) -> Iterator[CellTask]:
@@ -114,12 +114,12 @@ def network_scores(cohort: SmallCohort, task: CellTask, experiment: Experiment) 
         decision=experiment.decision,
         space=space,
     )
-    result = run_cell(task, Workbench(maps=cohort.maps, procedure=procedure, state=None, device="cpu", facts={}))
+    result = run_cell(task, WorkerContext(maps=cohort.maps, procedure=procedure, state=None, device="cpu", facts={}))
     assert result.state == "complete", result.reason
-    scores = pd.DataFrame({"row": [item.row for item in result.predictions],
-                           "score": [item.score for item in result.predictions]})  # fmt: skip
-    means: Floats = scores.groupby("row")["score"].mean().loc[task.evaluation].to_numpy()
-    return means
+    members: dict[int, list[float]] = {}
+    for item in result.predictions:
+        members.setdefault(item.row, []).append(item.score)
+    return np.asarray([np.mean(members[row]) for row in task.evaluation.tolist()])
 
 
 def coarse_pixels(maps: Maps, inputs: Inputs) -> Floats:

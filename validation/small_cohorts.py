@@ -16,8 +16,9 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, loa
 
 from mpi_model.maps import FULL_SCALE, Maps
 from mpi_model.vocabulary import TRACERS
-from orchestrator.cohort.spectf import read_spectf
-from orchestrator.cohort.spectf_painting import painting_basis, segment_values
+from orchestrator.importers.painting import painting_basis
+from orchestrator.importers.spectf import read_spectf
+from orchestrator.importers.spectf_painting import SEGMENTS, segment_values
 from orchestrator.phantom.cohort import simulate
 
 SIZE = 48
@@ -55,7 +56,7 @@ def small_cohorts(spectf: Path | None, seed: int = 0) -> Iterator[SmallCohort]:
         ("phantom-150-70", lambda rng: _phantom(rng, (150, 70), ("scar", "recorded"))),
         ("tables-noisy", lambda rng: [_table(rng, load_wine(), 1.5, 75), _table(rng, load_breast_cancer(), 4.0, 120)]),
         ("fields-dim", lambda rng: [_dim(_fields(rng, 80, 0.4, 0.5)), _dim(_fields(rng, 120, 0.3, 0.5))]),
-        ("digits-dim", lambda rng: [_dim(task) for task in _digits(rng, ((91, (1, 4, 7), 1.0), (132, (0, 6, 8), 1.3)))]),
+        ("digits-dim", lambda rng: list(map(_dim, _digits(rng, ((91, (1, 4, 7), 1.0), (132, (0, 6, 8), 1.3)))))),
         ("phantom-110-60", lambda rng: _phantom(rng, (110, 60), ("ischaemia", "scar"))),
     ]  # fmt: skip
     if spectf is not None:
@@ -106,14 +107,14 @@ def _phantom(rng: np.random.Generator, patients: tuple[int, int], endpoints: tup
             chosen = counts[scan, person].astype(np.float64)
             maps.append(chosen / chosen.max(axis=(1, 2), keepdims=True))
         tasks.append((*maps, truth[person].astype(np.int8), person))
-    return tasks  # type: ignore[return-value]
+    return tasks
 
 
 def _spectf(rng: np.random.Generator, folder: Path) -> list[Task]:
     """The SPECTF patients in two halves, display-scaled."""
     sides = [read_spectf(folder / name) for name in ("SPECTF.train", "SPECTF.test")]
     labels = np.concatenate([side.labels for side in sides])
-    basis = painting_basis(SIZE)
+    basis = painting_basis(SIZE, SEGMENTS)
     phases = [np.concatenate([getattr(side, phase) for side in sides]) for phase in ("stress", "rest")]
     stress, rest = (np.tensordot(segment_values(counts), basis, axes=1) / 100 for counts in phases)
     halves = np.array_split(rng.permutation(len(labels)), 2)

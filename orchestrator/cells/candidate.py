@@ -11,7 +11,7 @@ from mpi_model.errors import TrainingDivergedError
 from mpi_model.settings import TrainingSettings
 from mpi_model.training import Epoch, train
 from orchestrator.cells.recipe import recipe_for
-from orchestrator.cells.records import CandidateResult, CandidateState, CellTask, EpochRecord, Workbench
+from orchestrator.cells.records import CandidateResult, CandidateState, CellTask, EpochRecord, WorkerContext
 from orchestrator.experiment.settings import Objective
 from search_spaces.conditions import Value
 
@@ -66,7 +66,7 @@ class InnerTraining:
 
 
 def score_candidate(
-    task: CellTask, bench: Workbench, number: int, values: dict[str, Value | None], give_up: GiveUp
+    task: CellTask, bench: WorkerContext, number: int, values: dict[str, Value | None], give_up: GiveUp
 ) -> CandidateResult:
     """Train a candidate on every inner fold and score it.
 
@@ -105,17 +105,15 @@ def score_candidate(
 
 
 def _inner_training(
-    task: CellTask, bench: Workbench, number: int, values: dict[str, Value | None], fold: int
+    task: CellTask, bench: WorkerContext, number: int, values: dict[str, Value | None], fold: int
 ) -> InnerTraining:
     split = task.inner[fold]
     recipe = recipe_for(task, bench, values, "candidate", number, fold)
     epochs = train(bench.maps, split.training, split.validation, recipe=recipe, device=torch.device(bench.device))
-    return InnerTraining(
-        epochs=epochs, settings=bench.procedure.training, objective=bench.procedure.search.objective
-    )
+    return InnerTraining(epochs=epochs, settings=bench.procedure.training, objective=bench.procedure.search.objective)
 
 
-def _gave_up(runs: list[InnerTraining], bench: Workbench, reported: list[float], give_up: GiveUp) -> bool:
+def _gave_up(runs: list[InnerTraining], bench: WorkerContext, reported: list[float], give_up: GiveUp) -> bool:
     """Train all inner folds to their end, unless the candidate is given up."""
     objective = bench.procedure.search.objective
     for epoch in range(1, bench.procedure.training.epochs + 1):

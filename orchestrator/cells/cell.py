@@ -24,14 +24,14 @@ from orchestrator.cells.records import (
     CellTask,
     Prediction,
     SavedModel,
-    Workbench,
+    WorkerContext,
 )
 from orchestrator.cells.study import OnCandidate, ranked, search
 
 
 def run_cell(
     task: CellTask,
-    bench: Workbench,
+    bench: WorkerContext,
     finished: Sequence[CandidateResult] = (),
     on_candidate: OnCandidate = lambda _: None,
 ) -> CellResult:
@@ -97,7 +97,7 @@ def _why_none(candidates: Sequence[CandidateResult]) -> str:
     return f"none of {len(candidates)} candidates could be trained to the end: {why}"
 
 
-def refitted_candidates(candidates: Sequence[CandidateResult], bench: Workbench) -> list[CandidateResult]:
+def refitted_candidates(candidates: Sequence[CandidateResult], bench: WorkerContext) -> list[CandidateResult]:
     """The candidate of each member, best first: the winners in turn; empty where no candidate is complete.
 
     Which of several good candidates is the best is mostly chance where a dozen patients judge them; members that
@@ -108,15 +108,15 @@ def refitted_candidates(candidates: Sequence[CandidateResult], bench: Workbench)
     return [winners[member % len(winners)] for member in members]
 
 
-def _decisions(task: CellTask, bench: Workbench, refitted: Sequence[CandidateResult]) -> Mapping[int, Decision]:
+def _decisions(task: CellTask, bench: WorkerContext, refitted: Sequence[CandidateResult]) -> Mapping[int, Decision]:
     """Thresholds from inner out-of-fold scores, averaged over the members' candidates as their scores will be."""
     rows = np.concatenate([split.validation.rows for split in task.inner])
     labels = np.concatenate([split.validation.labels for split in task.inner])
-    scores = np.mean([candidate.inner_scores for candidate in refitted], axis=0, dtype=np.float64)
+    scores = np.asarray([candidate.inner_scores for candidate in refitted], dtype=np.float64).mean(axis=0)
     return decide(scores, labels, bench.maps.tracer[rows], bench.procedure.decision)
 
 
-def _member(task: CellTask, bench: Workbench, candidate: CandidateResult, member: int) -> TracerNetwork:
+def _member(task: CellTask, bench: WorkerContext, candidate: CandidateResult, member: int) -> TracerNetwork:
     """Refit a candidate on all training patients."""
     steps, horizon = _length(task, bench, candidate)
     return refit(
@@ -129,7 +129,7 @@ def _member(task: CellTask, bench: Workbench, candidate: CandidateResult, member
     )
 
 
-def _length(task: CellTask, bench: Workbench, candidate: CandidateResult) -> tuple[int, int]:
+def _length(task: CellTask, bench: WorkerContext, candidate: CandidateResult) -> tuple[int, int]:
     """Steps of a refit and the horizon of its schedule: as many epochs as its candidate had, or as many steps."""
     settings = bench.procedure.training
     if settings.budget == "schedule":
@@ -140,7 +140,7 @@ def _length(task: CellTask, bench: Workbench, candidate: CandidateResult) -> tup
 
 
 def predict(
-    network: TracerNetwork, bench: Workbench, task: CellTask, decisions: Mapping[int, Decision], member: int
+    network: TracerNetwork, bench: WorkerContext, task: CellTask, decisions: Mapping[int, Decision], member: int
 ) -> list[Prediction]:
     """Predict a cell's evaluated exams, each with its tracer's decision."""
     scores = predict_scores(network, bench.maps, task.evaluation, device=torch.device(bench.device))
@@ -168,7 +168,7 @@ def predictions_of(
 
 
 def _saved(
-    network: TracerNetwork, bench: Workbench, task: CellTask, decisions: Mapping[int, Decision], member: int
+    network: TracerNetwork, bench: WorkerContext, task: CellTask, decisions: Mapping[int, Decision], member: int
 ) -> SavedModel:
     description = {
         **bench.facts,

@@ -74,7 +74,7 @@ class Procedure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workbench:
+class WorkerContext:
     """What a worker holds for all its cells; sent once."""
 
     maps: Maps

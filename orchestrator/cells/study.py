@@ -8,7 +8,7 @@ from optuna.trial import Trial, TrialState
 
 from mpi_model.errors import PolarmapError
 from orchestrator.cells.candidate import score_candidate
-from orchestrator.cells.records import CandidateResult, CellTask, Workbench
+from orchestrator.cells.records import CandidateResult, CellTask, WorkerContext
 from orchestrator.experiment.settings import SearchSettings
 from orchestrator.hashing import derive_seed
 from search_spaces.conditions import Value
@@ -23,7 +23,7 @@ OnCandidate = Callable[[CandidateResult], None]
 
 
 def search(
-    task: CellTask, bench: Workbench, finished: Sequence[CandidateResult], on_candidate: OnCandidate
+    task: CellTask, bench: WorkerContext, finished: Sequence[CandidateResult], on_candidate: OnCandidate
 ) -> list[CandidateResult]:
     """Try the experiment's number of candidates, one after another.
 

@@ -5,10 +5,12 @@ from typing import Final
 
 from mpi_model.errors import CohortError, ExperimentError
 from orchestrator.cohort.loading import load_cohort
+from orchestrator.driver.prepare import prepare
+from orchestrator.driver.resume import resume_summary
+from orchestrator.experiment.devices import device_for
 from orchestrator.experiment.file import load_experiment, read_toml
+from orchestrator.experiment.processor import check_precision
 from orchestrator.experiment.settings import LoadedExperiment
-from orchestrator.preparation import prepare
-from orchestrator.recognition import standing_run
 from orchestrator.terminal.checking import print_check
 from orchestrator.terminal.progress import progress_for
 
@@ -25,10 +27,11 @@ def check(arguments: argparse.Namespace) -> int:
     """`polarmap check EXPERIMENT`, and what is in the run directory of its name."""
     try:
         loaded = loaded_from(arguments)
+        check_precision(loaded.experiment.training.precision, device_for(loaded.experiment.resources))
     except ExperimentError as error:
         raise ExperimentError(*error.problems, *_cohort_problems(arguments)) from error
     prepared = prepare(loaded, progress_for())
-    remark = standing_run(prepared)
+    remark = resume_summary(prepared)
     print_check(prepared, remark=remark)
     return 0
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Final
 
 from mpi_model.errors import ExperimentError
-from orchestrator.commands.engine import engine_loader
-from orchestrator.commands.experiments import run_or_recognise, show
+from orchestrator.commands.experiments import show
+from orchestrator.driver.resume import RunOptions
+from orchestrator.driver.run import run_experiment
 from orchestrator.experiment.file import load_experiment
 from orchestrator.phantom.preview import preview
 from orchestrator.phantom.writer import write_cohort
-from orchestrator.recognition import RunOptions
 from orchestrator.terminal.progress import counted, progress_for
 
 PATIENTS: Final = 260
@@ -24,8 +24,8 @@ def demo(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.folder
     experiment = write_demo(folder)
     print(f"a picture of the cohort: {folder / 'cohort.png'}", file=sys.stderr)
-    loaded, progress = load_experiment(experiment), progress_for(arguments.progress)
-    return show(run_or_recognise(loaded, RunOptions(open_test=True), engine_loader(arguments), progress))
+    options = RunOptions(open_test=True, runner=arguments.runner, address=arguments.address)
+    return show(run_experiment(load_experiment(experiment), options, progress_for(arguments.progress)))
 
 
 def write_demo(folder: Path) -> Path:

@@ -3,9 +3,9 @@
 import argparse
 
 from orchestrator.commands.checks import loaded_from
+from orchestrator.driver.prepare import prepare
 from orchestrator.ledger.paths import run_paths
 from orchestrator.ledger.reading import Run
-from orchestrator.preparation import prepare
 from orchestrator.terminal.planning import print_plan
 from orchestrator.terminal.progress import progress_for
 

@@ -7,14 +7,14 @@ import pandas as pd
 
 from mpi_model.errors import ExperimentError, IncompleteRunError, StatisticsError
 from orchestrator.experiment.settings import DEFAULT_SUBGROUPS, StatisticsSettings
-from orchestrator.ledger.locations import resolved
 from orchestrator.ledger.reading import Run, open_run
-from orchestrator.named_files import write_named_file
+from orchestrator.output_files import write_named_file
+from orchestrator.report.build import report_of, settings_of, tables_of
 from orchestrator.report.compare import ComparedRun, compare_runs
 from orchestrator.report.evaluate import evaluate_predictions
 from orchestrator.report.export import export
 from orchestrator.report.records import Report
-from orchestrator.reporting import report_of, settings_of, tables_of
+from orchestrator.storage.locations import resolved
 from orchestrator.terminal.report import print_report
 
 

@@ -5,12 +5,12 @@ import tempfile
 from pathlib import Path
 
 from mpi_model.errors import ExperimentError
-from orchestrator.cohort.spectf import import_spectf as convert_spectf
+from orchestrator.cohort.pseudonyms import Pseudonym, as_it_is, pseudonyms
 from orchestrator.experiment.file import template
-from orchestrator.named_files import new_named_file
+from orchestrator.importers.spectf import import_spectf as convert_spectf
+from orchestrator.output_files import new_named_file
 from orchestrator.phantom.preview import preview
 from orchestrator.phantom.writer import write_cohort
-from orchestrator.pseudonyms import Pseudonym, as_it_is, pseudonyms
 from orchestrator.terminal.progress import counted, progress_for
 
 

@@ -46,8 +46,9 @@ def space_of(loaded: LoadedExperiment) -> SearchSpace:
     Raises:
         SpaceError: The space is unknown, malformed, or does not fit the network's stages.
     """
-    experiment = loaded.experiment
-    return load_space(experiment.search.space, loaded.folder, stages=backbone(experiment.network.backbone).stage_count)
+    network = loaded.experiment.network
+    stages = backbone(network.backbone, network.encoder_stages).stage_count
+    return load_space(loaded.experiment.search.space, loaded.folder, stages=stages)
 
 
 def _with_every_endpoint(experiment: Experiment) -> Experiment:

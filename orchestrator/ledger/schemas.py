@@ -8,12 +8,12 @@ import pyarrow as pa
 from mpi_model.settings import Hyperparameters
 from mpi_model.vocabulary import INPUTS
 from orchestrator.cells.records import CandidateResult, CellResult
-from search_spaces.space import hyperparameters
+from search_spaces.space import WHOLE_NUMBERS, hyperparameters
 
 TEXT, WHOLE, NUMBER = pa.string(), pa.int64(), pa.float64()
 
 HYPERPARAMETERS: Final = tuple(
-    (f"hp_{field.name}", WHOLE if field.name == "freeze_depth" else NUMBER) for field in fields(Hyperparameters)
+    (f"hp_{field.name}", WHOLE if field.name in WHOLE_NUMBERS else NUMBER) for field in fields(Hyperparameters)
 )
 CELL: Final = (("inputs", TEXT), ("partition", TEXT), ("repeat", WHOLE), ("fold", WHOLE))
 
@@ -171,3 +171,36 @@ def _timings(result: CellResult, candidates: list[CandidateResult], attempt: int
         whole,
         *({"candidate": candidate.number, "seconds": candidate.seconds, **where} for candidate in candidates),
     ]
+
+
+SUMMARY_COLUMNS: Final = (
+    "partition",
+    "tracer",
+    "endpoint",
+    "inputs",
+    "subgroup",
+    "metric",
+    "at",
+    "estimate",
+    "sd",
+    "low",
+    "high",
+    "level",
+    "method",
+    "primary",
+    "p",
+    "p_holm",
+    "patients",
+    "exams",
+    "positives",
+    "negatives",
+    "state",
+    "reason",
+)
+"""The columns of `summary`, in order; one row a method. Counts are exams except `patients`; `sd` is a spread."""
+
+SUMMARY_DTYPES: Final = {
+    **dict.fromkeys(("at", "estimate", "sd", "low", "high", "level", "p", "p_holm"), "float64"),
+    **dict.fromkeys(("patients", "exams", "positives", "negatives"), "Int64"),
+    "primary": "bool",
+}

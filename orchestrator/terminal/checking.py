@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.preparation import Prepared
+from orchestrator.driver.prepare import Prepared
 from orchestrator.terminal.consoles import standard_output
 
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from rich import box
 from rich.table import Table
 
+from orchestrator.driver.prepare import Prepared
 from orchestrator.folds.plan import Membership
 from orchestrator.ledger.reading import Run
-from orchestrator.preparation import Prepared
 from orchestrator.statistics.precision import expected_width
 from orchestrator.terminal.checking import Group, groups_of, print_check
 from orchestrator.terminal.consoles import standard_output

@@ -9,7 +9,7 @@ from typing import Final, Literal, TextIO
 
 from rich.console import Console
 
-from orchestrator.progress import Progress, RunProgress
+from orchestrator.monitoring.progress import Progress, RunProgress
 from orchestrator.terminal.bar import Bar
 from orchestrator.terminal.wording import sentence
 

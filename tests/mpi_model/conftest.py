@@ -49,7 +49,7 @@ def _recipe(
     inputs: str = "stress",
     heads: str = "tracer",
     fusion: str = "concatenate",
-    first_layer: str = "three_channels",
+    encoder_stages: int | str = "all",
     seed: int = 7,
     views_seed: int = 11,
     state: object = None,
@@ -60,7 +60,7 @@ def _recipe(
     return Recipe(
         inputs=inputs,
         network=NetworkSettings(
-            backbone=backbone, weights=weights, heads=heads, fusion=fusion, first_layer=first_layer
+            backbone=backbone, encoder_stages=encoder_stages, weights=weights, heads=heads, fusion=fusion
         ),
         training=TrainingSettings(**({"epochs": 2, "batch_size": 8} | (training or {}))),
         hyperparameters=Hyperparameters(**hyperparameters),

@@ -16,7 +16,7 @@ from orchestrator.cells.cell import run_cell
 from orchestrator.cells.decision import best_threshold, platt
 from orchestrator.cells.guard import run_guarded
 from orchestrator.cells.recipe import recipe_for
-from orchestrator.cells.records import CellKey, CellTask, InnerSplit, Procedure, Workbench
+from orchestrator.cells.records import CellKey, CellTask, InnerSplit, Procedure, WorkerContext
 from orchestrator.cells.study import ranked
 from orchestrator.experiment.settings import DecisionSettings, SearchSettings
 from search_spaces.catalog import load_space
@@ -58,7 +58,9 @@ def task_and_bench(tmp_path):
         decision=DecisionSettings(threshold="balanced_accuracy", calibration="platt"),
         space=load_space("learning_rates_and_freeze_depth", tmp_path, 4),
     )
-    bench = Workbench(maps=maps_of(labels), procedure=procedure, state=None, device="cpu", facts={"experiment": "e"})
+    bench = WorkerContext(
+        maps=maps_of(labels), procedure=procedure, state=None, device="cpu", facts={"experiment": "e"}
+    )
     with single_threaded():
         yield task, bench
 
