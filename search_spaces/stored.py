@@ -10,6 +10,17 @@ from search_spaces.space import SearchSpace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoredParameter:
+    """A parameter that a search draws, as plain values."""
+
+    name: str
+    distribution: str
+    """In Optuna's JSON."""
+    when: str | None
+    """The condition under which it exists; None where it always does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Drawn:
     """A parameter that a search drew."""
 
@@ -18,26 +29,26 @@ class Drawn:
     when: Condition | None
 
 
-def stored_space(space: SearchSpace) -> list[dict[str, str | None]]:
+def stored_space(space: SearchSpace) -> tuple[StoredParameter, ...]:
     """The drawn parameters of a space, in the order they are drawn."""
-    return [
-        {
-            "name": parameter.name,
-            "distribution": distribution_to_json(parameter.distribution),
-            "when": None if parameter.when is None else str(parameter.when),
-        }
+    return tuple(
+        StoredParameter(
+            name=parameter.name,
+            distribution=distribution_to_json(parameter.distribution),
+            when=None if parameter.when is None else str(parameter.when),
+        )
         for parameter in space.parameters
         if parameter.distribution is not None
-    ]
+    )
 
 
-def read_stored_space(stored: Sequence[Mapping[str, str | None]]) -> tuple[Drawn, ...]:
+def read_stored_space(stored: Sequence[StoredParameter]) -> tuple[Drawn, ...]:
     """The drawn parameters that `stored_space` wrote; their conditions name no stages any more, but numbers."""
     return tuple(
         Drawn(
-            name=str(one["name"]),
-            distribution=json_to_distribution(str(one["distribution"])),
-            when=None if one["when"] is None else read_condition(str(one["when"]), 0, "experiment.json"),
+            name=one.name,
+            distribution=json_to_distribution(one.distribution),
+            when=None if one.when is None else read_condition(one.when, 0, "experiment.json"),
         )
         for one in stored
     )

@@ -14,19 +14,6 @@ from orchestrator.folds.plan import FoldPlan, evaluated, inner_parts
 Mask = NDArray[np.bool_]
 
 
-def cell_keys(plan: FoldPlan, inputs: tuple[Inputs, ...], *, final: bool = True) -> list[CellKey]:
-    """Every cell of an experiment: repeat by repeat, so that a run cut short has whole repeats; final cells last."""
-    cells = [
-        CellKey(inputs=name, partition="development", repeat=repeat, fold=fold)
-        for repeat in range(plan.repeats)
-        for fold in range(plan.count)
-        for name in inputs
-    ]
-    if not final:
-        return cells
-    return cells + [CellKey(inputs=name, partition="test", repeat=None, fold=None) for name in inputs]
-
-
 def cell_task(
     key: CellKey, plan: FoldPlan, exams: pd.DataFrame, eligible: Mapping[Inputs, Mask], inner_folds: int
 ) -> CellTask:

@@ -2,7 +2,7 @@
 
 Labels are permuted between patients, the plan is redrawn, each permutation is a run of its own under the same
 ledger rules, final networks are not trained, and the test partition is never touched. Permuting labels against
-fixed scores would ignore what training does with chance (Ojala & Garriga 2010, JMLR 11:1833).
+fixed scores would leave out what training itself does with chance (Ojala & Garriga 2010, JMLR 11:1833).
 """
 
 from dataclasses import replace

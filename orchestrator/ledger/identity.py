@@ -32,15 +32,21 @@ def identity(
         weights: SHA-256 of the pretrained weights' file, or `random`.
         device: `cpu` or `cuda`.
     """
-    facts: Facts = {}
-    settings = asdict(experiment)
-    for section in DECIDING:
-        facts |= {f"{section}.{key}": _text(value) for key, value in settings[section].items()}
-    del facts["cohort.manifest"]
+    facts = facts_of_settings(experiment)
     facts |= {f"search.space.{name}": _text(value) for name, value in describe(space).items()}
     facts |= {"network.weights": weights, "data": data, "data.used": used, "plan": plan, "device": device}
     facts["versions.python"] = ".".join(platform.python_version_tuple()[:2])
     return facts | {f"versions.{library}": version(library) for library in LIBRARIES}
+
+
+def facts_of_settings(experiment: Experiment) -> Facts:
+    """The facts that are settings themselves.
+
+    A path is not among them: what lies there decides the numbers, and is hashed.
+    """
+    settings = asdict(experiment)
+    facts = {f"{section}.{key}": _text(value) for section in DECIDING for key, value in settings[section].items()}
+    return {name: text for name, text in facts.items() if name not in ("cohort.manifest", "network.weights")}
 
 
 def _text(value: object) -> str:

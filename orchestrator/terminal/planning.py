@@ -1,8 +1,6 @@
 """What `plan` prints beyond `check`: folds, work to do, the precision and the time to expect."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,18 +100,16 @@ def _sentence(prepared: Prepared, group: Group, positive: int, negative: int) ->
 
 def _same_work(prepared: Prepared, earlier: Run) -> bool:
     """Whether a cell of the earlier run did what a cell of this experiment will do."""
-    stored: Any = earlier.description["settings"]
-    mine = asdict(prepared.loaded.experiment)
-    return all(stored[section] == mine[section] for section in DECIDING_TIME)
+    stored, mine = earlier.description.settings, prepared.loaded.experiment
+    return all(getattr(stored, section) == getattr(mine, section) for section in DECIDING_TIME)
 
 
 def _time(prepared: Prepared, earlier: Run | None) -> str:
     """From the cells an earlier run has finished, if there are any; otherwise it is not known."""
     if earlier is None or not _same_work(prepared, earlier):
         return UNKNOWN
-    cells = earlier.cells
+    cells, timings = earlier.tables("cells", "timings")
     done = cells.loc[cells["state"] == "complete", CELL]
-    timings = earlier.timings
     seconds = timings[timings["candidate"].isna()].merge(done, on=CELL)["seconds"]
     if seconds.empty:
         return UNKNOWN

@@ -141,14 +141,14 @@ class JsonProgress:
 def run_keys(run: RunProgress) -> dict[str, object]:
     """A run's progress under the names that programs read."""
     return {
-        "cells": run.cells,
+        "cells": run.total,
         "complete": run.complete,
         "failed": run.failed,
-        "running": run.running,
+        "running": len(run.running),
         "candidates": run.candidates,
         "candidates_per_second": None if run.rate is None else round(run.rate, 4),
         "objective": run.objective,
         "best_validation": dict(run.best),
         "seconds": round(run.seconds, 1),
-        "seconds_left": None if run.left is None else round(run.left, 1),
+        "seconds_left": None if run.seconds_left is None else round(run.seconds_left, 1),
     }
