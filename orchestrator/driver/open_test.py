@@ -77,11 +77,11 @@ def final_networks(paths: RunPaths, inputs: Inputs, members: int) -> list[tuple[
         if not (weights.exists() and document.exists()):
             raise IncompleteRunError(f"{paths.name} has no final network for {inputs} inputs yet; finish the run")
         text = document.read_bytes().decode("utf-8")
-        found.append((load_network(weights.read_bytes(), text), decisions_of(text)))
+        found.append((load_network(weights.read_bytes(), text), _decisions_of(text)))
     return found
 
 
-def decisions_of(description: str) -> dict[int, Decision]:
+def _decisions_of(description: str) -> dict[int, Decision]:
     """The thresholds and calibrations in a saved model's description, by the tracer's number."""
     stored = load_description(description)["decisions"]
     return {TRACERS.index(tracer): Decision(**values) for tracer, values in stored.items()}

@@ -30,7 +30,7 @@ def train(
         runner: Runs the cells instead of the one that the run's options name.
     """
     experiment, facts = resolved.prepared.loaded.experiment, resolved.facts
-    runner = runner or runner_for(resolved.options)
+    runner = runner or _runner_for(resolved.options)
     context = worker_context(resolved.prepared, resolved.weights, resolved.device, facts)
     counters = _counters(jobs, resolved, state)
     with heartbeat_thread(resolved.paths, counters), log_lifecycle(counters, facts, runner):
@@ -48,7 +48,7 @@ def _counters(jobs: list[Job], resolved: ResolvedRun, state: RunState) -> RunCou
     return RunCounters(ledger, [job.task.key for job in jobs], begun, objective)
 
 
-def runner_for(options: RunOptions) -> Runner:
+def _runner_for(options: RunOptions) -> Runner:
     """The runner that the options name; importing Ray takes seconds, so it is imported only where it runs."""
     if options.runner == "inline":
         from orchestrator.runners.inline import InlineRunner  # noqa: PLC0415

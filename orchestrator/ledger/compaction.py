@@ -22,14 +22,14 @@ from orchestrator.ledger.state import RunState
 from orchestrator.storage.base import Blob, read_many
 
 _ORDER: Final = "_order"
-ROW_GROUP: Final = 128 * 1024
+_ROW_GROUP: Final = 128 * 1024
 """A row group ends with the cell that fills it."""
 _PIECES: Final = 1024
 """As many tables are joined into one, because each costs memory of its own, however few rows it has."""
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class _Piece:
     """A part to read, with the marker that says what its bytes have to be."""
 
     blob: Blob
@@ -42,14 +42,14 @@ def compact(state: RunState) -> None:
     Raises:
         RunDirectoryError: A part is not what was committed.
     """
-    pieces, exams = committed_pieces(state), read_table(state.paths.cohort)
+    pieces, exams = _committed_pieces(state), read_table(state.paths.cohort)
     for name, (schema, _) in TABLES.items():
         blob = state.paths.table(name)
         with (
             blob.storage.writing(blob.name) as file,
             pq.ParquetWriter(file, schema, compression=COMPRESSION) as writer,
         ):
-            for group in row_groups(pieces[name], name, exams):
+            for group in _row_groups(pieces[name], name, exams):
                 writer.write_table(group)
 
 
@@ -63,24 +63,24 @@ def joined(state: RunState, name: str) -> pa.Table:
     Raises:
         RunDirectoryError: A part is not what was committed.
     """
-    return pa.concat_tables(row_groups(committed_pieces(state)[name], name, read_table(state.paths.cohort)))
+    return pa.concat_tables(_row_groups(_committed_pieces(state)[name], name, read_table(state.paths.cohort)))
 
 
-def committed_pieces(state: RunState) -> dict[str, list[Piece]]:
+def _committed_pieces(state: RunState) -> dict[str, list[_Piece]]:
     """The parts of every table, in the order of its rows.
 
     Raises:
         RunDirectoryError: A marker is damaged, or of another cell.
     """
     cells = sorted((cell for cell in state.cells if CELL.fullmatch(cell)), key=_place)
-    pieces: dict[str, list[Piece]] = {name: [] for name in TABLES}
+    pieces: dict[str, list[_Piece]] = {name: [] for name in TABLES}
     for cell in cells:
         marker = _whole(state.cells[cell], state.paths.in_cell(cell, COMMIT), cell)
         for name in TABLES:
-            pieces[name].append(Piece(state.paths.in_cell(cell, f"{name}.parquet"), marker))
+            pieces[name].append(_Piece(state.paths.in_cell(cell, f"{name}.parquet"), marker))
         if cell in state.tests:
             opened = _whole(state.tests[cell], state.paths.in_cell(cell, TEST_COMMIT), cell)
-            pieces["predictions"].append(Piece(state.paths.in_cell(cell, f"{TEST_PREDICTIONS}.parquet"), opened))
+            pieces["predictions"].append(_Piece(state.paths.in_cell(cell, f"{TEST_PREDICTIONS}.parquet"), opened))
     return pieces
 
 
@@ -96,7 +96,7 @@ def _place(cell: str) -> tuple[int, bool, int, int]:
     return INPUTS_ORDER[inputs], repeat is None, int(repeat or 0), int(fold or 0)
 
 
-def row_groups(pieces: Iterable[Piece], name: str, exams: pa.Table) -> Iterator[pa.Table]:
+def _row_groups(pieces: Iterable[_Piece], name: str, exams: pa.Table) -> Iterator[pa.Table]:
     """A table's rows in their order, by row groups; at least one, which may be empty.
 
     Args:
@@ -108,7 +108,7 @@ def row_groups(pieces: Iterable[Piece], name: str, exams: pa.Table) -> Iterator[
     for table in _tables(list(pieces)):
         held.append(table)
         rows += table.num_rows
-        if rows >= ROW_GROUP:
+        if rows >= _ROW_GROUP:
             yield _arranged(pa.concat_tables(held), name, exams)
             held, rows, begun = [PARTS[name].empty_table()], 0, True
         elif len(held) > _PIECES:
@@ -117,7 +117,7 @@ def row_groups(pieces: Iterable[Piece], name: str, exams: pa.Table) -> Iterator[
         yield _arranged(pa.concat_tables(held), name, exams)
 
 
-def _tables(pieces: list[Piece]) -> Iterator[pa.Table]:
+def _tables(pieces: list[_Piece]) -> Iterator[pa.Table]:
     contents = read_many(piece.blob for piece in pieces)
     for piece, content in zip(pieces, contents, strict=True):
         table = table_from(content) if matches(piece.marker, piece.blob.name, content) else None

@@ -11,8 +11,8 @@ from orchestrator.experiment.settings import Experiment
 from orchestrator.hashing import digest
 from search_spaces.space import SearchSpace, describe
 
-LIBRARIES = ("torch", "torchvision", "optuna", "numpy", "scipy", "pillow", "polarmap-tune")
-DECIDING = ("cohort", "images", "network", "folds", "search", "training", "decision", "statistics")
+_LIBRARIES = ("torch", "torchvision", "optuna", "numpy", "scipy", "pillow", "polarmap-tune")
+_DECIDING = ("cohort", "images", "network", "folds", "search", "training", "decision", "statistics")
 """The sections that decide the numbers; the name, the storage and the resources do not."""
 
 Facts = dict[str, str]
@@ -36,7 +36,7 @@ def identity(
     facts |= {f"search.space.{name}": _text(value) for name, value in describe(space).items()}
     facts |= {"network.weights": weights, "data": data, "data.used": used, "plan": plan, "device": device}
     facts["versions.python"] = ".".join(platform.python_version_tuple()[:2])
-    return facts | {f"versions.{library}": version(library) for library in LIBRARIES}
+    return facts | {f"versions.{library}": version(library) for library in _LIBRARIES}
 
 
 def facts_of_settings(experiment: Experiment) -> Facts:
@@ -45,7 +45,7 @@ def facts_of_settings(experiment: Experiment) -> Facts:
     A path is not among them: what lies there decides the numbers, and is hashed.
     """
     settings = asdict(experiment)
-    facts = {f"{section}.{key}": _text(value) for section in DECIDING for key, value in settings[section].items()}
+    facts = {f"{section}.{key}": _text(value) for section in _DECIDING for key, value in settings[section].items()}
     return {name: text for name, text in facts.items() if name not in ("cohort.manifest", "network.weights")}
 
 

@@ -3,7 +3,7 @@
 import os
 from typing import Final
 
-FOR_RAY: Final = {
+_FOR_RAY: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing phones home
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # under `uv run` Ray would ship the working directory, cohort included
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the ledger is the record; the loggers cost a second a trial
@@ -21,5 +21,5 @@ FOR_RAY: Final = {
 
 def prepare_for_ray() -> None:
     """Set what is not set by the user."""
-    for name, value in FOR_RAY.items():
+    for name, value in _FOR_RAY.items():
         os.environ.setdefault(name, value)

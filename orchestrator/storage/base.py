@@ -17,7 +17,7 @@ from orchestrator.storage.holder import Holder
 
 READERS: Final = 16
 """Blobs read at a time; object storage answers in tens of milliseconds, whatever the size."""
-WINDOW: Final = 64
+_WINDOW: Final = 64
 """Results held at most while their order is waited for."""
 
 
@@ -115,5 +115,5 @@ class Blob:
 def read_many(blobs: Iterator[Blob]) -> Iterator[bytes]:
     """The contents of many blobs in their order, read side by side, few of them in memory at a time."""
     with ThreadPoolExecutor(READERS) as pool:
-        while window := list(islice(blobs, WINDOW)):
+        while window := list(islice(blobs, _WINDOW)):
             yield from pool.map(Blob.read_bytes, window)

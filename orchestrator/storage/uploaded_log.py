@@ -7,7 +7,7 @@ from typing import Final
 
 from mpi_model.errors import RunDirectoryError
 
-INTERVAL: Final = 30.0
+_INTERVAL: Final = 30.0
 
 
 class UploadedLog(logging.Handler):
@@ -42,7 +42,7 @@ class UploadedLog(logging.Handler):
     def _send_until_closed(self) -> None:
         closed = False
         while not closed:
-            closed = self._closed_now.wait(INTERVAL)
+            closed = self._closed_now.wait(_INTERVAL)
             try:
                 self.flush()
             except RunDirectoryError:
