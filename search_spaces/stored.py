@@ -1,4 +1,4 @@
-"""A search space as plain values in a run directory, and back: what was searched, whatever became of its file."""
+"""Stores the search space in the run directory, so that it can be read after its file has changed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,16 @@ from search_spaces.space import SearchSpace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredParameter:
-    """A parameter that a search draws, as plain values."""
+    """A parameter that the search drew."""
+
+    name: str
+    distribution: BaseDistribution
+    when: Condition | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlainParameter:
+    """The same as plain values, for a JSON file."""
 
     name: str
     distribution: str
@@ -20,19 +29,10 @@ class StoredParameter:
     """The condition under which it exists; None where it always does."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drawn:
-    """A parameter that a search drew."""
-
-    name: str
-    distribution: BaseDistribution
-    when: Condition | None
-
-
-def stored_space(space: SearchSpace) -> tuple[StoredParameter, ...]:
-    """The drawn parameters of a space, in the order they are drawn."""
+def stored_space(space: SearchSpace) -> tuple[PlainParameter, ...]:
+    """The drawn parameters of a space as plain values, in the order in which they are drawn."""
     return tuple(
-        StoredParameter(
+        PlainParameter(
             name=parameter.name,
             distribution=distribution_to_json(parameter.distribution),
             when=None if parameter.when is None else str(parameter.when),
@@ -42,24 +42,25 @@ def stored_space(space: SearchSpace) -> tuple[StoredParameter, ...]:
     )
 
 
-def read_stored_space(stored: Sequence[StoredParameter]) -> tuple[Drawn, ...]:
-    """The drawn parameters that `stored_space` wrote; their conditions name no stages any more, but numbers."""
+def read_stored_space(stored: Sequence[PlainParameter]) -> tuple[StoredParameter, ...]:
+    """The parameters that `stored_space` wrote."""
     return tuple(
-        Drawn(
+        StoredParameter(
             name=one.name,
             distribution=json_to_distribution(one.distribution),
+            # The stored condition contains the number of stages instead of the word, so that 0 is never used.
             when=None if one.when is None else read_condition(one.when, 0, "experiment.json"),
         )
         for one in stored
     )
 
 
-def drawn_values(space: Sequence[Drawn], values: Mapping[str, Value | None]) -> dict[str, Value]:
+def drawn_values(space: Sequence[StoredParameter], values: Mapping[str, Value | None]) -> dict[str, Value]:
     """The values that were drawn for a candidate.
 
     Args:
         space: The drawn parameters, in their order.
-        values: The candidate's effective hyperparameters, which give a default to those that did not exist.
+        values: The candidate's effective hyperparameters, with defaults for those that were not drawn.
     """
     drawn = {parameter.name for parameter in space}
     fixed = {name: value for name, value in values.items() if name not in drawn and value is not None}

@@ -5,11 +5,12 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mpi_model.errors import RunDirectoryError
+from mpi_model.errors import ExperimentError, RunDirectoryError
 from mpi_model.gpu import give_back_memory, is_gpu_fault, is_out_of_memory, memory_use
 from orchestrator.cells.cell import failed_cell, run_cell
 from orchestrator.cells.records import CandidateResult, CellResult, CellTask, Fault, WorkerContext
 from orchestrator.cells.study import OnCandidate
+from orchestrator.experiment.processor import check_precision
 
 LONGEST_MESSAGE = 200
 GIBIBYTE = 2**30
@@ -24,6 +25,11 @@ def run_guarded(
     the run's, not the cell's.
     """
     started = time.perf_counter()
+    try:
+        # The driver looked at its own processor; on a cluster this one may be of another kind.
+        check_precision(context.procedure.training.precision, context.device)
+    except ExperimentError as refusal:
+        return failed_cell(task.key, context.device, str(refusal), 0.0)
     reached = len(finished)
 
     def counted(candidate: CandidateResult) -> None:

@@ -15,6 +15,7 @@ from orchestrator.driver.resume import (
     record_of,
     resolve_run,
 )
+from orchestrator.experiment.processor import check_precision
 from orchestrator.experiment.settings import LoadedExperiment
 from orchestrator.ledger.compaction import compact
 from orchestrator.ledger.directory import begin_run
@@ -42,6 +43,10 @@ def run_experiment(
     """
     resolved = resolve_run(loaded, options, progress)
     paths = resolved.paths
+    if not paths.experiment.exists():
+        check_precision(
+            loaded.experiment.training.precision, resolved.device
+        )  # a run that cannot begin leaves no directory
     with paths.storage.hold():
         begin_run(paths, record_of(resolved.prepared, resolved.facts, final=options.permutation is None))
         state = RunState.read(paths)
@@ -62,6 +67,8 @@ def _run_remaining(
         _quarantine_failed(state, keys)
     jobs = pending_jobs(resolved.prepared, state, keys)
     if jobs:
+        # Once more: the run may have been begun on another machine.
+        check_precision(resolved.prepared.loaded.experiment.training.precision, resolved.device)
         state.forget_report()
         progress.say(f"loading torch{' and Ray' if options.runner == 'ray' else ''}")
         from orchestrator.driver.training import train  # noqa: PLC0415 - torch; a finished run answers without it

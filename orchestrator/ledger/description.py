@@ -12,7 +12,7 @@ from orchestrator.hashing import digest
 from orchestrator.ledger.files import read_json, write_json
 from orchestrator.ledger.identity import Facts, experiment_hash, facts_of_settings
 from orchestrator.ledger.paths import RunPaths
-from search_spaces.stored import StoredParameter
+from search_spaces.stored import PlainParameter
 
 _RESTORE = "restore it, or give the experiment another `name` and run anew"
 
@@ -38,7 +38,7 @@ class RunDescription:
     """The machine of the driver that began the run."""
     final: bool
     """Whether final networks are trained; a label permutation has none."""
-    space: tuple[StoredParameter, ...]
+    space: tuple[PlainParameter, ...]
     """What the search draws."""
     notices: tuple[str, ...]
     exclusions: tuple[Exclusion, ...]

@@ -8,12 +8,12 @@ import pyarrow as pa
 from mpi_model.settings import Hyperparameters
 from mpi_model.vocabulary import INPUTS
 from orchestrator.cells.records import CandidateResult, CellResult
-from search_spaces.space import hyperparameters
+from search_spaces.space import WHOLE_NUMBERS, hyperparameters
 
 TEXT, WHOLE, NUMBER = pa.string(), pa.int64(), pa.float64()
 
 _HYPERPARAMETERS: Final = tuple(
-    (f"hp_{field.name}", WHOLE if field.name == "freeze_depth" else NUMBER) for field in fields(Hyperparameters)
+    (f"hp_{field.name}", WHOLE if field.name in WHOLE_NUMBERS else NUMBER) for field in fields(Hyperparameters)
 )
 CELL: Final = (("inputs", TEXT), ("partition", TEXT), ("repeat", WHOLE), ("fold", WHOLE))
 

@@ -98,5 +98,20 @@ class Progress(Protocol):
         """The work begun last is over."""
 
 
-class NullProgress(Progress):
+class NullProgress:
     """Shows nothing: for tests, and for use as a library."""
+
+    def begin(self, task: str, total: int) -> None:
+        """Nothing."""
+
+    def advance(self, done: int, detail: str = "") -> None:
+        """Nothing."""
+
+    def show(self, run: RunProgress) -> None:
+        """Nothing."""
+
+    def say(self, line: str) -> None:
+        """Nothing."""
+
+    def end(self) -> None:
+        """Nothing."""

@@ -25,7 +25,7 @@ _STATES: Mapping[str, str] = {
 }
 
 
-def _as_json(status: RunStatus) -> str:
+def as_json(status: RunStatus) -> str:
     """The status as one line of JSON; the keys are described in `docs/following_a_run.md`."""
     driver, progress = status.driver, asdict(status.progress)
     return json.dumps(
@@ -109,7 +109,7 @@ def print_status(status: RunStatus, *, machine: bool) -> None:
     """Print the status once."""
     console = standard_output()
     if machine:
-        print(_as_json(status), flush=True)
+        print(as_json(status), flush=True)
     else:
         console.print(_as_rich(status))
 

@@ -1,4 +1,4 @@
-"""The watchman of rented workers: what AWS announces reaches Ray, and an orphan ends itself."""
+"""The watcher of rented workers: what AWS announces reaches Ray, and an orphan ends itself."""
 
 import json
 import os
@@ -84,8 +84,8 @@ def in_format_of_aws(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def watchman(*words: str) -> subprocess.Popen[str]:
-    """The watchman as a worker starts it."""
+def watcher(*words: str) -> subprocess.Popen[str]:
+    """The watcher as a worker starts it."""
     command = [sys.executable, "-m", "orchestrator.clusters.spot_notice", "--poll-seconds=0.2", *words]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"RAY_AUTH_MODE": "disabled"})
 
@@ -125,7 +125,7 @@ def test_a_worker_without_a_head_ends_itself(metadata_service, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as head:
         address = f"127.0.0.1:{head.getsockname()[1]}"
         words = (f"--address={address}", f"--metadata-service={metadata_service.url}")
-        watching = watchman(*words, "--orphan-seconds=1", f"--orphan-command=touch '{last}'")
+        watching = watcher(*words, "--orphan-seconds=1", f"--orphan-command=touch '{last}'")
         try:
             until(lambda: metadata_service.asked > 15)  # three seconds of polling, three times the patience
             assert watching.poll() is None
@@ -153,7 +153,7 @@ def test_the_loss_of_an_announced_node_is_a_preemption_to_ray(metadata_service, 
         cells = [Cell.remote() for _ in (announced, unannounced)]
         ray.get([cell.ready.remote() for cell in cells], timeout=60)
         words = (f"--address={cluster.address}", f"--metadata-service={metadata_service.url}")
-        watching = watchman(*words, f"--node-id={announced.node_id}")
+        watching = watcher(*words, f"--node-id={announced.node_id}")
         try:
             until(lambda: metadata_service.asked > 1)
             assert watching.poll() is None

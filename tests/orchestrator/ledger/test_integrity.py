@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mpi_model.errors import RunDirectoryError
-from orchestrator import open_run
 from orchestrator.cells.records import CellKey
 from orchestrator.ledger.compaction import joined
 from orchestrator.ledger.integrity import find_damage, quarantine_damaged
@@ -18,6 +17,7 @@ from orchestrator.ledger.parts import write_candidate
 from orchestrator.ledger.paths import COMMIT, run_paths
 from orchestrator.ledger.schemas import TABLES
 from orchestrator.ledger.state import RunState
+from polarmap import open_run
 
 FIRST = CellKey(inputs="stress", partition="development", repeat=0, fold=0)
 FINAL = "dual-final"

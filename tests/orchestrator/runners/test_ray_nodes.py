@@ -76,7 +76,7 @@ def marking(folder: Path):
 class SecondNode:
     """Adds a node after the first candidate of a run, and kills it when the first candidate came from it.
 
-    If it is announced, the node is drained first, as the watchman of rented workers does, and goes after the deadline.
+    If it is announced, the node is drained first, as the watcher of rented workers does, and goes after the deadline.
     """
 
     def __init__(self, cluster: Cluster, marks: Path, announced: bool) -> None:
