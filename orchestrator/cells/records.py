@@ -70,7 +70,7 @@ class InnerSplit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellTask:
-    """All that a cell is told about its patients."""
+    """All that a cell knows about its patients."""
 
     key: CellKey
     plan: str

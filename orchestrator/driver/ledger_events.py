@@ -61,7 +61,7 @@ class LedgerEvents:
         self.progress.show(self.counters.progress())
 
     def cell(self, result: CellResult, attempt: int) -> None:
-        """Commit a finished cell; a failed one is said at once."""
+        """Commit a finished cell; a failed one is shown at once."""
         self.state.commit(result, attempt, self.experiment)
         self.counters.end(result)
         failed = result.state == "failed"
@@ -83,7 +83,7 @@ class LedgerEvents:
 
 @contextmanager
 def log_lifecycle(counters: RunCounters, facts: Facts, runner: Runner) -> Iterator[None]:
-    """Log how the work begins and how it ends, whatever ends it."""
+    """Log the beginning of the work and its end, whatever ends it."""
     begun = counters.progress()
     resumed = bool(begun.complete or begun.failed or counters.half_done)
     left = f"{len(counters.left)} of {begun.total} cells to do"
@@ -99,6 +99,7 @@ def log_lifecycle(counters: RunCounters, facts: Facts, runner: Runner) -> Iterat
     )
     try:
         yield
+    # What was finished is in the ledger whichever way this ends; the log tells a person which way it was.
     except KeyboardInterrupt:
         event(logging.WARNING, "interrupted", "interrupted; the same command goes on", **_counts(counters))
         raise
@@ -106,6 +107,7 @@ def log_lifecycle(counters: RunCounters, facts: Facts, runner: Runner) -> Iterat
         event(logging.ERROR, "stopped", f"the run stops: {error}", **_counts(counters))
         raise
     except BaseException as error:
+        # The words of an unexpected error may quote a patient's data; its place in the code does not.
         trace = without_message(type(error), error.__traceback__)
         event(logging.CRITICAL, "crashed", f"a bug: {type(error).__name__}", traceback=trace, **_counts(counters))
         raise

@@ -1,4 +1,4 @@
-"""The final networks of a run on new exams; no label is read, and nothing is estimated."""
+"""Predictions of a run's final networks for new exams; no label is read, and nothing is estimated."""
 
 from dataclasses import replace
 from pathlib import Path

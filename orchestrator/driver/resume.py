@@ -1,4 +1,4 @@
-"""Which run directory an experiment resolves to, and whether anything of it is left to do. No torch, no Ray."""
+"""Which run an experiment is, and whether anything of it is left to do. No torch, no Ray."""
 
 import datetime
 import hashlib
@@ -83,7 +83,7 @@ def resolve_run(loaded: LoadedExperiment, options: RunOptions, progress: Progres
         progress: Told what goes on.
 
     Raises:
-        PolarmapError: See `preparation.prepare`; a test that is to be opened and is not there.
+        PolarmapError: What `prepare` raises; CohortError where a test is to be opened and is not there.
     """
     prepared = prepare(loaded, progress, options.permutation)
     weights = _weights_file(loaded, progress)

@@ -33,6 +33,7 @@ def train(
     runner = runner or _runner_for(resolved.options)
     context = worker_context(resolved.prepared, resolved.weights, resolved.device, facts)
     counters = _counters(jobs, resolved, state)
+    # The heartbeat is outermost: whatever happens inside, its last beat says that this driver is over.
     with heartbeat_thread(resolved.paths, counters), log_lifecycle(counters, facts, runner):
         try:
             events = LedgerEvents(state, resolved.hash, progress, counters)
@@ -54,7 +55,7 @@ def _runner_for(options: RunOptions) -> Runner:
         from orchestrator.runners.inline import InlineRunner  # noqa: PLC0415
 
         return InlineRunner()
-    prepare_for_ray()  # before the import: Ray reads its environment then
+    prepare_for_ray()  # before the import, which is when Ray reads its environment
     from orchestrator.runners.ray_tune import RayRunner  # noqa: PLC0415
 
     return RayRunner(address=options.address)

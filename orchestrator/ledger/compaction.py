@@ -1,6 +1,6 @@
-"""Joins the committed parts into the run's tables: sorted, with labels, the same bytes whoever ran the cells.
+"""Joins the committed parts into the run's tables: sorted, with labels, the same bytes whatever runner did the cells.
 
-Cells are read in the tables' own order, so a table is sorted when its pieces are: memory holds one row group,
+Cells are read in the order of the tables, so only the rows of one group have to be sorted: memory holds one row group,
 however large the run.
 """
 
@@ -136,6 +136,7 @@ def _arranged(table: pa.Table, name: str, exams: pa.Table) -> pa.Table:
     schema, columns = TABLES[name]
     if name == "predictions":
         table = _with_exams(table, exams)
+    # Input configurations are ordered as the experiment file names them, which is not the order of the alphabet.
     place = pa.array([INPUTS_ORDER[inputs] for inputs in table["inputs"].to_pylist()], pa.int64())
     keys = [(_ORDER if column == "inputs" else column, "ascending") for column in columns]
     return table.append_column(_ORDER, place).sort_by(keys).drop_columns([_ORDER]).cast(schema)
@@ -143,6 +144,7 @@ def _arranged(table: pa.Table, name: str, exams: pa.Table) -> pa.Table:
 
 def _with_exams(predictions: pa.Table, cohort: pa.Table) -> pa.Table:
     """Replace each row number by the exam it stands for, label included."""
+    # A row number is a place in cohort.parquet: workers know exams by nothing else, and here they get their names back.
     exams = cohort.select(["patient_id", "exam_id", "tracer", "label"]).take(predictions["row"])
     columns = {name: predictions[name] for name in predictions.column_names} | {
         name: exams[name] for name in exams.column_names

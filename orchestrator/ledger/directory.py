@@ -38,6 +38,7 @@ def begin_run(paths: RunPaths, record: RunRecord) -> bool:
     begun = paths.experiment.exists()
     if begun:
         _verify(paths, record.description)
+    # Cohort and plan follow from the experiment, so a file that was deleted is written again and then compared.
     if not paths.cohort.exists():
         write_frame(paths.cohort, record.exams)
     if not paths.folds.exists():
@@ -61,6 +62,7 @@ def _verify(paths: RunPaths, mine: RunDescription) -> None:
 
 
 def _verify_tables(paths: RunPaths, record: RunRecord) -> None:
+    # Through Arrow and back, as the stored one went: types such as categories do not survive that.
     exams = pa.Table.from_pandas(record.exams, preserve_index=False).to_pandas()
     for blob, same in (
         (paths.folds, read_table(paths.folds).equals(_folds_table(record.plan))),

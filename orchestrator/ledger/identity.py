@@ -1,4 +1,4 @@
-"""What makes an experiment that experiment: a flat list of named facts, hashed; it guards resuming."""
+"""An experiment's identity: everything that decides its numbers, as named facts, hashed; it guards resuming."""
 
 import platform
 import subprocess
@@ -27,7 +27,7 @@ def identity(
         experiment: The settings.
         space: The search space they name, which may live in a file.
         data: The cohort's digest.
-        used: Digest of which exams each inputs uses, and of the subgroup columns.
+        used: Digest of which exams each input configuration uses, and of the subgroup columns.
         plan: The plan's digest.
         weights: SHA-256 of the pretrained weights' file, or `random`.
         device: `cpu` or `cuda`.
@@ -35,6 +35,7 @@ def identity(
     facts = facts_of_settings(experiment)
     facts |= {f"search.space.{name}": _text(value) for name, value in describe(space).items()}
     facts |= {"network.weights": weights, "data": data, "data.used": used, "plan": plan, "device": device}
+    # A patch release of Python changes no number here; another minor version may.
     facts["versions.python"] = ".".join(platform.python_version_tuple()[:2])
     return facts | {f"versions.{library}": version(library) for library in _LIBRARIES}
 

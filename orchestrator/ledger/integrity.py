@@ -75,6 +75,7 @@ def quarantine_damaged(state: RunState, damage: Damage) -> list[str]:
         kept = _kept(rename_unique(state.paths, blob.name, "damaged"))
         del state.candidates[cell][number]
         lines.append(f"a candidate of cell {cell} is done again: number {number} is damaged or not its own; {kept}")
+    # Their cells are committed: nobody will read these files again.
     for name in state.leftovers:
         if name.split("/")[1] not in damage.cells:
             state.paths.blob(name).unlink()
@@ -95,6 +96,7 @@ def _quarantine_test(state: RunState, cell: str) -> str:
 
 
 def _damaged(state: RunState, markers: Mapping[str, Marker | None], experiment: str) -> dict[str, str]:
+    # First what costs nothing: most damage is a missing file or another size.
     found = {cell: why for cell, marker in markers.items() if (why := _wrong(marker, cell, experiment, state.sizes))}
     whole = {cell: marker for cell, marker in markers.items() if cell not in found and marker is not None}
     for cell, why in _changed(state, whole):

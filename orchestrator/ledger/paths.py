@@ -1,4 +1,4 @@
-"""Where everything of a run directory lies; the only module that knows."""
+"""The names of all files of a run directory; no other module knows them."""
 
 import re
 from dataclasses import dataclass

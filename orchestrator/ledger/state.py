@@ -44,6 +44,7 @@ class RunState:
     @classmethod
     def read(cls, paths: RunPaths) -> "RunState":
         """List the run directory once, and read each marker and each candidate under way once."""
+        # Everything at once: on object storage a listing is a request a thousand names, whatever the folder.
         sizes = paths.storage.names("")
         files = _files_of_cells(sizes)
         under_way = [
@@ -107,6 +108,7 @@ class RunState:
 
     def forget_report(self) -> None:
         """Mark tables and report as out of date, before anything changes that they were made from."""
+        # One deletion is enough: the summary is what says that all the others are current.
         self.paths.summary.unlink()
         self.is_reported = False
 

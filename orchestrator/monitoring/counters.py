@@ -60,6 +60,7 @@ class RunCounters:
     def start(self, key: CellKey) -> int:
         """A cell begins, or begins again; returns which attempt it is."""
         with self._lock:
+            # Begun twice without an end in between: its worker was lost.
             before = self._running.get(key)
             attempt = 1 if before is None else before.attempt + 1
             self._running[key] = _UnderWay(since=self.clock(), attempt=attempt)
@@ -128,9 +129,11 @@ class RunCounters:
         """Work that is left, over the cells that went side by side until now."""
         if not self._durations:
             return None
+        # Cells are done in their order, so those that wait are the last ones of the list.
         waiting = Counter(key.inputs for key in self.left[self._ended + len(self._running) :])
         work = sum(count * self._expected(inputs) for inputs, count in waiting.items())
         work += sum(max(self._expected(key.inputs) - (now - cell.since), 0.0) for key, cell in self._running.items())
+        # Work over speed: speed is how many seconds of cells went by in each second of this call.
         busy = self._busy + sum(now - cell.since for cell in self._running.values())
         return work * (now - self.begun) / max(busy, 1e-9)
 

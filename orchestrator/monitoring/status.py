@@ -38,7 +38,7 @@ class RunStatus:
     driver: Heartbeat | None
     """None for a run that ended before it trained anything."""
     progress: RunProgress
-    """Cells as the ledger has them; what is running, and how fast, as the driver said last."""
+    """Cells as the ledger has them; what is running, and how fast, by the driver's last heartbeat."""
     candidates: int
     """All finished candidates, those of cells under way included."""
     failed: tuple[tuple[str, str], ...]

@@ -69,7 +69,7 @@ def ray_session(address: str | None, store: int = _SMALLEST_STORE) -> Iterator[P
 
 
 def check_version(found: str) -> None:
-    """Refuse a Ray that was not tried: a cell could be lost without a word, or wait for ever.
+    """Refuse a Ray that was not tried: a cell could be lost in silence, or wait for ever.
 
     The scheduler reads private attributes of Tune, and the cause of a lost worker is read from Ray's error texts; both
     may change in any minor version.
@@ -112,15 +112,15 @@ def _start(address: str | None, folder: Path, store: int) -> None:
 
 
 def refusal(address: str | None) -> str:
-    """What to do where Ray does not let us in."""
+    """What to do where a cluster refuses to be joined."""
     if os.environ.get("RAY_AUTH_MODE") == "token":
         return (
             f"the Ray cluster at {address} does not accept this token; put the cluster's own into ~/.ray/auth_token "
             "or RAY_AUTH_TOKEN"
         )
     return (
-        f"the Ray cluster at {address} does not let us in; if it asks for a token, set RAY_AUTH_MODE=token and put the "
-        "token into ~/.ray/auth_token or RAY_AUTH_TOKEN"
+        f"the Ray cluster at {address} refuses the connection; if it asks for a token, set RAY_AUTH_MODE=token and put "
+        "the token into ~/.ray/auth_token or RAY_AUTH_TOKEN"
     )
 
 

@@ -84,7 +84,7 @@ def run_on_tune(
     Raises:
         PolarmapError: What `events` raised.
     """
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # losses are told by `events`, each in one line
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # `events` reports losses, each in one line
     gpus = gpus_per_cell(resources, context.device)
     wait_for_capacity({"CPU": float(resources.cpus_per_cell), "GPU": gpus}, timeout)
     pilot = (

@@ -146,7 +146,7 @@ def take(storage: _Leasable, name: str, timeout: float) -> Lease:
             tag = storage.create(name, content)
         elif _is_free(storage, found):
             tag = storage.replace(name, content, found.tag)
-        if tag is None:
+        if tag is None:  # somebody else was faster
             there = storage.find(name)
             raise refusal(storage.location, holder_in(there.content) if there else None)
     return Lease(storage, name, holder, token, tag, timeout)

@@ -227,7 +227,7 @@ class ObjectStorage:
         if isinstance(error, PermissionDeniedError | UnauthenticatedError):
             remedy = "give these credentials s3:GetObject, PutObject, DeleteObject and ListBucket on the prefix"
         elif isinstance(error, FileNotFoundError):
-            remedy = "there is no such bucket or object; make the bucket, or mend `storage.runs`"
+            remedy = "there is no such bucket or object; make the bucket, or correct `storage.runs`"
         else:
             remedy = "check bucket, region and credentials"
         return RunDirectoryError(f"{self.describe(name)} was refused ({type(error).__name__}); {remedy}")
@@ -262,7 +262,7 @@ def _absent(request: Callable[[], Answer]) -> Answer | None:
 
 
 def _always() -> None:
-    """Who holds no lock is not stopped by one: the logbook of openings is written under its own condition."""
+    """Without a lock every write passes: the log of openings is written under a condition of its own."""
 
 
 def _first_line(error: Exception) -> str:

@@ -46,4 +46,4 @@ class UploadedLog(logging.Handler):
             try:
                 self.flush()
             except RunDirectoryError:
-                continue  # said by whoever writes a result; the next sending brings the same lines
+                continue  # whoever writes a result raises this error; the next sending brings the same lines

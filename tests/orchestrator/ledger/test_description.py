@@ -37,7 +37,7 @@ def test_what_is_read_is_what_was_asked_for(finished, paths_of):
     assert found.settings == asked
     assert found.name == "tiny"
     assert facts_of_settings(found.settings).items() <= found.facts.items()
-    assert [one.name for one in found.space][-1] == "freeze_depth"
+    assert {one.name for one in found.space} == {"freeze_depth", "encoder_learning_rate", "head_learning_rate"}
     assert found.final
 
 
