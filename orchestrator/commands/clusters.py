@@ -2,7 +2,7 @@
 
 import argparse
 
-from orchestrator.cluster_file.checking import check_cluster_file
+from orchestrator.clusters.lint.checking import check_cluster_file
 from orchestrator.terminal.cluster_findings import print_checked
 
 UNSAFE = 2

@@ -1,44 +1,28 @@
 """Verbs that train: run and permute."""
 
 import argparse
-import importlib
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from mpi_model.errors import ExperimentError, IncompleteRunError
 from orchestrator.commands.checks import loaded_from
-from orchestrator.commands.engine import engine_loader
-from orchestrator.experiment.settings import LoadedExperiment
+from orchestrator.driver.permute import permute_labels
+from orchestrator.driver.resume import RunOptions, RunOutcome
+from orchestrator.driver.run import run_experiment
 from orchestrator.ledger.reading import Run
-from orchestrator.progress import Progress
-from orchestrator.recognition import RunOptions, RunOutcome, ended, recognise
-from orchestrator.report.records import Report
-from orchestrator.stored_report import stored_report
+from orchestrator.report.stored import stored_report
 from orchestrator.terminal.progress import progress_for
 from orchestrator.terminal.report import print_report
-
-if TYPE_CHECKING:
-    from orchestrator.engine import Engine
 
 
 def run(arguments: argparse.Namespace) -> int:
     """`polarmap run EXPERIMENT`."""
-    options = RunOptions(open_test=arguments.open_test, retry_failed=arguments.retry_failed)
-    progress = progress_for(arguments.progress)
-    return show(run_or_recognise(loaded_from(arguments), options, engine_loader(arguments), progress))
-
-
-def run_or_recognise(
-    loaded: LoadedExperiment, options: RunOptions, load_engine: "Callable[[], Engine]", progress: Progress
-) -> RunOutcome:
-    """`orchestrator.run.run_experiment`, whose imports a finished run does not wait for."""
-    known = recognise(loaded, options, load_engine, progress)
-    finished = ended(known)
-    if finished is not None:
-        return finished
-    outcome: RunOutcome = importlib.import_module("orchestrator.run").carry_out(known, load_engine, progress)
-    return outcome
+    options = RunOptions(
+        open_test=arguments.open_test,
+        retry_failed=arguments.retry_failed,
+        runner=arguments.runner,
+        address=arguments.address,
+    )
+    return show(run_experiment(loaded_from(arguments), options, progress_for(arguments.progress)))
 
 
 def show(outcome: RunOutcome) -> int:
@@ -64,8 +48,7 @@ def permute(arguments: argparse.Namespace) -> int:
     """`polarmap permute EXPERIMENT --times N`."""
     if arguments.times < 1:
         raise ExperimentError(f"`--times` must be at least 1, but is {arguments.times}")
-    permute_labels = importlib.import_module("orchestrator.permutations").permute_labels
-    progress = progress_for(arguments.progress)
-    report: Report = permute_labels(loaded_from(arguments), arguments.times, engine_loader(arguments), progress)
+    options = RunOptions(runner=arguments.runner, address=arguments.address)
+    report = permute_labels(loaded_from(arguments), arguments.times, options, progress_for(arguments.progress))
     print_report(report, "rich", full=True)
     return 0

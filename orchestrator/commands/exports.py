@@ -4,8 +4,8 @@ import argparse
 
 import optuna
 
+from orchestrator.export.optuna_journal import export_studies
 from orchestrator.ledger.reading import open_run
-from orchestrator.optuna_export import export_studies
 
 
 def export_optuna(arguments: argparse.Namespace) -> int:

@@ -4,10 +4,10 @@ import argparse
 from pathlib import Path
 
 from mpi_model.errors import ExperimentError
+from orchestrator.driver.predict import predict_exams
 from orchestrator.ledger.files import parquet_bytes
 from orchestrator.ledger.reading import open_run
-from orchestrator.named_files import write_named_file
-from orchestrator.predicting import predict_exams
+from orchestrator.output_files import write_named_file
 from orchestrator.terminal.progress import progress_for
 
 

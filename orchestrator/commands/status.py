@@ -3,8 +3,8 @@
 import argparse
 
 from orchestrator.ledger.paths import run_paths
-from orchestrator.status import status_of
-from orchestrator.terminal.standing import print_status, watch
+from orchestrator.monitoring.status import status_of
+from orchestrator.terminal.status_view import print_status, watch
 
 
 def status(arguments: argparse.Namespace) -> int:

@@ -18,7 +18,7 @@ from orchestrator.ledger.markers import Marker, marker_in
 from orchestrator.ledger.parts import PARTS, files_of_cells
 from orchestrator.ledger.paths import CELL, COMMIT, TEST_PREDICTIONS, RunPaths
 from orchestrator.ledger.schemas import INPUTS_ORDER, PREDICTIONS, TABLES
-from orchestrator.ledger.storage import Blob, read_many
+from orchestrator.storage.base import Blob, read_many
 
 ORDER: Final = "_order"
 ROW_GROUP: Final = 128 * 1024

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mpi_model.errors import RunDirectoryError
-from orchestrator.ledger.storage import Blob
+from orchestrator.storage.base import Blob
 
 COMPRESSION: Final = "zstd"
 

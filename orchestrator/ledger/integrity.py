@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from orchestrator.ledger.markers import Marker, damages, marker_in
 from orchestrator.ledger.parts import FilesOfCells, candidate_in, files_of_cells, forget_report, put_by, set_aside
 from orchestrator.ledger.paths import CANDIDATE, COMMIT, TEST_PREDICTIONS, RunPaths
-from orchestrator.ledger.storage import Blob, read_many
+from orchestrator.storage.base import Blob, read_many
 
 TEST_COMMIT = f"{TEST_PREDICTIONS}.json"
 

@@ -8,12 +8,12 @@ import pandas as pd
 
 from mpi_model.errors import RunDirectoryError
 from orchestrator.hashing import digest
-from orchestrator.ledger.holder import user_name
 from orchestrator.ledger.paths import RunPaths
-from orchestrator.ledger.storage import Storage
+from orchestrator.storage.base import Storage
+from orchestrator.storage.holder import user_name
 
 
-def test_exams_hash(exams: pd.DataFrame) -> str:
+def hash_of_test_exams(exams: pd.DataFrame) -> str:
     """Names a test partition by its patients, exams, tracers and labels."""
     test = exams[exams["partition"] == "test"].sort_values(["patient_id", "exam_id"])
     columns = ["patient_id", "exam_id", "tracer", "label"]

@@ -23,7 +23,7 @@ from orchestrator.ledger.schemas import (
     TIMINGS,
     rows_of_cell,
 )
-from orchestrator.ledger.storage import Blob, read_many
+from orchestrator.storage.base import Blob, read_many
 
 PARTS: Final = {
     "cells": CELLS,
@@ -192,7 +192,7 @@ def files_of_cells(paths: RunPaths) -> FilesOfCells:
     return cells
 
 
-def test_is_predicted(paths: RunPaths, key: CellKey) -> bool:
+def has_test_predictions(paths: RunPaths, key: CellKey) -> bool:
     """Whether a final cell has judged the test exams."""
     return paths.test_commit(key).exists()
 

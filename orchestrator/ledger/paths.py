@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.cells.records import CellKey
-from orchestrator.ledger.locations import open_storage
-from orchestrator.ledger.storage import Blob, Storage
+from orchestrator.storage.base import Blob, Storage
+from orchestrator.storage.locations import open_storage
 
 COMMIT: Final = "COMMIT.json"
 """The marker of a finished cell, in its folder."""

@@ -9,7 +9,7 @@ from mpi_model.errors import RunDirectoryError
 from orchestrator.ledger.compaction import joined
 from orchestrator.ledger.files import read_frame, read_json
 from orchestrator.ledger.paths import RunPaths, run_paths
-from orchestrator.report.records import DTYPES
+from orchestrator.ledger.schemas import SUMMARY_DTYPES
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Run:
     @property
     def summary(self) -> pd.DataFrame:
         """The estimates with their intervals; one row a method."""
-        return read_frame(self.paths.summary).astype(DTYPES)
+        return read_frame(self.paths.summary).astype(SUMMARY_DTYPES)
 
 
 def open_run(location: str | Path) -> Run:

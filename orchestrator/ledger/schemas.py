@@ -171,3 +171,36 @@ def _timings(result: CellResult, candidates: list[CandidateResult], attempt: int
         whole,
         *({"candidate": candidate.number, "seconds": candidate.seconds, **where} for candidate in candidates),
     ]
+
+
+SUMMARY_COLUMNS: Final = (
+    "partition",
+    "tracer",
+    "endpoint",
+    "inputs",
+    "subgroup",
+    "metric",
+    "at",
+    "estimate",
+    "sd",
+    "low",
+    "high",
+    "level",
+    "method",
+    "primary",
+    "p",
+    "p_holm",
+    "patients",
+    "exams",
+    "positives",
+    "negatives",
+    "state",
+    "reason",
+)
+"""The columns of `summary`, in order; one row a method. Counts are exams except `patients`; `sd` is a spread."""
+
+SUMMARY_DTYPES: Final = {
+    **dict.fromkeys(("at", "estimate", "sd", "low", "high", "level", "p", "p_holm"), "float64"),
+    **dict.fromkeys(("patients", "exams", "positives", "negatives"), "Int64"),
+    "primary": "bool",
+}

@@ -15,7 +15,7 @@ from orchestrator.phantom.imaging import SCAN_NORMALS, SCAN_UNIFORMS, acquire, d
 from orchestrator.phantom.labels import Scores, recorded_label, true_scores
 from orchestrator.phantom.normals import Anatomy, draw_anatomy, normal_uptake
 from orchestrator.phantom.parameters import PhantomParameters
-from orchestrator.phantom.people import Patients, draw_patients, exam_rows
+from orchestrator.phantom.patients import Patients, draw_patients, exam_rows
 from orchestrator.phantom.streams import Floats, Integers, Stage, Streams
 
 CHUNK: Final = 128

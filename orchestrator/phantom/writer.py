@@ -12,12 +12,12 @@ from PIL import Image
 
 from mpi_model.errors import ExperimentError
 from mpi_model.vocabulary import PHASES, TRACERS, Phase
+from orchestrator.cohort.pseudonyms import Pseudonym, as_it_is
 from orchestrator.phantom.cohort import CHUNK, Exams, simulate
 from orchestrator.phantom.colours import coloured
 from orchestrator.phantom.disease import describe_defects
 from orchestrator.phantom.geometry import SEGMENTS
 from orchestrator.phantom.parameters import SEXES, PhantomParameters
-from orchestrator.pseudonyms import Pseudonym, as_it_is
 
 Format = Literal["png", "npy", "colour"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)

@@ -5,26 +5,31 @@ from dataclasses import replace
 from itertools import combinations
 
 from mpi_model.errors import StatisticsError
-from orchestrator.report.held_out_rows import DRAWS, RESAMPLING_SEED
 from orchestrator.report.models import CrossValidated, Tested
 from orchestrator.report.records import EVERYONE
 from orchestrator.report.rows import Group, Row, counted
-from orchestrator.statistics.auc import auc_intervals
+from orchestrator.statistics.auc import auc, auc_intervals
 from orchestrator.statistics.comparisons import (
+    HELD_OUT_DIFFERENCE,
     Difference,
     above_chance,
     corrected_resampled_t,
     correlated_bayesian_t,
     cross_validated_difference,
+    held_out_difference,
     holm,
     paired_delong,
-    permutation_and_bootstrap,
 )
 from orchestrator.statistics.cross_validation import fold_aucs, inflated_logit_interval
+from orchestrator.statistics.resampling import rank_swap_p_value
 from orchestrator.statistics.scores import FoldScores, PatientScores, require_same_exams
 
 CROSS_VALIDATED = "NB-inflated t"
-HELD_OUT = "paired bootstrap; rank-swap permutation"
+HELD_OUT = HELD_OUT_DIFFERENCE
+DRAWS = 2000
+"""Draws of a report's permutation test."""
+RESAMPLING_SEED = 20_261_122
+"""Seeds every permutation of a report, so that a report repeats."""
 
 
 def comparison_rows(
@@ -104,12 +109,11 @@ def _held_out_pair(group: Group, first: PatientScores, second: PatientScores) ->
     if not above_chance(*(auc_intervals(model, level)[0] for model in (first, second))):
         return [_gated(group, HELD_OUT)]
 
-    def leading() -> Difference:
-        return permutation_and_bootstrap(first, second, level, draws=DRAWS, seed=RESAMPLING_SEED)
-
+    swapped = rank_swap_p_value(first, second, DRAWS, RESAMPLING_SEED)
     return [
-        _difference(group, HELD_OUT, leading, None, True),
+        _difference(group, HELD_OUT, lambda: held_out_difference(first, second, level), None, True),
         _difference(group, "paired DeLong", lambda: paired_delong(first, second, level), None, False),
+        group.row("auc_difference", "rank-swap permutation", estimate=auc(first) - auc(second), p=swapped),
     ]
 
 

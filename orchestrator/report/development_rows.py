@@ -11,7 +11,6 @@ from orchestrator.statistics.calibration import brier_score, calibration_in_the_
 from orchestrator.statistics.cross_validation import (
     INFLATED_LOGIT,
     NADEAU_BENGIO,
-    ensemble_interval,
     fold_aucs,
     inflated_logit_interval,
     nadeau_bengio_interval,
@@ -51,11 +50,9 @@ def _auc_rows(group: Group, model: CrossValidated) -> list[Row]:
     areas = fold_aucs(scores)
     spread = float(areas.std(ddof=1))
     supposed = expected_width(*scores.exams.class_patients, SUPPOSED_AUC, scores.fold_count, scores.repeat_count, level)
-    ensemble = f"logit DeLong × NB factor, ensemble of {scores.repeat_count}"
     return [
         group.attempt("auc", INFLATED_LOGIT, lambda: inflated_logit_interval(scores, level), sd=spread, primary=True),
         group.attempt("auc", NADEAU_BENGIO, lambda: nadeau_bengio_interval(areas, level), sd=spread),
-        group.attempt("auc_ensemble", ensemble, lambda: ensemble_interval(scores, level)),
         group.interval("auc_expected", supposed.interval, at=SUPPOSED_AUC),
     ]
 

@@ -14,10 +14,10 @@ from orchestrator.statistics.calibration import (
     brier_interval,
     calibration_in_the_large,
     calibration_slope,
-    net_benefit,
 )
 from orchestrator.statistics.chance import mann_whitney
 from orchestrator.statistics.intervals import Interval
+from orchestrator.statistics.net_benefit import net_benefit
 from orchestrator.statistics.proportions import (
     Decisions,
     balanced_accuracy_interval,
@@ -27,10 +27,6 @@ from orchestrator.statistics.proportions import (
 )
 from orchestrator.statistics.scores import Floats, PatientScores
 
-DRAWS = 2000
-"""Bootstrap and permutation draws of a report."""
-RESAMPLING_SEED = 20_261_122
-"""Seeds every bootstrap and permutation of a report, so that a report repeats."""
 NET_BENEFIT_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)
 """Threshold probabilities at which net benefit is reported."""
 
@@ -45,8 +41,8 @@ def held_out_rows(
         model: The final model's predictions.
         specificity: Where sensitivity is reported.
         calibrated: Whether probabilities were recalibrated.
-        development_negatives: Held-out scores of the development partition's negative exams, from which the
-            threshold for the fixed specificity comes; None where there are none.
+        development_negatives: Held-out scores that single networks gave to the development partition's negative
+            exams, from which the threshold for the fixed specificity comes; None where there are none.
     """
     return [
         *_auc_rows(group, model),
@@ -95,12 +91,13 @@ def _fixed_specificity_rows(
 
 def _calibration_rows(group: Group, model: Tested, calibrated: bool) -> list[Row]:
     if np.isnan(model.probabilities).any():
-        return [group.refusal("brier", "patient bootstrap", "the predictions have no probabilities", primary=True)]
+        return [
+            group.refusal("brier", "patient variance, logit", "the predictions have no probabilities", primary=True)
+        ]
     probabilities = PatientScores(exams=model.scores.exams, scores=model.probabilities)
     note = "" if calibrated else UNCALIBRATED
-    resample = {"draws": DRAWS, "seed": RESAMPLING_SEED}
     measures: dict[str, Callable[[], Interval]] = {
-        "brier": partial(brier_interval, probabilities, group.level, **resample),
+        "brier": partial(brier_interval, probabilities, group.level),
         "calibration_intercept": partial(calibration_in_the_large, probabilities, group.level),
         "calibration_slope": partial(calibration_slope, probabilities, group.level),
     }
@@ -114,10 +111,10 @@ def _calibration_rows(group: Group, model: Tested, calibrated: bool) -> list[Row
 def _net_benefit_rows(group: Group, probabilities: PatientScores, calibrated: bool) -> list[Row]:
     if not calibrated:
         reason = 'needs calibrated probabilities; set `decision.calibration = "platt"`'
-        return [group.refusal("net_benefit", "patient bootstrap", reason, primary=True)]
+        return [group.refusal("net_benefit", "MOVER of Wilson", reason, primary=True)]
     rows = []
     for threshold in NET_BENEFIT_THRESHOLDS:
-        found = net_benefit(probabilities, threshold, group.level, draws=DRAWS, seed=RESAMPLING_SEED)
+        found = net_benefit(probabilities.scores, probabilities.exams, threshold, group.level)
         rows.append(group.interval("net_benefit", found.model, at=threshold, primary=True))
         rows.append(group.row("net_benefit", "treat all", estimate=found.treat_all, at=threshold))
         rows.append(group.row("net_benefit", "treat none", estimate=found.treat_none, at=threshold))

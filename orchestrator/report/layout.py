@@ -16,7 +16,6 @@ SHORT_NAMES = {"development": "CV", "test": "test"}
 PARTITION_NAMES = {"development": "cross-validation", "test": "test partition"}
 MEASURES = {
     "auc": "AUC",
-    "auc_ensemble": "AUC of the ensemble over repeats",
     "auc_above_chance": "AUC against 0.5",
     "auc_expected": "to expect from these counts at AUC",
     "balanced_accuracy": "balanced accuracy",
@@ -43,6 +42,7 @@ LEADING = ("auc", "balanced_accuracy", "auc_difference")
 """What a short report says was refused; a full one says everything."""
 MISSING = "—"
 
+_NAMES = {**MEASURES, "auc_difference": "AUC difference", "net_benefit": "net benefit"}
 Shown = Literal["always", "brief", "full"]
 
 Record = dict[str, Any]
@@ -121,6 +121,17 @@ def p_values(row: Record) -> str:
     return p_value(row["p"]) if row["p_holm"] is None else f"{p_value(row['p'])}\nHolm {p_value(row['p_holm'])}"
 
 
+def _noted(note: str, rows: Iterable[Record]) -> str:
+    """A table's note with what its numbers' rows remark, each remark once with the measures it belongs to."""
+    remarks: dict[str, list[str]] = {}
+    for row in rows:
+        if row["reason"]:
+            name = _NAMES.get(row["metric"], str(row["metric"]).replace("_", " "))
+            remarks.setdefault(row["reason"], []).append(name)
+    lines = [f"{', '.join(dict.fromkeys(names))}: {remark}." for remark, names in remarks.items()]
+    return " ".join([*([note] if note else []), *lines])
+
+
 def _small(row: Record) -> str:
     """The estimate; a variance of fold AUCs, some thousandths, as the standard deviation it stands for."""
     return number(row["estimate"] ** 0.5 if row["metric"] == "fold_auc_variance" else row["estimate"])
@@ -142,7 +153,8 @@ def _overview(about: str, rows: list[Record]) -> Table:
         "CV: cross-validation, mean ± SD over folds (a spread). Below each estimate its interval and patients (events)."
     )
     columns = ("", *inputs, "interval by")
-    return Table(title=f"{about}: overview", columns=columns, rows=tuple(body), note=note)
+    shown = [row for row in leading if (row["partition"], row["metric"]) in OVERVIEW]
+    return Table(title=f"{about}: overview", columns=columns, rows=tuple(body), note=_noted(note, shown))
 
 
 def _leading_differences(about: str, rows: list[Record]) -> Table:
@@ -153,7 +165,7 @@ def _leading_differences(about: str, rows: list[Record]) -> Table:
         for row in chosen
     )
     columns = ("first − second", "AUC difference", "p", "method", COUNTED)
-    note = "Holm over all pairs and tracers of a partition."
+    note = _noted("Holm over all pairs and tracers of a partition.", chosen)
     return Table(title=f"{about}: differences", columns=columns, rows=body, note=note, shown="brief")
 
 
@@ -175,7 +187,7 @@ def _main(about: str, rows: list[Record]) -> Table:
         title=about,
         columns=("", *inputs, interval),
         rows=tuple(body) if chosen else (),
-        note=note if any(row["sd"] is not None for row in chosen) else "",
+        note=_noted(note if any(row["sd"] is not None for row in chosen) else "", chosen),
         shown="full",
     )
 
@@ -207,17 +219,22 @@ def _comparisons(about: str, rows: list[Record]) -> Table:
         body.append((inputs, shares, MISSING, named, counts(found[0])))
     columns = ("first − second", "AUC difference", "p", "method", COUNTED)
     note = "Holm over all pairs and tracers of this partition; the other methods are for sensitivity."
-    return Table(title=f"{about}: differences", columns=columns, rows=tuple(body), note=note, shown="full")
+    return Table(
+        title=f"{about}: differences",
+        columns=columns,
+        rows=tuple(body),
+        note=_noted(note, [*chosen, *bayes]),
+        shown="full",
+    )
 
 
 def _subgroups(about: str, rows: list[Record]) -> Table:
     chosen = [row for row in rows if row["subgroup"] != EVERYONE and row["state"] == "ok"]
-    names = {**MEASURES, "auc_difference": "AUC difference"}
     body = tuple(
         (
             row["inputs"],
             row["subgroup"],
-            names[row["metric"]],
+            _NAMES[row["metric"]],
             estimate(row),
             row["method"],
             counts(row),
@@ -225,7 +242,7 @@ def _subgroups(about: str, rows: list[Record]) -> Table:
         for row in chosen
     )
     columns = ("inputs", "subgroup", "measure", "estimate", "interval by", COUNTED)
-    return Table(title=f"{about}: subgroups", columns=columns, rows=body, shown="full")
+    return Table(title=f"{about}: subgroups", columns=columns, rows=body, note=_noted("", chosen), shown="full")
 
 
 def _net_benefit(about: str, rows: list[Record]) -> Table:
@@ -235,7 +252,9 @@ def _net_benefit(about: str, rows: list[Record]) -> Table:
         others = f"{number(everyone['estimate'])} / {number(nobody['estimate'])}"
         body.append((inputs, f"{at:g}", estimate(model), others, model["method"], counts(model)))
     columns = ("inputs", "threshold", "net benefit", "treat all / none", "interval by", COUNTED)
-    return Table(title=f"{about}: net benefit", columns=columns, rows=tuple(body), shown="full")
+    return Table(
+        title=f"{about}: net benefit", columns=columns, rows=tuple(body), note=_noted("", chosen), shown="full"
+    )
 
 
 def _refusals(records: list[Record], shown: Shown) -> Table:

@@ -6,38 +6,6 @@ from typing import Final, Literal
 
 import pandas as pd
 
-SUMMARY_COLUMNS: Final = (
-    "partition",
-    "tracer",
-    "endpoint",
-    "inputs",
-    "subgroup",
-    "metric",
-    "at",
-    "estimate",
-    "sd",
-    "low",
-    "high",
-    "level",
-    "method",
-    "primary",
-    "p",
-    "p_holm",
-    "patients",
-    "exams",
-    "positives",
-    "negatives",
-    "state",
-    "reason",
-)
-"""The columns of `summary`, in order; one row a method. Counts are exams except `patients`; `sd` is a spread."""
-
-DTYPES: Final = {
-    **dict.fromkeys(("at", "estimate", "sd", "low", "high", "level", "p", "p_holm"), "float64"),
-    **dict.fromkeys(("patients", "exams", "positives", "negatives"), "Int64"),
-    "primary": "bool",
-}
-
 Partition = Literal["development", "test"]
 EVERYONE: Final = "all"
 """The subgroup of all exams."""

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from mpi_model.errors import StatisticsError
-from orchestrator.report.records import DTYPES, EVERYONE, SUMMARY_COLUMNS
+from orchestrator.ledger.schemas import SUMMARY_COLUMNS, SUMMARY_DTYPES
+from orchestrator.report.records import EVERYONE
 from orchestrator.statistics.intervals import Interval
 from orchestrator.statistics.scores import Exams
 
@@ -71,5 +72,5 @@ def counted(group: Group, exams: Exams) -> Group:
 def summary_frame(rows: list[Row]) -> pd.DataFrame:
     """The rows as a frame with exactly the summary's columns and types."""
     frame = pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))
-    texts = {name: "object" for name in SUMMARY_COLUMNS if name not in DTYPES}
-    return frame.astype({**texts, **DTYPES}).astype(dict.fromkeys(texts, "str"))
+    texts = {name: "object" for name in SUMMARY_COLUMNS if name not in SUMMARY_DTYPES}
+    return frame.astype({**texts, **SUMMARY_DTYPES}).astype(dict.fromkeys(texts, "str"))

@@ -8,7 +8,6 @@ stand.
 
 from collections.abc import Callable, Iterator
 
-import numpy as np
 import pandas as pd
 
 from mpi_model.errors import StatisticsError
@@ -34,7 +33,7 @@ def summarise(tables: RunTables, settings: StatisticsSettings) -> pd.DataFrame:
         settings: The experiment's `[statistics]`.
 
     Returns:
-        A frame with exactly `records.SUMMARY_COLUMNS`, one row a method.
+        A frame with exactly `orchestrator.ledger.schemas.SUMMARY_COLUMNS`, one row a method.
     """
     rows: list[Row] = []
     for partition in ("development", "test"):
@@ -114,15 +113,19 @@ def _model_rows(
 
 
 def _development_negatives(tables: RunTables, group: Group) -> Floats | None:
-    """The held-out scores of the development partition's negatives, one an exam: the mean over its repeats."""
+    """The held-out scores of the development partition's negatives: one an exam and repeat, each of one network.
+
+    Averaged over repeats they would be an ensemble's, which spread less than the scores of the network that the
+    threshold is for.
+    """
     rows = tables.predictions
     mine = rows[
-        (rows["partition"] == "development")
-        & (rows["inputs"] == group.inputs)
-        & (rows["tracer"] == group.tracer)
-        & (rows["label"] == 0)
+        (rows["partition"] == "development") & (rows["inputs"] == group.inputs) & (rows["tracer"] == group.tracer)
     ]
-    return None if mine.empty else mine.groupby("exam_id")["score"].mean().to_numpy(np.float64)
+    model, _ = arranged(tables, "development", group.inputs, mine)
+    if not isinstance(model, CrossValidated):
+        return None
+    return model.scores.scores[:, ~model.scores.exams.labels].ravel()
 
 
 def _subgroups(

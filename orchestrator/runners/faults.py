@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 Cause = Literal["error", "worker", "node", "host_memory", "gpu_memory", "gpu_fault"]
 
-SAID: Final[Mapping[Cause, str]] = {
+CAUSE_MESSAGES: Final[Mapping[Cause, str]] = {
     "error": "an error in its worker",
     "worker": "its worker process died",
     "node": "its node was lost",
@@ -47,9 +47,9 @@ def cause_of(text: str) -> Cause:
 def reason_of(text: str, cause: Cause, attempts: int) -> str:
     """One line for a cell that failed for good."""
     if cause != "error":
-        return f"{SAID[cause]} ({attempts} attempt{'s' if attempts > 1 else ''})"
+        return f"{CAUSE_MESSAGES[cause]} ({attempts} attempt{'s' if attempts > 1 else ''})"
     lines = [line for line in _COLOUR.sub("", text).splitlines() if line.strip()]
-    return f"{SAID[cause]}: {lines[-1].strip()[:LONGEST_WORD] if lines else 'without a word'}"
+    return f"{CAUSE_MESSAGES[cause]}: {lines[-1].strip()[:LONGEST_WORD] if lines else 'without a word'}"
 
 
 def killed_process(text: str) -> int | None:

@@ -14,7 +14,7 @@ import ray
 import ray.exceptions
 
 from mpi_model.errors import ExperimentError
-from orchestrator.cells.records import Workbench
+from orchestrator.cells.records import WorkerContext
 from orchestrator.runners.environment import prepare_for_ray
 from orchestrator.runners.private_folder import private_folder
 
@@ -23,14 +23,16 @@ LARGEST_STORE: Final = 8 * 2**30
 REFUSED: Final = (ray.exceptions.AuthenticationError, ConnectionError)
 
 
-def store_bytes(bench: Workbench) -> int:
+def store_bytes(context: WorkerContext) -> int:
     """Bytes of the object store: twice what every worker reads, within bounds.
 
-    Ray's default is a third of the machine's memory. The store holds the bench once, jobs of a few kilobytes and, for
+    Ray's default is a third of the machine's memory. The store holds the context once, jobs of a few kilobytes and, for
     a moment, the final networks, each about the size of the pretrained weights.
     """
-    weights = sum(array.nbytes for array in bench.state.values()) if bench.state else 0
-    return min(LARGEST_STORE, max(SMALLEST_STORE, 2 * (bench.maps.stress.nbytes + bench.maps.rest.nbytes + weights)))
+    weights = sum(array.nbytes for array in context.state.values()) if context.state else 0
+    return min(
+        LARGEST_STORE, max(SMALLEST_STORE, 2 * (context.maps.stress.nbytes + context.maps.rest.nbytes + weights))
+    )
 
 
 def cluster_address(address: str | None) -> str | None:

@@ -190,7 +190,10 @@ def _newcombe_low(area: float, positives: float, negatives: float, level: float,
     # The limit solves excess(θ) = 0 below A. At A = 1 both terms vanish in θ = 1, so the search stops short
     # of it.
     ceiling = min(area, 1 - 1e-9)
-    return 0.0 if excess(0.0) <= 0 else float(brentq(excess, 0.0, ceiling, xtol=1e-12))
+    if excess(0.0) <= 0:
+        return 0.0
+    # At a level of almost 0 the limit lies nearer to A = 1 than that.
+    return ceiling if excess(ceiling) >= 0 else float(brentq(excess, 0.0, ceiling, xtol=1e-12))
 
 
 def newcombe_auc_interval(model: PatientScores, level: float) -> Interval:
@@ -204,12 +207,19 @@ def auc_intervals(model: PatientScores, level: float) -> tuple[Interval, ...]:
     Logit DeLong; or Newcombe's method 5 where the AUC is 0 or 1, the variance vanishes, or a class has fewer
     than `SMALL_CLASS` patients — then logit DeLong, where it exists, stands beside it.
     """
-    newcombe = newcombe_auc_interval(model, level)
+    return intervals_from(auc_influence(model), model.exams, level)
+
+
+def intervals_from(influence: Influence, exams: Exams, level: float) -> tuple[Interval, ...]:
+    """As `auc_intervals`, from contributions that are known already."""
+    small = min(exams.class_patients) < SMALL_CLASS
+    newcombe = newcombe_interval(influence.auc, *exams.class_patients, level)
     try:
-        delong = logit_delong_interval(model, level)
+        variance = influence_variance(influence, exams)
+        delong = logit_interval(estimate=influence.auc, variance=variance, level=level, method="logit DeLong")
     except StatisticsError:
         return (newcombe,)
-    return (newcombe, delong) if min(model.exams.class_patients) < SMALL_CLASS else (delong,)
+    return (newcombe, delong) if small else (delong,)
 
 
 def _starts(changes: Flags) -> Codes:

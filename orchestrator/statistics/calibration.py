@@ -1,41 +1,27 @@
-"""Do predicted probabilities mean what they say, and is deciding by them of use?
+"""Do predicted probabilities mean what they say?
 
 The expected calibration error is not here: a perfectly calibrated model has .16 with 40 exams and ten bins.
 Networks trained with a class-balanced loss predict balanced probabilities; recalibrate before reading any of
 this.
 """
 
-import warnings
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
-from scipy.special import logit
-from statsmodels.genmod.families import Binomial
-from statsmodels.genmod.generalized_linear_model import GLM
-from statsmodels.nonparametric.smoothers_lowess import lowess
+from scipy.optimize import brentq
+from scipy.special import expit, logit
 
 from mpi_model.errors import StatisticsError
 from orchestrator.statistics.auc import auc
 from orchestrator.statistics.intervals import Interval, normal_quantile
-from orchestrator.statistics.resampling import bootstrap_weights, percentile_limits
-from orchestrator.statistics.scores import Exams, Floats, PatientScores
+from orchestrator.statistics.patient_means import logit_mean_interval, mean_by_patient
+from orchestrator.statistics.scores import Floats, PatientScores
 
 SMOOTH_CURVE_PATIENTS = 200
 """Fewer patients than this do not carry a smooth calibration curve (Van Calster et al. 2019)."""
 
 _EDGE = 1e-7
 """Probabilities of exactly 0 or 1 have no logit; they are moved this far inside."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetBenefit:
-    """Net benefit at one threshold probability, beside the two strategies that need no model."""
-
-    threshold: float
-    model: Interval
-    treat_all: float
-    treat_none: float = 0.0
+_ITERATIONS, _TOLERANCE = 50, 1e-10
+"""Of Newton's method."""
 
 
 def brier_score(model: PatientScores) -> float:
@@ -59,37 +45,37 @@ def squared_errors(model: PatientScores) -> Floats:
     return errors
 
 
-def brier_interval(model: PatientScores, level: float, *, draws: int, seed: int) -> Interval:
-    """The Brier score with the percentile limits of the stratified patient bootstrap."""
-    return bootstrap_mean(squared_errors(model), model.exams, level, draws=draws, seed=seed)
+def brier_interval(model: PatientScores, level: float) -> Interval:
+    """The Brier score, its variance over patients, on the logit scale with Student's t.
 
+    Patients are taken as they come, so that the prevalence varies as the outcomes do.
 
-def bootstrap_mean(values: Floats, exams: Exams, level: float, *, draws: int, seed: int) -> Interval:
-    """The mean of a quantity over exams, with percentile limits of the stratified patient bootstrap.
-
-    Args:
-        values: `[N]`.
-        exams: Whose they are.
-        level: Confidence level.
-        draws: B.
-        seed: Of the draws.
+    Raises:
+        StatisticsError: All errors are equal, or there is a single patient.
     """
-    weights = bootstrap_weights(exams, draws, np.random.default_rng(seed))
-    sums = np.bincount(exams.patients, weights=values, minlength=exams.patient_count)
-    counts = np.bincount(exams.patients, minlength=exams.patient_count)
-    low, high = percentile_limits((weights @ sums) / (weights @ counts), level)
-    mean = float(values.mean())
-    return Interval(estimate=mean, low=min(low, mean), high=max(high, mean), level=level, method="patient bootstrap")
+    errors = mean_by_patient(squared_errors(model), model.exams)
+    return logit_mean_interval(errors, level, method="patient variance, logit")
 
 
 def calibration_in_the_large(model: PatientScores, level: float) -> Interval:
     """The intercept of a logistic regression with offset logit(p): 0 is perfect, below 0 predicts too high.
 
-    Cox 1958; as in Van Calster et al. (2019, doi:10.1186/s12916-019-1466-7). Errors are patient-clustered
-    (sandwich) when a patient has several exams.
+    The likelihood's derivative Σ (y − expit(logit p + a)) falls strictly in a and changes its sign wherever both
+    classes are present, so there is one maximum, found as a root in one dimension. Cox 1958; as in Van Calster
+    et al. (2019, doi:10.1186/s12916-019-1466-7). Errors are patient-clustered (sandwich) when a patient has
+    several exams.
     """
-    offset = logit(_probabilities(model))
-    return _coefficient(_fit(model, np.ones((offset.size, 1)), offset), 0, level, model)
+    offset, outcome = logit(_probabilities(model)), model.exams.labels.astype(np.float64)
+    # At these ends every exam is predicted to be of one class, so the derivative has either sign.
+    ends = (-float(offset.max()) - 40, -float(offset.min()) + 40)
+    intercept = float(brentq(lambda shift: float((outcome - expit(offset + shift)).sum()), *ends, xtol=1e-12))
+    fitted = expit(offset + intercept)
+    information = float((fitted * (1 - fitted)).sum())
+    variance = 1 / information
+    if model.exams.patient_count < outcome.size:
+        scores = np.bincount(model.exams.patients, outcome - fitted)
+        variance = _cluster_factor(model, 1) * float((scores**2).sum()) / information**2
+    return _wald(intercept, variance, level, model)
 
 
 def calibration_slope(model: PatientScores, level: float) -> Interval:
@@ -105,8 +91,14 @@ def calibration_slope(model: PatientScores, level: float) -> Interval:
         raise StatisticsError("calibration slope: all probabilities are equal, so no slope exists")
     if _separated(model):
         raise StatisticsError("calibration slope: the probabilities separate the classes, so the slope is infinite")
-    design = np.column_stack([np.ones(predictor.size), predictor])
-    return _coefficient(_fit(model, design, np.zeros(predictor.size)), 1, level, model)
+    design, outcome = np.column_stack([np.ones(predictor.size), predictor]), model.exams.labels.astype(np.float64)
+    coefficients, information = _newton(design, outcome)
+    covariance = np.linalg.inv(information)
+    if model.exams.patient_count < outcome.size:
+        residual = outcome - expit(design @ coefficients)
+        scores = np.stack([np.bincount(model.exams.patients, residual * column) for column in design.T])
+        covariance = _cluster_factor(model, 2) * covariance @ scores @ scores.T @ covariance
+    return _wald(float(coefficients[1]), float(covariance[1, 1]), level, model)
 
 
 def smooth_calibration(model: PatientScores) -> Floats:
@@ -122,30 +114,14 @@ def smooth_calibration(model: PatientScores) -> Floats:
         raise StatisticsError(
             f"a smooth calibration curve needs {SMOOTH_CURVE_PATIENTS} patients, but there are {patients}"
         )
+    # The one use of statsmodels, which takes longer to import than a summary to compute.
+    from statsmodels.nonparametric.smoothers_lowess import lowess  # noqa: PLC0415
+
     probabilities = _probabilities(model)
     curve = np.asarray(lowess(model.exams.labels.astype(np.float64), probabilities, frac=0.75, it=0))
     low, high = (float(np.quantile(probabilities, tail)) for tail in (0.01, 0.99))
     points = np.linspace(low, high, 101)
     return np.column_stack([points, np.clip(np.interp(points, curve[:, 0], curve[:, 1]), 0, 1)])
-
-
-def net_benefit(model: PatientScores, threshold: float, level: float, *, draws: int, seed: int) -> NetBenefit:
-    """TP/n − FP/n · t/(1−t) (Vickers & Elkin 2006, doi:10.1177/0272989X06295361), treating where p ≥ t.
-
-    At the prevalence of the exams at hand; cases gathered at another prevalence need reweighting first.
-
-    Args:
-        model: Its scores are probabilities.
-        threshold: t, in (0, 1).
-        level: Confidence level of the patient bootstrap.
-        draws: B.
-        seed: Of the draws.
-    """
-    odds = threshold / (1 - threshold)
-    gain = np.where(model.exams.labels, 1.0, -odds)
-    treated = np.where(model.scores >= threshold, gain, 0.0)
-    interval = bootstrap_mean(treated, model.exams, level, draws=draws, seed=seed)
-    return NetBenefit(threshold=threshold, model=interval, treat_all=float(gain.mean()))
 
 
 def _probabilities(model: PatientScores) -> Floats:
@@ -163,22 +139,42 @@ def _separated(model: PatientScores) -> bool:
     return auc(model) in (0.0, 1.0) or bool(positive.min() >= negative.max() or positive.max() <= negative.min())
 
 
-def _fit(model: PatientScores, design: Floats, offset: Floats) -> Any:  # noqa: ANN401 - statsmodels has no types
-    outcome = model.exams.labels.astype(np.float64)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+def _newton(design: Floats, outcome: Floats) -> tuple[Floats, Floats]:
+    """The coefficients of a logistic regression and their information matrix, by Newton's method.
+
+    Raises:
+        StatisticsError: It does not converge; steps are halved while the likelihood would fall.
+    """
+    coefficients = np.zeros(design.shape[1])
+    best = _log_likelihood(design @ coefficients, outcome)
+    for _ in range(_ITERATIONS):
+        fitted = expit(design @ coefficients)
+        information = (design * (fitted * (1 - fitted))[:, None]).T @ design
         try:
-            regression = GLM(outcome, design, family=Binomial(), offset=offset)
-            if model.exams.patient_count == outcome.size:
-                return regression.fit()
-            return regression.fit(cov_type="cluster", cov_kwds={"groups": model.exams.patients})
-        except (Warning, np.linalg.LinAlgError, ValueError) as error:
-            raise StatisticsError(f"logistic recalibration did not converge ({type(error).__name__})") from error
+            step = np.linalg.solve(information, design.T @ (outcome - fitted))
+        except np.linalg.LinAlgError:
+            break
+        while _log_likelihood(design @ (coefficients + step), outcome) < best and np.abs(step).max() > _TOLERANCE:
+            step = step / 2
+        coefficients = coefficients + step
+        best = _log_likelihood(design @ coefficients, outcome)
+        if np.abs(step).max() < _TOLERANCE * max(1.0, float(np.abs(coefficients).max())):
+            return coefficients, information
+    raise StatisticsError("logistic recalibration did not converge")
 
 
-def _coefficient(fit: Any, index: int, level: float, model: PatientScores) -> Interval:  # noqa: ANN401
-    estimate, error = float(fit.params[index]), float(fit.bse[index])
-    reach = normal_quantile(level) * error
+def _log_likelihood(logits: Floats, outcome: Floats) -> float:
+    return float((outcome * logits - np.logaddexp(0, logits)).sum())
+
+
+def _cluster_factor(model: PatientScores, parameters: int) -> float:
+    """The small-sample factor of a clustered sandwich, as Stata and statsmodels have it."""
+    patients, exams = model.exams.patient_count, model.exams.labels.size
+    return patients / (patients - 1) * (exams - 1) / (exams - parameters)
+
+
+def _wald(estimate: float, variance: float, level: float, model: PatientScores) -> Interval:
+    reach = normal_quantile(level) * float(np.sqrt(variance))
     clustered = model.exams.patient_count < model.exams.labels.size
     method = "logistic recalibration, patient-clustered" if clustered else "logistic recalibration"
     return Interval(estimate=estimate, low=estimate - reach, high=estimate + reach, level=level, method=method)

@@ -4,14 +4,21 @@ Each function refuses models that were not judged on the same exams and folds. T
 from the same plan and seeds is for the caller to check (`orchestrator.report.compare`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
+from scipy.optimize import brentq
+from scipy.special import ndtr, stdtr, stdtrit
 
 from mpi_model.errors import StatisticsError
-from orchestrator.statistics.auc import Influence, auc, auc_influence, influence_variance
+from orchestrator.statistics.auc import (
+    Influence,
+    auc_influence,
+    influence_covariance,
+    influence_variance,
+    intervals_from,
+)
 from orchestrator.statistics.cross_validation import (
     corrected_resampled_variance,
     degrees_of_freedom,
@@ -19,9 +26,12 @@ from orchestrator.statistics.cross_validation import (
     larger_variance,
     within_fold_influence,
 )
-from orchestrator.statistics.intervals import Interval
-from orchestrator.statistics.resampling import bootstrap_aucs, percentile_limits, rank_swap_p_value
-from orchestrator.statistics.scores import Floats, FoldScores, PatientScores, require_same_exams
+from orchestrator.statistics.intervals import Interval, combined_interval
+from orchestrator.statistics.scores import Exams, Floats, FoldScores, PatientScores, require_same_exams
+
+HELD_OUT_DIFFERENCE = "MOVER of AUC intervals"
+_NEAREST, _FARTHEST = 1e-4, 8.0
+"""Normal quantiles between which a p-value is searched for: .9999 and 1e-15; beyond them it is 1 or 1e-15."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,29 +63,51 @@ def paired_delong(first: PatientScores, second: PatientScores, level: float) -> 
     return _difference(influences[0].auc - influences[1].auc, variance, level, "paired DeLong")
 
 
-def permutation_and_bootstrap(
-    first: PatientScores, second: PatientScores, level: float, *, draws: int, seed: int
-) -> Difference:
-    """The default on a test set: interval by paired stratified bootstrap, p by rank-swap permutation.
+def held_out_difference(first: PatientScores, second: PatientScores, level: float) -> Difference:
+    """The default on a test set: square-and-add of the two AUCs' own intervals, with their correlation.
 
-    Args:
-        first: One model's scores.
-        second: The other's, on the same exams.
-        level: Confidence level.
-        draws: B, of the bootstrap and of the permutation.
-        seed: Of both.
+    Each AUC keeps the interval that it is reported with, so a difference of two perfect models has a width. The
+    correlation is DeLong's (1988, doi:10.2307/2531595), clustered by patient; 0, which is wide, where one of the
+    variances vanishes. The p-value is the largest 1 − level at which the interval still holds 0, so that the two
+    never contradict each other.
 
     Raises:
         StatisticsError: The exams differ.
     """
-    differences = np.subtract(*bootstrap_aucs([first, second], draws, seed))
-    low, high = percentile_limits(differences, level)
-    estimate = auc(first) - auc(second)
-    interval = Interval(
-        estimate=estimate, low=min(low, estimate), high=max(high, estimate), level=level,
-        method="paired bootstrap; rank-swap permutation",
-    )  # fmt: skip
-    return Difference(interval=interval, p=rank_swap_p_value(first, second, draws, seed))
+    require_same_exams([first, second])
+    influences = [auc_influence(model) for model in (first, second)]
+    correlation = _delong_correlation(influences, first.exams)
+
+    def at(one_level: float) -> Interval:
+        sides = (intervals_from(influence, first.exams, one_level)[0] for influence in influences)
+        return combined_interval(*sides, weights=(1.0, -1.0), correlation=correlation, method=HELD_OUT_DIFFERENCE)
+
+    return Difference(interval=at(level), p=_inverted(at))
+
+
+def _inverted(at: Callable[[float], Interval]) -> float:
+    """The p-value of an interval: 1 − the level at which one of its limits is 0."""
+    estimate = at(0.5).estimate
+
+    def limit(quantile: float) -> float:
+        interval = at(float(2 * ndtr(quantile) - 1))
+        return interval.low if estimate > 0 else -interval.high
+
+    if limit(_NEAREST) <= 0:
+        return 1.0
+    if limit(_FARTHEST) > 0:
+        return float(2 * ndtr(-_FARTHEST))
+    return float(2 * ndtr(-brentq(limit, _NEAREST, _FARTHEST, xtol=1e-8)))
+
+
+def _delong_correlation(influences: Sequence[Influence], exams: Exams) -> float:
+    if min(exams.class_patients) < 2:
+        return 0.0
+    covariance = influence_covariance(influences, exams)
+    variances = float(covariance[0, 0]), float(covariance[1, 1])
+    if min(variances) < 1e-20:
+        return 0.0
+    return float(np.clip(covariance[0, 1] / np.sqrt(variances[0] * variances[1]), -1.0, 1.0))
 
 
 def cross_validated_difference(first: FoldScores, second: FoldScores, level: float) -> Difference:

@@ -146,19 +146,5 @@ def nadeau_bengio_interval(values: Floats, level: float) -> Interval:
     )
 
 
-def ensemble_interval(model: FoldScores, level: float) -> Interval:
-    """The AUC of the exams' scores averaged over repeats: of an ensemble of R models, not of one.
-
-    Raises:
-        StatisticsError: The AUC is 0 or 1, or a class comes from a single patient.
-    """
-    influence = auc_influence(model.average())
-    factor = nadeau_bengio_factor(model.fold_count, model.repeat_count)
-    variance = factor * influence_variance(influence, model.exams)
-    return logit_interval(
-        estimate=influence.auc, variance=variance, level=level, method="logit DeLong × NB factor, ensemble"
-    )
-
-
 def _fold_wins(model: FoldScores) -> tuple[Floats, Floats]:
     return wins(model.scores.ravel(), np.tile(model.exams.labels, model.repeat_count), model.cells.ravel())

@@ -6,7 +6,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, 
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
-from orchestrator.progress import RunProgress
+from orchestrator.monitoring.progress import RunProgress
 from orchestrator.terminal.wording import best, duration, pace
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from orchestrator.experiment.settings import Objective
-from orchestrator.progress import RunProgress
+from orchestrator.monitoring.progress import RunProgress
 
 SCORES: Mapping[Objective, str] = {"balanced_log_loss": "log loss", "auc": "AUC"}
 

@@ -7,20 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.engine import Engine
+from orchestrator.driver.resume import RunOptions, RunOutcome
+from orchestrator.driver.run import run_experiment
 from orchestrator.experiment.file import load_experiment
 from orchestrator.ledger.paths import RunPaths, run_paths
-from orchestrator.progress import Progress, Silence
-from orchestrator.recognition import RunOptions, RunOutcome
-from orchestrator.run import run_experiment
+from orchestrator.monitoring.progress import NullProgress, Progress
 from orchestrator.runners.inline import InlineRunner
-from orchestrator.torch_engine import engine_with
+from orchestrator.runners.runner import Runner
 
 TABLES = ("cells", "candidates", "epochs", "predictions")
 
 
-def _no_engine() -> Engine:
-    raise AssertionError("torch was asked for")
+class _NoRunner:
+    """A runner for runs that should need none: using it fails the test."""
+
+    def run(self, *_: object) -> None:
+        raise AssertionError("something was trained")
 
 
 def _run(
@@ -28,11 +30,12 @@ def _run(
     *overrides: str,
     open_test: bool = False,
     retry_failed: bool = False,
-    engine: Callable[[], Engine] = lambda: engine_with(InlineRunner()),
+    runner: Runner | None = None,
     progress: Progress | None = None,
 ) -> RunOutcome:
     options = RunOptions(open_test=open_test, retry_failed=retry_failed)
-    return run_experiment(load_experiment(experiment, overrides), options, engine, progress or Silence())
+    loaded = load_experiment(experiment, overrides)
+    return run_experiment(loaded, options, progress or NullProgress(), runner or InlineRunner())
 
 
 def _digests(paths: RunPaths) -> dict[str, str]:
@@ -44,9 +47,9 @@ def _paths_of(experiment: Path) -> RunPaths:
 
 
 @pytest.fixture(scope="session")
-def no_engine() -> Callable[[], Engine]:
-    """An engine for runs that should need none: asking for it fails the test."""
-    return _no_engine
+def no_runner() -> Runner:
+    """A runner for runs that should need none: using it fails the test."""
+    return _NoRunner()
 
 
 @pytest.fixture(scope="session")

@@ -22,10 +22,10 @@ from optuna.storages.journal import JournalFileBackend
 from mpi_model.errors import ExperimentError
 from orchestrator.cells.records import CandidateResult
 from orchestrator.cli import main
-from orchestrator.events import LedgerEvents
+from orchestrator.driver.ledger_events import LedgerEvents
+from orchestrator.export.optuna_journal import export_studies
 from orchestrator.ledger.paths import RunPaths
 from orchestrator.ledger.reading import open_run
-from orchestrator.optuna_export import export_studies
 
 Brought = dict[str, list[CandidateResult]]
 

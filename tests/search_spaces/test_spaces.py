@@ -1,4 +1,4 @@
-"""Search spaces: the ones in the box, users' own files, and what is refused before any training."""
+"""Search spaces: built-in ones, users' own files, and what is refused before any training."""
 
 from dataclasses import asdict
 
@@ -37,7 +37,7 @@ ENCODER = '[encoder_stages]\nkind = "int"\nlow = 2\nhigh = "stages"\n'
 
 @pytest.mark.parametrize("name", space_names())
 @pytest.mark.parametrize("backbone", sorted(BACKBONES))
-def test_every_space_in_the_box_fits_every_backbone(tmp_path, name, backbone):
+def test_every_built_in_space_fits_every_backbone(tmp_path, name, backbone):
     """A space that ships proposes candidates the network accepts, whatever the number of its stages."""
     stages = BACKBONES[backbone].stage_count
     space = load_space(name, tmp_path, stages)

@@ -13,13 +13,13 @@ from dataclasses import replace
 import pytest
 
 from mpi_model.errors import RunDirectoryError
-from orchestrator.ledger import lease
-from orchestrator.ledger.holder import holder_in, holder_text, this_process
-from orchestrator.ledger.locations import open_storage
+from orchestrator.storage import lease
+from orchestrator.storage.holder import holder_in, holder_text, this_process
+from orchestrator.storage.locations import open_storage
 
 HOLD = """
 import sys
-from orchestrator.ledger.locations import open_storage
+from orchestrator.storage.locations import open_storage
 with open_storage(sys.argv[1]).hold():
     print("held", flush=True)
     sys.stdin.read()

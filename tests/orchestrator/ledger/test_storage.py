@@ -3,8 +3,8 @@
 import pytest
 
 from mpi_model.errors import RunDirectoryError
-from orchestrator.ledger.locations import beside, open_storage, resolved
 from orchestrator.ledger.openings import read_openings, record_opening
+from orchestrator.storage.locations import beside, open_storage, resolved
 
 
 @pytest.fixture(params=["folder", "bucket"])

@@ -6,8 +6,9 @@ import pytest
 
 from mpi_model.errors import StatisticsError
 from orchestrator.experiment.settings import StatisticsSettings
+from orchestrator.ledger.schemas import SUMMARY_COLUMNS
 from orchestrator.report.evaluate import evaluate_predictions
-from orchestrator.report.records import SUMMARY_COLUMNS, RunTables
+from orchestrator.report.records import RunTables
 
 SETTINGS = StatisticsSettings(subgroups=())
 

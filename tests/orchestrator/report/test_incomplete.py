@@ -12,9 +12,9 @@ from sklearn.metrics import roc_auc_score
 from mpi_model.errors import IncompleteRunError
 from orchestrator.cli import main
 from orchestrator.experiment.settings import StatisticsSettings
+from orchestrator.report.build import lacking
 from orchestrator.report.summary import summarise
 from orchestrator.report.whole_repeats import whole_repeats
-from orchestrator.reporting import lacking
 
 
 def without(tables, inputs, repeat, fold):

@@ -8,7 +8,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from orchestrator.experiment.settings import StatisticsSettings
-from orchestrator.report.records import DTYPES, SUMMARY_COLUMNS, RunTables
+from orchestrator.ledger.schemas import SUMMARY_COLUMNS, SUMMARY_DTYPES
+from orchestrator.report.records import RunTables
 from orchestrator.report.rows import Group
 from orchestrator.report.subgroup_rows import SubgroupAuc, difference_rows
 from orchestrator.report.summary import summarise
@@ -27,7 +28,7 @@ def leading(summary: pd.DataFrame, metric: str, **where: str) -> pd.DataFrame:
 def test_the_summary_has_exactly_the_contracts_columns(summary: pd.DataFrame) -> None:
     """Names, order and types of the columns are the contract; a refused row has a reason, an estimate has counts."""
     assert tuple(summary.columns) == SUMMARY_COLUMNS
-    assert {name: str(summary[name].dtype) for name in DTYPES} == DTYPES
+    assert {name: str(summary[name].dtype) for name in SUMMARY_DTYPES} == SUMMARY_DTYPES
     assert set(summary["state"]) <= {"ok", "refused"}
     assert (summary.loc[summary["state"] == "refused", "reason"] != "").all()
     assert summary.loc[summary["state"] == "ok", ["patients", "exams", "positives", "negatives"]].notna().all().all()

@@ -7,12 +7,11 @@ from scipy.special import logit
 from sklearn.metrics import roc_auc_score
 
 from mpi_model.errors import StatisticsError
-from orchestrator.statistics.auc import auc, delong_variance, influence_variance
+from orchestrator.statistics.auc import delong_variance, influence_variance
 from orchestrator.statistics.cross_validation import (
     INFLATED_LOGIT,
     cross_validated_auc,
     design_variance,
-    ensemble_interval,
     fold_aucs,
     inflated_logit_interval,
     nadeau_bengio_factor,
@@ -140,16 +139,6 @@ def test_nadeau_bengio_has_no_interval_without_spread() -> None:
     """Cells that all agree give no variance to correct: refused, not a point."""
     with pytest.raises(StatisticsError, match="no logit interval"):
         nadeau_bengio_interval(np.full((3, 4), 0.8), LEVEL)
-
-
-def test_the_ensemble_is_another_estimand_and_says_so() -> None:
-    """Averaging an exam's scores over repeats judges an ensemble: a higher AUC under a name of its own."""
-    model = simulated(repeats=10)
-    ensemble = ensemble_interval(model, LEVEL)
-
-    assert ensemble.estimate == auc(model.average())
-    assert ensemble.estimate > cross_validated_auc(model) + 0.02
-    assert "ensemble" in ensemble.method
 
 
 def test_a_patient_in_two_folds_is_refused() -> None:

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from orchestrator.progress import RunProgress
+from orchestrator.monitoring.progress import RunProgress
 from orchestrator.terminal import progress as displays
 from orchestrator.terminal.progress import JsonProgress, Lines, progress_for
 from orchestrator.terminal.wording import duration, sentence

@@ -1,0 +1,1 @@
+"""The check of a Ray cluster file: its lines, the rules that judge it, a dated price table."""

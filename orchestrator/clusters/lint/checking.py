@@ -1,0 +1,41 @@
+"""Applies every rule to one cluster file."""
+
+from pathlib import Path
+from typing import Final
+
+from orchestrator.clusters.lint import aws, private_hosts, ray_schema, secrets, sizes, start_commands, versions
+from orchestrator.clusters.lint.prices import price_bound
+from orchestrator.clusters.lint.reading import read_cluster_file
+from orchestrator.clusters.lint.records import CheckResult
+
+RULES: Final = (
+    *ray_schema.RULES,
+    *sizes.RULES,
+    *aws.RULES,
+    *start_commands.RULES,
+    *versions.RULES,
+    *secrets.RULES,
+    *private_hosts.RULES,
+)
+
+
+def check_cluster_file(path: Path) -> CheckResult:
+    """Check a Ray cluster file without starting Ray, without network and without an account.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The findings in the order of their lines, and the largest hourly price.
+
+    Raises:
+        ExperimentError: The file cannot be read as YAML.
+    """
+    file = read_cluster_file(path)
+    # Two rules may report the same finding; a dict drops the repetition and keeps the order.
+    findings = dict.fromkeys(found for rule in RULES for found in rule(file))
+    return CheckResult(
+        name=path.name,
+        findings=tuple(sorted(findings, key=lambda found: (found.line, found.rule, found.place))),
+        price=price_bound(file),
+    )

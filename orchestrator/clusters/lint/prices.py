@@ -1,0 +1,67 @@
+"""The highest hourly price of a cluster file, from a dated table of on-demand prices.
+
+A spot price never exceeds the on-demand price unless the file sets a higher maximum, so that on-demand is an upper
+bound. Not included: volumes, traffic, NAT gateways, endpoints, taxes.
+"""
+
+import tomllib
+from datetime import date
+from importlib import resources
+from typing import Final
+
+from orchestrator.clusters.lint.reading import ClusterFile
+from orchestrator.clusters.lint.records import PriceBound
+
+_TABLE: Final = tomllib.loads(resources.files(__package__).joinpath("prices.toml").read_text("utf-8"))
+_DATE: Final[date] = _TABLE["date"]
+
+
+def price_bound(file: ClusterFile) -> PriceBound | None:
+    """The price of one head and the most expensive workers that the file allows; None outside AWS.
+
+    Without a price for every type, or without a maximum size, there is no sum.
+    """
+    if file.provider != "aws":
+        return None
+    region = str(file.at("provider", "region") or "")
+    prices: dict[str, float] = _TABLE.get(region, {})
+    workers = _worker_slots(file, prices)
+    nodes = ((1, _instance_type(file, file.head_type)), *(workers or ()))
+    unknown = tuple(sorted({kind for _, kind in nodes if kind not in prices}))
+    bounded = workers is not None and not unknown
+    return PriceBound(
+        dollars=round(sum(count * prices[kind] for count, kind in nodes), 4) if bounded else None,
+        region=region,
+        priced=_DATE,
+        nodes=nodes,
+        unknown=unknown,
+    )
+
+
+def _worker_slots(file: ClusterFile, prices: dict[str, float]) -> tuple[tuple[int, str], ...] | None:
+    """The most expensive workers within `max_workers`, unpriced types first; None without a maximum."""
+    remaining = file.integer("max_workers")
+    if remaining is None:
+        return None
+    kinds = [(_instance_type(file, name), _limit(file, name)) for name in file.node_types]
+    kinds.sort(key=lambda kind: -prices.get(kind[0], float("inf")))
+    slots = []
+    for instance_type, limit in kinds:
+        count = remaining if limit is None else min(limit, remaining)
+        remaining -= count
+        if count > 0:
+            slots.append((count, instance_type))
+    return tuple(slots)
+
+
+def _limit(file: ClusterFile, name: str) -> int | None:
+    """The most workers of a type; None where only the cluster's maximum limits them."""
+    place = ("available_node_types", name)
+    # Ray starts no workers of the head's type unless that type sets max_workers.
+    default = 0 if name == file.head_type else None
+    return file.integer(*place, "max_workers") if "max_workers" in file.mapping(*place) else default
+
+
+def _instance_type(file: ClusterFile, node_type: str) -> str:
+    named = file.at("available_node_types", node_type, "node_config", "InstanceType")
+    return str(named) if named else "(no InstanceType)"

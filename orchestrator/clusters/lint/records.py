@@ -1,0 +1,66 @@
+"""Results of the check: findings with their lines, and an upper bound of the price."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+from orchestrator.clusters.lint.reading import ClusterFile, Place
+
+_Severity = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One problem of a cluster file."""
+
+    severity: _Severity
+    """`error`: would fail, or is open to others; `warning`: unsafe or costly; `note`: information."""
+    rule: str
+    line: int
+    """Counted from 1; also 1 for a setting that is missing from the whole file."""
+    place: str
+    """Keys joined by dots."""
+    problem: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceBound:
+    """The hourly price of the largest cluster that the file allows, from a dated table."""
+
+    dollars: float | None
+    """US dollars an hour, spot nodes at their on-demand price; None if a price or the size is unknown."""
+    region: str
+    priced: date
+    """The date of the price table."""
+    nodes: tuple[tuple[int, str], ...]
+    """Number and instance type of the nodes in the bound."""
+    unknown: tuple[str, ...]
+    """Instance types that the table lacks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """The findings of one file."""
+
+    name: str
+    findings: tuple[Finding, ...]
+    price: PriceBound | None
+    """None for hosts that are not rented."""
+
+    @property
+    def clean(self) -> bool:
+        """Whether there is neither an error nor a warning."""
+        return all(finding.severity == "note" for finding in self.findings)
+
+
+def finding(file: ClusterFile, severity: _Severity, rule: str, place: Place, problem: str, remedy: str) -> Finding:
+    """A finding at the line of its place, or of the nearest enclosing key."""
+    return Finding(
+        severity=severity,
+        rule=rule,
+        line=file.line(place),
+        place=".".join(str(key) for key in place) or "(file)",
+        problem=problem,
+        remedy=remedy,
+    )

@@ -1,0 +1,122 @@
+"""What the driver does with work that comes back: the ledger is written, the log and the eye are told."""
+
+import logging
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mpi_model.errors import PolarmapError
+from orchestrator.cells.records import CandidateResult, CellKey, CellResult
+from orchestrator.ledger.identity import Facts
+from orchestrator.ledger.parts import commit_cell, write_candidate
+from orchestrator.ledger.paths import RunPaths
+from orchestrator.monitoring.counters import RunCounters
+from orchestrator.monitoring.log import event, without_message
+from orchestrator.monitoring.progress import Progress
+from orchestrator.runners.runner import Runner
+
+
+class LedgerEvents:
+    """Writes what workers bring into the ledger, in the driver, and counts it for the eye."""
+
+    def __init__(self, paths: RunPaths, experiment: str, progress: Progress, counters: RunCounters) -> None:
+        self.paths = paths
+        self.experiment = experiment
+        self.progress = progress
+        self.counters = counters
+        progress.begin("training", counters.standing.cells)
+        progress.show(counters.progress())
+
+    def __getstate__(self) -> dict[str, object]:
+        """Nothing: Tune pickles its callbacks into a snapshot that is never read, and locks and displays cannot be."""
+        return {}
+
+    def started(self, key: CellKey) -> None:
+        """A cell begins, or begins again."""
+        attempt = self.counters.start(key)
+        message = f"cell {key.name} begins{' again' if attempt > 1 else ''}"
+        event(logging.INFO, "cell_started", message, cell=key.name, attempt=attempt)
+        self.progress.show(self.counters.progress())
+
+    def retried(self, key: CellKey, cause: str, attempt: int) -> None:
+        """Say and log that a cell is going to begin again, and why."""
+        message = f"cell {key.name} is tried again (attempt {attempt}): {cause}"
+        event(logging.WARNING, "cell_retried", message, cell=key.name, attempt=attempt, cause=cause)
+        self.progress.say(message)
+
+    def candidate(self, key: CellKey, result: CandidateResult) -> None:
+        """Keep a finished candidate."""
+        write_candidate(self.paths, key, result, self.experiment)
+        self.counters.add(key, result)
+        if result.state == "failed":
+            event(
+                logging.WARNING,
+                "candidate_failed",
+                f"candidate {result.number} of cell {key.name} failed: {result.error}",
+                cell=key.name,
+                candidate=result.number,
+                seconds=round(result.seconds, 3),
+            )
+        self.progress.show(self.counters.progress())
+
+    def cell(self, result: CellResult, attempt: int) -> None:
+        """Commit a finished cell; a failed one is said at once."""
+        commit_cell(self.paths, result, attempt, self.experiment)
+        self.counters.end(result)
+        failed = result.state == "failed"
+        message = f"cell {result.key.name} {f'failed: {result.reason}' if failed else 'is complete'}"
+        event(
+            logging.ERROR if failed else logging.INFO,
+            "cell_failed" if failed else "cell_finished",
+            message,
+            cell=result.key.name,
+            attempt=attempt,
+            seconds=round(result.seconds, 3),
+            host=result.host,
+            traceback=result.trace or None,
+        )
+        self.progress.show(self.counters.progress())
+        if failed:
+            self.progress.say(message)
+
+
+@contextmanager
+def log_lifecycle(counters: RunCounters, facts: Facts, runner: Runner) -> Iterator[None]:
+    """Log how the work begins and how it ends, whatever ends it."""
+    standing = counters.standing
+    resumed = bool(standing.complete or standing.failed or standing.begun)
+    left = f"{len(standing.left)} of {standing.cells} cells to do"
+    event(
+        logging.INFO,
+        "run_resumed" if resumed else "run_begun",
+        f"the run {'goes on' if resumed else 'begins'}: {left}",
+        host=platform.node(),
+        pid=os.getpid(),
+        runner=type(runner).__name__,
+        device=facts["device"],
+        versions={key.removeprefix("versions."): value for key, value in facts.items() if key.startswith("versions.")},
+    )
+    try:
+        yield
+    except KeyboardInterrupt:
+        event(logging.WARNING, "interrupted", "interrupted; the same command goes on", **_counts(counters))
+        raise
+    except PolarmapError as error:
+        event(logging.ERROR, "stopped", f"the run stops: {error}", **_counts(counters))
+        raise
+    except BaseException as error:
+        trace = without_message(type(error), error.__traceback__)
+        event(logging.CRITICAL, "crashed", f"a bug: {type(error).__name__}", traceback=trace, **_counts(counters))
+        raise
+    event(logging.INFO, "ended", "every cell has ended", **_counts(counters))
+
+
+def _counts(counters: RunCounters) -> dict[str, object]:
+    now = counters.progress()
+    return {
+        "complete": now.complete,
+        "failed": now.failed,
+        "candidates": now.candidates,
+        "seconds": round(now.seconds, 3),
+    }

@@ -1,0 +1,57 @@
+"""The whole pipeline under permuted labels: what cross-validation finds where there is nothing to find.
+
+Labels are permuted between patients, the plan is redrawn, each permutation is a run of its own under the same
+ledger rules, final networks are not trained, and the test partition is never touched. Permuting labels against
+fixed scores would ignore what training does with chance (Ojala & Garriga 2010, JMLR 11:1833).
+"""
+
+from dataclasses import replace
+
+from mpi_model.errors import IncompleteRunError
+from orchestrator.driver.resume import RunOptions
+from orchestrator.driver.run import run_experiment
+from orchestrator.experiment.settings import LoadedExperiment
+from orchestrator.ledger.reading import Run
+from orchestrator.monitoring.progress import Progress
+from orchestrator.report.permutation import permutation_rows
+from orchestrator.report.records import Report
+
+
+def permute_labels(loaded: LoadedExperiment, times: int, options: RunOptions, progress: Progress) -> Report:
+    """Run an experiment, then again `times` times under permuted labels; interrupted, it goes on where it was.
+
+    Args:
+        loaded: The experiment.
+        times: Permutations.
+        options: Who runs the cells, as for `run_experiment`.
+        progress: Told what goes on.
+
+    Returns:
+        One row per tracer and inputs: the observed AUC and its permutation p-value.
+
+    Raises:
+        IncompleteRunError: Cells of the run itself failed.
+    """
+    observed = run_experiment(loaded, options, progress)
+    if observed.failed:
+        raise IncompleteRunError(
+            f"{len(observed.failed)} cells of the run itself failed; finish it with `polarmap run`"
+        )
+    summaries = []
+    failed = 0
+    for number in range(1, times + 1):
+        progress.say(f"permutation {number} of {times}")
+        outcome = run_experiment(permuted(loaded, number), replace(options, permutation=number), progress)
+        summaries.append(Run(outcome.paths).summary)
+        failed += bool(outcome.failed)
+    summary = permutation_rows(Run(observed.paths).summary, summaries)
+    counted = (f"{failed} of {times} permutations have failed cells and count as reaching the observed AUC",)
+    name = f"{loaded.experiment.name}: {times} label permutations"
+    return Report(name=name, summary=summary, notices=counted if failed else ())
+
+
+def permuted(loaded: LoadedExperiment, number: int) -> LoadedExperiment:
+    """The experiment under the name of its permutation."""
+    return replace(
+        loaded, experiment=replace(loaded.experiment, name=f"{loaded.experiment.name}-permutation-{number:04d}")
+    )

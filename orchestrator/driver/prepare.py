@@ -1,0 +1,153 @@
+"""Everything that can be known before training: cohort, eligible exams, fold plan. No torch, no Ray."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_model.errors import CohortError, WeightsError
+from mpi_model.imagenet import checkpoint_path
+from mpi_model.stages import backbone
+from mpi_model.vocabulary import Inputs
+from orchestrator.cohort.eligibility import exams_for
+from orchestrator.cohort.loading import load_cohort
+from orchestrator.cohort.permutation import with_permuted_labels
+from orchestrator.cohort.records import Cohort, Exclusion
+from orchestrator.experiment.devices import device_for
+from orchestrator.experiment.file import space_of
+from orchestrator.experiment.processor import precision_notices
+from orchestrator.experiment.settings import DEFAULT_SUBGROUPS, LoadedExperiment
+from orchestrator.folds.plan import FoldPlan, plan_folds
+from orchestrator.hashing import digest
+from orchestrator.monitoring.progress import Progress
+from search_spaces.space import SearchSpace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """An experiment with its cohort and plan."""
+
+    loaded: LoadedExperiment
+    cohort: Cohort
+    eligible: Mapping[Inputs, NDArray[np.bool_]]
+    """For each inputs, the exams it uses, of both partitions."""
+    exclusions: tuple[Exclusion, ...]
+    plan: FoldPlan
+    space: SearchSpace
+    notices: tuple[str, ...]
+
+
+def prepare(loaded: LoadedExperiment, progress: Progress, permutation: int | None = None) -> Prepared:
+    """Read the cohort and draw the plan.
+
+    Args:
+        loaded: The experiment.
+        progress: Told how many maps are read.
+        permutation: The number of a label permutation; None for the labels as they are.
+
+    Raises:
+        WeightsError: The weights' file or package is not there.
+        CohortError: Anything wrong with the cohort, all problems together.
+        FoldsError: The folds asked for cannot be had from it.
+    """
+    experiment = loaded.experiment
+    weights_of(loaded)
+    cohort = read_cohort(loaded, progress)
+    if permutation is not None:
+        cohort = with_permuted_labels(cohort, permutation)
+    eligible, exclusions = exams_for(
+        cohort, experiment.cohort.inputs, experiment.cohort.patients, experiment.cohort.exams
+    )
+    _check_subgroups(cohort, experiment.statistics.subgroups)
+    plan = plan_folds(cohort.exams, eligible, experiment.folds, experiment.search.inner_folds)
+    return Prepared(
+        loaded=loaded,
+        cohort=cohort,
+        eligible=eligible,
+        exclusions=exclusions,
+        plan=plan,
+        space=space_of(loaded),
+        notices=(*cohort.notices, *plan.notices, *_advice(loaded)),
+    )
+
+
+def read_cohort(loaded: LoadedExperiment, progress: Progress) -> Cohort:
+    """Read the experiment's cohort, with progress."""
+    progress.begin("reading the cohort", 0)
+    try:
+        return load_cohort(
+            loaded.manifest,
+            size=loaded.experiment.images.size,
+            progress=lambda done, total: progress.advance(done, f"{done} of {total} maps"),
+        )
+    finally:
+        progress.end()
+
+
+def rows_of_test_exams(prepared: Prepared, inputs: Inputs) -> NDArray[np.int64]:
+    """Rows of the test exams that an inputs can use."""
+    return np.flatnonzero(prepared.eligible[inputs] & (prepared.cohort.exams["partition"] == "test").to_numpy())
+
+
+def check_test_exams(prepared: Prepared) -> None:
+    """Refuse to open a test that is not there, before anything is trained for it.
+
+    Raises:
+        CohortError: The cohort has no test exams.
+    """
+    if not (prepared.cohort.exams["partition"] == "test").any():
+        raise CohortError("`--open-test` needs exams with `partition` = test, but the manifest has none; leave it out")
+
+
+def weights_of(loaded: LoadedExperiment) -> Path | None:
+    """The file of pretrained weights; None for random ones. ImageNet's may still have to be downloaded.
+
+    Raises:
+        WeightsError: The experiment names a file, or needs a package, that is not there.
+    """
+    network = loaded.experiment.network
+    if network.weights == "random":
+        return None
+    if network.weights == "imagenet":
+        return checkpoint_path(backbone(network.backbone))
+    path = loaded.folder / network.weights
+    if not path.is_file():
+        raise WeightsError(
+            f'`network.weights` must be "imagenet", "random" or a file, but there is no file {network.weights}'
+        )
+    return path
+
+
+def used_digest(prepared: Prepared) -> str:
+    """Digest of what else of the manifest decides numbers: the exams each inputs uses, and the subgroups."""
+    exams = prepared.cohort.exams
+    columns = [column for column in prepared.loaded.experiment.statistics.subgroups if column in exams]
+    return digest(
+        {
+            "eligible": {name: exams.loc[mask, "exam_id"].tolist() for name, mask in prepared.eligible.items()},
+            "subgroups": {column: exams[column].fillna("").astype(str).tolist() for column in columns},
+        }
+    )
+
+
+def _check_subgroups(cohort: Cohort, subgroups: tuple[str, ...]) -> None:
+    missing = [column for column in subgroups if column not in cohort.exams]
+    if missing and subgroups != DEFAULT_SUBGROUPS:
+        raise CohortError(
+            f"`statistics.subgroups` names {missing}, which the manifest does not have; "
+            "add the columns or drop the names"
+        )
+
+
+def _advice(loaded: LoadedExperiment) -> list[str]:
+    """What is allowed and probably not meant."""
+    experiment = loaded.experiment
+    advice = [*precision_notices(experiment.training.precision, device_for(experiment.resources))]
+    frozen = [parameter for parameter in space_of(loaded).parameters if parameter.name == "freeze_depth"]
+    if experiment.network.weights == "random" and frozen:
+        advice.append(
+            'the search may freeze stages of a network with random weights; `space = "learning_rates"` freezes none'
+        )
+    return advice

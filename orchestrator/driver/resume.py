@@ -1,0 +1,209 @@
+"""Which run directory an experiment resolves to, and whether anything of it is left to do. No torch, no Ray."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from mpi_model.errors import ExperimentError
+from orchestrator.cells.records import CellKey
+from orchestrator.cells.tasks import cell_keys
+from orchestrator.driver.prepare import Prepared, check_test_exams, prepare, used_digest, weights_of
+from orchestrator.experiment.devices import device_for
+from orchestrator.experiment.settings import LoadedExperiment
+from orchestrator.ledger.compaction import is_compacted
+from orchestrator.ledger.directory import RunRecord, open_run
+from orchestrator.ledger.identity import Facts, experiment_hash, git_revision, hardware, identity
+from orchestrator.ledger.integrity import is_whole
+from orchestrator.ledger.parts import committed_states, has_test_predictions
+from orchestrator.ledger.paths import RunPaths, run_paths
+from orchestrator.monitoring.progress import Progress
+from search_spaces.stored import stored_space
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What the command line adds to an experiment."""
+
+    open_test: bool = False
+    retry_failed: bool = False
+    permutation: int | None = None
+    """Permute the patients' labels, and leave the final networks out."""
+    runner: Literal["ray", "inline"] = "ray"
+    """Who runs the cells: Ray Tune, or this process."""
+    address: str | None = None
+    """A running Ray cluster; None starts Ray on this machine."""
+
+    def __post_init__(self) -> None:
+        if self.address is not None and self.runner == "inline":
+            raise ExperimentError(
+                "`--address` names a Ray cluster, but `--runner inline` uses none; leave one of them out"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOutcome:
+    """How a run ended."""
+
+    paths: RunPaths
+    cells: int
+    """Cells of the experiment."""
+    done_now: int
+    """Cells that this call finished."""
+    opened_now: bool
+    """Whether this call judged the test partition."""
+    failed: tuple[CellKey, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedRun:
+    """An experiment whose identity is known, with its run directory."""
+
+    options: RunOptions
+    prepared: Prepared
+    weights: Path | None
+    """The file of pretrained weights; None for random ones."""
+    device: str
+    facts: Facts
+    keys: list[CellKey]
+    paths: RunPaths
+
+    @property
+    def record(self) -> RunRecord:
+        """What is written down when the run begins."""
+        return record_of(self.prepared, self.facts, final=self.options.permutation is None)
+
+
+def resolve_run(loaded: LoadedExperiment, options: RunOptions, progress: Progress) -> ResolvedRun:
+    """Read everything that decides an experiment's identity.
+
+    Args:
+        loaded: The experiment.
+        options: What is asked for.
+        progress: Told what goes on.
+
+    Raises:
+        PolarmapError: See `preparation.prepare`; a test that is to be opened and is not there.
+    """
+    prepared = prepare(loaded, progress, options.permutation)
+    weights = _weights_file(loaded, progress)
+    device = device_for(loaded.experiment.resources)
+    if options.open_test:
+        check_test_exams(prepared)
+    return ResolvedRun(
+        options=options,
+        prepared=prepared,
+        weights=weights,
+        device=device,
+        facts=facts_of(prepared, weights, device),
+        keys=cell_keys(prepared.plan, loaded.experiment.cohort.inputs, final=options.permutation is None),
+        paths=run_paths(loaded.run_directory),
+    )
+
+
+def finished_outcome(resolved: ResolvedRun) -> RunOutcome | None:
+    """The outcome of a run that has nothing left to do and whose report is current; otherwise None.
+
+    Raises:
+        RunDirectoryError: The directory holds another experiment, or a driver holds the directory.
+    """
+    paths, options = resolved.paths, resolved.options
+    if not (paths.experiment.exists() and is_compacted(paths)):
+        return None
+    with paths.storage.hold():
+        open_run(paths, resolved.record)
+        states = committed_states(paths)
+        found = {states.get(key.name) for key in resolved.keys}
+        left = None in found or (options.retry_failed and "failed" in found)
+        if left or (options.open_test and not is_test_open(paths, resolved.keys)):
+            return None
+        if not is_whole(paths, experiment_hash(resolved.facts)):
+            return None
+    return outcome_of(resolved, states, done_now=0, opened_now=False)
+
+
+def resume_summary(prepared: Prepared) -> str | None:
+    """What a run of this experiment would go on from, as a sentence; None where there is nothing yet.
+
+    Raises:
+        RunDirectoryError: The directory holds another experiment (its differing keys are named).
+    """
+    loaded, paths = prepared.loaded, run_paths(prepared.loaded.run_directory)
+    if not paths.experiment.exists():
+        return None
+    weights = weights_of(loaded)
+    if weights is not None and not weights.is_file():
+        return f"run directory: {paths.root} holds a run; it is compared once the pretrained weights are downloaded"
+    facts = facts_of(prepared, weights, device_for(loaded.experiment.resources))
+    open_run(paths, record_of(prepared, facts, final=True))
+    keys = cell_keys(prepared.plan, loaded.experiment.cohort.inputs)
+    found = committed_states(paths)
+    states = Counter(found.get(key.name) for key in keys)
+    failed = f", {states['failed']} of them failed" if states["failed"] else ""
+    done = states["complete"] + states["failed"]
+    return f"run directory: resumes {paths.root}, a run with {done} of {len(keys)} cells done{failed}"
+
+
+def outcome_of(resolved: ResolvedRun, states: Mapping[str, str], *, done_now: int, opened_now: bool) -> RunOutcome:
+    """How the run stands at the end of a call, by the states of its committed cells."""
+    return RunOutcome(
+        paths=resolved.paths,
+        cells=len(resolved.keys),
+        done_now=done_now,
+        opened_now=opened_now,
+        failed=tuple(key for key in resolved.keys if states.get(key.name) != "complete"),
+    )
+
+
+def is_test_open(paths: RunPaths, keys: Sequence[CellKey]) -> bool:
+    """Whether every final network has judged the test exams already."""
+    return all(has_test_predictions(paths, key) for key in keys if key.partition == "test")
+
+
+def _weights_file(loaded: LoadedExperiment, progress: Progress) -> Path | None:
+    """The file of pretrained weights, downloaded if it must be; None for random weights.
+
+    Raises:
+        WeightsError: There is no such file and it cannot be downloaded.
+    """
+    path = weights_of(loaded)
+    if path is None or path.is_file():
+        return path
+    from mpi_model.weights import fetch_imagenet  # noqa: PLC0415 - torch; not needed where the file is there
+
+    backbone = loaded.experiment.network.backbone
+    progress.say(f"downloading the ImageNet weights of {backbone}, once")
+    return fetch_imagenet(backbone, progress=True)
+
+
+def facts_of(prepared: Prepared, weights: Path | None, device: str) -> Facts:
+    """The experiment's identity."""
+    return identity(
+        prepared.loaded.experiment,
+        prepared.space,
+        data=prepared.cohort.digest,
+        used=used_digest(prepared),
+        plan=prepared.plan.digest,
+        weights="random" if weights is None else hashlib.sha256(weights.read_bytes()).hexdigest(),
+        device=device,
+    )
+
+
+def record_of(prepared: Prepared, facts: Facts, *, final: bool) -> RunRecord:
+    """What is written down when the run begins."""
+    return RunRecord(
+        experiment=prepared.loaded.experiment,
+        facts=facts,
+        plan=prepared.plan,
+        exams=prepared.cohort.exams,
+        context={
+            "revision": git_revision(Path(__file__).parent),
+            "hardware": hardware(),
+            "final": final,
+            "space": stored_space(prepared.space),
+            "notices": list(prepared.notices),
+            "exclusions": [asdict(exclusion) for exclusion in prepared.exclusions],
+        },
+    )

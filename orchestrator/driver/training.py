@@ -1,0 +1,75 @@
+"""Trains what is left of a run. Importing this module imports torch, so `run.py` does it only when there are jobs."""
+
+from pathlib import Path
+
+from mpi_model.weights import load_state
+from orchestrator.cells.records import Procedure, WorkerContext
+from orchestrator.driver.ledger_events import LedgerEvents, log_lifecycle
+from orchestrator.driver.prepare import Prepared
+from orchestrator.driver.resume import ResolvedRun, RunOptions
+from orchestrator.ledger.identity import Facts, experiment_hash
+from orchestrator.monitoring.counters import RunCounters
+from orchestrator.monitoring.heartbeat import heartbeat_thread
+from orchestrator.monitoring.progress import Progress
+from orchestrator.monitoring.status import standing_of
+from orchestrator.runners.environment import prepare_for_ray
+from orchestrator.runners.runner import Job, Runner
+
+
+def train(jobs: list[Job], resolved: ResolvedRun, progress: Progress, runner: Runner | None = None) -> None:
+    """Let the runner do the jobs; display, heartbeat and log end however they end.
+
+    Args:
+        jobs: The cells that are left.
+        resolved: The run.
+        progress: Told what goes on.
+        runner: Runs the cells instead of the one that the run's options name.
+    """
+    experiment, facts = resolved.prepared.loaded.experiment, resolved.facts
+    runner = runner or runner_for(resolved.options)
+    context = worker_context(resolved.prepared, resolved.weights, resolved.device, facts)
+    counters = RunCounters(
+        standing_of(resolved.paths, resolved.keys, experiment.search.objective), experiment.search.objective
+    )
+    with heartbeat_thread(resolved.paths, counters), log_lifecycle(counters, facts, runner):
+        try:
+            events = LedgerEvents(resolved.paths, experiment_hash(facts), progress, counters)
+            runner.run(jobs, context, experiment.resources, events)
+        finally:
+            progress.end()
+
+
+def runner_for(options: RunOptions) -> Runner:
+    """The runner that the options name; importing Ray takes seconds, so it is imported only where it runs."""
+    if options.runner == "inline":
+        from orchestrator.runners.inline import InlineRunner  # noqa: PLC0415
+
+        return InlineRunner()
+    prepare_for_ray()  # before the import: Ray reads its environment then
+    from orchestrator.runners.ray_tune import RayRunner  # noqa: PLC0415
+
+    return RayRunner(address=options.address)
+
+
+def worker_context(prepared: Prepared, weights: Path | None, device: str, facts: Facts) -> WorkerContext:
+    """What workers are given once: maps without identity, settings, pretrained weights."""
+    experiment = prepared.loaded.experiment
+    return WorkerContext(
+        maps=prepared.cohort.maps,
+        procedure=Procedure(
+            network=experiment.network,
+            training=experiment.training,
+            search=experiment.search,
+            decision=experiment.decision,
+            space=prepared.space,
+        ),
+        state=None
+        if weights is None
+        else load_state(weights, experiment.network.backbone, image_channels=prepared.cohort.maps.stress.shape[1]),
+        device=device,
+        facts={
+            "experiment": experiment_hash(facts),
+            "image_size": str(experiment.images.size),
+            "torch": facts["versions.torch"],
+        },
+    )

@@ -1,0 +1,103 @@
+"""The searches of a run as Optuna studies, one a cell, in a journal file that optuna-dashboard opens."""
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import optuna
+import pandas as pd
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from orchestrator.cells.records import CellKey
+from orchestrator.experiment.settings import Objective
+from orchestrator.ledger.reading import Run
+from orchestrator.output_files import new_named_file
+from search_spaces.stored import StoredParameter, drawn_values, read_stored_space
+
+STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+CELL = ["inputs", "partition", "repeat", "fold"]
+DIRECTIONS: Final[Mapping[Objective, StudyDirection]] = {
+    "balanced_log_loss": StudyDirection.MINIMIZE,
+    "auc": StudyDirection.MAXIMIZE,
+}
+FINAL: Final = -1
+BEGINNING: Final = datetime.datetime(2000, 1, 1)
+
+
+def export_studies(run: Run, path: Path) -> tuple[int, int]:
+    """Write every search of a run, going on or finished, as an Optuna study named as its cell.
+
+    Args:
+        run: The run.
+        path: A new file; Optuna's journal needs no database.
+
+    Returns:
+        The numbers of studies and of trials.
+
+    Raises:
+        ExperimentError: The file is there already, or cannot be written.
+    """
+    description: dict[str, Any] = dict(run.description)
+    objective: Objective = description["settings"]["search"]["objective"]
+    space = read_stored_space(description["space"])
+    candidates, timings, epochs = (_numbered(frame) for frame in (run.candidates, run.timings, run.epochs))
+    candidates = candidates.merge(timings[[*CELL, "candidate", "seconds"]], on=[*CELL, "candidate"], how="left")
+    reported = {key: _reported(rows, objective) for key, rows in epochs.groupby([*CELL, "candidate"], sort=False)}
+    storage = _new_storage(path)
+    for cell, rows in candidates.groupby(CELL, sort=False):
+        key = _key(cell)
+        study = optuna.create_study(study_name=key.name, storage=storage, direction=DIRECTIONS[objective])
+        for name, value in {"experiment": description["name"], "objective": objective, **asdict(key)}.items():
+            study.set_user_attr(name, value)
+        records: list[Any] = rows.astype(object).where(rows.notna(), None).to_dict("records")
+        study.add_trials([_trial(row, space, reported.get((*cell, row["candidate"]), {})) for row in records])
+    return len(storage.get_all_studies()), len(candidates)
+
+
+def _new_storage(path: Path) -> JournalStorage:
+    """An empty journal, private to its user by the command's umask."""
+    new_named_file(path)
+    return JournalStorage(JournalFileBackend(str(path)))
+
+
+def _numbered(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with -1 where a final cell has no repeat and no fold: nulls cannot be looked up."""
+    numbers = {name: frame[name].fillna(FINAL).astype("int64") for name in ("repeat", "fold")}
+    return frame.assign(**numbers)
+
+
+def _key(cell: tuple[Any, ...]) -> CellKey:
+    inputs, partition, repeat, fold = cell
+    numbers = (None, None) if repeat == FINAL else (int(repeat), int(fold))
+    return CellKey(inputs=inputs, partition=partition, repeat=numbers[0], fold=numbers[1])
+
+
+def _reported(rows: pd.DataFrame, objective: Objective) -> dict[int, float]:
+    """What the pruner was told after each epoch: the mean over inner folds of the best score until then."""
+    score = "validation_loss" if objective == "balanced_log_loss" else "validation_auc"
+    table = rows.pivot(index="epoch", columns="inner_fold", values=score).sort_index()
+    # An inner fold that stopped early keeps its best.
+    until = (table.cummin() if objective == "balanced_log_loss" else table.cummax()).ffill()
+    return {int(epoch): float(value) for epoch, value in until.mean(axis=1).dropna().items()}  # type: ignore[call-overload]
+
+
+def _trial(row: dict[str, Any], space: Sequence[StoredParameter], reported: dict[int, float]) -> FrozenTrial:
+    """A candidate as a trial; its duration is true, its dates are not: the ledger keeps none."""
+    values = {name.removeprefix("hp_"): value for name, value in row.items() if name.startswith("hp_")}
+    drawn = drawn_values(space, values)
+    trial = create_trial(
+        state=STATES[row["state"]],
+        value=row["objective"],
+        params=drawn,
+        distributions={parameter.name: parameter.distribution for parameter in space if parameter.name in drawn},
+        user_attrs={name: row[name] for name in ("candidate", "epochs", "error", "seconds") if row[name] is not None},
+        intermediate_values=reported,
+    )
+    trial.datetime_start = BEGINNING
+    trial.datetime_complete = BEGINNING + datetime.timedelta(seconds=row["seconds"] or 0.0)
+    return trial

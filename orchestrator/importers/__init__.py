@@ -1,0 +1,1 @@
+"""Known sources turned into a manifest and images."""

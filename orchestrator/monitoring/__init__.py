@@ -1,0 +1,1 @@
+"""How a run tells that it goes on: progress, counters, heartbeat, status and log."""

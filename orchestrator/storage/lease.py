@@ -1,0 +1,167 @@
+"""A lock in object storage: an object that only one driver can create, and that goes stale without a heartbeat.
+
+The holder replaces the object every `BEAT` seconds, on condition that nobody else has. Another driver may take it
+over once it is `STALE` seconds old by the storage's own clock, or its process has died on this machine. A holder
+writes only within `CONFIRMED` seconds of a heartbeat that the storage took; since a request ends within 30 seconds,
+no write of an old holder lands after a new one began, except one of a large blob, which is complete in itself.
+"""
+
+import datetime
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, Protocol
+
+from mpi_model.errors import RunDirectoryError
+from orchestrator.storage.base import Version
+from orchestrator.storage.holder import Holder, has_died, holder_in, holder_text, refusal, this_process
+
+BEAT: Final = 15.0
+CONFIRMED: Final = 45.0
+STALE: Final = 90.0
+
+
+class Leasable(Protocol):
+    """What a lease needs of a storage."""
+
+    @property
+    def location(self) -> str:
+        """Named in messages."""
+
+    def find(self, name: str) -> Version | None:
+        """The object with its tag."""
+
+    def create(self, name: str, content: bytes) -> str | None:
+        """Write it if it is not there."""
+
+    def replace(self, name: str, content: bytes, tag: str) -> str | None:
+        """Write it if it has this tag."""
+
+    def delete(self, name: str) -> None:
+        """Delete it."""
+
+    def now(self) -> datetime.datetime:
+        """The storage's clock."""
+
+
+class Lease:
+    """A lock that is held, until another driver is found to hold it."""
+
+    def __init__(self, storage: Leasable, name: str, holder: Holder, token: str, tag: str, timeout: float) -> None:
+        self.storage = storage
+        self.timeout = timeout
+        self.name = name
+        self.holder = holder
+        self.token = token
+        self.tag = tag
+        self.lost: Holder | bool | None = False
+        self.confirmed = time.monotonic()
+        self.beats = 0
+        self._one_at_a_time = threading.Lock()
+
+    def check(self) -> None:
+        """Let a write pass.
+
+        Raises:
+            RunDirectoryError: The lock is lost, or cannot be confirmed.
+        """
+        begun = time.monotonic()
+        while time.monotonic() - self.confirmed > CONFIRMED and self.lost is False:
+            try:
+                self.beat()
+            except RunDirectoryError:
+                if time.monotonic() - begun > self.timeout:
+                    raise
+        if self.lost is not False:
+            who = f" by another driver ({self.lost})" if isinstance(self.lost, Holder) else ""
+            raise RunDirectoryError(
+                f"the lock of {self.storage.location} was taken over{who} while this driver could not be seen; "
+                "it stops writing, and what it had finished is kept"
+            )
+
+    def beat(self) -> None:
+        """Confirm the lock, or learn that it is lost.
+
+        Raises:
+            RunDirectoryError: The storage is away.
+        """
+        with self._one_at_a_time:
+            begun = time.monotonic()
+            self.beats += 1
+            content = holder_text(self.holder, token=self.token, beat=self.beats)
+            tag = None if self.lost is not False else self.storage.replace(self.name, content, self.tag)
+            if tag is not None:
+                self.tag, self.confirmed = tag, begun
+            elif self.lost is False:
+                found = self.storage.find(self.name)
+                self.lost = holder_in(found.content) if found else None
+
+    def beat_until(self, released: threading.Event) -> None:
+        """Keep the lock fresh; while the storage is away, keep trying."""
+        while not released.wait(BEAT) and self.lost is False:
+            try:
+                self.beat()
+            except RunDirectoryError:
+                continue
+
+
+@contextmanager
+def hold_lease(storage: Leasable, name: str, timeout: float) -> Iterator[Lease]:
+    """Take the lock, keep it by a heartbeat, give it back.
+
+    Args:
+        storage: Where it is written.
+        name: The object.
+        timeout: Seconds that a write waits for a storage that is away and cannot confirm the lock.
+
+    Raises:
+        RunDirectoryError: Another driver holds it.
+    """
+    lease = take(storage, name, timeout)
+    released = threading.Event()
+    heart = threading.Thread(target=lease.beat_until, args=(released,), name="polarmap-lock", daemon=True)
+    heart.start()
+    try:
+        yield lease
+    finally:
+        released.set()
+        heart.join()
+        give_back(lease)
+
+
+def take(storage: Leasable, name: str, timeout: float) -> Lease:
+    """Create the lock's object, or take over one whose holder is gone.
+
+    Raises:
+        RunDirectoryError: Another driver holds it.
+    """
+    holder, token = this_process(), uuid.uuid4().hex
+    content = holder_text(holder, token=token, beat=0)
+    tag = storage.create(name, content)
+    if tag is None:
+        found = storage.find(name)
+        if found is None:
+            tag = storage.create(name, content)
+        elif _is_free(storage, found):
+            tag = storage.replace(name, content, found.tag)
+        if tag is None:
+            there = storage.find(name)
+            raise refusal(storage.location, holder_in(there.content) if there else None)
+    return Lease(storage, name, holder, token, tag, timeout)
+
+
+def _is_free(storage: Leasable, found: Version) -> bool:
+    holder = holder_in(found.content)
+    return bool(holder and has_died(holder)) or storage.now() - found.modified > datetime.timedelta(seconds=STALE)
+
+
+def give_back(lease: Lease) -> None:
+    """Delete the lock's object if it is still ours: just confirmed, nobody may take it over now."""
+    try:
+        lease.beat()
+        if lease.lost is False:
+            lease.storage.delete(lease.name)
+    except RunDirectoryError:
+        return  # the storage is away: the lock goes stale by itself

@@ -1,0 +1,36 @@
+"""Locations: the path of a local folder, or `s3://bucket/prefix`; and the storage behind each."""
+
+import os
+import re
+from pathlib import Path
+from typing import Final
+
+from orchestrator.storage.base import Storage
+from orchestrator.storage.local import LocalStorage
+from orchestrator.storage.object_store import ObjectStorage
+
+S3: Final = re.compile(r"s3:/+")
+
+
+def open_storage(location: str | Path) -> Storage:
+    """The storage at a location; nothing is made or asked yet.
+
+    Args:
+        location: A folder, or a URL; one that went through `Path` and lost a slash is understood, too.
+    """
+    text = str(location)
+    if S3.match(text):
+        return ObjectStorage(S3.sub("s3://", text, count=1))
+    return LocalStorage(Path(text))
+
+
+def beside(location: str, name: str) -> str:
+    """The location of that name in the same folder."""
+    if S3.match(location):
+        return f"{location.rstrip('/').rpartition('/')[0]}/{name}"
+    return str(Path(os.path.abspath(location)).parent / name)
+
+
+def resolved(location: str) -> str:
+    """The same text for the same place."""
+    return location.rstrip("/") if S3.match(location) else str(Path(location).resolve())

@@ -1,0 +1,269 @@
+"""Blobs as objects of an S3 bucket; the only module that knows obstore.
+
+Credentials come from the environment or the machine's role, as obstore finds them: `AWS_ACCESS_KEY_ID`,
+`AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_REGION`, `AWS_ENDPOINT_URL`, a container's or an instance's role.
+A request is tried again while the storage is away, up to a bound; each try asks first whether this driver may still
+write, so that one that lost its lock stops between two tries, too.
+"""
+
+import datetime
+import logging
+import os
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import IO, Final, TypeVar
+from urllib.parse import urlsplit
+
+import obstore
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    GenericError,
+    JoinError,
+    PermissionDeniedError,
+    PreconditionError,
+    UnauthenticatedError,
+)
+from obstore.store import S3Store
+
+from mpi_model.errors import RunDirectoryError
+from orchestrator.storage.base import READERS, Version
+from orchestrator.storage.holder import Holder, has_died, holder_in
+from orchestrator.storage.lease import STALE, hold_lease
+from orchestrator.storage.uploaded_log import UploadedLog
+
+LOG = logging.getLogger("polarmap.storage")
+Answer = TypeVar("Answer")
+
+LOCK: Final = ".lock"
+TIMEOUT_SECONDS: Final = 120.0
+"""Seconds that a storage which answered before may be away."""
+FIRST_TIMEOUT_SECONDS: Final = 15.0
+"""Seconds until a storage that never answered is given up: a wrong address should not cost two minutes."""
+REQUEST_SECONDS: Final = 30
+"""The longest request for a small blob; `lease.CONFIRMED` counts on it."""
+LARGE: Final = 8 * 2**20
+LARGE_REQUEST_SECONDS: Final = 900
+MULTIPART: Final = 64 * 2**20
+"""Larger blobs are sent in parts, which S3 joins at once or not at all."""
+LOOPBACK: Final = ("localhost", "127.", "::1")
+
+
+class ObjectStorage:
+    """A prefix of a bucket. See `Storage` for what the methods do."""
+
+    def __init__(self, url: str, timeout: float = TIMEOUT_SECONDS) -> None:
+        """Nothing is asked yet.
+
+        Args:
+            url: `s3://bucket/prefix`.
+            timeout: Seconds that the storage may be away.
+
+        Raises:
+            RunDirectoryError: Data would travel unencrypted to another machine.
+        """
+        self.location = url.rstrip("/")
+        self.timeout = timeout
+        self._answered = False
+        self._may_write: Callable[[], None] = _always
+        self._small = _store(url, REQUEST_SECONDS)
+        self._large = _store(url, LARGE_REQUEST_SECONDS)
+
+    def describe(self, name: str) -> str:
+        """The URL of an object."""
+        return f"{self.location}/{name}"
+
+    def exists(self, name: str) -> bool:
+        """Whether the object is there."""
+        return self._asked(name, lambda: _absent(lambda: obstore.head(self._small, name))) is not None
+
+    def read(self, name: str) -> bytes:
+        """An object that has to be there."""
+        found = self.find(name)
+        if found is None:
+            raise RunDirectoryError(f"cannot read {self.describe(name)} (no such object); restore it")
+        return found.content
+
+    def find(self, name: str) -> Version | None:
+        """An object with its ETag, or None where there is none."""
+        return self._asked(name, lambda: _absent(lambda: self._get(name)))
+
+    def _get(self, name: str) -> Version:
+        found = obstore.get(self._large, name)
+        content = bytes(found.bytes())
+        return Version(content=content, tag=str(found.meta["e_tag"]), modified=found.meta["last_modified"])
+
+    def names(self, folder: str) -> Mapping[str, int]:
+        """Every object below a prefix, a thousand in one answer."""
+        return self._asked(folder, lambda: dict(sorted(self._list(folder))))
+
+    def _list(self, folder: str) -> Iterator[tuple[str, int]]:
+        for chunk in obstore.list(self._small, folder or None, chunk_size=1000):
+            yield from ((str(item["path"]), int(item["size"])) for item in chunk)
+
+    def write(self, name: str, content: bytes) -> None:
+        """One PUT."""
+        store = self._small if len(content) < LARGE else self._large
+        self._asked(name, lambda: self._put(store, name, content), writes=True)
+
+    def _put(self, store: S3Store, name: str, content: bytes) -> str:
+        return str(obstore.put(store, name, content, use_multipart=len(content) > MULTIPART)["e_tag"])
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[IO[bytes]]:
+        """A nameless local file, sent when the block ends."""
+        with tempfile.TemporaryFile() as file:
+            yield file
+            size = file.tell()
+            self._asked(name, lambda: self._send(name, file, size), writes=True)
+
+    def _send(self, name: str, file: IO[bytes], size: int) -> str:
+        file.seek(0)
+        return str(obstore.put(self._large, name, file, use_multipart=size > MULTIPART)["e_tag"])
+
+    def create(self, name: str, content: bytes) -> str | None:
+        """PUT with `If-None-Match: *`."""
+        return self._conditional(name, content, lambda: obstore.put(self._small, name, content, mode="create")["e_tag"])
+
+    def replace(self, name: str, content: bytes, tag: str) -> str | None:
+        """PUT with `If-Match`."""
+        return self._conditional(
+            name, content, lambda: obstore.put(self._small, name, content, mode={"e_tag": tag})["e_tag"]
+        )
+
+    def _conditional(self, name: str, content: bytes, put: Callable[[], str | None]) -> str | None:
+        """A refused condition may be our own earlier try, whose answer was lost: then the content is ours."""
+        try:
+            return str(self._asked(name, put, writes=True))
+        except (AlreadyExistsError, PreconditionError):
+            found = self.find(name)
+            return found.tag if found and found.content == content else None
+
+    def delete(self, name: str) -> None:
+        """Delete an object; it may be missing."""
+        self._asked(name, lambda: _absent(lambda: obstore.delete(self._small, name)), writes=True)
+
+    def move(self, name: str, target: str) -> None:
+        """Copy, then delete: objects have no names to change. A marker goes first, so that no half is taken for all."""
+        pairs = [(old, target + old.removeprefix(name)) for old in self.names(name)] or [(name, target)]
+        with ThreadPoolExecutor(READERS) as pool:
+            list(pool.map(lambda pair: self._copy(*pair), pairs))
+        for old, _ in sorted(pairs, key=lambda pair: not pair[0].endswith(".json")):
+            self.delete(old)
+
+    def _copy(self, old: str, new: str) -> None:
+        self._asked(old, lambda: obstore.copy(self._large, old, new), writes=True)
+
+    def sweep(self) -> None:
+        """An object is never half there."""
+
+    def now(self) -> datetime.datetime:
+        """The clock of the storage: when it says that a blob was written just now."""
+        name = f".clock-{uuid.uuid4().hex}"
+        self.write(name, b"")
+        found = self.find(name)
+        self.delete(name)
+        return found.modified if found else datetime.datetime.now(datetime.UTC)
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Hold the prefix by a lock object with a heartbeat; from now on every write asks whether it is still held."""
+        with hold_lease(ObjectStorage(self.location, FIRST_TIMEOUT_SECONDS), LOCK, self.timeout) as lease:
+            self._may_write = lease.check
+            try:
+                yield
+            finally:
+                self._may_write = _always
+
+    def holder(self) -> Holder | None:
+        """Who wrote the lock object, unless it has gone stale or its holder is known to be gone."""
+        found = self.find(LOCK)
+        if found is None or datetime.datetime.now(datetime.UTC) - found.modified > datetime.timedelta(seconds=STALE):
+            return None
+        holder = holder_in(found.content)
+        return None if holder is None or has_died(holder) else holder
+
+    def log_handler(self, name: str) -> logging.Handler:
+        """Objects cannot be appended to: the log is kept and sent whole."""
+        earlier, brief = self.find(name), ObjectStorage(self.location, FIRST_TIMEOUT_SECONDS)
+        brief._may_write = self._may_write
+        return UploadedLog(lambda content: brief.write(name, content), earlier.content if earlier else b"")
+
+    def _asked(self, name: str, request: Callable[[], Answer], *, writes: bool = False) -> Answer:
+        """The answer to a request, waiting while the storage is away."""
+        started, pause = time.monotonic(), 0.25
+        while True:
+            if writes:
+                self._may_write()
+            try:
+                answer = request()
+            except (GenericError, JoinError) as error:
+                timeout = self.timeout if self._answered else min(self.timeout, FIRST_TIMEOUT_SECONDS)
+                if time.monotonic() - started + pause > timeout:
+                    raise self._away(name, error, time.monotonic() - started) from error
+                LOG.warning("storage is away, trying again: %s", _first_line(error))
+                time.sleep(pause)
+                pause = min(2 * pause, 10.0)
+            except (AlreadyExistsError, PreconditionError):
+                raise
+            except (BaseError, OSError) as error:
+                raise self._refused(name, error) from error
+            else:
+                self._answered = True
+                return answer
+
+    def _away(self, name: str, error: Exception, seconds: float) -> RunDirectoryError:
+        return RunDirectoryError(
+            f"{self.describe(name)} could not be reached for {seconds:.0f} s ({_first_line(error)}); what was "
+            "finished before is kept: check network, credentials, AWS_REGION and AWS_ENDPOINT_URL, "
+            "then run the same command again"
+        )
+
+    def _refused(self, name: str, error: Exception) -> RunDirectoryError:
+        if isinstance(error, PermissionDeniedError | UnauthenticatedError):
+            remedy = "give these credentials s3:GetObject, PutObject, DeleteObject and ListBucket on the prefix"
+        elif isinstance(error, FileNotFoundError):
+            remedy = "there is no such bucket or object; make the bucket, or mend `storage.runs`"
+        else:
+            remedy = "check bucket, region and credentials"
+        return RunDirectoryError(f"{self.describe(name)} was refused ({type(error).__name__}); {remedy}")
+
+
+def _store(url: str, seconds: int) -> S3Store:
+    bucket, prefix = urlsplit(url).netloc, urlsplit(url).path.strip("/")
+    endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL", ""))
+    near = (endpoint.hostname or "").startswith(LOOPBACK)
+    if endpoint.scheme == "http" and not near and os.environ.get("AWS_ALLOW_HTTP") != "true":
+        raise RunDirectoryError(
+            f"AWS_ENDPOINT_URL is plain http to {endpoint.hostname}: patients' ids would travel unencrypted; "
+            "use https, or set AWS_ALLOW_HTTP=true on a network of your own"
+        )
+    return S3Store(
+        bucket,
+        prefix=prefix or None,
+        client_options={
+            "allow_http": endpoint.scheme == "http",
+            "timeout": datetime.timedelta(seconds=seconds),
+            "connect_timeout": datetime.timedelta(seconds=5),
+        },
+        retry_config={"max_retries": 0},
+    )
+
+
+def _absent(request: Callable[[], Answer]) -> Answer | None:
+    try:
+        return request()
+    except FileNotFoundError:
+        return None
+
+
+def _always() -> None:
+    """Who holds no lock is not stopped by one: the logbook of openings is written under its own condition."""
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0][:160]

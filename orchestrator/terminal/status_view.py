@@ -1,0 +1,151 @@
+"""What `polarmap status` shows: a run at one moment, for a person or as JSON for a program."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from rich import box
+from rich.console import Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.monitoring.status import Driver, RunStatus
+from orchestrator.terminal.consoles import standard_output
+from orchestrator.terminal.wording import SCORES, duration
+
+SECONDS_BETWEEN_LOOKS: Final = 2.0
+STATES: Mapping[str, str] = {
+    "interrupted": "interrupted: run the same command to go on",
+    "finished": "finished: every cell is complete",
+    "incomplete": "ended with failed cells: `polarmap run … --retry-failed` does them again",
+}
+
+
+def as_json(status: RunStatus) -> str:
+    """The status as one line of JSON; the keys are described in `docs/following_a_run.md`."""
+    driver = status.driver
+    return json.dumps(
+        {
+            "name": status.name,
+            "state": status.state,
+            "begun": status.begun,
+            "driver": None
+            if driver is None
+            else {"host": driver.host, "pid": driver.pid, "begun": driver.begun, "written": driver.written},
+            "cells": [
+                {
+                    "inputs": one.inputs,
+                    "complete": one.complete,
+                    "failed": one.failed,
+                    "under_way": one.under_way,
+                    "left": one.left,
+                    "best_validation": one.best,
+                }
+                for one in status.inputs
+            ],
+            "objective": status.objective,
+            "candidates": status.candidates,
+            "candidates_per_minute": per_minute(status),
+            "seconds_left": driver.left if driver is not None and status.state == "running" else None,
+            "running": list(driver.running) if driver is not None and status.state == "running" else [],
+            "failed": [{"cell": cell, "reason": reason} for cell, reason in status.failed],
+            "workers_lost": status.lost,
+        },
+        ensure_ascii=False,
+    )
+
+
+def per_minute(status: RunStatus) -> dict[str, float | None]:
+    """Candidates a minute: lately, while it runs, and over the whole of the last call."""
+    driver = status.driver
+    if driver is None:
+        return {"lately": None, "overall": None}
+    lately = driver.rate if status.state == "running" else None
+    overall = driver.candidates / driver.seconds if driver.candidates and driver.seconds else None
+    return {
+        "lately": None if lately is None else round(60 * lately, 2),
+        "overall": None if overall is None else round(60 * overall, 2),
+    }
+
+
+def as_rich(status: RunStatus) -> Group:
+    """The status for a terminal, narrow ones too."""
+    lines = [*_head(status), _candidates(status)]
+    if status.state == "running":
+        lines.append(_left(status))
+    tail = [Text(f"workers lost, cells begun again: {status.lost}")] if status.lost else []
+    tail += [Text(f"failed: {cell}: {reason}", overflow="ellipsis", no_wrap=True) for cell, reason in status.failed]
+    return Group(*(Text(line) for line in lines if line), _table(status), *tail)
+
+
+def _head(status: RunStatus) -> list[str]:
+    driver, state = status.driver, STATES.get(status.state)
+    if state is not None or driver is None:
+        last = "" if driver is None else f"last worked on by {driver.host} until {_when(driver.written)}"
+        return [f"{status.name}: {state or 'running'}", last]
+    return [
+        f"{status.name}: running on {driver.host}, pid {driver.pid}, since {_when(driver.begun)}",
+        *_running(driver),
+    ]
+
+
+def _running(driver: Driver) -> list[str]:
+    cells = [f"{one['cell']} ({one['candidates']} candidates, {duration(one['seconds'])})" for one in driver.running]
+    more = f" and {len(cells) - 4} more" if len(cells) > 4 else ""
+    return [f"at work: {', '.join(cells[:4])}{more}"] if cells else []
+
+
+def _candidates(status: RunStatus) -> str:
+    rates = per_minute(status)
+    known = [f"{rate:.3g} a minute {when}" for when, rate in rates.items() if rate is not None]
+    return f"candidates: {status.candidates} finished{''.join(f', {one}' for one in known)}"
+
+
+def _left(status: RunStatus) -> str:
+    left = None if status.driver is None else status.driver.left
+    return "time left: unknown until a cell of this call has ended" if left is None else f"time left: {duration(left)}"
+
+
+def _table(status: RunStatus) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("cells of")
+    for name in ("complete", "failed", "under way", "left"):
+        table.add_column(name, justify="right")
+    table.add_column(f"best validation {SCORES[status.objective]}", justify="right")
+    for one in status.inputs:
+        best = "–" if one.best is None else f"{one.best:.3f}"
+        table.add_row(one.inputs, *map(str, (one.complete, one.failed, one.under_way, one.left)), best)
+    return table
+
+
+def _when(text: str) -> str:
+    return text.replace("T", " ").replace("+00:00", " UTC")
+
+
+def print_status(status: RunStatus, *, machine: bool) -> None:
+    """Print the status once."""
+    console = standard_output()
+    if machine:
+        print(as_json(status), flush=True)
+    else:
+        console.print(as_rich(status))
+
+
+def watch(read: Callable[[], RunStatus], *, machine: bool, seconds: float = SECONDS_BETWEEN_LOOKS) -> None:
+    """Show the status again and again until no driver is at the run; what was seen last stays."""
+    console = standard_output()
+    status = read()
+    if machine or not console.is_terminal:
+        print_status(status, machine=machine)
+        while status.state == "running":
+            time.sleep(seconds)
+            status = read()
+            print_status(status, machine=machine)
+        return
+    with Live(as_rich(status), console=console, auto_refresh=False) as live:
+        while status.state == "running":
+            time.sleep(seconds)
+            status = read()
+            live.update(as_rich(status), refresh=True)
