@@ -1,4 +1,4 @@
-"""`when` conditions of a space: one comparison of a parameter with a number, or with another parameter."""
+"""Conditions of a space (`when`): one comparison of a parameter with a number or with another parameter."""
 
 import operator
 import re
@@ -10,8 +10,9 @@ from typing import Final
 from mpi_model.errors import SpaceError
 
 Value = float | int | str | bool
+"""The value of a hyperparameter; the types that Optuna can store."""
 
-COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = MappingProxyType(
+_COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = MappingProxyType(
     {
         "<=": operator.le,
         ">=": operator.ge,
@@ -21,12 +22,12 @@ COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = MappingProxyT
         ">": operator.gt,
     }
 )
-FORM: Final = re.compile(r"\s*(?P<parameter>[a-z_]+)\s*(?P<comparison><=|>=|==|!=|<|>)\s*(?P<bound>[\w.+-]+)\s*")
+_FORM: Final = re.compile(r"\s*(?P<parameter>[a-z_]+)\s*(?P<comparison><=|>=|==|!=|<|>)\s*(?P<bound>[\w.+-]+)\s*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """`parameter comparison bound`, for example `freeze_depth < 5` or `freeze_depth < encoder_stages`."""
+    """A comparison, for example `freeze_depth < 5` or `freeze_depth < encoder_stages`."""
 
     parameter: str
     comparison: str
@@ -34,17 +35,17 @@ class Condition:
     """A number, or the name of a parameter."""
 
     @property
-    def named(self) -> tuple[str, ...]:
-        """The parameters that must have been drawn before."""
+    def depends_on(self) -> tuple[str, ...]:
+        """The parameters that must be drawn before the condition can be evaluated."""
         return (self.parameter, self.bound) if isinstance(self.bound, str) else (self.parameter,)
 
     def holds(self, values: Mapping[str, Value]) -> bool:
-        """Whether the condition is met by the values chosen so far; a parameter without a value meets none."""
+        """Whether the values chosen so far meet the condition; without a value of the parameter they do not."""
         value = values.get(self.parameter)
         bound = values.get(self.bound) if isinstance(self.bound, str) else self.bound
         if not isinstance(value, int | float) or not isinstance(bound, int | float):
             return False
-        return COMPARISONS[self.comparison](value, bound)
+        return _COMPARISONS[self.comparison](value, bound)
 
     def __str__(self) -> str:
         bound = self.bound if isinstance(self.bound, str) else f"{self.bound:g}"
@@ -55,14 +56,14 @@ def read_condition(text: str, stages: int | str, place: str) -> Condition:
     """Read a condition.
 
     Args:
-        text: Its bound is a number, the word `stages`, or the name `encoder_stages`.
-        stages: What `stages` stands for: the number of the network's stages, or the parameter that decides it.
-        place: Where the text stands, for messages.
+        text: For example `freeze_depth < stages`; the bound is a number, the word `stages` or `encoder_stages`.
+        stages: The meaning of `stages`: the number of stages of the network, or the parameter that sets it.
+        place: The place of the condition, for messages.
 
     Raises:
         SpaceError: The text is not one comparison.
     """
-    match = FORM.fullmatch(text)
+    match = _FORM.fullmatch(text)
     if match is None:
         raise SpaceError(f'{place}: `when` must be one comparison such as "freeze_depth < stages", but is {text!r}')
     return Condition(

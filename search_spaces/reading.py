@@ -1,8 +1,8 @@
-"""Reads a space file (TOML) and checks it against the network's stages, without torch.
+"""Reads a space file (TOML) and checks it against the network's stages, without importing torch.
 
-A table per parameter: `kind` is `float`, `int`, `choice` or `fixed`; `low` and `high` (and `log`), or `choices`,
-or `value`; `default`, the first candidate's value; `when`, a condition on an earlier parameter. The word
-`stages` stands for the number of the network's stages; after [encoder_stages], for those of the candidate's encoder.
+Each parameter has a table: `kind` (`float`, `int`, `choice` or `fixed`); `low` and `high` (and `log`), or `choices`, or
+`value`; `default`, the value of the first candidate; `when`, a condition on an earlier parameter. The word `stages`
+means the number of stages of the network or, after [encoder_stages], of the candidate's encoder.
 """
 
 import difflib
@@ -23,10 +23,10 @@ from mpi_model.settings import Hyperparameters
 from search_spaces.conditions import Condition, Value, read_condition
 from search_spaces.space import WHOLE_NUMBERS, Parameter, SearchSpace
 
-KINDS: Final = ("float", "int", "choice", "fixed")
-KEYS: Final = ("kind", "low", "high", "log", "choices", "value", "default", "when")
+_KEYS: Final = ("kind", "low", "high", "log", "choices", "value", "default", "when")
 
-LIMITS: Final[Mapping[str, tuple[Callable[[float], bool], str]]] = MappingProxyType(
+# The values that training accepts; `freeze_depth` is checked against the network instead.
+_LIMITS: Final[Mapping[str, tuple[Callable[[float], bool], str]]] = MappingProxyType(
     {
         "encoder_learning_rate": (lambda value: value > 0, "above 0"),
         "head_learning_rate": (lambda value: value > 0, "above 0"),
@@ -42,17 +42,18 @@ def read_space(name: str, tables: Mapping[str, object], stages: int) -> SearchSp
     """Build a space from the tables of its file.
 
     Args:
-        name: The space's name or file name, for messages.
-        tables: One table per parameter, in the order they are drawn.
-        stages: The stages of the network it must fit.
+        name: The name of the space, for messages.
+        tables: One table for each parameter, in the order in which they are drawn.
+        stages: The number of stages of the network.
 
     Raises:
-        SpaceError: Every problem found, one line each.
+        SpaceError: The space is invalid; one line for each problem.
     """
     known = {field.name for field in fields(Hyperparameters)}
+    # Without this check another TOML file, such as an experiment file, would give a page of messages.
     if len(tables) > 1 and not known & set(tables):
         raise SpaceError(
-            f"{name} is no search space: none of its tables ({', '.join(list(tables)[:3])}, …) is a hyperparameter; "
+            f"{name} is not a search space: none of its tables ({', '.join(list(tables)[:3])}, …) is a hyperparameter; "
             f"name a file with tables such as [head_learning_rate]"
         )
     problems: list[str] = []
@@ -65,7 +66,7 @@ def read_space(name: str, tables: Mapping[str, object], stages: int) -> SearchSp
             problems.extend(error.problems)
         else:
             ends = _whole_values(parameters[-1]) if parameter == "encoder_stages" else ends
-    problems.extend(_problems_together(name, parameters, stages))
+    problems.extend(_dependency_problems(name, parameters, stages))
     if not tables:
         problems.append(f"space {name} has no parameters; add a table such as [head_learning_rate]")
     if problems:
@@ -74,7 +75,7 @@ def read_space(name: str, tables: Mapping[str, object], stages: int) -> SearchSp
 
 
 def _read_parameter(name: str, table: object, ends: tuple[int, ...], place: str) -> Parameter:
-    """A parameter of an encoder that may end after each of `ends` stages."""
+    """Read one parameter; `ends` are the possible numbers of stages of the encoder."""
     known = [field.name for field in fields(Hyperparameters)]
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
@@ -84,8 +85,8 @@ def _read_parameter(name: str, table: object, ends: tuple[int, ...], place: str)
     if not isinstance(table, Mapping):
         raise SpaceError(f"{place}: must be a table, but is {table!r}")
     for key in table:
-        if key not in KEYS:
-            raise SpaceError(f"{place}: unknown key `{key}`; known: {', '.join(KEYS)}")
+        if key not in _KEYS:
+            raise SpaceError(f"{place}: unknown key `{key}`; known: {', '.join(_KEYS)}")
     values = {key: max(ends) if value == "stages" else value for key, value in table.items()}
     distribution, fallback = _read_distribution(name, values, place)
     default = _check_default(name, distribution, values.get("default", fallback), max(ends), place)
@@ -107,6 +108,7 @@ def _read_distribution(name: str, values: Mapping[str, object], place: str) -> t
             return _read_choice(values, place)
         case "float" if name not in WHOLE_NUMBERS:
             low, high, log = _read_range(values, float, place)
+            # The default is the middle of the range: the geometric mean on a log scale.
             return FloatDistribution(low, high, log=log), (low * high) ** 0.5 if log else (low + high) / 2
         case "int" if name in WHOLE_NUMBERS:
             low, high, log = _read_range(values, int, place)
@@ -144,61 +146,63 @@ def _check_default(
 ) -> int | float:
     least = 1 if name == "encoder_stages" else 0
     whole = (lambda count: count in range(least, stages + 1), f"a whole number from {least} to {stages}")
-    allowed, words = LIMITS.get(name, whole)
+    allowed, words = _LIMITS.get(name, whole)
     for value in (default, *_extremes(distribution)):
         if not _is_number(value) or not allowed(value):
             raise SpaceError(f"{place}: every value must be {words}, but {value!r} is possible")
-    assert _is_number(default), "the loop above looked at it first"
+    assert _is_number(default), "checked in the loop above"
     if distribution is not None and not distribution._contains(distribution.to_internal_repr(default)):
-        raise SpaceError(f"{place}: `default` {default} lies outside the range that is searched")
+        raise SpaceError(f"{place}: `default` {default} is outside the range of the search")
     return default
 
 
+# The bounds are enough: every value of a range lies between them.
 def _extremes(distribution: BaseDistribution | None) -> tuple[Value, ...]:
     match distribution:
         case FloatDistribution(low=low, high=high) | IntDistribution(low=low, high=high):
             return (low, high)
         case CategoricalDistribution(choices=choices):
-            return tuple(choices)  # type: ignore[arg-type] # numbers
+            return tuple(choices)  # type: ignore[arg-type] # _read_choice accepts numbers only
         case _:
             return ()
 
 
-def _problems_together(name: str, parameters: list[Parameter], stages: int) -> list[str]:
+def _dependency_problems(name: str, parameters: list[Parameter], stages: int) -> list[str]:
     problems = []
     earlier: dict[str, Parameter] = {}
     for parameter in parameters:
-        for named in () if parameter.when is None else parameter.when.named:
-            if named not in earlier:
-                problems.append(f"space {name}, {parameter.name}: `when` names `{named}`, not drawn before it")
+        for other in () if parameter.when is None else parameter.when.depends_on:
+            if other not in earlier:
+                problems.append(f"space {name}, {parameter.name}: `when` names `{other}`, not drawn before it")
         if parameter.when is not None and parameter.name != "encoder_learning_rate":
             problems.append(
                 f"space {name}, {parameter.name}: only `encoder_learning_rate` can be absent; remove `when`"
             )
         earlier[parameter.name] = parameter
-    return [*problems, *_stages_and_depths(name, earlier, stages)]
+    return [*problems, *_freeze_depth_problems(name, earlier, stages)]
 
 
-def _stages_and_depths(name: str, parameters: Mapping[str, Parameter], stages: int) -> Iterator[str]:
+def _freeze_depth_problems(name: str, parameters: Mapping[str, Parameter], stages: int) -> Iterator[str]:
+    """Problems of `freeze_depth` with the encoder's number of stages, and with the encoder's learning rate."""
     depth, end = parameters.get("freeze_depth"), parameters.get("encoder_stages")
     if depth is None:
         return
     depths, ends = _whole_values(depth), (stages,) if end is None else _whole_values(end)
     if end is not None and list(parameters).index("encoder_stages") > list(parameters).index("freeze_depth"):
-        yield f"space {name}: [encoder_stages] stands after [freeze_depth], whose range ends with it; put it before"
+        yield f"space {name}: [encoder_stages] comes after [freeze_depth], whose range depends on it; put it before"
         return
-    # A range is cut to the candidate's encoder; a fixed value and choices are not.
+    # A range is limited to the candidate's encoder; a fixed value and choices are not.
     always = min(depths) if isinstance(depth.distribution, IntDistribution) else max(depths)
     if always > min(ends):
         yield (
             f"space {name}: `freeze_depth` can be {always} where `encoder_stages` is {min(ends)}; let the encoder "
             'end later, or give [freeze_depth] `kind = "int"` with a smaller `low`'
         )
-    yield from _dead_encoder_rate(name, set(depths) & set(ends), parameters.get("encoder_learning_rate"))
+    yield from _unused_encoder_rate(name, set(depths) & set(ends), parameters.get("encoder_learning_rate"))
 
 
-def _dead_encoder_rate(name: str, frozen: set[int], rate: Parameter | None) -> Iterator[str]:
-    """`frozen` are the depths that freeze a whole encoder."""
+def _unused_encoder_rate(name: str, frozen: set[int], rate: Parameter | None) -> Iterator[str]:
+    """A problem if the encoder's learning rate is drawn at one of the depths that freeze the whole encoder."""
     for depth in sorted(frozen):
         values: Mapping[str, Value] = {"freeze_depth": depth, "encoder_stages": depth}
         if rate is None or rate.when is None or rate.when.holds(values):
@@ -210,12 +214,12 @@ def _dead_encoder_rate(name: str, frozen: set[int], rate: Parameter | None) -> I
 
 
 def _whole_values(parameter: Parameter) -> tuple[int, ...]:
-    """Every value that a number of stages can have."""
+    """Every possible value of a parameter that is a number of stages."""
     match parameter.distribution:
         case IntDistribution(low=low, high=high):
             return tuple(range(low, high + 1))
         case CategoricalDistribution(choices=choices):
-            return tuple(choices)  # type: ignore[arg-type] # checked to be whole numbers
+            return tuple(choices)  # type: ignore[arg-type] # _check_default accepts integers only
         case _:
             return (int(parameter.default),)
 

@@ -1,4 +1,4 @@
-"""A search space as plain values in a run directory, and back: what was searched, whatever became of its file."""
+"""Stores the search space in the run directory, so that it can be read after its file has changed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from search_spaces.space import SearchSpace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drawn:
-    """A parameter that a search drew."""
+class StoredParameter:
+    """A parameter that the search drew."""
 
     name: str
     distribution: BaseDistribution
@@ -19,7 +19,7 @@ class Drawn:
 
 
 def stored_space(space: SearchSpace) -> list[dict[str, str | None]]:
-    """The drawn parameters of a space, in the order they are drawn."""
+    """The drawn parameters of a space as JSON values, in the order in which they are drawn."""
     return [
         {
             "name": parameter.name,
@@ -31,24 +31,25 @@ def stored_space(space: SearchSpace) -> list[dict[str, str | None]]:
     ]
 
 
-def read_stored_space(stored: Sequence[Mapping[str, str | None]]) -> tuple[Drawn, ...]:
-    """The drawn parameters that `stored_space` wrote; their conditions name no stages any more, but numbers."""
+def read_stored_space(stored: Sequence[Mapping[str, str | None]]) -> tuple[StoredParameter, ...]:
+    """The parameters that `stored_space` wrote."""
     return tuple(
-        Drawn(
+        StoredParameter(
             name=str(one["name"]),
             distribution=json_to_distribution(str(one["distribution"])),
+            # The stored condition contains the number of stages instead of the word, so that 0 is never used.
             when=None if one["when"] is None else read_condition(str(one["when"]), 0, "experiment.json"),
         )
         for one in stored
     )
 
 
-def drawn_values(space: Sequence[Drawn], values: Mapping[str, Value | None]) -> dict[str, Value]:
+def drawn_values(space: Sequence[StoredParameter], values: Mapping[str, Value | None]) -> dict[str, Value]:
     """The values that were drawn for a candidate.
 
     Args:
         space: The drawn parameters, in their order.
-        values: The candidate's effective hyperparameters, which give a default to those that did not exist.
+        values: The candidate's effective hyperparameters, with defaults for those that were not drawn.
     """
     drawn = {parameter.name for parameter in space}
     fixed = {name: value for name, value in values.items() if name not in drawn and value is not None}

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mpi_model.stages import backbone
 from orchestrator.driver.cohort_check import CohortCheck, ExamGroup, check_of, exam_groups, records
 from orchestrator.driver.prepare import Prepared, prepare
 from orchestrator.experiment.settings import LoadedExperiment
@@ -44,6 +45,13 @@ class RunPlan:
     """The most networks that will be trained."""
     epochs: int
     """The most epochs of a training."""
+    backbone: str
+    encoder: tuple[str, ...]
+    """The encoder's stages by name, which the numbers of a search space count."""
+    backbone_stages: int
+    """Stages of the whole backbone."""
+    encoder_searched: bool
+    """Whether the search decides where the encoder ends."""
     precision: pd.DataFrame
     """The interval to expect at an AUC of .85: `partition, tracer, inputs, positive, negative` (patients), `auc, low,
     high, width, level, method`."""
@@ -67,6 +75,10 @@ class RunPlan:
             "cells": self.cells,
             "trainings": self.trainings,
             "epochs": self.epochs,
+            "backbone": self.backbone,
+            "encoder": list(self.encoder),
+            "backbone_stages": self.backbone_stages,
+            "encoder_searched": self.encoder_searched,
             "precision": [_listed(row) for row in records(self.precision)],
             "timed_cells": self.timed_cells,
             "seconds_per_cell": self.seconds_per_cell,
@@ -101,6 +113,7 @@ def plan_of(prepared: Prepared, earlier: Run | None = None) -> RunPlan:
         earlier: A run of that name, begun or finished, whose cells tell how long one takes.
     """
     experiment, plan = prepared.loaded.experiment, prepared.plan
+    network = experiment.network
     cells = len(experiment.cohort.inputs) * (plan.repeats * plan.count + 1)
     seconds = _seconds_of_cells(prepared, earlier)
     return RunPlan(
@@ -111,6 +124,10 @@ def plan_of(prepared: Prepared, earlier: Run | None = None) -> RunPlan:
         cells=cells,
         trainings=cells * (experiment.search.candidates * experiment.search.inner_folds + experiment.training.members),
         epochs=experiment.training.epochs,
+        backbone=network.backbone,
+        encoder=backbone(network.backbone, network.encoder_stages).stage_names,
+        backbone_stages=backbone(network.backbone).stage_count,
+        encoder_searched=any(parameter.name == "encoder_stages" for parameter in prepared.space.parameters),
         precision=pd.DataFrame([_precision_row(group, width) for group, width in _expected(prepared)]),
         timed_cells=len(seconds),
         seconds_per_cell=float(seconds.mean()) if len(seconds) else None,

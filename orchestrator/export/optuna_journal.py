@@ -17,7 +17,7 @@ from orchestrator.cells.records import CellKey
 from orchestrator.experiment.settings import Objective
 from orchestrator.ledger.reading import Run
 from orchestrator.output_files import new_named_file
-from search_spaces.stored import Drawn, drawn_values, read_stored_space
+from search_spaces.stored import StoredParameter, drawn_values, read_stored_space
 
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 CELL = ["inputs", "partition", "repeat", "fold"]
@@ -86,7 +86,7 @@ def _reported(rows: pd.DataFrame, objective: Objective) -> dict[int, float]:
     return {int(epoch): float(value) for epoch, value in until.mean(axis=1).dropna().items()}  # type: ignore[call-overload]
 
 
-def _trial(row: dict[str, Any], space: Sequence[Drawn], reported: dict[int, float]) -> FrozenTrial:
+def _trial(row: dict[str, Any], space: Sequence[StoredParameter], reported: dict[int, float]) -> FrozenTrial:
     """A candidate as a trial; its duration is true, its dates are not: the ledger keeps none."""
     values = {name.removeprefix("hp_"): value for name, value in row.items() if name.startswith("hp_")}
     drawn = drawn_values(space, values)

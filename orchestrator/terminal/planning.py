@@ -17,7 +17,7 @@ def print_plan(plan: RunPlan) -> None:
     print_check(plan.check, console)
     console.print()
     console.print(_fold_table(plan))
-    for line in (_work(plan), *_precision(plan), _time(plan)):
+    for line in (_network(plan), _work(plan), *_precision(plan), _time(plan)):
         console.print(line, highlight=False, markup=False)
 
 
@@ -30,6 +30,13 @@ def _fold_table(plan: RunPlan) -> Table:
         ranges = (f"{low} to {high}" for low, high in zip(sizes[::2], sizes[1::2], strict=True))
         table.add_row(tracer, inputs, *ranges)
     return table
+
+
+def _network(plan: RunPlan) -> str:
+    return (
+        f"network: {plan.backbone}, {len(plan.encoder)} of {plan.backbone_stages} stages: {', '.join(plan.encoder)}"
+        f"{'; the search decides where the encoder ends' if plan.encoder_searched else ''}"
+    )
 
 
 def _work(plan: RunPlan) -> str:
