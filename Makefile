@@ -83,6 +83,9 @@ chaos: setup  ## runs struck by kills, full disks and lost storage until they ar
 interval-coverage: setup  ## simulate what every interval covers, and write docs/coverage.md (minutes)
 	$(BIN)/python -m validation.coverage --out docs/coverage.md
 
+docs: setup  ## the documentation as a site in site/; offline, and a warning is an error
+	PYTHONPATH=$(CURDIR) NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir site
+
 format: setup  ## format and sort imports
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
