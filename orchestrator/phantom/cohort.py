@@ -185,6 +185,7 @@ def _simulate_chunk(
     patients: _Patients, seed: int, size: int, acquisition: int, parameters: PhantomParameters
 ) -> Exams:
     grid = polar_grid(parameters.grid, parameters.heart)
+    # Anatomy and disease belong to the patient, scans and readings to the exam: two tracers see the same heart.
     streams = Streams(seed=seed, patients=patients.number, branches=np.zeros_like(patients.number))
     rows, tracer = _exam_rows(patients.tracers)
     anatomy = draw_anatomy(streams, patients.sex, parameters.heart, parameters.normals, parameters.imaging)
@@ -221,6 +222,7 @@ def _simulate_chunk(
         disease=subject.disease,
         stress_deficits=grid.segment_means(truth.stress),
         rest_deficits=grid.segment_means(truth.rest),
+        # Weighted by mass: a sample at the base is more myocardium than one at the apex.
         extent=((truth.stress >= parameters.labels.extent_deficit) * grid.mass).sum(axis=(1, 2)),
         scores=truth.scores,
         recorded_label=truth.recorded_label,
@@ -263,6 +265,7 @@ def _truth(grid: PolarGrid, subject: _Subject, parameters: PhantomParameters) ->
     shapes = defect_shapes(grid, subject.disease, size, length, parameters.disease)
     stress, rest = deficits(shapes, subject.disease, subject.tracer, hours)
     scores = true_scores(grid.segment_means(stress), grid.segment_means(rest), subject.tracer, parameters.labels)
+    # One uniform number decides both phases, so that no exam loses both.
     no_stress, no_rest = parameters.cohort.missing
     return _Truth(
         hours=hours,

@@ -132,6 +132,7 @@ def defect_shapes(
     width, centre = disease.width[:, :, None], disease.centre[:, :, None]
     middle = start + extent * (width / 2.0 + centre * (1.0 - width))
     off = np.abs(angular_distance(grid.angle, middle[..., None])) - (extent * width / 2.0)[..., None]
+    # Distances in millimetres, so that the border zone has the same width at the apex and at the base.
     mm_per_degree = circumference_mm[:, None] * grid.girth / 360.0
     across = _inside(-off * mm_per_degree[:, None, :, None], parameters.edge_mm)
     # Toward the apex a wedge becomes infinitely thin; a defect that includes the apex is a full disc there.
@@ -181,6 +182,7 @@ def describe_defects(disease: Disease, row: int, parameters: DiseaseParameters) 
     defect includes the apex.
     """
     one = take_rows(disease, np.array([row]))
+    # The borders depend on the radius; the middle of the ventricle stands for the defect.
     start, extent = (values[0, :, 0] for values in _territory_borders(one, np.array([0.6]), parameters))
     defects: list[dict[str, str | float]] = []
     for slot in np.flatnonzero(one.present[0]):

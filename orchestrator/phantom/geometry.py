@@ -68,6 +68,7 @@ def polar_grid(parameters: GridParameters, heart: HeartParameters) -> PolarGrid:
     rings, angles = parameters.rings, parameters.angles
     # Samples lie in the middle of their ring, so that none lies on the apex or the rim.
     radius, angle = np.meshgrid((np.arange(rings) + 0.5) / rings, np.arange(angles) * (360.0 / angles), indexing="ij")
+    # The circumference grows as a sine up to `cylinder_from`, and is constant beyond.
     girth = np.sin(np.pi / 2.0 * np.minimum(radius[:, 0] / heart.cylinder_from, 1.0))
     mass = np.repeat(girth[:, None], angles, axis=1)
     mass /= mass.sum()
@@ -81,6 +82,7 @@ def _finely_sampled_weights(parameters: GridParameters, times: int = 8) -> Float
     rings, angles = parameters.rings, parameters.angles
     radius = (np.arange(rings * times) + 0.5) / (rings * times)
     angle = ((np.arange(angles * times) + 0.5) / times - 0.5) * (360.0 / angles)
+    # 64 fine samples in each cell estimate the share of its area.
     fine = segment_at(*np.meshgrid(radius, angle, indexing="ij"))
     cells = fine.reshape(rings, times, angles, times)
     share = [(cells == segment).mean(axis=(1, 3)).ravel() for segment in range(1, SEGMENTS + 1)]

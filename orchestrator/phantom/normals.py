@@ -54,6 +54,7 @@ def draw_anatomy(
         circumference_mm=size,
         inferior_drop=lognormal(z[:, 1], pick(normals.inferior_drop, sex), normals.inferior_cv),
         anterior_drop=lognormal(z[:, 2], pick(normals.anterior_drop, sex), normals.anterior_cv),
+        # Clipped normals keep the anatomy plausible; 76 degrees is between anterior and anterolateral.
         anterior_angle=76.0 + 18.0 * np.clip(z[:, 5], -2.0, 2.0),
         septal_shortening=lognormal(z[:, 3], normals.septal_shortening, normals.septal_shortening_cv),
         apical_drop=lognormal(z[:, 4], normals.apical_drop, normals.apical_drop_cv),
@@ -128,6 +129,8 @@ def normal_uptake(
 
 
 def _attenuation(grid: PolarGrid, inferior: Floats, anterior: Floats, anterior_angle: Floats) -> Floats:
+    # The diaphragm covers the inferior wall up to the base, the breast a patch of the anterior wall. Both are Gaussians
+    # in angle, and losses of two absorbers multiply.
     toward_base = _ramp(grid.radius, 0.1, 0.6)
     below = np.exp(-0.5 * (angular_distance(grid.angle, 262.0) / 38.0) ** 2) * toward_base
     from_breast = angular_distance(grid.angle, anterior_angle[:, None, None])
@@ -137,6 +140,7 @@ def _attenuation(grid: PolarGrid, inferior: Floats, anterior: Floats, anterior_a
 
 
 def _shape(grid: PolarGrid, anatomy: Anatomy, parameters: NormalParameters) -> Floats:
+    # The membranous septum takes no tracer; the basal anterolateral wall is the longest, and keeps its base.
     septal = np.exp(-0.5 * (angular_distance(grid.angle, 180.0) / 42.0) ** 2)
     membranous = np.minimum(anatomy.septal_shortening, 0.5)[:, None, None] * septal * _ramp(grid.radius, 0.72, 1.0)
     thinning = anatomy.apical_drop[:, None, None] * np.exp(-0.5 * (grid.radius / 0.2) ** 2)

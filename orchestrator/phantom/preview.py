@@ -23,6 +23,7 @@ from orchestrator.phantom.geometry import RING_RADII
 from orchestrator.phantom.parameters import SEXES, DiseaseParameters, PhantomParameters
 from orchestrator.phantom.streams import Floats
 
+# Degrees, about the middle of each territory.
 _TERRITORY_NAMES: Final = (("LAD", 118.0), ("LCX", 8.0), ("RCA", 262.0))
 _INCHES: Final = 2.15
 _CAPTION_INCHES: Final = 0.62
@@ -133,6 +134,7 @@ def _picture(file: Path) -> NDArray[np.uint8]:
 def _varied(kinds: Sequence[tuple[str, ...]], exams: int) -> list[int]:
     """The indices of the exams to show: kinds that were not chosen yet come first, tracers alternate."""
     chosen: list[int] = []
+    # Greedy: each step takes the exam that is least similar to those chosen before.
     left = list(range(len(kinds)))
     while left and len(chosen) < exams:
         shown = [kinds[index] for index in chosen]
@@ -166,6 +168,7 @@ def _draw(shown: Sequence[_Shown]) -> Figure:
     rows = -(-len(shown) // columns)
     height = rows * (_INCHES + _CAPTION_INCHES)
     figure = Figure(figsize=(columns * 2 * _INCHES, height), facecolor="black")
+    # Without pyplot: no display is needed, and no global state is changed.
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, 2 * columns, squeeze=False)
     for panel in axes.flat:
@@ -212,6 +215,7 @@ def _segment_lines() -> list[tuple[Floats, Floats]]:
     turn = np.linspace(0.0, 2.0 * np.pi, 121)
     lines = [(radius * np.cos(turn), radius * np.sin(turn)) for radius in RING_RADII]
     apex, apical, _, base = RING_RADII
+    # Sixths at middle and base, quarters at the apical ring, as in `geometry.segment_at`.
     spokes = [(degrees, apical, base) for degrees in range(0, 360, 60)]
     spokes += [(degrees, apex, apical) for degrees in range(45, 360, 90)]
     for degrees, start, end in spokes:

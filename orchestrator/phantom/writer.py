@@ -70,6 +70,7 @@ def write_cohort(
     chunks = simulate(patients=patients, tracer_mix=tracer_mix, seed=seed, size=size, parameters=parameters)
     total = parameters.cohort.patients if patients is None else patients
     _make_folder(folder)
+    # The manifest gets its name last: whoever finds it finds a complete cohort.
     unfinished = folder / "manifest.csv.unfinished"
     with (
         unfinished.open("w", encoding="utf-8", newline="") as manifest_file,
@@ -77,21 +78,19 @@ def write_cohort(
     ):
         manifest = csv.writer(manifest_file, lineterminator="\n")
         truth = csv.writer(truth_file, lineterminator="\n")
-        manifest.writerow(_MANIFEST_COLUMNS)
-        truth.writerow(_TRUTH_COLUMNS)
         rows = []
+        # Maps are written chunk by chunk, so that memory does not grow with them; rows are small.
         for number, exams in enumerate(chunks):
             for row in range(len(exams)):
                 patient = pseudonym(_patient_id(exams, row))
-                rows.append(
-                    (_write_exam(folder, exams, row, format, patient), _truth_row(exams, row, parameters, patient))
-                )
+                exam = _write_exam(folder, exams, row, format, patient)
+                rows.append((exam, _truth_row(exams, row, parameters, patient)))
             if progress is not None:
                 progress(min((number + 1) * CHUNK, total), total)
         # In the order of simulation the row number would reveal the patient.
-        for exam, exam_truth in rows if pseudonym is as_it_is else sorted(rows):
-            manifest.writerow(exam)
-            truth.writerow(exam_truth)
+        rows = rows if pseudonym is as_it_is else sorted(rows)
+        manifest.writerows([_MANIFEST_COLUMNS, *(exam for exam, _ in rows)])
+        truth.writerows([_TRUTH_COLUMNS, *(exam_truth for _, exam_truth in rows)])
     return unfinished.rename(folder / "manifest.csv")
 
 
@@ -151,6 +150,7 @@ def _save(file: Path, counts: NDArray[np.uint16], format: Format) -> None:
     elif format == "colour":
         Image.fromarray(coloured(counts)).save(file)
     else:
+        # Level 3 takes about two thirds of the default level's time, for a tenth more bytes.
         Image.fromarray(counts).save(file, compress_level=3)
 
 
@@ -164,7 +164,7 @@ def _truth_row(exams: Exams, row: int, parameters: PhantomParameters, patient: s
         int(scores.summed_stress[row]),
         int(scores.summed_rest[row]),
         int(scores.summed_difference[row]),
-        f"{100.0 * exams.extent[row]:.1f}",
+        f"{100.0 * exams.extent[row]:.1f}",  # percent
         *(int(score) for score in scores.stress[row]),
         *(int(score) for score in scores.rest[row]),
         json.dumps(describe_defects(exams.disease, row, parameters.disease)),
