@@ -7,7 +7,7 @@ import pytest
 
 from mpi_model.errors import SpaceError
 from mpi_model.stages import BACKBONES
-from search_spaces.catalog import load_space, space_names
+from search_spaces.catalog import _space_names, load_space
 from search_spaces.space import first_candidate, hyperparameters, propose
 from search_spaces.stored import drawn_values, read_stored_space, stored_space
 
@@ -35,7 +35,7 @@ value = 0.3
 ENCODER = '[encoder_stages]\nkind = "int"\nlow = 2\nhigh = "stages"\n'
 
 
-@pytest.mark.parametrize("name", space_names())
+@pytest.mark.parametrize("name", _space_names())
 @pytest.mark.parametrize("backbone", sorted(BACKBONES))
 def test_every_built_in_space_fits_every_backbone(tmp_path, name, backbone):
     """A space that ships proposes candidates the network accepts, whatever the number of its stages."""
@@ -111,7 +111,7 @@ def test_a_stored_space_knows_what_a_candidate_drew(tmp_path, kind):
     [
         (ENCODER.replace("low = 2", "low = 0") + MINE, "a whole number from 1 to 4, but 0 is possible"),
         (ENCODER.replace('"stages"', "5") + MINE, "a whole number from 1 to 4, but 5 is possible"),
-        (MINE + ENCODER, "[encoder_stages] stands after [freeze_depth]"),
+        (MINE + ENCODER, "[encoder_stages] comes after [freeze_depth]"),
         (
             ENCODER + MINE.replace("low = 0", "low = 3").replace("default = 1", ""),
             "`freeze_depth` can be 3 where `encoder_stages` is 2",
