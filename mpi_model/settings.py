@@ -7,6 +7,7 @@ Fusion = Literal["concatenate", "difference"]
 Heads = Literal["tracer", "shared", "separate"]
 EncoderStages = int | Literal["all"]
 Precision = Literal["fp32", "bf16"]
+Budget = Literal["schedule", "best_epoch"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +35,16 @@ class TrainingSettings:
     batch_size: int = 32
     """Exams a step, at most: an epoch is cut into batches of nearly equal size."""
     patience: int = 6
-    """Epochs without a better validation result before a candidate stops."""
+    """Epochs without a better validation result before a candidate stops, where the budget is `best_epoch`."""
+    budget: Budget = "schedule"
+    """`schedule`: every training runs its learning rates down to zero and is judged by its last epoch;
+    `best_epoch`: candidates stop by patience, and a refit takes the median of their best epochs' steps."""
     augment: bool = True
     """Small rotations, intensity changes and blur during training."""
     precision: Precision = "fp32"
     """`bf16` uses autocast; results then repeat within rounding only."""
     members: int = 1
-    """Networks refitted with different seeds after each search; their mean score is the prediction."""
+    """Networks refitted after each search, with a seed each; their mean score is the prediction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,8 +16,9 @@ from mpi_model.settings import EncoderStages
 
 Normalisation = Literal["imagenet", "efficientnet_lite", "centred"]
 
-GRID: Final = 2
-"""Places a side that the last feature maps of an encoder that ends early are averaged to (`docs/encoders.md`)."""
+GRID: Final = 3
+"""Places a side that feature maps larger than the whole backbone's last ones are averaged to: the apex in the middle,
+the walls around it (`docs/encoders.md`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,8 +207,8 @@ BACKBONES: Final[Mapping[str, Backbone]] = MappingProxyType({entry.name: entry f
 def backbone(name: str, stages: EncoderStages = "all") -> Backbone:
     """Look a backbone up, as far as its encoder goes.
 
-    An encoder that ends before the backbone's last stage has larger feature maps. They are averaged to a grid of
-    places, so that the heads still know where a defect is.
+    Where an encoder ends before the backbone's last halving of the resolution, its feature maps are large enough to
+    tell places apart: they are averaged to a grid, so that the heads know where a defect is.
 
     Args:
         name: A name from `BACKBONES`.
@@ -224,12 +225,13 @@ def backbone(name: str, stages: EncoderStages = "all") -> Backbone:
             f"network.encoder_stages: {name} has {whole.stage_count} stages ({_listed(whole)}), found {stages}; "
             f'choose 1 to {whole.stage_count}, or "all"'
         )
-    left_out = tuple(module for stage in whole.stages[stages:] for module in stage.modules)
+    kept, left_out = whole.stages[:stages], whole.stages[stages:]
+    large = kept[-1].stride < whole.stages[-1].stride
     return replace(
         whole,
-        stages=whole.stages[:stages],
-        grid=max(GRID, whole.grid),
-        classifier=(*left_out, *whole.classifier),
+        stages=kept,
+        grid=max(GRID, whole.grid) if large else whole.grid,
+        classifier=(*(module for stage in left_out for module in stage.modules), *whole.classifier),
     )
 
 

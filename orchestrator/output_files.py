@@ -1,8 +1,24 @@
 """Writes files that a user names on the command line; their folder has to exist."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mpi_model.errors import ExperimentError
+
+
+@contextmanager
+def private_files() -> Iterator[None]:
+    """Files made inside are for their user alone: what a run writes, Ray's own files included, may tell of patients.
+
+    The mask belongs to the whole process, so other threads' files are private meanwhile, too.
+    """
+    mask = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(mask)
 
 
 def write_named_file(path: Path, content: bytes) -> None:

@@ -31,7 +31,7 @@ from mpi_model.training import refit
 from orchestrator.cells.candidate import score_candidate
 from orchestrator.cells.recipe import recipe_for
 from orchestrator.cells.records import CandidateResult, CellKey, CellTask, InnerSplit, Procedure, WorkerContext
-from orchestrator.cells.study import PRUNING_WARM_UP, best
+from orchestrator.cells.study import PRUNING_WARM_UP, ranked
 from orchestrator.cohort.loading import load_cohort
 from orchestrator.cohort.records import Cohort
 from orchestrator.experiment.settings import DecisionSettings, SearchSettings
@@ -126,7 +126,7 @@ def outcome(cohort: Cohort, task: CellTask, judges: LabelledExams, rule: Rule, c
         maps=cohort.maps,
         procedure=Procedure(
             network=NetworkSettings(backbone="compact", weights="random"),
-            training=TrainingSettings(patience=rule.patience),
+            training=TrainingSettings(patience=rule.patience, budget="best_epoch"),
             search=SearchSettings(candidates=candidates, prune=False),
             decision=DecisionSettings(),
             space=space,
@@ -136,8 +136,7 @@ def outcome(cohort: Cohort, task: CellTask, judges: LabelledExams, rule: Rule, c
         facts={},
     )
     results = tried(task, bench, rule)
-    winner = best(results, bench.procedure.search)
-    assert winner is not None
+    winner = ranked(results, bench.procedure.search)[0]
     horizons = [horizon_steps(len(part.training), bench.procedure.training) for part in task.inner]
     network = refit(
         bench.maps,

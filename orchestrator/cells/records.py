@@ -107,11 +107,11 @@ class CandidateResult:
     values: dict[str, Value | None]
     """What the space proposed; None where a parameter did not exist."""
     objective: float | None
-    """Mean over inner folds at each one's best epoch; None unless complete."""
+    """Mean over inner folds, each at the epoch it is judged by; None unless complete."""
     best_steps: tuple[int, ...]
-    """Optimiser steps at the best epoch, for each inner fold; empty unless complete."""
+    """Optimiser steps at the epoch that judges it, for each inner fold; empty unless complete."""
     inner_scores: tuple[float, ...]
-    """Scores of the inner validation exams at the best epochs, inner folds one after another."""
+    """Scores of the inner validation exams at these epochs, inner folds one after another."""
     reported: tuple[float, ...]
     """What the pruner was told after each epoch."""
     epochs: tuple[EpochRecord, ...]

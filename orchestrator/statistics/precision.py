@@ -20,15 +20,6 @@ class ExpectedWidth:
         """Upper minus lower limit."""
         return self.interval.high - self.interval.low
 
-    def sentence(self) -> str:
-        """One line for people."""
-        low, high = self.interval.low, self.interval.high
-        return (
-            f"with {self.positives} positive and {self.negatives} negative patients an AUC of "
-            f"{self.interval.estimate:.2f} comes with a {self.interval.level:.0%} interval of about "
-            f"[{low:.2f}, {high:.2f}] (width {self.width:.2f}, {self.interval.method})"
-        )
-
 
 def expected_width(
     positives: int,

@@ -9,16 +9,18 @@ from typing import Final, Literal, TextIO
 
 from rich.console import Console
 
-from orchestrator.monitoring.progress import Progress, RunProgress
+from orchestrator.monitoring.progress import NullProgress, Progress, RunProgress
 from orchestrator.terminal.bar import Bar
 from orchestrator.terminal.wording import sentence
 
 SECONDS_BETWEEN_LINES: Final = 5.0
-Kind = Literal["auto", "bar", "lines", "json"]
+Kind = Literal["none", "auto", "bar", "lines", "json"]
 
 
 def progress_for(kind: Kind = "auto", stream: TextIO | None = None) -> Progress:
     """The display that was asked for; by itself a bar where the stream is a terminal, and lines where it is not."""
+    if kind == "none":
+        return NullProgress()
     stream = stream or sys.stderr
     console = Console(file=stream, force_terminal=True if kind == "bar" else None)
     if kind == "json":

@@ -19,7 +19,7 @@ CASES = [
     pytest.param(name, depth, marks=[] if name in {"compact", "resnet18"} or depth == 2 else pytest.mark.slow)
     for name in ("compact", "resnet18", "vgg16_bn", "efficientnet_b0")
     for depth in range(backbone(name).stage_count + 1)
-]
+] + [("efficientnet_lite0", depth) for depth in (0, 1, 9, 18)]
 
 
 @pytest.mark.parametrize(("name", "depth"), CASES)

@@ -65,6 +65,7 @@ SLOW = pytest.mark.slow
         pytest.param("resnet18", 64, "dual", "shared", 5, "fp32", marks=SLOW),
         pytest.param("resnet18", 64, "stress", "tracer", 4, "bf16", marks=SLOW),
         pytest.param("vgg16_bn", 64, "stress", "tracer", 4, "fp32", marks=SLOW),
+        pytest.param("efficientnet_lite0", 64, "dual", "tracer", 3, "fp32", marks=SLOW),
     ],
 )
 def test_cached_equals_uncached_bitwise(
@@ -178,6 +179,26 @@ def test_candidates_and_kinds_of_heads_share_one_entry(paint: Callable, exams: C
     ):
         outcome(replace(maps, tracer=maps.tracer.copy()), labels, exams, other)
     assert len(process_cache("cpu")) == entries
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_encoders_of_several_ends_share_maps_and_never_features(
+    depth: int, paint: Callable, exams: Callable, make_recipe: Callable
+) -> None:
+    """A prefix kept for one end of the encoder serves another bitwise, also where the other is wholly frozen there."""
+    maps, labels = paint(40)
+    recipes = [make_recipe(state=pretrained("compact"), freeze_depth=depth, encoder_stages=end) for end in (4, 3, 2)]
+    fresh = []
+    for recipe in recipes:
+        process_cache("cpu").clear()
+        fresh.append(outcome(maps, labels, exams, recipe)[0])
+    process_cache("cpu").clear()
+    for order in ((0, 1, 2), (2, 1, 0)):
+        for number in order:
+            np.testing.assert_array_equal(outcome(maps, labels, exams, recipes[number])[0], fresh[number])
+        prefixes = [key[-2:] for key in process_cache("cpu")._entries if key[0] == "prefix"]
+        assert sorted(prefixes) == ([("maps", 1)] if depth == 1 else [("features", 2), ("maps", 2)])
+        process_cache("cpu").clear()
 
 
 def test_random_weights_have_no_prefix_to_share(paint: Callable, exams: Callable, make_recipe: Callable) -> None:

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 
 from mpi_model.maps import Maps
-from orchestrator import open_run
 from orchestrator.cohort.permutation import with_permuted_labels
 from orchestrator.cohort.records import Cohort, digest_of
 from orchestrator.driver.permute import permute_labels, permuted
 from orchestrator.driver.resume import RunOptions
 from orchestrator.experiment.file import load_experiment
 from orchestrator.monitoring.progress import NullProgress
+from polarmap import open_run
 
 
 @pytest.fixture

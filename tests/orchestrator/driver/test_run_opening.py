@@ -5,10 +5,10 @@ import json
 import pytest
 
 from mpi_model.errors import CohortError
-from orchestrator import open_run
 from orchestrator.driver.predict import predict_exams
 from orchestrator.monitoring.progress import NullProgress
 from orchestrator.report import models
+from polarmap import open_run
 
 
 def test_the_test_partition_stays_closed_until_it_is_opened(tiny, run, paths_of):

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 
 from mpi_model.errors import RunDirectoryError
-from orchestrator import open_run
 from orchestrator.cells import guard
 from orchestrator.cells.records import CellKey
 from orchestrator.driver.ledger_events import LedgerEvents
 from orchestrator.ledger.parts import committed_state, read_candidates
 from orchestrator.report.build import report_of
+from polarmap import open_run
 
 FIRST = CellKey(inputs="stress", partition="development", repeat=0, fold=0)
 

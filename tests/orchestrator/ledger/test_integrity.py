@@ -10,13 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mpi_model.errors import RunDirectoryError
-from orchestrator import open_run
 from orchestrator.cells.records import CellKey
 from orchestrator.ledger.compaction import joined
 from orchestrator.ledger.integrity import damaged_work, mend
 from orchestrator.ledger.parts import files_of_cells, read_candidates, write_candidate
 from orchestrator.ledger.paths import COMMIT, run_paths
 from orchestrator.ledger.schemas import TABLES
+from polarmap import open_run
 
 FIRST = CellKey(inputs="stress", partition="development", repeat=0, fold=0)
 FINAL = "dual-final"

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from mpi_model.errors import RunDirectoryError
-from orchestrator import open_run
 from orchestrator.cli import main
 from orchestrator.experiment.file import load_experiment
 from orchestrator.monitoring.progress import NullProgress, RunProgress
 from orchestrator.storage import object_store as object_storage
 from orchestrator.storage.locations import open_storage
+from polarmap import open_run
 
 TABLES = ("cells", "candidates", "epochs", "predictions")
 

@@ -11,13 +11,13 @@ from dataclasses import replace
 import pytest
 
 from mpi_model.errors import RunDirectoryError
-from orchestrator import open_run
 from orchestrator.cells import guard
 from orchestrator.cli import main
 from orchestrator.ledger.paths import RunPaths, run_paths
 from orchestrator.monitoring.progress import NullProgress, RunProgress
 from orchestrator.monitoring.status import RunStatus, status_of
 from orchestrator.storage.holder import holder_text, this_process
+from polarmap import open_run
 
 
 class Onlooker(NullProgress):
