@@ -18,27 +18,38 @@ class StoredParameter:
     when: Condition | None
 
 
-def stored_space(space: SearchSpace) -> list[dict[str, str | None]]:
-    """The drawn parameters of a space as JSON values, in the order in which they are drawn."""
-    return [
-        {
-            "name": parameter.name,
-            "distribution": distribution_to_json(parameter.distribution),
-            "when": None if parameter.when is None else str(parameter.when),
-        }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlainParameter:
+    """The same as plain values, for a JSON file."""
+
+    name: str
+    distribution: str
+    """In Optuna's JSON."""
+    when: str | None
+    """The condition under which it exists; None where it always does."""
+
+
+def stored_space(space: SearchSpace) -> tuple[PlainParameter, ...]:
+    """The drawn parameters of a space as plain values, in the order in which they are drawn."""
+    return tuple(
+        PlainParameter(
+            name=parameter.name,
+            distribution=distribution_to_json(parameter.distribution),
+            when=None if parameter.when is None else str(parameter.when),
+        )
         for parameter in space.parameters
         if parameter.distribution is not None
-    ]
+    )
 
 
-def read_stored_space(stored: Sequence[Mapping[str, str | None]]) -> tuple[StoredParameter, ...]:
+def read_stored_space(stored: Sequence[PlainParameter]) -> tuple[StoredParameter, ...]:
     """The parameters that `stored_space` wrote."""
     return tuple(
         StoredParameter(
-            name=str(one["name"]),
-            distribution=json_to_distribution(str(one["distribution"])),
+            name=one.name,
+            distribution=json_to_distribution(one.distribution),
             # The stored condition contains the number of stages instead of the word, so that 0 is never used.
-            when=None if one["when"] is None else read_condition(str(one["when"]), 0, "experiment.json"),
+            when=None if one.when is None else read_condition(one.when, 0, "experiment.json"),
         )
         for one in stored
     )

@@ -32,7 +32,7 @@ class Prepared:
     loaded: LoadedExperiment
     cohort: Cohort
     eligible: Mapping[Inputs, NDArray[np.bool_]]
-    """For each inputs, the exams it uses, of both partitions."""
+    """For each input configuration, the exams it uses, of both partitions."""
     exclusions: tuple[Exclusion, ...]
     plan: FoldPlan
     space: SearchSpace
@@ -87,7 +87,7 @@ def read_cohort(loaded: LoadedExperiment, progress: Progress) -> Cohort:
 
 
 def rows_of_test_exams(prepared: Prepared, inputs: Inputs) -> NDArray[np.int64]:
-    """Rows of the test exams that an inputs can use."""
+    """Rows of the test exams that an input configuration can use."""
     return np.flatnonzero(prepared.eligible[inputs] & (prepared.cohort.exams["partition"] == "test").to_numpy())
 
 
@@ -121,7 +121,7 @@ def weights_of(loaded: LoadedExperiment) -> Path | None:
 
 
 def used_digest(prepared: Prepared) -> str:
-    """Digest of what else of the manifest decides numbers: the exams each inputs uses, and the subgroups."""
+    """Digest of what else in the manifest decides numbers: the exams of each input configuration, and the subgroups."""
     exams = prepared.cohort.exams
     columns = [column for column in prepared.loaded.experiment.statistics.subgroups if column in exams]
     return digest(

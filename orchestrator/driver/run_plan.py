@@ -1,8 +1,8 @@
 """What `polarmap plan` and `polarmap.plan` answer: folds, work, precision and time to expect. No torch, no Ray."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -199,11 +199,10 @@ def _seconds_of_cells(prepared: Prepared, earlier: Run | None) -> pd.Series:
     none = pd.Series(dtype="float64")
     if earlier is None:
         return none
-    stored: Any = earlier.description["settings"]
-    mine = asdict(prepared.loaded.experiment)
-    if any(stored[section] != mine[section] for section in _DECIDING_TIME):
+    stored, mine = earlier.description.settings, prepared.loaded.experiment
+    if any(getattr(stored, section) != getattr(mine, section) for section in _DECIDING_TIME):
         return none
-    cells, timings = earlier.cells, earlier.timings
+    cells, timings = earlier.tables("cells", "timings")
     done = cells.loc[cells["state"] == "complete", _CELL]
     found: pd.Series = timings[timings["candidate"].isna()].merge(done, on=_CELL)["seconds"]
     return found

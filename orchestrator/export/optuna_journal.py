@@ -42,17 +42,17 @@ def export_studies(run: Run, path: Path) -> tuple[int, int]:
     Raises:
         ExperimentError: The file is there already, or cannot be written.
     """
-    description: dict[str, Any] = dict(run.description)
-    objective: Objective = description["settings"]["search"]["objective"]
-    space = read_stored_space(description["space"])
-    candidates, timings, epochs = (_numbered(frame) for frame in (run.candidates, run.timings, run.epochs))
+    description = run.description
+    objective = description.settings.search.objective
+    space = read_stored_space(description.space)
+    candidates, timings, epochs = map(_numbered, run.tables("candidates", "timings", "epochs"))
     candidates = candidates.merge(timings[[*CELL, "candidate", "seconds"]], on=[*CELL, "candidate"], how="left")
     reported = {key: _reported(rows, objective) for key, rows in epochs.groupby([*CELL, "candidate"], sort=False)}
     storage = _new_storage(path)
     for cell, rows in candidates.groupby(CELL, sort=False):
         key = _key(cell)
         study = optuna.create_study(study_name=key.name, storage=storage, direction=DIRECTIONS[objective])
-        for name, value in {"experiment": description["name"], "objective": objective, **asdict(key)}.items():
+        for name, value in {"experiment": description.name, "objective": objective, **asdict(key)}.items():
             study.set_user_attr(name, value)
         records: list[Any] = rows.astype(object).where(rows.notna(), None).to_dict("records")
         study.add_trials([_trial(row, space, reported.get((*cell, row["candidate"]), {})) for row in records])

@@ -1,4 +1,4 @@
-"""Which cell comes next, with what it has delivered and what it has been through; no Ray here.
+"""Which cell comes next, with what it has delivered and how often it was tried; no Ray here.
 
 Every try of a cell is an attempt. A lost attempt puts its cell back at the head of the queue, to go on from the
 candidates that the driver holds by then. An attempt that has ended is forgotten, and what still comes from it is
@@ -61,7 +61,7 @@ class CellQueue:
         return attempt
 
     def job(self, attempt: Attempt) -> Job:
-        """What the attempt's worker is told: the cell, with every candidate that it has delivered."""
+        """What the attempt's worker is given: the cell, with every candidate that it has delivered."""
         job = self.jobs[attempt.cell]
         return replace(job, finished=(*job.finished, *self._delivered.get(attempt.cell, ())))
 
@@ -84,12 +84,12 @@ class CellQueue:
         self._spent.pop(attempt.cell, None)
 
     def measured(self, attempt: Attempt, gpus: float) -> None:
-        """A pilot has told what a cell needs: it goes on among the others, with the same share."""
+        """A pilot has measured what a cell needs: it goes on among the others, with the same share."""
         self.measuring, self.gpus = False, gpus
         self._put_back(attempt)
 
     def lost(self, attempt: Attempt, cause: Cause) -> int | None:
-        """A try came to nothing.
+        """An attempt ended without a result.
 
         Returns:
             The number of the attempt that follows; None where the cell has failed for good and has ended.
@@ -100,7 +100,7 @@ class CellQueue:
             return None
         if cause == "gpu_memory":
             self.gpus = max(self.gpus, doubled(attempt.gpus))
-        self._put_back(attempt)
+        self._put_back(attempt)  # at the head: what it has delivered is remembered only until it ends
         return self._spent[attempt.cell] + 1
 
     def aborted(self) -> None:
@@ -111,6 +111,7 @@ class CellQueue:
     def _again(self, attempt: Attempt, cause: Cause) -> bool:
         if cause == "gpu_memory":
             return doubled(attempt.gpus) > attempt.gpus
+        # An error of our own code or data would only come again.
         return cause != "error" and self._spent[attempt.cell] < self.attempts
 
     def _put_back(self, attempt: Attempt) -> None:

@@ -1,4 +1,4 @@
-"""What comes back from Ray Tune: handed to the driver's events and to the queue, losses told apart."""
+"""Hands what comes back from Ray Tune to the driver's events and to the queue, and recognises why a worker was lost."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -50,7 +50,7 @@ class LedgerCallback(tune.Callback):
         """A cell begins, or begins again."""
         attempt = self.queue.underway(trial.config[ATTEMPT])
         if attempt is not None:
-            self._tell(lambda: self.events.started(self.queue.jobs[attempt.cell].task.key))
+            self._handle(lambda: self.events.started(self.queue.jobs[attempt.cell].task.key))
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: object
@@ -60,22 +60,22 @@ class LedgerCallback(tune.Callback):
         attempt = self.queue.underway(trial.config[ATTEMPT])
         if attempt is not None:
             self._processes[attempt.id] = result["pid"]
-            self._tell(lambda: self._deliver(attempt, list(payload)))
-        payload.clear()
+            self._handle(lambda: self._deliver(attempt, list(payload)))
+        payload.clear()  # Tune keeps the last result of every trial until it ends
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
         """A worker was lost."""
         attempt = self.queue.underway(trial.config[ATTEMPT])
         if attempt is not None:
             text = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
-            self._tell(lambda: self._lost(attempt, cause_of(text), text))
+            self._handle(lambda: self._lost(attempt, cause_of(text), text))
 
     def host_out_of_memory(self, text: str) -> None:
         """Ray ended a worker for its host's memory, which ends Tune, too: only the cells of that worker pay for it."""
         killed = killed_process(text)
         for attempt in self.queue.all_underway():
             if self._processes.get(attempt.id, killed) == killed:
-                self._tell(partial(self._lost, attempt, "host_memory", text))
+                self._handle(partial(self._lost, attempt, "host_memory", text))
         self.queue.aborted()
         self._processes.clear()
 
@@ -120,11 +120,12 @@ class LedgerCallback(tune.Callback):
         self.queue.ended(attempt)
         self._processes.pop(attempt.id, None)
 
-    def _tell(self, tell: Callable[[], None]) -> None:
+    def _handle(self, handler: Callable[[], None]) -> None:
+        # Raised inside a callback, an error would end Tune as a bug of its own; it is raised after Tune has stopped.
         if self.error is not None:
             return
         try:
-            tell()
+            handler()
         except PolarmapError as error:
             self.error = error
 

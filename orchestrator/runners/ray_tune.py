@@ -1,8 +1,8 @@
 """Runs cells on Ray Tune: one trial a try of a cell, actors reused, the data put into the object store once.
 
-Tune schedules; it is not trusted with results, retries or resuming: each result reaches the driver's ledger through
-a callback as soon as it is reported, a lost cell is asked for again by `CellQueue`, and what is left to do is decided
-by the ledger alone. Tune keeps every trial it has seen, so that it is given at most `BATCH` of them at a time.
+Tune schedules and nothing else. Each result reaches the driver's ledger through a callback as soon as it is reported,
+`CellQueue` asks for a lost cell again, and the ledger alone decides what is left to do. Tune keeps every trial it has
+seen, so it is given at most `_BATCH` of them at a time.
 """
 
 import gc
@@ -33,10 +33,10 @@ from orchestrator.runners.ray_delivery import ATTEMPT, PAYLOAD, LedgerCallback, 
 from orchestrator.runners.ray_session import cluster_address, ray_session, store_bytes
 from orchestrator.runners.runner import Events, Job, Work
 
-BATCH: Final = 1000
+_BATCH: Final = 1000
 """Trials that Tune is given at a time: it keeps about 50 kB of each until it ends."""
 NAME, JOB, GPUS, PILOT = "name", "job", "gpus", "pilot"
-BROKEN_GPU: Final = 70
+_BROKEN_GPU: Final = 70
 """Exit status of a worker whose GPU failed; Ray starts another process in its place."""
 
 
@@ -63,7 +63,7 @@ def run_on_tune(
     events: Events,
     folder: Path,
     work: Work = run_guarded,
-    batch: int = BATCH,
+    batch: int = _BATCH,
     timeout: float = 0.0,
 ) -> tune.ResultGrid | None:
     """Run every job to its end, each try of it as one Tune trial.
@@ -84,7 +84,7 @@ def run_on_tune(
     Raises:
         PolarmapError: What `events` raised.
     """
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # losses are told by `events`, each in one line
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # `events` reports losses, each in one line
     gpus = gpus_per_cell(resources, context.device)
     wait_for_capacity({"CPU": float(resources.cpus_per_cell), "GPU": gpus}, timeout)
     pilot = (
@@ -120,8 +120,8 @@ def _fit(tuner: tune.Tuner, delivery: LedgerCallback) -> tune.ResultGrid | None:
 def _settings(queue: CellQueue, delivery: LedgerCallback, folder: Path, batch: int) -> dict[str, Any]:
     return {
         "tune_config": tune.TuneConfig(
-            search_alg=CellSearch(queue, delivery, batch),
-            scheduler=WarmActorScheduler(),  # type: ignore[no-untyped-call] # Ray has no types for it
+            search_alg=_CellSearch(queue, delivery, batch),
+            scheduler=_WarmActorScheduler(),  # type: ignore[no-untyped-call] # Ray has no types for it
             num_samples=-1,
             reuse_actors=True,
             trial_name_creator=_name,
@@ -179,10 +179,10 @@ def _trial(config: dict[str, Any], context: WorkerContext, work: Work) -> None:
             return
     report(result, state=result.fault or result.state)
     if result.fault == "gpu_fault":
-        os._exit(BROKEN_GPU)  # a CUDA context that failed once fails for every cell after
+        os._exit(_BROKEN_GPU)  # a CUDA context that failed once fails for every cell after
 
 
-class WarmActorScheduler(FIFOScheduler):
+class _WarmActorScheduler(FIFOScheduler):
     """Gives a free worker the oldest waiting cell whose own worker is not already starting.
 
     A waiting cell has asked for a worker of its own. Where Tune 2.60 gives it another cell's worker instead, it ends
@@ -199,7 +199,7 @@ class WarmActorScheduler(FIFOScheduler):
         return next((trial for trial in waiting if own.get(trial) not in starting), None)
 
 
-class CellSearch(Searcher):
+class _CellSearch(Searcher):
     """Gives Tune the queue's next cell whenever it has room for another trial."""
 
     def __init__(self, queue: CellQueue, delivery: LedgerCallback, batch: int) -> None:
@@ -227,10 +227,10 @@ class CellSearch(Searcher):
         }
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing: `LedgerCallback` is told."""
+        """Nothing: `LedgerCallback` hears of it."""
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the ledger is what a run resumes from."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing, likewise."""
+        """Nothing, for the same reason."""

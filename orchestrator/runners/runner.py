@@ -1,4 +1,4 @@
-"""The seam: a runner is given cells and calls back with candidates and results, in the driver."""
+"""The interface of a runner: it is given cells and calls back with candidates and results, in the driver."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

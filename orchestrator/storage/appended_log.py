@@ -1,4 +1,4 @@
-"""A log that a full disk cannot turn into an error of its own."""
+"""A log file that causes no error of its own where the disk is full."""
 
 import logging
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 class AppendedLog(logging.FileHandler):
     """Appends to a file, a line at a time; lines that the disk does not take are lost.
 
-    What the ledger could not write is the person's error, with its remedy; a log must not speak over it.
+    The ledger raises an error with a remedy when it cannot be written; a second error from the log would hide it.
     """
 
     def _open(self) -> TextIOWrapper:
@@ -24,7 +24,7 @@ class AppendedLog(logging.FileHandler):
         return stream
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Nothing where the disk is full or away; anything else is a bug, and logging's own affair."""
+        """Ignore a disk that is full or away; anything else is a bug and is reported as logging does."""
         if not isinstance(sys.exception(), OSError):
             super().handleError(record)
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from mpi_model.errors import RunDirectoryError
 
-INTERVAL: Final = 30.0
+_INTERVAL: Final = 30.0
 
 
 class UploadedLog(logging.Handler):
@@ -42,8 +42,8 @@ class UploadedLog(logging.Handler):
     def _send_until_closed(self) -> None:
         closed = False
         while not closed:
-            closed = self._closed_now.wait(INTERVAL)
+            closed = self._closed_now.wait(_INTERVAL)
             try:
                 self.flush()
             except RunDirectoryError:
-                continue  # said by whoever writes a result; the next sending brings the same lines
+                continue  # whoever writes a result raises this error; the next sending brings the same lines

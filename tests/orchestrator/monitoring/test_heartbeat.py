@@ -9,7 +9,8 @@ import pytest
 
 from orchestrator.driver.ledger_events import LedgerEvents
 from orchestrator.ledger.paths import run_paths
-from orchestrator.monitoring.counters import RunCounters, Standing
+from orchestrator.ledger.state import RunState
+from orchestrator.monitoring.counters import RunCounters
 from orchestrator.monitoring.heartbeat import heartbeat_thread
 from orchestrator.terminal.progress import progress_for
 
@@ -17,7 +18,7 @@ from orchestrator.terminal.progress import progress_for
 @pytest.fixture
 def counters() -> RunCounters:
     """Of a run that has not begun."""
-    return RunCounters(Standing(cells=6, complete=0, failed=0, left=(), begun=frozenset(), best={}), "auc")
+    return RunCounters([], [], [], "auc")
 
 
 def test_the_heart_beats_while_nothing_happens_and_says_when_it_stops(tmp_path, counters):
@@ -52,7 +53,7 @@ def test_a_heartbeat_that_cannot_be_written_stops_nothing(tmp_path, counters):
 def test_tune_can_take_its_snapshot_of_the_driver(tmp_path, counters):
     """Tune pickles its callbacks, and the events with them: a lock or a display in there would end a run under Ray."""
     bar = progress_for("bar", io.StringIO())
-    events = LedgerEvents(run_paths(tmp_path), "hash", bar, counters)
+    events = LedgerEvents(RunState.read(run_paths(tmp_path)), "hash", bar, counters)
     try:
         assert b"counters" not in pickle.dumps(events)
     finally:

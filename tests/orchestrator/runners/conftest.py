@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 from ray import cloudpickle
 
-from orchestrator.cells.records import CandidateResult, CellKey, CellResult
-from orchestrator.cells.tasks import cell_keys
+from orchestrator.cells.records import CandidateResult, CellKey, CellResult, cell_keys
 from orchestrator.driver.prepare import prepare
 from orchestrator.driver.resume import facts_of
 from orchestrator.driver.run import pending_jobs
@@ -20,6 +19,7 @@ from orchestrator.driver.training import worker_context
 from orchestrator.experiment.devices import device_for
 from orchestrator.experiment.file import load_experiment
 from orchestrator.ledger.paths import run_paths
+from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.progress import NullProgress
 from orchestrator.runners.ray_session import ray_session
 
@@ -75,8 +75,8 @@ def work_of() -> Callable[..., tuple]:
         prepared = prepare(load_experiment(experiment, overrides), NullProgress())
         settings = prepared.loaded.experiment
         facts = facts_of(prepared, None, device_for(settings.resources))
-        keys = cell_keys(prepared.plan, settings.cohort.inputs)
-        jobs = pending_jobs(prepared, run_paths(experiment.parent / "nothing"), keys)
+        keys = cell_keys(settings)
+        jobs = pending_jobs(prepared, RunState.read(run_paths(experiment.parent / "nothing")), keys)
         context = worker_context(prepared, None, "cpu", facts)
         return jobs, context, settings.resources
 
