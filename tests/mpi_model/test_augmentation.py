@@ -7,7 +7,7 @@ import pytest
 import rounding
 import torch
 
-from mpi_model.augmentation import GAIN, GAMMA, ROTATION, augment, rotate
+from mpi_model.augmentation import GAIN, GAMMA, ROTATION, augment, displace, rotate
 
 
 def discs(exams: int, phases: int, size: int, radius: float, channels: int = 1) -> torch.Tensor:
@@ -49,6 +49,28 @@ def test_both_phases_of_an_exam_turn_together_and_exams_turn_apart() -> None:
     assert np.abs(angles).max() < ROTATION + smeared
     assert np.abs(angles).max() > ROTATION / 2
     assert len(np.unique(angles[:, 0].round(4))) > 12
+
+
+def test_a_shift_moves_a_spot_and_a_stretch_moves_it_outwards() -> None:
+    """A shift by a twelfth of half a map of 48 pixels is two pixels, to the right and downwards."""
+    image = torch.full((1, 1, 1, 48, 48), 1e-6)
+    image[..., 8:12, 22:26] = 1
+    start = centroids(image)[0, 0]
+    right_and_down = centroids(displace(image, torch.tensor([[1 / 12, 1 / 12, 0.0]])))[0, 0]
+    outwards = centroids(displace(image, torch.tensor([[0.0, 0.0, 0.1]])))[0, 0]
+    assert right_and_down - start == pytest.approx(2 - 2j, abs=0.02)
+    assert outwards / start == pytest.approx(1 / 0.9, abs=0.02)
+
+
+def test_no_dark_border_comes_in_from_outside_the_disc() -> None:
+    """A disc of one level that is shifted is still a disc of that level: its rim is no defect."""
+    axis = torch.arange(32) - 15.5
+    radius = axis[:, None] ** 2 + axis**2
+    image = 0.8 * (radius <= 12**2)[None, None, None].float()
+    moved = displace(image, torch.tensor([[0.08, -0.08, -0.08]]))
+    inside = radius <= 10**2  # nearer than the pixels that the rim is read from
+    assert (moved[..., radius > 12**2] == 0).all()
+    torch.testing.assert_close(moved[..., inside], torch.full_like(moved[..., inside], 0.8))
 
 
 def test_a_batch_is_decided_by_its_generator_alone() -> None:
