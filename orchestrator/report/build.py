@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.experiment.settings import StatisticsSettings
+from orchestrator.experiment.settings import Noninferiority, StatisticsSettings
 from orchestrator.ledger.files import write_frame
 from orchestrator.ledger.reading import Run
 from orchestrator.report.export import export
@@ -79,7 +79,15 @@ def tables_of(run: Run) -> RunTables:
 def settings_of(description: Mapping[str, Any]) -> StatisticsSettings:
     """The statistics settings that were fixed before the run."""
     stored = description["settings"]["statistics"]
-    return StatisticsSettings(**{**stored, "subgroups": tuple(stored["subgroups"])})
+    declared = stored.get("noninferiority")
+    return StatisticsSettings(
+        **{
+            **stored,
+            "subgroups": tuple(stored["subgroups"]),
+            "comparisons": tuple(stored.get("comparisons", ())),
+            "noninferiority": None if declared is None else Noninferiority(**declared),
+        }
+    )
 
 
 def _file_name(title: str) -> str:
