@@ -36,7 +36,7 @@ from orchestrator.statistics.scores import Codes, Exams, Floats, FoldScores
 WITHIN_FOLD = "within-fold logit"
 NADEAU_BENGIO = "Nadeau–Bengio logit"
 
-_BASE, _FAINT, _UNKNOWN_SHARE, _TRUST, _FLOOR = 1.1, 8.0, 0.75, 0.6, 0.3
+_BASE, _BASE_OF_ONE_REPEAT, _FAINT, _UNKNOWN_SHARE, _TRUST, _FLOOR = 1.1, 1.2, 8.0, 0.7, 0.8, 0.5
 """Constants of `training_factor` and of the least variance, chosen by simulation."""
 _MOST_PAIRS = 4_000_000
 """Pairs of patients beyond which their own term of the variance, one part in thousands by then, is left out."""
@@ -157,13 +157,13 @@ def training_factor(signal: float, together: float | None, repeats: int, folds: 
 
     Args:
         signal: z².
-        together: ρ; None with one repeat, where q is taken as ¾.
+        together: ρ; None with one repeat, where the factor is 1.2 + 0.7 λ.
         repeats: R.
         folds: K.
     """
     learned = min(1.0, _FAINT / max(signal, 1e-12))
     if together is None:
-        return _BASE + learned * _UNKNOWN_SHARE
+        return _BASE_OF_ONE_REPEAT + learned * _UNKNOWN_SHARE
     # Training sets of two repeats differ in one patient of K. Were that all, (1 − ρ) K of the scores were noise.
     noise = min(1.0, (1 - together) * folds)
     trusted = min(1.0, max(0.0, (together - 0.5) / 0.4))
@@ -215,14 +215,14 @@ class CrossValidation:
 
     def variance_of(self, pairs: PairsStatistic, exams: Exams) -> float:
         """Of the mean over pairs around that of the networks trained; the exams may be a subgroup's."""
-        least = _FLOOR * self.averaging * newcombe_variance(pairs.influence.auc, *exams.class_patients)
+        least = _FLOOR * self.averaging**2 * newcombe_variance(pairs.influence.auc, *exams.class_patients)
         return max(self.factor * pairs.variance(exams), least)
 
 
 def within_fold_interval(found: CrossValidation, level: float) -> Interval:
     """The default interval of a cross-validated AUC: expit(logit θ ± t √V / (θ(1−θ))).
 
-    V is the patients' variance times the `training_factor`, and at least 0.3 times that of Newcombe's formula, which
+    V is the patients' variance times the `training_factor`, and not much less than Newcombe's formula gives, which
     keeps estimates near 1 from claiming too much; t has Welch's degrees of freedom. Where every fold is perfect,
     Newcombe's method 5 takes its place.
     """

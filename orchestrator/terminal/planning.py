@@ -12,7 +12,7 @@ from rich.table import Table
 from orchestrator.driver.prepare import Prepared
 from orchestrator.folds.plan import Membership
 from orchestrator.ledger.reading import Run
-from orchestrator.statistics.precision import expected_width
+from orchestrator.statistics.precision import expected_width, noninferiority_power
 from orchestrator.terminal.checking import Group, groups_of, print_check
 from orchestrator.terminal.consoles import standard_output
 
@@ -88,16 +88,35 @@ def _precision(prepared: Prepared) -> Iterator[str]:
         )
         if positive and negative:
             yield _sentence(prepared, group, positive, negative)
+        if min(positive, negative) > 1:
+            yield from _power(prepared, group, positive, negative)
 
 
 def _sentence(prepared: Prepared, group: Group, positive: int, negative: int) -> str:
     level = prepared.loaded.experiment.statistics.level
-    if group.partition == "test":
-        width = expected_width(positive, negative, SUPPOSED_AUC, level=level)
-    else:
-        width = expected_width(positive, negative, SUPPOSED_AUC, prepared.plan.count, prepared.plan.repeats, level)
-    where = "test" if group.partition == "test" else "cross-validation"
-    return f"precision, {group.tracer}, {where} ({group.all_inputs}): {width.sentence()}"
+    width = expected_width(positive, negative, SUPPOSED_AUC, *_design(prepared, group), level)
+    return f"precision, {_place(group)} ({group.all_inputs}): {width.sentence()}"
+
+
+def _power(prepared: Prepared, group: Group, positive: int, negative: int) -> Iterator[str]:
+    """The primary hypothesis, where one was declared whose two inputs use these exams."""
+    statistics = prepared.loaded.experiment.statistics
+    question = statistics.noninferiority
+    if question is None or not set(question.sides) <= set(group.inputs):
+        return
+    power = noninferiority_power(
+        positive, negative, question.margin, SUPPOSED_AUC, *_design(prepared, group), statistics.level
+    )
+    yield f"primary hypothesis, {_place(group)} ({question.pair}): {power.sentence()}"
+
+
+def _design(prepared: Prepared, group: Group) -> tuple[int | None, int | None]:
+    """Folds and repeats of a cross-validation; none for a test."""
+    return (None, None) if group.partition == "test" else (prepared.plan.count, prepared.plan.repeats)
+
+
+def _place(group: Group) -> str:
+    return f"{group.tracer}, {'test' if group.partition == 'test' else 'cross-validation'}"
 
 
 def _same_work(prepared: Prepared, earlier: Run) -> bool:

@@ -119,8 +119,8 @@ def test_the_factor_doubles_the_variance_where_nothing_can_be_learned() -> None:
     assert training_factor(0.5, 0.999, 10, 5) == pytest.approx(2.1, abs=0.01)
     assert training_factor(0.5, 0.2, 10, 5) == pytest.approx(1.1 + 0.2 / 0.28)
     assert training_factor(400.0, 0.99, 10, 5) == pytest.approx(1.1, abs=0.06)
-    assert training_factor(0.5, None, 1, 5) == pytest.approx(1.85)
-    assert training_factor(80.0, None, 1, 5) == pytest.approx(1.175)
+    assert training_factor(0.5, None, 1, 5) == pytest.approx(1.9)
+    assert training_factor(80.0, None, 1, 5) == pytest.approx(1.27)
 
 
 def test_agreement_is_the_mean_rank_correlation_of_two_repeats() -> None:
