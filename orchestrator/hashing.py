@@ -19,9 +19,6 @@ def digest(value: object) -> str:
 
 
 def derive_seed(*parts: str | int | None) -> int:
-    """A seed in [0, 2**63) that depends on every part and on nothing else.
-
-    Unlike `hash()`, it is the same in every process; unlike sums of numbers, no two lists of parts share a seed by
-    construction.
-    """
+    """A seed in [0, 2**63) that depends on every part and on nothing else."""
+    # 63 bits, because some libraries take signed 64-bit seeds only.
     return int(digest(list(parts))[:16], 16) >> 1

@@ -59,6 +59,7 @@ def read_space(name: str, tables: Mapping[str, object], stages: int) -> SearchSp
     problems: list[str] = []
     parameters: list[Parameter] = []
     ends: tuple[int, ...] = (stages,)
+    # Every parameter is read before an error is raised: a user sees all problems at once.
     for parameter, table in tables.items():
         try:
             parameters.append(_read_parameter(parameter, table, ends, f"space {name}, {parameter}"))
@@ -151,6 +152,7 @@ def _check_default(
         if not _is_number(value) or not allowed(value):
             raise SpaceError(f"{place}: every value must be {words}, but {value!r} is possible")
     assert _is_number(default), "checked in the loop above"
+    # Optuna has no public test of membership.
     if distribution is not None and not distribution._contains(distribution.to_internal_repr(default)):
         raise SpaceError(f"{place}: `default` {default} is outside the range of the search")
     return default
@@ -174,6 +176,7 @@ def _dependency_problems(name: str, parameters: list[Parameter], stages: int) ->
         for other in () if parameter.when is None else parameter.when.depends_on:
             if other not in earlier:
                 problems.append(f"space {name}, {parameter.name}: `when` names `{other}`, not drawn before it")
+        # The network has a value for every other hyperparameter, so that it cannot be absent.
         if parameter.when is not None and parameter.name != "encoder_learning_rate":
             problems.append(
                 f"space {name}, {parameter.name}: only `encoder_learning_rate` can be absent; remove `when`"

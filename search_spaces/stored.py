@@ -63,6 +63,7 @@ def drawn_values(space: Sequence[StoredParameter], values: Mapping[str, Value | 
         values: The candidate's effective hyperparameters, with defaults for those that were not drawn.
     """
     drawn = {parameter.name for parameter in space}
+    # Conditions may refer to fixed parameters, which are not in the stored space.
     fixed = {name: value for name, value in values.items() if name not in drawn and value is not None}
     found: dict[str, Value] = {}
     for parameter in space:

@@ -26,9 +26,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-MARGIN_SECONDS: Final = 30
-"""Ray counts a loss as a preemption only after the drain's deadline, so that the deadline precedes AWS's."""
-
+# Ray counts a loss as a preemption only after the drain's deadline, so that the deadline precedes AWS's.
+_MARGIN_SECONDS: Final = 30
 _METADATA_SERVICE: Final = "http://169.254.169.254"
 _POLL_SECONDS: Final = 5.0  # the interval that AWS recommends
 _ORPHAN_SECONDS: Final = 600.0  # long enough for a restarted head or a short network failure
@@ -49,10 +48,10 @@ class Interruption:
 
     def deadline_seconds(self, now: datetime) -> int:
         """Seconds until running cells are stopped, at least one."""
-        return max(1, int((self.at - now).total_seconds()) - MARGIN_SECONDS)
+        return max(1, int((self.at - now).total_seconds()) - _MARGIN_SECONDS)
 
 
-def interruption(metadata_service: str) -> Interruption | None:
+def _interruption(metadata_service: str) -> Interruption | None:
     """Ask the metadata service for the announced end of this instance; None while there is none.
 
     Raises:
@@ -123,7 +122,7 @@ def _watch(arguments: argparse.Namespace) -> int:
     last_seen, silent = time.monotonic(), False
     while True:
         try:
-            notice, silent = interruption(arguments.metadata_service), False
+            notice, silent = _interruption(arguments.metadata_service), False
         except (OSError, ValueError) as error:
             if not silent:  # one line for each outage, not one every five seconds
                 _LOG.warning("no answer from the metadata service: %s", error)

@@ -65,6 +65,7 @@ def _first_exams(exams: pd.DataFrame) -> NDArray[np.bool_]:
     if undated:
         raise CohortError(f'exams = "first" needs every exam_date; it is blank in {rows_text(undated)}')
     in_order = exams.sort_values(["exam_date", "exam_id"], kind="stable")
+    # ISO dates sort as text.
     first = in_order.drop_duplicates(["patient_id", "tracer"]).index
     return np.asarray(exams.index.isin(first), dtype=np.bool_)
 

@@ -149,7 +149,7 @@ def _squared(channels: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _resampled(channels: NDArray[np.float64], size: int) -> NDArray[np.uint16]:
     side = channels.shape[1]
-    weights = area_weights(side, size) if size <= side else linear_weights(side, size)
+    weights = area_weights(side, size) if size <= side else _linear_weights(side, size)
     total = float(weights[0].sum())
     # Division comes last: up to here every number is an integer, and exact.
     sums = weights @ channels @ weights.T
@@ -175,7 +175,7 @@ def area_weights(source: int, target: int) -> NDArray[np.float64]:
     return overlaps
 
 
-def linear_weights(source: int, target: int) -> NDArray[np.float64]:
+def _linear_weights(source: int, target: int) -> NDArray[np.float64]:
     """Linear interpolation between pixel centres; beyond the edge the outermost pixel is repeated.
 
     Args:

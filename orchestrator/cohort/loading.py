@@ -12,7 +12,7 @@ from mpi_model.maps import Maps
 from mpi_model.vocabulary import PHASES, TRACERS, Phase
 from orchestrator.cohort.duplicates import ReadImage, duplicate_images, near_duplicates
 from orchestrator.cohort.images import read_map
-from orchestrator.cohort.manifest import ManifestExam, interpret, without_labels
+from orchestrator.cohort.manifest import ManifestExam, interpret
 from orchestrator.cohort.problems import Problem, lines_of, rows_text
 from orchestrator.cohort.records import PARTITIONS, Cohort, digest_of
 from orchestrator.cohort.table import read_table
@@ -38,7 +38,7 @@ def load_cohort(
         CohortError: The table, an exam or an image is invalid; one error lists all problems.
     """
     table = read_table(manifest)
-    interpreted = interpret(table if labelled else without_labels(table), manifest.parent)
+    interpreted = interpret(table, manifest.parent, labelled=labelled)
     images, unreadable = _read_images(interpreted.exams, size, progress)
     problems = [*interpreted.problems, *unreadable, *duplicate_images(images)]
     if problems:

@@ -61,20 +61,22 @@ class Manifest:
     notices: tuple[str, ...]
 
 
-def interpret(table: TextTable, folder: Path) -> Manifest:
+def interpret(table: TextTable, folder: Path, *, labelled: bool = True) -> Manifest:
     """Turn a manifest's text into exams.
 
     Args:
         table: The manifest.
         folder: The manifest's folder; image paths are relative to it.
+        labelled: Whether to read labels; otherwise every exam gets the label 0, with or without a column.
 
     Returns:
         The exams and the problems found; no exams if a required column is missing.
     """
-    table = _with_known_names(table)
+    table = _with_known_names(table if labelled else _without_labels(table))
     problems = _missing_columns(table)
     if problems:
         return Manifest(exams=(), carried=(), problems=tuple(problems), notices=())
+    # Unknown columns are kept for strata and subgroups, which the experiment file may name.
     carried = tuple(name for name in table.columns if name not in {*_INTERPRETED, *_RESERVED})
     exams = tuple(_exam(row, cells, folder, carried) for row, cells in table.rows)
     patients = frozenset(exam.patient_id for exam in exams)
@@ -87,14 +89,14 @@ def interpret(table: TextTable, folder: Path) -> Manifest:
     )
 
 
-def without_labels(table: TextTable) -> TextTable:
+def _without_labels(table: TextTable) -> TextTable:
     """Replace every label by 0, or add the column: for exams that are only predicted."""
     columns = tuple(name for name in table.columns if name.casefold() != "label")
     rows = tuple((row, {name: cells[name] for name in columns} | {"label": "0"}) for row, cells in table.rows)
     return TextTable(columns=(*columns, "label"), rows=rows)
 
 
-def tracer_of(text: str) -> Tracer | None:
+def _tracer_of(text: str) -> Tracer | None:
     """Recognise the common spellings of a tracer.
 
     Args:
@@ -135,10 +137,11 @@ def _missing_columns(table: TextTable) -> list[Problem]:
 
 
 def _exam(row: int, cells: Mapping[str, str], folder: Path, carried: Sequence[str]) -> ManifestExam:
-    tracer = tracer_of(cells["tracer"])
+    tracer = _tracer_of(cells["tracer"])
     return ManifestExam(
         row=row,
         patient_id=cells["patient_id"],
+        # An unknown spelling still gives a unique id, so that the tracer is the only problem reported.
         exam_id=cells.get("exam_id", "") or f"{cells['patient_id']}:{tracer or cells['tracer']}",
         tracer=tracer,
         label=int(cells["label"]) if cells["label"] in {"0", "1"} else None,
@@ -178,7 +181,7 @@ def _cell_problems(row: int, cells: Mapping[str, str], patients: Collection[str]
         ("label", cells["label"] not in {"0", "1"}, f"label must be 0 or 1, {found('label')}"),
         (
             "tracer",
-            tracer_of(cells["tracer"]) is None,
+            _tracer_of(cells["tracer"]) is None,
             f"tracer must be Tc-99m or Tl-201, {found('tracer')}",
         ),
         (
@@ -213,6 +216,7 @@ def _duplicate_exams(exams: Sequence[ManifestExam]) -> list[Problem]:
     named = [exam for exam in exams if exam.patient_id]
     dated = [exam for exam in named if exam.exam_date and exam.tracer]
     same_id = _groups(named, lambda exam: (exam.exam_id,))
+    # The same exam under two ids: its map may be a second export, which equal pixels would not show.
     same_date = _groups(dated, lambda exam: (exam.patient_id, str(exam.tracer), exam.exam_date))
     ids = [
         Problem(

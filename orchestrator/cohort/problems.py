@@ -27,6 +27,7 @@ def lines_of(problems: Iterable[Problem]) -> tuple[str, ...]:
     Returns:
         Their lines, kinds in the order of their first problem; after `MAX_LISTED` of a kind a count of the rest.
     """
+    # A dict keeps the order in which the kinds were found.
     kinds: dict[str, list[str]] = {}
     for problem in problems:
         kinds.setdefault(problem.kind, []).append(problem.line)

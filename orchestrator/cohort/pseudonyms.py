@@ -49,7 +49,7 @@ def _read_key(keyfile: Path) -> bytes:
         key, mode = keyfile.read_bytes(), keyfile.stat().st_mode
     except OSError as error:
         raise ExperimentError(f"cannot read the key file {keyfile} ({error.strerror}); {remedy}") from error
-    if mode & 0o077:
+    if mode & 0o077:  # any right of the group or of others
         raise ExperimentError(f"the key file {keyfile} is readable by others; restrict it: chmod 600 {keyfile}")
     if len(key) < _MIN_KEY_BYTES:
         raise ExperimentError(

@@ -13,6 +13,7 @@ from mpi_model.maps import Maps
 PARTITIONS: Final = ("development", "test")
 """The partitions of a cohort; the first is the default."""
 
+# Part of every experiment's identity: another order or column would orphan all stored runs.
 _DIGEST_COLUMNS: Final = ("patient_id", "exam_id", "tracer", "label", "partition", "has_stress", "has_rest")
 
 
@@ -62,10 +63,12 @@ def digest_of(exams: pd.DataFrame, maps: Maps) -> str:
     Returns:
         The sha256, 64 hexadecimal digits.
     """
+    # Lists as JSON, not joined text: no value can run into the next one.
     columns = [exams[name].tolist() for name in _DIGEST_COLUMNS]
     identity = json.dumps([list(row) for row in zip(*columns, strict=True)], separators=(",", ":"))
     sha = hashlib.sha256(identity.encode("ascii"))
     for phase in (maps.stress, maps.rest):
         sha.update(repr(phase.shape).encode("ascii"))
+        # Little-endian on every machine.
         sha.update(np.ascontiguousarray(phase, dtype="<u2").tobytes())
     return sha.hexdigest()

@@ -74,6 +74,7 @@ def _read_parquet(path: Path) -> tuple[list[str], list[list[str]]]:
 
 
 def _as_text(value: object) -> str:
+    # Kinds of missing value, by the type of the column; NaN is a float and comes below.
     if value is None or value is pd.NA or value is pd.NaT:
         return ""
     if isinstance(value, float):  # pandas stores an integer column with a missing cell as float
@@ -89,6 +90,7 @@ def _as_text(value: object) -> str:
 def _checked_table(path: Path, header: Sequence[str], body: Sequence[Sequence[str]]) -> TextTable:
     columns = [name.strip() for name in header]
     numbered = [(row, [cell.strip() for cell in cells]) for row, cells in enumerate(body, start=1)]
+    # Spreadsheets often save blank rows below the data.
     filled = [(row, cells) for row, cells in numbered if any(cells)]
     if not columns or not filled:
         raise CohortError(f"the manifest {path.name} has no exams; it needs a header and one row an exam")
@@ -112,6 +114,7 @@ def _column_problems(columns: Sequence[str], rows: Sequence[tuple[int, list[str]
         )
         for same in places
     ]
+    # An empty column without a name is harmless, and often left by a spreadsheet.
     nameless = [place for place, name in enumerate(columns) if not name]
     if any(place < len(cells) and cells[place] for _, cells in rows for place in nameless):
         line = "a manifest column without a name holds values; name it or delete it"

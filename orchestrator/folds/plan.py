@@ -90,6 +90,7 @@ def plan_folds(
         FoldsError: A fold or an inner fold would lack a class of some tracer; the message names a number of folds
             that works.
     """
+    # Patients without a usable exam are not part of the plan.
     used = (exams["partition"] == "development").to_numpy() & np.logical_or.reduce(list(eligible.values()))
     if not used.any():
         raise FoldsError(
@@ -116,6 +117,7 @@ def _stratification(exams: pd.DataFrame, settings: FoldSettings) -> tuple[tuple[
         raise FoldsError(
             f"`folds.stratify` names {missing}, which the manifest does not have; add the columns or drop the names"
         )
+    # A default column may be missing from a manifest; a column that the user named may not.
     kept = tuple(column for column in settings.stratify if column not in missing)
     return kept, tuple(f"the manifest has no column `{column}`: folds are not stratified by it" for column in missing)
 
@@ -129,6 +131,7 @@ def _without_draws(
 ) -> FoldPlan:
     patients, strata = strata_of(exams, columns, settings.folds)
     labels = exams.sort_values("exam_id")[["patient_id", "exam_id", "tracer", "label"]]
+    # Everything the plan depends on, and nothing else: not the inputs, the maps or the order of the manifest.
     identity = {
         "patients": patients,
         "exams": [[str(value) for value in row] for row in labels.itertuples(index=False, name=None)],
@@ -190,6 +193,7 @@ def _first_valid(
     """
     chosen = np.asarray(places, dtype=np.int64)
     strata = [plan.strata[place] for place in places]
+    # Every attempt has its own seed, so that a plan is reproducible whatever attempt succeeded.
     for attempt in range(_MAX_DRAWS):
         assigned = np.full(len(plan.patients), -1, dtype=np.int64)
         assigned[chosen] = assign_folds(strata, parts, derive_seed(plan.digest, *purpose, attempt))
@@ -257,6 +261,7 @@ def _refusal(plan: FoldPlan, settings: FoldSettings, inner_folds: int, outer: bo
 def _remedy(plan: FoldPlan, settings: FoldSettings, inner_folds: int) -> str:
     everyone = np.zeros(len(plan.patients), dtype=np.int64)
     most = min(member.smaller_class(everyone, 0) for member in plan.memberships) // _MIN_PATIENTS
+    # Fewer folds are tried before fewer inner folds: the smallest change of the protocol that works.
     for inner in range(inner_folds, 0, -1):
         for count in range(min(settings.folds, most), 1, -1):
             candidate = replace(plan, count=count)

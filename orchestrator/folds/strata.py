@@ -22,7 +22,7 @@ Stratum = tuple[str, ...]
 """The values of a patient in the stratification columns."""
 
 
-def patient_table(exams: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+def _patient_table(exams: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """The stratification columns of every patient.
 
     Args:
@@ -49,7 +49,7 @@ def patient_table(exams: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     return table[list(columns)]
 
 
-def merge_small(strata: Sequence[Stratum], columns: Sequence[str], min_size: int) -> list[Stratum]:
+def _merge_small(strata: Sequence[Stratum], columns: Sequence[str], min_size: int) -> list[Stratum]:
     """Merge strata with fewer than `min_size` patients.
 
     Columns are dropped from the last to the first, `label` after all others. Dropping a column merges the small
@@ -76,9 +76,9 @@ def merge_small(strata: Sequence[Stratum], columns: Sequence[str], min_size: int
 
 def strata_of(exams: pd.DataFrame, columns: Sequence[str], min_size: int) -> tuple[list[str], list[Stratum]]:
     """The patients, sorted, and the merged stratum of each."""
-    table = patient_table(exams, columns)
+    table = _patient_table(exams, columns)
     strata = [tuple(row) for row in table.itertuples(index=False, name=None)]
-    return [str(patient) for patient in table.index], merge_small(strata, columns, min_size)
+    return [str(patient) for patient in table.index], _merge_small(strata, columns, min_size)
 
 
 def assign_folds(strata: Sequence[Stratum], folds: int, seed: int) -> NDArray[np.int64]:

@@ -181,6 +181,22 @@ def test_candidates_and_kinds_of_heads_share_one_entry(paint: Callable, exams: C
     assert len(process_cache("cpu")) == entries
 
 
+def test_cached_equals_uncached_bitwise_where_the_encoder_ends_early(
+    paint: Callable, exams: Callable, make_recipe: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stored maps of EfficientNet-Lite0, which runs with the channels side by side, are those of a step's own pass."""
+    maps, labels = paint(40)
+    recipe = make_recipe(
+        backbone="efficientnet_lite0", state=pretrained("efficientnet_lite0"), freeze_depth=3, encoder_stages=5
+    )
+    cached = outcome(maps, labels, exams, recipe)
+    assert any(key[0] == "prefix" for key in process_cache("cpu")._entries)
+    monkeypatch.setattr(prefix, "process_cache", lambda _: BoundedCache(0))
+    uncached = outcome(maps, labels, exams, recipe)
+    np.testing.assert_array_equal(cached[0], uncached[0])
+    assert all(torch.equal(value, uncached[1][name]) for name, value in cached[1].items())
+
+
 @pytest.mark.parametrize("depth", [1, 2])
 def test_encoders_of_several_ends_share_maps_and_never_features(
     depth: int, paint: Callable, exams: Callable, make_recipe: Callable

@@ -111,7 +111,7 @@ def test_a_stored_space_knows_what_a_candidate_drew(tmp_path, kind):
     [
         (ENCODER.replace("low = 2", "low = 0") + MINE, "a whole number from 1 to 4, but 0 is possible"),
         (ENCODER.replace('"stages"', "5") + MINE, "a whole number from 1 to 4, but 5 is possible"),
-        (MINE + ENCODER, "[encoder_stages] stands after [freeze_depth]"),
+        (MINE + ENCODER, "[encoder_stages] comes after [freeze_depth]"),
         (
             ENCODER + MINE.replace("low = 0", "low = 3").replace("default = 1", ""),
             "`freeze_depth` can be 3 where `encoder_stages` is 2",

@@ -40,6 +40,7 @@ def _launch_templates(file: ClusterFile) -> Iterator[Finding]:
 def _security_groups(file: ClusterFile) -> Iterator[Finding]:
     """SSH open to everyone, by a rule of the file or by Ray's default group."""
     for name, place, config in _node_configs(file):
+        # NetworkInterfaces name their own groups.
         if not config.get("SecurityGroupIds") and "NetworkInterfaces" not in config:
             problem = f"{name} has no SecurityGroupIds, so that Ray makes a group with port 22 open to everyone"
             yield finding(file, "error", "world-open-ssh", place, problem, "add SecurityGroupIds: [sg-…]")
@@ -66,7 +67,7 @@ def _profiles(file: ClusterFile) -> Iterator[Finding]:
         if profile is None and name == file.head_type:
             problem = "no profile: Ray makes a role with EC2 and S3 FullAccess for the head"
             yield finding(file, "error", "no-profile", place, problem, "add IamInstanceProfile; see cluster/aws")
-        elif profile is None:
+        elif profile is None:  # Ray makes a role for the head only
             problem = f"no profile: {name} cannot reach the runs in S3"
             yield finding(file, "warning", "no-profile", place, problem, "add IamInstanceProfile; see cluster/aws")
         elif profile == head and name != file.head_type:
@@ -140,6 +141,7 @@ def _spot(file: ClusterFile) -> Iterator[Finding]:
         at = (*place, "InstanceMarketOptions")
         problem = "the head is a spot instance; if AWS reclaims it, the cluster ends"
         yield finding(file, "warning", "spot-head", at, problem, "remove InstanceMarketOptions from the head's type")
+    # Ray tries the types in the order of the file, so that a later on-demand type is used when spot is out.
     workers = [spot for name, spot in is_spot.items() if name != file.head_type]
     if workers and all(workers):
         problem = "every worker type is spot; while AWS has none of them, the run waits"
@@ -158,6 +160,7 @@ def _head_shutdown(file: ClusterFile) -> Iterator[Finding]:
             problem = "after a shutdown the head is stopped, not terminated, and its disk remains"
             remedy = "add InstanceInitiatedShutdownBehavior: terminate, and submit with ray exec --stop"
             yield finding(file, "note", "head-stays", place, problem, remedy)
+    # Any command of the head may schedule its shutdown.
     all_commands = " ; ".join(command for _, command in file.commands(*_HEAD_COMMANDS))
     if file.provider == "aws" and not re.search(r"\bshutdown\b", all_commands):
         problem = "Ray never removes the head, and no command of the file shuts it down: its cost has no limit"

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from orchestrator.clusters.lint import aws, private_hosts, ray_schema, secrets, sizes, start_commands, versions
+from orchestrator.clusters.lint import aws, commands, private_hosts, ray_schema, secrets, sizes
 from orchestrator.clusters.lint.prices import price_bound
 from orchestrator.clusters.lint.reading import read_cluster_file
 from orchestrator.clusters.lint.records import CheckResult
@@ -12,8 +12,7 @@ RULES: Final = (
     *ray_schema.RULES,
     *sizes.RULES,
     *aws.RULES,
-    *start_commands.RULES,
-    *versions.RULES,
+    *commands.RULES,
     *secrets.RULES,
     *private_hosts.RULES,
 )

@@ -44,6 +44,7 @@ def _worker_slots(file: ClusterFile, prices: dict[str, float]) -> tuple[tuple[in
     if remaining is None:
         return None
     kinds = [(_instance_type(file, name), _limit(file, name)) for name in file.node_types]
+    # The most expensive first; a type without a price could be the most expensive.
     kinds.sort(key=lambda kind: -prices.get(kind[0], float("inf")))
     slots = []
     for instance_type, limit in kinds:

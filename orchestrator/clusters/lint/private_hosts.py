@@ -31,6 +31,7 @@ def _host_numbers(file: ClusterFile) -> Iterator[Finding]:
         return
     listed = len(file.items("provider", "worker_ips"))
     low, high = file.integer("min_workers"), file.integer("max_workers")
+    # Too many is only a warning: Ray uses the hosts that are listed.
     for key, number in (("min_workers", low), ("max_workers", high)):
         if number is not None and number > listed:
             problem = f"{key} is {number}, but {listed} hosts are listed; Ray uses {listed}"
@@ -61,6 +62,7 @@ def _user(file: ClusterFile) -> Iterator[Finding]:
 def _autoscaler(file: ClusterFile) -> Iterator[Finding]:
     """Known limits of Ray's autoscaler v2 and of `ray down` on private hosts."""
     if _lists_hosts(file) and file.items("provider", "worker_ips"):
+        # Seen with Ray 2.60: one worker of two joined (docs/cluster_private.md).
         problem = "with Ray's autoscaler v2, its default, some of these hosts do not join"
         remedy = "call RAY_UP_enable_autoscaler_v2=0 ray up …, and count the nodes that are alive"
         yield finding(file, "note", "autoscaler-v2", ("provider", "type"), problem, remedy)

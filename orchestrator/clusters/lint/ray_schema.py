@@ -29,7 +29,7 @@ _DEPRECATED: Final = {
 
 
 @cache
-def ray_schema() -> dict[str, Any]:
+def _ray_schema() -> dict[str, Any]:
     """The JSON schema of cluster files of the installed Ray.
 
     Raises:
@@ -45,7 +45,7 @@ def ray_schema() -> dict[str, Any]:
 
 def _valid_for_ray(file: ClusterFile) -> Iterator[Finding]:
     """Everything that `ray up` refuses; messages contain keys and never values, which may be secrets."""
-    for error in jsonschema.Draft7Validator(ray_schema()).iter_errors(_as_validated(file)):
+    for error in jsonschema.Draft7Validator(_ray_schema()).iter_errors(_as_validated(file)):
         place: Place = tuple(error.absolute_path)
         if error.validator == "additionalProperties":
             yield from _unknown_keys(file, place, error)

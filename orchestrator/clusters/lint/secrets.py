@@ -8,6 +8,7 @@ from typing import Final
 from orchestrator.clusters.lint.reading import ClusterFile, Place
 from orchestrator.clusters.lint.records import Finding, finding
 
+# The prefixes are those that the issuers publish so that scanners find leaked keys.
 _PATTERNS: Final = {
     "an AWS access key": re.compile(r"\b(AKIA|ASIA)[A-Z0-9]{16}\b"),
     "an AWS secret key": re.compile(r"(?i)aws_?secret_?access_?key\W{1,4}[A-Za-z0-9/+]{30,}"),
@@ -30,6 +31,7 @@ def _secrets(file: ClusterFile) -> Iterator[Finding]:
     for number, line in enumerate(file.text.splitlines(), start=1):
         for name, pattern in _PATTERNS.items():
             if pattern.search(line):
+                # One finding a line: several patterns match the same key.
                 yield Finding(
                     severity="error",
                     rule="secret",
@@ -48,6 +50,7 @@ def _secrets(file: ClusterFile) -> Iterator[Finding]:
 def _mounts(file: ClusterFile) -> Iterator[Finding]:
     """Files that Ray copies to every node."""
     for place, local in _mounted(file):
+        # The most serious finding of a mount is reported alone.
         if _CREDENTIALS.search(local):
             problem = "your credentials are copied to every node"
             yield finding(file, "error", "mounted-secret", place, problem, "remove it; nodes have their own profiles")

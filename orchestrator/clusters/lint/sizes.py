@@ -9,7 +9,7 @@ from orchestrator.clusters.lint.records import Finding, finding
 
 def _worker_numbers(file: ClusterFile) -> Iterator[Finding]:
     """Negative numbers, and minima above maxima; Ray's schema checks neither for a node type."""
-    total = 0
+    total = 0  # of the minima, which Ray starts at once
     for name in file.node_types:
         place = ("available_node_types", name)
         low, high = file.integer(*place, "min_workers") or 0, file.integer(*place, "max_workers")

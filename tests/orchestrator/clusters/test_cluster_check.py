@@ -18,7 +18,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 from mpi_model.errors import ExperimentError
 from orchestrator.cli import main
 from orchestrator.clusters.lint.checking import RULES, check_cluster_file
-from orchestrator.clusters.lint.ray_schema import ray_schema
+from orchestrator.clusters.lint.ray_schema import _ray_schema
 from orchestrator.clusters.lint.records import CheckResult
 
 HERE = Path(__file__).resolve().parent
@@ -54,7 +54,7 @@ def test_shipped_files_satisfy_ray_and_the_linter(path, monkeypatch):
     monkeypatch.chdir(ROOT)
     settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     settings.pop("min_workers", None)  # Ray's local provider takes it out, too, before it validates
-    jsonschema.validate(settings, ray_schema())
+    jsonschema.validate(settings, _ray_schema())
 
     checked = check_cluster_file(path)
 

@@ -16,7 +16,7 @@ import ray
 from ray.cluster_utils import Cluster
 from ray.core.generated.common_pb2 import NodeDeathInfo
 
-from orchestrator.clusters.spot_notice import MARGIN_SECONDS, Interruption, interruption
+from orchestrator.clusters.spot_notice import _MARGIN_SECONDS, Interruption, _interruption
 
 TOKEN = "token-of-the-metadata-service"
 
@@ -100,10 +100,10 @@ def until(fact: Callable[[], object], seconds: float = 120) -> None:
 
 def test_a_notice_is_read_with_a_token_and_silence_is_no_notice(metadata_service):
     """AWS's version-2 protocol is followed: a token first, 404 means that all is well, the time is in UTC."""
-    assert interruption(metadata_service.url) is None
+    assert _interruption(metadata_service.url) is None
     metadata_service.notice = {"action": "terminate", "time": "2026-11-22T08:22:00Z"}
 
-    found = interruption(metadata_service.url)
+    found = _interruption(metadata_service.url)
 
     assert found == Interruption(action="terminate", at=datetime(2026, 11, 22, 8, 22, tzinfo=UTC))
     # Ray calls it a preemption only after its own deadline: that has to lie well before the two minutes are over.
@@ -116,7 +116,7 @@ def test_an_answer_that_is_no_notice_is_an_error_and_not_a_drain(metadata_servic
     metadata_service.notice = {"message": "hello"}
 
     with pytest.raises(ValueError, match="no action and time"):
-        interruption(metadata_service.url)
+        _interruption(metadata_service.url)
 
 
 def test_a_worker_without_a_head_ends_itself(metadata_service, tmp_path):
@@ -157,7 +157,7 @@ def test_the_loss_of_an_announced_node_is_a_preemption_to_ray(metadata_service, 
         try:
             until(lambda: metadata_service.asked > 1)
             assert watching.poll() is None
-            soon = datetime.now(UTC) + timedelta(seconds=MARGIN_SECONDS)  # cells get the shortest time: a second
+            soon = datetime.now(UTC) + timedelta(seconds=_MARGIN_SECONDS)  # cells get the shortest time: a second
             metadata_service.notice = {"action": "terminate", "time": in_format_of_aws(soon)}
             _, said = watching.communicate(timeout=120)
         finally:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mpi_model.errors import FoldsError
 from orchestrator.experiment.settings import FoldSettings
 from orchestrator.folds.plan import evaluated, inner_parts, plan_folds
-from orchestrator.folds.strata import assign_folds, merge_small, patient_table
+from orchestrator.folds.strata import _merge_small, _patient_table, assign_folds
 
 
 def exams_of(rows: list[tuple[str, str, int, str]]) -> pd.DataFrame:
@@ -148,7 +148,7 @@ def test_small_strata_give_up_their_last_column_first():
     """Merging drops sex before tracer and label last, and leaves large strata whole."""
     strata = [("Tl", "1", "F")] * 9 + [("Tl", "1", "M")] * 2 + [("Tl", "1", "X")] * 3 + [("Tc", "0", "F")] * 1
 
-    merged = merge_small(strata, ("tracer", "label", "sex"), min_size=5)
+    merged = _merge_small(strata, ("tracer", "label", "sex"), min_size=5)
 
     assert merged == [("Tl", "1", "F")] * 9 + [("Tl", "1", "*")] * 5 + [("*", "*", "*")]
 
@@ -157,7 +157,7 @@ def test_a_patient_is_one_row_with_its_tracers_and_labels():
     """Both tracers of a patient make one stratum, and any positive exam makes a tracer positive."""
     exams = exams_of([("A", "Tl-201", 0, "F"), ("A", "Tc-99m", 1, "F"), ("B", "Tl-201", 0, ""), ("B", "Tl-201", 1, "")])
 
-    table = patient_table(exams, ("tracer", "label", "sex"))
+    table = _patient_table(exams, ("tracer", "label", "sex"))
 
     assert table.loc["A"].tolist() == ["Tc-99m+Tl-201", "10", "F"]
     assert table.loc["B"].tolist() == ["Tl-201", "1", "(blank)"]

@@ -15,7 +15,7 @@ from ray.cluster_utils import Cluster
 from ray.core.generated.common_pb2 import NodeDeathInfo
 
 from orchestrator.cells.guard import run_guarded
-from orchestrator.clusters.spot_notice import MARGIN_SECONDS, Interruption, drain
+from orchestrator.clusters.spot_notice import _MARGIN_SECONDS, Interruption, drain
 from orchestrator.driver.ledger_events import LedgerEvents
 from orchestrator.driver.resume import RunOptions
 from orchestrator.driver.run import run_experiment
@@ -96,7 +96,7 @@ class SecondNode:
 
     def announce(self) -> None:
         """AWS's notice, two minutes shorter than AWS's; Ray lets cells go on until its own deadline, a second away."""
-        notice = Interruption(action="terminate", at=datetime.now(UTC) + timedelta(seconds=MARGIN_SECONDS))
+        notice = Interruption(action="terminate", at=datetime.now(UTC) + timedelta(seconds=_MARGIN_SECONDS))
         assert drain(notice, self.cluster.address, self.node.node_id)
         past = datetime.now(UTC) + timedelta(seconds=3)
         while datetime.now(UTC) < past:

@@ -6,8 +6,8 @@ import pytest
 
 from mpi_model.saved_model import load_network
 from mpi_model.stages import backbone
-from orchestrator import open_run
 from orchestrator.cli import main
+from polarmap import open_run
 
 LITE0 = (
     "network.backbone=efficientnet_lite0",
