@@ -49,8 +49,9 @@ def unknown_keys(table: Mapping[str, object], known: Iterable[str], place: str) 
 
 def read_value(kind: Any, value: object, place: str, problems: list[str]) -> Any:  # noqa: ANN401 - a value of the annotated type `kind`
     """Check one TOML value against an annotation; a whole number serves where a float is asked for."""
+    # TOML has no null, but `experiment.json` keeps a record that was left out as one.
     if value is None and type(None) in get_args(kind):
-        return None  # never in TOML, but in experiment.json: what was not set is null there
+        return None
     kind = _record_of(kind)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         if not isinstance(value, Mapping):
