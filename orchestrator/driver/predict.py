@@ -1,8 +1,7 @@
-"""The final networks of a run on new exams; no label is read, and nothing is estimated."""
+"""Predictions of a run's final networks for new exams; no label is read, and nothing is estimated."""
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +23,7 @@ from orchestrator.statistics.members import model_of
 
 
 def predict_exams(run: Run, manifest: Path, progress: Progress) -> pd.DataFrame:
-    """Predict every exam of a manifest with every inputs whose phases it has.
+    """Predict every exam of a manifest with every input configuration whose phases it has.
 
     Args:
         run: A run with its final networks.
@@ -39,12 +38,12 @@ def predict_exams(run: Run, manifest: Path, progress: Progress) -> pd.DataFrame:
         IncompleteRunError: The run has no final networks.
         CohortError: The manifest or an image is unusable, or of a kind the networks were not trained on.
     """
-    settings: dict[str, Any] = run.description["settings"]  # type: ignore[assignment] # experiment.json's form
+    settings = run.description.settings
     progress.begin("reading exams", 0)
-    cohort = load_cohort(manifest, size=settings["images"]["size"], labelled=False)
+    cohort = load_cohort(manifest, size=settings.images.size, labelled=False)
     progress.end()
     with single_threaded():
-        tables = [_predict(run, cohort, name, settings["training"]["members"]) for name in settings["cohort"]["inputs"]]
+        tables = [_predict(run, cohort, name, settings.training.members) for name in settings.cohort.inputs]
     return pd.concat(tables, ignore_index=True)
 
 

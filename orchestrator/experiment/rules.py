@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from mpi_model.errors import ExperimentError
 from mpi_model.settings import TrainingSettings
-from mpi_model.stages import backbone, check_first_layer, check_image_size
+from mpi_model.stages import backbone, check_image_size
 from mpi_model.vocabulary import TRACERS
 from orchestrator.experiment.settings import Experiment, FoldSettings, ResourceSettings, StatisticsSettings
 
@@ -50,12 +50,11 @@ def _network(experiment: Experiment) -> Iterator[str]:
     if size > LARGEST_IMAGE:
         yield f"`images.size` must be at most {LARGEST_IMAGE} pixels, but is {size}; polar maps hold far fewer"
     try:
-        encoder = backbone(network.backbone)
+        encoder = backbone(network.backbone, network.encoder_stages)
     except ExperimentError as error:
         yield from error.problems
         return
     yield from _refusals(lambda: check_image_size(encoder, size))
-    yield from _refusals(lambda: check_first_layer(encoder, network.first_layer))
     if network.weights == "imagenet" and encoder.imagenet is None:
         yield (
             f'`network.weights` = "imagenet" needs a backbone with ImageNet weights, but `network.backbone` is '
@@ -82,6 +81,12 @@ def _folds(folds: FoldSettings) -> Iterator[str]:
 def _search(experiment: Experiment) -> Iterator[str]:
     yield from _at_least("search.candidates", experiment.search.candidates, 1)
     yield from _at_least("search.inner_folds", experiment.search.inner_folds, 1)
+    yield from _at_least("search.winners", experiment.search.winners, 1)
+    if experiment.search.winners > experiment.training.members:
+        yield (
+            f"`search.winners` must be at most `training.members` ({experiment.training.members}), or some winners "
+            f"are never refitted, but is {experiment.search.winners}"
+        )
 
 
 def _training(training: TrainingSettings) -> Iterator[str]:

@@ -33,7 +33,8 @@ from PIL import Image
 from mpi_model.errors import CohortError, ExperimentError
 from orchestrator.cohort.problems import Problem, lines_of
 from orchestrator.cohort.pseudonyms import Pseudonym, as_it_is
-from orchestrator.importers.spectf_painting import painting_basis, segment_values
+from orchestrator.importers.painting import painted, painting_basis
+from orchestrator.importers.spectf_painting import SEGMENTS, segment_values
 
 REGIONS: Final = 22
 """Regions of interest a patient and phase."""
@@ -89,13 +90,13 @@ def import_spectf(
     (folder / "images").mkdir(parents=True, exist_ok=True)
     partitions = ["development" if all_development else name for name, side in sides for _ in side.labels]
     patients = _joined([side for _, side in sides])
-    basis = painting_basis(size)
+    basis = painting_basis(size, SEGMENTS)
     rows = []
     for index, (label, partition) in enumerate(zip(patients.labels, partitions, strict=True)):
         patient = pseudonym(f"P{index + 1:03d}")
         stress, rest = f"images/{patient}_stress.png", f"images/{patient}_rest.png"
-        Image.fromarray(painted(patients.stress[index], basis)).save(folder / stress)
-        Image.fromarray(painted(patients.rest[index], basis)).save(folder / rest)
+        Image.fromarray(painted(segment_values(patients.stress[index]), basis)).save(folder / stress)
+        Image.fromarray(painted(segment_values(patients.rest[index]), basis)).save(folder / rest)
         rows.append((patient, "Tl-201", int(label), partition, stress, rest))
         if progress is not None:
             progress(index + 1, len(partitions))
@@ -109,21 +110,6 @@ def _joined(sides: Sequence[SpectfPatients]) -> SpectfPatients:
         stress=np.concatenate([side.stress for side in sides]),
         rest=np.concatenate([side.rest for side in sides]),
     )
-
-
-def painted(counts: NDArray[np.float64], basis: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Paint one phase of one patient.
-
-    Args:
-        counts: `[22]`, percent of the slice's maximum.
-        basis: `[15, size, size]`, from `painting_basis`.
-
-    Returns:
-        `[size, size]`, 255 for 100 percent.
-    """
-    percent = np.tensordot(segment_values(counts), basis, axes=1)
-    pixels: NDArray[np.uint8] = np.rint(np.clip(percent, 0, 100) * 2.55).astype(np.uint8)
-    return pixels
 
 
 def read_spectf(path: Path) -> SpectfPatients:

@@ -1,4 +1,4 @@
-"""From the 22 region counts of one SPECTF phase to a polar map.
+"""From the 22 region counts of one SPECTF phase to the 15 segments of a polar map.
 
 What is known and what is inferred. Kurgan et al. (Artif Intell Med 2001;23:149, doi
 10.1016/S0933-3657(01)00082-3) give the slices, the names of their regions and that a count is the mean of a
@@ -14,46 +14,22 @@ deviations from the map's level have normal priors around zero with the constant
 regression), which makes the estimate one constant matrix. It is applied to each exam and each phase alone;
 nothing is fitted across patients.
 
-Geometry. Apex r < 0.2, apical ring to 0.467, mid to 0.733, basal to 1; anterior up, septum left, lateral
-right. Mid and basal septum are one 120-degree sector each, as in the data: 15 segments in all.
+Geometry. The rings of `painting`. Mid and basal septum are one 120-degree sector each, as in the data: 15 segments in
+all.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.cohort.images import area_weights
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Segment:
-    """One of the 15 segments: a piece of a ring."""
-
-    name: str
-    """The numbers of the 17-segment model it covers."""
-    inner: float
-    """Radius where it begins; the map's edge is 1."""
-    outer: float
-    """Radius where it ends."""
-    start: float
-    """Degrees counter-clockwise from lateral (+x) where it begins."""
-    extent: float
-    """Degrees it spans."""
-
-
-def _ring(inner: float, outer: float, sectors: tuple[tuple[str, float, float], ...]) -> tuple[Segment, ...]:
-    return tuple(
-        Segment(name=name, inner=inner, outer=outer, start=start, extent=extent) for name, start, extent in sectors
-    )
-
+from orchestrator.importers.painting import APEX, APICAL, BASAL, MID, ring
 
 SEGMENTS: Final = (
-    *_ring(0.733, 1.0, (("1", 60, 60), ("2+3", 120, 120), ("4", 240, 60), ("5", 300, 60), ("6", 0, 60))),
-    *_ring(0.467, 0.733, (("7", 60, 60), ("8+9", 120, 120), ("10", 240, 60), ("11", 300, 60), ("12", 0, 60))),
-    *_ring(0.2, 0.467, (("13", 45, 90), ("14", 135, 90), ("15", 225, 90), ("16", 315, 90))),
-    *_ring(0.0, 0.2, (("17", 0, 360),)),
+    *ring(BASAL, (("1", 60, 60), ("2+3", 120, 120), ("4", 240, 60), ("5", 300, 60), ("6", 0, 60))),
+    *ring(MID, (("7", 60, 60), ("8+9", 120, 120), ("10", 240, 60), ("11", 300, 60), ("12", 0, 60))),
+    *ring(APICAL, (("13", 45, 90), ("14", 135, 90), ("15", 225, 90), ("16", 315, 90))),
+    *ring(APEX, (("17", 0, 360),)),
 )
 """The segments a map is painted from, basal ring first."""
 
@@ -77,10 +53,6 @@ SLICE_SD: Final = 0.10
 """Of a slice's log scale around the common one."""
 SEGMENT_SD: Final = 0.15
 """Of a segment's log perfusion around the map's level; wide, so that a defect is hardly shrunk."""
-BLUR: Final = 0.12
-"""Standard deviation of the painting kernel in map radii: 28 % of a radius full width at half maximum."""
-
-_SUPERSAMPLING: Final = 4
 
 
 def segment_operator() -> NDArray[np.float64]:
@@ -122,47 +94,3 @@ def segment_values(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     values: NDArray[np.float64] = np.exp(np.log(np.maximum(counts, 1.0)) @ segment_operator().T)
     return values
-
-
-def painting_basis(size: int) -> NDArray[np.float64]:
-    """The images whose weighted sum is a map.
-
-    The segments' tiles are blurred by a Gaussian kernel normalised inside the unit disc, then combined so
-    that the mean of a map over each segment is the segment's value.
-
-    Args:
-        size: Side of a map in pixels.
-
-    Returns:
-        `[15, size, size]`; zero outside the unit disc, summing to the disc over the segments.
-    """
-    tiles = _tiles(size * _SUPERSAMPLING)
-    disc = tiles.sum(axis=0)
-    blur = _blur(size * _SUPERSAMPLING)
-    smooth = disc * (blur @ tiles @ blur.T) / (blur @ disc @ blur.T)
-    areas = tiles.sum(axis=(1, 2))
-    means = np.einsum("ahw,bhw->ab", smooth, tiles) / areas  # of basis image a over segment b
-    shrink = area_weights(size * _SUPERSAMPLING, size) / (size * _SUPERSAMPLING)
-    preserving = np.tensordot(np.linalg.inv(means), smooth, axes=1)
-    basis: NDArray[np.float64] = shrink @ preserving @ shrink.T
-    return basis
-
-
-def _tiles(size: int) -> NDArray[np.float64]:
-    """`[15, size, size]` of 0 and 1: which pixel centres lie in which segment; row 0 is anterior."""
-    centres = (np.arange(size) + 0.5) / size * 2 - 1
-    right, up = np.meshgrid(centres, -centres)
-    radius = np.hypot(right, up)
-    angle = np.degrees(np.arctan2(up, right)) % 360
-    inside = [
-        (segment.inner <= radius) & (radius < segment.outer) & ((angle - segment.start) % 360 < segment.extent)
-        for segment in SEGMENTS
-    ]
-    return np.stack(inside).astype(np.float64)
-
-
-def _blur(size: int) -> NDArray[np.float64]:
-    """`[size, size]`, one axis of the separable Gaussian kernel, not normalised."""
-    centres = (np.arange(size) + 0.5) / size * 2
-    kernel: NDArray[np.float64] = np.exp(-0.5 * ((centres[:, np.newaxis] - centres) / BLUR) ** 2)
-    return kernel

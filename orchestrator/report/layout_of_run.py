@@ -32,7 +32,7 @@ def statements(report: Report) -> list[str]:
 
 
 def _hyperparameters(cells: pd.DataFrame) -> Table:
-    """What the searches chose: counts of freeze depths, medians and ranges of the rest; one column an inputs."""
+    """What the searches chose: counts of numbers of stages, medians and ranges of the rest; one column an inputs."""
     complete = cells[cells["state"] == "complete"] if "state" in cells else cells
     inputs = tuple(dict.fromkeys(complete["inputs"])) if len(complete) else ()
     varied = [str(name) for name in complete.columns if str(name).startswith("hp_") and _varies(complete[name])]
@@ -43,7 +43,7 @@ def _hyperparameters(cells: pd.DataFrame) -> Table:
         )
         for name in varied
     )
-    note = "Over cells; freeze depth: how many chose each; the others: median [smallest, largest]."
+    note = "Over cells; numbers of stages: how many chose each; the others: median [smallest, largest]."
     return Table(title="Chosen hyperparameters", columns=("", *inputs), rows=rows, note=note)
 
 
@@ -56,7 +56,7 @@ def _chosen(name: str, values: pd.Series) -> str:
     series = values.dropna()
     if series.empty:
         return MISSING
-    if name == "hp_freeze_depth":
+    if name in ("hp_encoder_stages", "hp_freeze_depth"):
         counted = series.astype(int).value_counts().sort_index()
         return ", ".join(f"{depth}: {count}" for depth, count in counted.items())
     return f"{series.median():.2g} [{series.min():.2g}, {series.max():.2g}]"

@@ -13,8 +13,9 @@ from sklearn.preprocessing import StandardScaler
 
 from mpi_model.errors import CohortError, ExperimentError
 from orchestrator.cohort.loading import load_cohort
-from orchestrator.importers.spectf import import_spectf, painted, read_spectf
-from orchestrator.importers.spectf_painting import SEGMENTS, painting_basis, segment_operator, segment_values
+from orchestrator.importers.painting import painted, painting_basis
+from orchestrator.importers.spectf import import_spectf, read_spectf
+from orchestrator.importers.spectf_painting import SEGMENTS, segment_operator, segment_values
 
 # The 17 AHA segments by number: ring radii, then degrees counter-clockwise from lateral.
 BASAL, MID, APICAL, APEX = (0.733, 1.0), (0.467, 0.733), (0.2, 0.467), (0.0, 0.2)
@@ -68,7 +69,7 @@ def spectf(tmp_path: Path) -> tuple[Path, Path]:
 def test_painted_means_recover_the_segments_in_their_aha_places() -> None:
     """The mean over each AHA segment, found by another reading of the geometry, is the segment's value."""
     values = np.random.default_rng(0).uniform(30, 90, len(SEGMENTS))
-    image = np.tensordot(values, painting_basis(128), axes=1)
+    image = np.tensordot(values, painting_basis(128, SEGMENTS), axes=1)
     for segment, value in zip(SEGMENTS, values, strict=True):
         numbers = [int(number) for number in segment.name.split("+")]
         assert _segment_mean(image, numbers) == pytest.approx(value, abs=2.0), segment.name
@@ -88,7 +89,7 @@ def test_a_cold_wall_is_cold_where_a_reader_looks_for_it(regions: tuple[int, ...
     """Anterior up, septum left, apex in the middle: the darkest place is the cold wall's."""
     counts = np.full(22, 80.0)
     counts[np.array(regions) - 1] = 30
-    image = painted(counts, painting_basis(32)).astype(int)
+    image = painted(segment_values(counts), painting_basis(32, SEGMENTS)).astype(int)
     places = {(4, 15), (27, 15), (15, 4), (15, 27), (15, 15)}
     others = [image[place] for place in places - {(row, column)}]
     assert image[row, column] < 130
@@ -97,7 +98,7 @@ def test_a_cold_wall_is_cold_where_a_reader_looks_for_it(regions: tuple[int, ...
 
 def test_a_map_is_zero_outside_the_disc_and_smooth_inside() -> None:
     """A convolution sees a map: no tile edges, no corner, and a uniform heart is uniform."""
-    basis = painting_basis(64)
+    basis = painting_basis(64, SEGMENTS)
     uniform = np.tensordot(np.full(15, 70.0), basis, axes=1)
     up, right = np.mgrid[-63:64:2, -63:64:2] / 64
     np.testing.assert_allclose(uniform[np.hypot(up, right) < 0.97], 70, rtol=1e-9)

@@ -74,9 +74,9 @@ def test_a_cell_without_room_on_its_gpu_gets_twice_as_much_until_it_has_it_all(m
     queue = make_queue(attempts=1, gpus=0.25)
     shares = []
     while True:
-        ticket = queue.next()
-        shares.append(ticket.gpus)
-        if queue.lost(ticket, "gpu_memory") is None:
+        attempt = queue.next()
+        shares.append(attempt.gpus)
+        if queue.lost(attempt, "gpu_memory") is None:
             break
     assert shares == [0.25, 0.5, 1.0]
     assert queue.next().gpus == 1.0

@@ -209,7 +209,7 @@ def test_expected_width_shrinks_with_patients_and_grows_with_folds() -> None:
 
     assert few.width > many.width
     assert folded.width > many.width
-    assert "80 positive and 120 negative patients" in folded.sentence()
+    assert (folded.positives, folded.negatives) == (80, 120)
 
 
 def test_the_spread_over_cells_is_mostly_small_folds() -> None:

@@ -1,4 +1,4 @@
-"""The simulation gate in its smoke form: 200 simulations of one setting a world; `make coverage` runs all."""
+"""The simulation gate in its smoke form: 200 simulations of one setting a world; `make interval-coverage` runs all."""
 
 import importlib.util
 import sys
