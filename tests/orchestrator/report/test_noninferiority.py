@@ -51,14 +51,14 @@ def test_the_answer_and_the_limit_say_the_same(answered: pd.DataFrame) -> None:
     assert rows.loc[~shown, "reason"].str.contains("is not known|is worse").all()
 
 
-def test_equal_inputs_are_shown_not_to_be_worse(finished_run: RunTables) -> None:
+def test_equal_inputs_are_shown_not_to_be_worse(closed_run: RunTables) -> None:
     """Dual scores copied into stress with a little noise: the difference is small, and so is its interval."""
-    rows = finished_run.predictions
+    rows = closed_run.predictions
     noise = 0.05 * np.random.default_rng(0).normal(size=len(rows))
     dual = rows[rows["inputs"] == "dual"].set_index(["exam_id", "repeat"])["score"]
     keys = pd.MultiIndex.from_frame(rows[["exam_id", "repeat"]])
     copied = np.where(rows["inputs"] == "stress", dual.reindex(keys).to_numpy() + noise, rows["score"])
-    found = primary(summarise(replace(finished_run, predictions=rows.assign(score=copied)), QUESTION))
+    found = primary(summarise(replace(closed_run, predictions=rows.assign(score=copied)), QUESTION))
 
     assert found["reason"].str.contains("shown").all()
     assert (found["p"] < 0.025).all()
