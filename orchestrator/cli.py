@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from mpi_model.errors import PolarmapError
+from orchestrator.commands.import_arguments import add_merge, add_pseudonymise, add_sources
 
 INTERRUPTED: Final = 130
 BUG: Final = 1
@@ -120,26 +121,7 @@ def _synth(verb: argparse.ArgumentParser) -> None:
         "--format", choices=("png", "npy", "colour"), default="png", help="16-bit counts (png, npy) or screenshots"
     )
     verb.add_argument("--preview", type=Path, metavar="FILE.png", help="draw a panel of patients with their truth")
-    _pseudonymise(verb)
-
-
-def _import(verb: argparse.ArgumentParser) -> None:
-    sources = verb.add_subparsers(title="sources", required=True, metavar="SOURCE")
-    spectf = sources.add_parser("spectf", help="the 267 patients of the UCI SPECTF data, as real polar maps")
-    spectf.add_argument("train", type=Path, metavar="SPECTF.train")
-    spectf.add_argument("test", type=Path, metavar="SPECTF.test")
-    spectf.add_argument("folder", type=Path, metavar="DIR", help="a new or empty folder")
-    spectf.add_argument(
-        "--all-development", action="store_true", help="no test partition: all 267 for cross-validation"
-    )
-    spectf.add_argument("--size", type=int, default=32, metavar="PX", help="pixels of a side (default: 32)")
-    _pseudonymise(spectf)
-
-
-def _pseudonymise(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
-        "--pseudonymise", type=Path, metavar="KEYFILE", help="call patients by keyed pseudonyms (HMAC-SHA256)"
-    )
+    add_pseudonymise(verb)
 
 
 def _experiment(verb: argparse.ArgumentParser) -> None:
@@ -238,7 +220,8 @@ def _cluster(verb: argparse.ArgumentParser) -> None:
 VERBS: Final[tuple[tuple[str, Add, tuple[str, str], str], ...]] = (
     ("init", _init, ("sources", "init"), "write a commented experiment.toml"),
     ("synth", _synth, ("sources", "synth"), "write a synthetic two-tracer cohort with its truth"),
-    ("import", _import, ("sources", "import_spectf"), "turn a known source into a manifest and images"),
+    ("import", add_sources, ("sources", "import_spectf"), "turn what a clinic has into a manifest and images"),
+    ("merge", add_merge, ("imports", "merge"), "several imports into one cohort, with a site column"),
     ("check", _experiment, ("checks", "check"), "every problem of file, cohort, folds and freeze depths at once"),
     ("plan", _experiment, ("plans", "plan"), "folds, work to do and the interval widths to expect"),
     ("run", _run, ("experiments", "run"), "the job: search, train, predict, report; run again to resume"),

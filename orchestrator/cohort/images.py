@@ -15,7 +15,7 @@ processor, library or order of summation can change a stored pixel.
 
 import warnings
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,15 +51,33 @@ def read_map(path: Path, *, size: int) -> NDArray[np.uint16]:
     """
     if not path.is_file():
         raise CohortError("there is no such file; paths are relative to the manifest's folder")
-    pixels = _decode_array(path) if path.suffix.lower() in {".npy", ".npz"} else _decode_picture(path)
-    channels = _channels_first(pixels)
-    _refuse_unusable(channels)
+    channels = checked_channels(decoded(path, array=path.suffix.lower() in {".npy", ".npz"}))
     return _resampled(_squared(_in_levels(channels)), size)
 
 
-def _decode_array(path: Path) -> NDArray[Any]:
+def decoded(source: Path | BinaryIO, *, array: bool) -> NDArray[Any]:
+    """The pixels of a picture (PNG, JPEG, TIFF) or an array (NPY, NPZ) as they are stored.
+
+    Raises:
+        CohortError: They cannot be read; the problem does not name the file.
+    """
+    return _decode_array(source) if array else _decode_picture(source)
+
+
+def checked_channels(pixels: NDArray[Any]) -> NDArray[Any]:
+    """One usable map, `[C, H, W]` with C 1 or 3, values as they are stored.
+
+    Raises:
+        CohortError: Not one map of finite counts.
+    """
+    channels = _channels_first(pixels)
+    _refuse_unusable(channels)
+    return channels
+
+
+def _decode_array(source: Path | BinaryIO) -> NDArray[Any]:
     try:
-        stored = np.load(path, allow_pickle=False)
+        stored = np.load(source, allow_pickle=False)
         if isinstance(stored, np.ndarray):
             return stored
         with stored:
@@ -72,12 +90,12 @@ def _decode_array(path: Path) -> NDArray[Any]:
     return np.asarray(arrays[0])
 
 
-def _decode_picture(path: Path) -> NDArray[Any]:
+def _decode_picture(source: Path | BinaryIO) -> NDArray[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=("PNG", "JPEG", "TIFF")) as picture:
+            with Image.open(source, formats=("PNG", "JPEG", "TIFF")) as picture:
                 frames = getattr(picture, "n_frames", 1)
                 hidden_depth = _has_hidden_depth(picture)
                 pixels = np.array(_plain(picture))

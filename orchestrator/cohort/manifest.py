@@ -12,6 +12,7 @@ from orchestrator.cohort.problems import Problem, rows_text
 from orchestrator.cohort.records import PARTITIONS
 from orchestrator.cohort.table import TextTable
 
+_DAY: Final = re.compile(r"day ([0-9]{1,5})")
 REQUIRED: Final = ("patient_id", "tracer", "label")
 _HARMLESS: Final = re.compile(r"[0-9.,+-]{1,8}|[A-Za-z]{1,3}-?[0-9]{1,3}[a-z]?")
 """What a message may quote: a number, or the short name of a nuclide; a name or a path may be a patient's."""
@@ -81,7 +82,7 @@ def interpret(table: TextTable, folder: Path) -> Manifest:
     return Manifest(
         exams=exams,
         carried=carried,
-        problems=(*problems, *_repetitions(exams), *_divided_patients(exams)),
+        problems=(*problems, *_repetitions(exams), *_divided_patients(exams), *_mixed_dates(exams)),
         notices=(*_column_notices(table), *_spelling_notices(exams)),
     )
 
@@ -149,7 +150,12 @@ def _exam(row: int, cells: Mapping[str, str], folder: Path, carried: Sequence[st
 
 
 def _iso_date(text: str) -> str | None:
-    """`2024-05-01`, or with a time of day; None for anything else."""
+    """`2024-05-01`, or with a time of day, or `day 12` since the patient's first exam; None for anything else.
+
+    Imports write days, because a date identifies. Text of one kind sorts as time does.
+    """
+    if day := _DAY.fullmatch(text):
+        return f"day {int(day[1]):05d}"
     try:
         moment = datetime.datetime.fromisoformat(text).replace(tzinfo=None)
     except ValueError:
@@ -186,7 +192,7 @@ def _cell_problems(row: int, cells: Mapping[str, str], patients: Collection[str]
         (
             "exam_date",
             date != "" and _iso_date(date) is None,
-            f"exam_date must be YYYY-MM-DD, {found('exam_date')}",
+            f"exam_date must be YYYY-MM-DD or `day N`, {found('exam_date')}",
         ),
         (
             "no phase",
@@ -242,6 +248,16 @@ def _divided_patients(exams: Sequence[ManifestExam]) -> list[Problem]:
         for group in _groups((e for e in exams if e.patient_id), lambda exam: (exam.patient_id,)).values()
         if len({exam.partition for exam in group} & set(PARTITIONS)) > 1
     ]
+
+
+def _mixed_dates(exams: Sequence[ManifestExam]) -> list[Problem]:
+    """Dates and days since the first exam cannot be put into one order."""
+    dated = [exam for exam in exams if exam.exam_date]
+    days = [exam.row for exam in dated if exam.exam_date.startswith("day ")]
+    if not 0 < len(days) < len(dated):
+        return []
+    line = f"{rows_text(days)}: exam_date is a day, in other rows a date; write one kind in all rows"
+    return [Problem(kind="exam_date of two kinds", line=line)]
 
 
 def _column_notices(table: TextTable) -> list[str]:

@@ -125,16 +125,14 @@ class Source:
         """An archive as a file that stays open: itself, or a nameless copy of one that lies in another."""
         if full is not None:
             return self._open.enter_context(full.open("rb"))
-        copy = self._open.enter_context(tempfile.TemporaryFile())
+        copy = self._open.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
         while block := stream.read(2**20):
             copy.write(block)
             if copy.tell() > LARGEST_FILE:
                 raise ValueError("too large")
         return copy
 
-    def _members(
-        self, stream: IO[bytes], prefix: str, depth: int
-    ) -> Iterator[tuple[str, zipfile.ZipInfo | None, str]]:
+    def _members(self, stream: IO[bytes], prefix: str, depth: int) -> Iterator[tuple[str, zipfile.ZipInfo | None, str]]:
         try:
             archive = self._open.enter_context(zipfile.ZipFile(stream))
         except Exception as error:  # zipfile raises nearly anything on a damaged directory
