@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, label
 
 from orchestrator.importers.short_axis import Volume
 
@@ -132,3 +132,36 @@ def _counted(seen: Floats, shell: Shell) -> Floats:
     noise = gaussian_filter(random.normal(size=expected.shape), 0.7)
     noise *= np.sqrt(expected) / noise.std()
     return np.asarray(np.rint(np.maximum(expected + noise, 0)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredDefect:
+    """What a polar map shows of a defect."""
+
+    angle: float
+    """Degrees, of the centre of what is missing."""
+    extent: float
+    """Percent of the map in the largest region below half of the defect's depth, where a blurred border lies."""
+    depth: float
+    """Part of the counts that is missing at its deepest."""
+
+
+def measured_defect(image: NDArray[np.generic]) -> MeasuredDefect:
+    """Read a single defect from a map `[size, size]`."""
+    size = len(image)
+    along = (np.arange(size) + 0.5) * (2.0 / size) - 1.0
+    right, up = np.meshgrid(along, -along)
+    disc = np.hypot(right, up) < 1.0
+    values = np.asarray(image, dtype=np.float64)[disc]
+    normal = np.percentile(values, 75)
+    missing = np.clip(1 - values / normal, 0, None)
+    depth = float(np.percentile(missing, 98))
+    below = np.zeros((size, size), dtype=np.int64)
+    below[disc] = missing > 0.5 * depth
+    # The largest connected region, as a reader sees one defect and specks of noise beside it.
+    regions, _ = label(below)
+    cold = (regions == np.bincount(regions.ravel())[1:].argmax() + 1)[disc]
+    weight = np.where(cold, missing, 0.0)
+    turn = np.arctan2(up[disc], right[disc])
+    angle = np.degrees(np.arctan2((weight * np.sin(turn)).sum(), (weight * np.cos(turn)).sum()))
+    return MeasuredDefect(angle=float(angle % 360), extent=float(100 * cold.mean()), depth=depth)

@@ -125,8 +125,8 @@ def _add_frames(data: Dataset, volume: Volume, storage: Storage) -> None:
     data.NumberOfFrames, data.Rows, data.Columns = len(frames), frames.shape[1], frames.shape[2]
     data.BitsAllocated = data.BitsStored = storage.bits
     data.HighBit, data.PixelRepresentation = storage.bits - 1, int(storage.signed)
-    order = ">" if storage.syntax == "big endian" else "<"
-    kind = np.dtype(f"{order}{'i' if storage.signed else 'u'}{storage.bits // 8}")
+    endian = ">" if storage.syntax == "big endian" else "<"
+    kind = np.dtype(f"{endian}{'i' if storage.signed else 'u'}{storage.bits // 8}")
     data.PixelData = frames.astype(kind).tobytes()
     data["PixelData"].VR = "OW"
 

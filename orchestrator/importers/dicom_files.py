@@ -15,7 +15,7 @@ from mpi_model.errors import CohortError
 LARGEST_SIDE: Final = 4096
 MOST_VALUES: Final = 2**27
 """Pixels times frames times samples: what a file may claim."""
-_PLAIN: Final = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
+PLAIN_SYNTAXES: Final = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
 
 
 def is_dicom(content: bytes) -> bool:
@@ -63,7 +63,7 @@ def plain_frames(data: Dataset) -> NDArray[Any]:
         CohortError: Compressed, not grey, of an unusable size, or not as many bytes as the header says.
     """
     syntax = getattr(getattr(data, "file_meta", None), "TransferSyntaxUID", None)
-    if syntax not in _PLAIN:
+    if syntax not in PLAIN_SYNTAXES:
         raise CohortError("the pixels are compressed or packed; export the file uncompressed (explicit little endian)")
     if "PixelData" not in data:
         raise CohortError("there are no pixel data; export the image, not its report")

@@ -165,13 +165,14 @@ def _missing(
 
 def _found_map(file: SourceFile, facts: TagFacts, said: FileFacts, tracer: Tracer | None) -> FoundMap:
     chosen = said.tracer or next(iter(facts.tracers), tracer)
-    if chosen is None:  # `_missing` has said so
-        raise CohortError("the tags do not say the tracer")
+    phase = said.phase or next(iter(facts.phases), None)
+    if chosen is None or phase is None:  # `_missing` has said so
+        raise CohortError("the tags do not say tracer and phase")
     return FoundMap(
         file=file.number,
         patient=said.patient or facts.patient,
         tracer=chosen,
-        phase=said.phase or next(iter(facts.phases)),
+        phase=phase,
         exam=said.exam,
         date=said.date or facts.date,
         columns={name: text for name, text in (("sex", facts.sex), ("age", facts.age)) if text},
@@ -211,13 +212,17 @@ def _read_map(source: Source, file: SourceFile, said: FileFacts, direction: str,
     proposed = None if all_said else proposed_limits(volume)
     limits = overridden(proposed, said.more, volume.spacing)
     samples = polar_samples(volume, limits, sampling)
+    peak, confirmed = float(samples.max()), said.more.get("confirmed", "").casefold() in {"yes", "1", "true"}
+    whose = "said" if any(said.more.get(f"{name}_mm") for name in LIMITS) else "proposed"
     return ReadMap(
         pixels=disc_image(samples, sampling.size).astype("float32"),
         measured={
             **limits.recorded(),
-            "peak_counts": round(float(samples.max()), 1),
-            "limits": "said" if any(said.more.get(f"{name}_mm") for name in LIMITS) else "proposed",
-            "confirmed": said.more.get("confirmed", "").casefold() in {"yes", "1", "true"},
+            "peak_counts": round(peak, 1),
+            "limits": whose,
+            "confirmed": confirmed,
         },
+        caption=f"radius {limits.radius:.0f} mm, length {limits.base - limits.apex:.0f} mm, "
+        f"{peak:.0f} counts at the peak, limits {whose}{', confirmed' if confirmed else ''}",
         drawing=limits_panels(volume, limits),
     )

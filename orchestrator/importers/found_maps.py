@@ -37,5 +37,7 @@ class ReadMap:
     """`[H, W]` or `[H, W, 3]`; 8 bits are percent (255 for 100), everything else counts."""
     measured: Mapping[str, float | str | bool] = field(default_factory=dict)
     """Limits and residuals, for `import.json` and the sheet."""
+    caption: str = ""
+    """One line for the sheet."""
     drawing: str = ""
     """SVG for the sheet beside the map: where it was taken from."""

@@ -151,7 +151,7 @@ class _Finder:
     def ends(self, middle: float, axis: Axis, radius: float) -> Pair:
         """Where the wall's counts halve, towards the apex and towards the base."""
         step = self.spacing[0]
-        positions = np.arange(len(self.counts)) * step
+        positions = np.arange(len(self.counts), dtype=np.float64) * step
         walls = np.array([self.wall(position, axis, radius) for position in positions])
         at = int(np.clip(round(middle / step), 0, len(walls) - 1))
         around = walls[max(at - 2, 0) : at + 3]

@@ -108,10 +108,11 @@ def map_drawing(pixels: NDArray[Any], beside: str, panels: int) -> str:
 _STYLE: Final = """
 body{font:14px/1.4 system-ui,sans-serif;background:#181818;color:#ddd;margin:1.5em}
 h1{font-size:1.3em}p,li{max-width:60em}
-.exam{display:flex;flex-wrap:wrap;gap:1em;align-items:flex-start;border-top:1px solid #444;padding:.6em 0}
-.exam h2{font-size:1em;width:11em;margin:0}.exam h2 small{display:block;font-weight:normal;color:#aaa}
-figure{margin:0}figure img{height:11em;display:block;background:#111}
-figcaption{color:#aaa;font-size:12px;max-width:34em}
+.exam{display:grid;grid-template-columns:9em 1fr;border-top:1px solid #444;padding:.6em 0}
+.maps{display:flex;flex-wrap:wrap;gap:.6em 1.2em}
+.exam h2{font-size:1em;margin:0}.exam h2 small{display:block;font-weight:normal;color:#aaa}
+figure{margin:0}figure img{height:9.5em;display:block;background:#111}
+figcaption{color:#aaa;font-size:12px;max-width:48em}
 """
 
 
@@ -123,7 +124,7 @@ def exam_html(row: int, facts: Sequence[str], maps: Mapping[str, tuple[str, str]
         for phase, (path, caption) in maps.items()
     )
     small = "".join(f"<small>{html.escape(fact)}</small>" for fact in facts)
-    return f'<section class="exam" id="row{row}"><h2>row {row}{small}</h2>{figures}</section>\n'
+    return f'<section class="exam" id="row{row}"><h2>row {row}{small}</h2><div class="maps">{figures}</div></section>\n'
 
 
 def sheet_html(title: str, notes: Sequence[str], exams: Sequence[str]) -> str:

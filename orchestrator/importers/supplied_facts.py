@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 from mpi_model.errors import CohortError
 from mpi_model.vocabulary import PHASES, Phase, Tracer
@@ -34,8 +34,8 @@ FACTS_OF_FILES: Final = frozenset({"patient_id", "tracer", "phase", "exam_id", "
 _PHASE_WORDS: Final[Mapping[str, Phase]] = {
     **{phase: phase for phase in PHASES},
     # Redistribution and reinjection images of thallium are what a reader calls its rest images.
-    **dict.fromkeys(("redistribution", "reinjection", "delayed"), cast(Phase, "rest")),
-    **dict.fromkeys(("str", "exercise"), cast(Phase, "stress")),
+    **dict.fromkeys(("redistribution", "reinjection", "delayed"), PHASES[1]),
+    **dict.fromkeys(("str", "exercise"), PHASES[0]),
 }
 
 

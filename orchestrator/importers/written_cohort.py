@@ -139,7 +139,10 @@ def write_cohort(
                     svg = map_drawing(content.pixels, content.drawing, record.panels)
                     (work / picture).write_text(svg, encoding="utf-8")
                     measured[phase] = {record.unit: exam.maps[phase].file, **content.measured}
-                    pictures[phase] = picture, _caption(measured[phase])
+                    pictures[phase] = (
+                        picture,
+                        f"{record.unit} {exam.maps[phase].file} · {content.caption}".removesuffix(" · "),
+                    )
                 except CohortError as error:
                     found += _map_problems(record.unit, exam.maps[phase].file, error)
                 done += 1
@@ -211,13 +214,6 @@ def _row(exam: ImportedExam, paths: Mapping[Phase, str]) -> dict[str, str]:
 
 def _facts(exam: ImportedExam) -> list[str]:
     return [exam.tracer, f"label {exam.label or 'not given'}", *(f"{key} {text}" for key, text in exam.columns.items())]
-
-
-def _caption(measured: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"{name.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{name.replace('_', ' ')} {value}"
-        for name, value in measured.items()
-    )
 
 
 def _write_manifest(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
