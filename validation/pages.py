@@ -112,7 +112,11 @@ def _draw_bar(page: Image.Image, style: Style) -> None:
     left, top, right, bottom = style.bar
     length = bottom - top if style.upright else right - left
     ramp = coloured((np.arange(length) + 0.5) * (100.0 / length), style.colours)
-    bar = np.repeat(ramp[::-1, None], right - left, axis=1) if style.upright else np.repeat(ramp[None], bottom - top, axis=0)
+    bar = (
+        np.repeat(ramp[::-1, None], right - left, axis=1)
+        if style.upright
+        else np.repeat(ramp[None], bottom - top, axis=0)
+    )
     page.paste(Image.fromarray(bar), (left, top))
     ImageDraw.Draw(page).rectangle((left - 1, top - 1, right, bottom), outline=(200, 200, 200))
 

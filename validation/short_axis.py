@@ -44,7 +44,7 @@ def angle_error(found: float, true: float) -> float:
 
 def main() -> None:
     """Print the table."""
-    print("| shell | apex, base off by (mm) | radius off by (mm) | angle off by | extent: true, found | depth: true, found |")
+    print("| shell | apex, base off (mm) | radius off (mm) | angle off | extent: true, found | depth: true, found |")
     print("|---|---|---|---|---|---|")
     for name, shell in SHELLS.items():
         errors, depths, extents, limits = [], [], [], []

@@ -19,7 +19,7 @@ _HARMLESS: Final = re.compile(r"[0-9.,+-]{1,8}|[A-Za-z]{1,3}-?[0-9]{1,3}[a-z]?")
 """Columns without which a manifest means nothing."""
 INTERPRETED: Final = (*REQUIRED, *PHASES, "partition", "exam_id")
 """Columns this module turns into fields; `exam_date` is checked and carried."""
-EXPECTED: Final = frozenset({"exam_date", "sex", "age", "site"})
+EXPECTED: Final = frozenset({"exam_date", "sex", "age", "site", "map_source"})
 """Optional columns that are carried through without a notice."""
 RESERVED: Final = frozenset({"manifest_row", "has_stress", "has_rest"})
 """Columns of the cohort itself; a manifest's column of that name is not read."""

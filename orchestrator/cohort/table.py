@@ -114,7 +114,7 @@ def _column_problems(columns: Sequence[str], rows: Sequence[tuple[int, list[str]
     ]
     nameless = [place for place, name in enumerate(columns) if not name]
     if any(place < len(cells) and cells[place] for _, cells in rows for place in nameless):
-        line = f"a column of the {called} without a name holds values; name it or delete it"
+        line = f"a {called} column without a name holds values; name it or delete it"
         problems.append(Problem(kind="column without a name", line=line))
     return problems
 

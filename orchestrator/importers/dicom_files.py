@@ -1,21 +1,47 @@
 """Bytes as DICOM data, or the reason why not. Nothing that pydicom would say of a value is passed on."""
 
 import io
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from mpi_model.errors import CohortError
+from mpi_model.errors import CohortError, PolarmapError
 
+_LOGGER: Final = logging.getLogger("pydicom")
 LARGEST_SIDE: Final = 4096
 MOST_VALUES: Final = 2**27
 """Pixels times frames times samples: what a file may claim."""
 PLAIN_SYNTAXES: Final = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
+
+
+@contextmanager
+def reading_tags() -> Iterator[None]:
+    """Where tags are read: pydicom converts a value when it is first asked for, and warns by quoting it.
+
+    Raises:
+        CohortError: A value cannot be converted.
+    """
+    level = _LOGGER.level
+    _LOGGER.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings(), disable_value_validation():
+            warnings.simplefilter("ignore")
+            yield
+    except PolarmapError:
+        raise
+    except Exception as error:  # pydicom raises nearly anything on a damaged value
+        raise CohortError(f"the DICOM data are damaged ({type(error).__name__}); export the file again") from error
+    finally:
+        _LOGGER.setLevel(level)
 
 
 def is_dicom(content: bytes) -> bool:
@@ -33,16 +59,8 @@ def read_dicom(content: bytes, *, pixels: bool) -> Dataset:
     Raises:
         CohortError: The file is damaged.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a warning quotes the value it warns of
-            data = pydicom.dcmread(io.BytesIO(content), stop_before_pixels=not pixels)
-            # pydicom converts a value when it is first asked for; here, so that a damaged one shows now.
-            for name in ("Rows", "Columns", "NumberOfFrames", "BitsAllocated", "SamplesPerPixel", "Modality"):
-                data.get(name)
-    except Exception as error:  # pydicom raises nearly anything on a damaged file
-        raise CohortError(f"the DICOM data are damaged ({type(error).__name__}); export the file again") from error
-    return data
+    with reading_tags():
+        return pydicom.dcmread(io.BytesIO(content), stop_before_pixels=not pixels)
 
 
 def number_of(data: Dataset, name: str, default: int = 0) -> int:

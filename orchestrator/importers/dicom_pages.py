@@ -1,10 +1,10 @@
 """Result pages stored as DICOM Secondary Capture: their facts and their frames."""
 
-import warnings
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import JPEGBaseline8Bit, RLELossless
@@ -17,6 +17,7 @@ from orchestrator.importers.dicom_files import (
     is_dicom,
     number_of,
     read_dicom,
+    reading_tags,
 )
 from orchestrator.importers.dicom_tags import TagFacts, tag_facts
 
@@ -33,8 +34,9 @@ def page_facts(content: bytes) -> TagFacts | None:
     """
     if not is_dicom(content):
         return None
-    data = read_dicom(content, pixels=False)
-    return tag_facts(data) if str(data.get("SOPClassUID", "")).startswith(SECONDARY_CAPTURE) else None
+    with reading_tags():
+        data = read_dicom(content, pixels=False)
+        return tag_facts(data) if str(data.get("SOPClassUID", "")).startswith(SECONDARY_CAPTURE) else None
 
 
 def page_frame(content: bytes, frame: int) -> NDArray[np.uint8]:
@@ -47,7 +49,11 @@ def page_frame(content: bytes, frame: int) -> NDArray[np.uint8]:
     Raises:
         CohortError: The pixels are of a form that is not read, damaged, or more than a page can have.
     """
-    data = read_dicom(content, pixels=True)
+    with reading_tags():
+        return _frame(read_dicom(content, pixels=True), frame)
+
+
+def _frame(data: Dataset, frame: int) -> NDArray[np.uint8]:
     rows, columns, frames = (number_of(data, name, 1) for name in ("Rows", "Columns", "NumberOfFrames"))
     if data.file_meta.get("TransferSyntaxUID") not in _READABLE or "PixelData" not in data:
         raise CohortError("the page's pixels are of a form that is not read; export it uncompressed, as JPEG or as PNG")
@@ -56,13 +62,8 @@ def page_frame(content: bytes, frame: int) -> NDArray[np.uint8]:
         raise CohortError("the header claims no page of 8-bit colours; export it again")
     if frame > frames:
         raise CohortError(f"the page has {frames} frames, the layout asks for frame {frame}")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            pixels = pixel_array(data, index=frame - 1) if frames > 1 else pixel_array(data)
-            if data.PhotometricInterpretation == "PALETTE COLOR":
-                pixels = apply_color_lut(pixels, data) >> 8
-    except Exception as error:  # decoders raise nearly anything on damaged data
-        raise CohortError(f"the page's pixels are damaged ({type(error).__name__}); export it again") from error
+    pixels = pixel_array(data, index=frame - 1) if frames > 1 else pixel_array(data)
+    if data.PhotometricInterpretation == "PALETTE COLOR":
+        pixels = apply_color_lut(pixels, data) >> 8
     colours = np.repeat(pixels[:, :, None], 3, axis=2) if pixels.ndim == 2 else pixels
     return np.ascontiguousarray(colours[:, :, :3].astype(np.uint8))

@@ -12,7 +12,7 @@ from typing import Final, Literal
 from mpi_model.errors import CohortError
 from mpi_model.vocabulary import Tracer
 from orchestrator.cohort.problems import Problem
-from orchestrator.importers.dicom_files import is_dicom, read_dicom
+from orchestrator.importers.dicom_files import is_dicom, read_dicom, reading_tags
 from orchestrator.importers.dicom_tags import TagFacts, slice_direction, tag_facts
 from orchestrator.importers.dicom_volumes import image_kind, short_axis_volume
 from orchestrator.importers.found_maps import FoundMap, ReadMap
@@ -116,16 +116,19 @@ class _Scan:
         """Add the file to the candidates; returns why it is left out, if it is."""
         if not is_dicom(content):
             return "not DICOM"
-        data = read_dicom(content, pixels=False)
-        kind = image_kind(data)
-        if not kind:
+        with reading_tags():
+            data = read_dicom(content, pixels=False)
+            if not data.get("Modality"):
+                raise CohortError("the header has no Modality: the file is cut off; export it again, or skip it")
+            kind = image_kind(data)
+            facts, tagged = (tag_facts(data), slice_direction(data)) if kind else (None, "")
+        if facts is None:
             return "not a reconstructed emission volume"
-        facts = tag_facts(data)
         view = said.more.get("view", "").casefold()
         short_axis = view == "sa" if view else facts.short_axis
         if short_axis is False:
             return "another view than the short axis"
-        direction = said.more.get("direction") or slice_direction(data) or self.direction or ""
+        direction = said.more.get("direction") or tagged or self.direction or ""
         problems = _missing(facts, said, short_axis, direction, self.tracer)
         self.problems += [file_problem(file.number, "unknown facts", line) for line in problems]
         if not problems:
@@ -206,8 +209,9 @@ def _one_of_each(
 
 
 def _read_map(source: Source, file: SourceFile, said: FileFacts, direction: str, sampling: Sampling) -> ReadMap:
-    data = read_dicom(source.read(file), pixels=True)
-    volume = short_axis_volume(data, direction, mirrored=_ORIENTATIONS[said.more.get("orientation", "")])
+    with reading_tags():
+        data = read_dicom(source.read(file), pixels=True)
+        volume = short_axis_volume(data, direction, mirrored=_ORIENTATIONS[said.more.get("orientation", "")])
     all_said = all(said.more.get(f"{name}_mm") for name in LIMITS)
     proposed = None if all_said else proposed_limits(volume)
     limits = overridden(proposed, said.more, volume.spacing)

@@ -25,6 +25,8 @@ CENTRE_MM: Final = 60.0
 BASE_INSET_MM: Final = 5.0
 EDGE_TO_CREST_MM: Final = 8.0
 """From where counts have halved to the middle of the wall: half of what a wall of 10 mm shows at 12 mm resolution."""
+LEAST_CONTRAST: Final = 0.85
+"""Of what lies inside and outside the wall to the wall, above which it is no ventricle."""
 SEARCH_BEYOND_MM: Final = 12.0
 _ANGLES: Final = 36
 _COARSEST_MM: Final = 5.0
@@ -46,6 +48,8 @@ def proposed_limits(volume: Volume) -> Limits:
     middle = 0.5 * (start + end)
     start, end = finder.ends(middle, axis, radius)
     if end - start < 1.2 * radius:
+        raise CohortError("no left ventricle was found; give its limits in --files, or leave the file out")
+    if finder.contrast(middle, axis, radius) > LEAST_CONTRAST:
         raise CohortError("no left ventricle was found; give its limits in --files, or leave the file out")
     apex = finder.apex(start, axis, radius, middle)
     base = end - BASE_INSET_MM
@@ -147,6 +151,12 @@ class _Finder:
         """The wall's counts in a slice: high enough to miss a defect, low enough to miss a hot spot."""
         values = self.profiles(position, _at(axis, position), np.arange(0.0, radius + 9.0, 3.0))
         return float(np.percentile(values.max(axis=1), 70))
+
+    def contrast(self, middle: float, axis: Axis, radius: float) -> float:
+        """Counts in the cavity and outside the wall over those of the wall."""
+        values = self.profiles(middle, _at(axis, middle), np.array([0.0, 3.0, radius + 20.0, radius + 24.0]))
+        around = 0.5 * (float(np.median(values[:, :2])) + float(np.median(values[:, 2:])))
+        return around / max(self.wall(middle, axis, radius), 1e-300)
 
     def ends(self, middle: float, axis: Axis, radius: float) -> Pair:
         """Where the wall's counts halve, towards the apex and towards the base."""

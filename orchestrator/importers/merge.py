@@ -205,7 +205,8 @@ def _with_ids(exams: Sequence[ImportedExam]) -> list[ImportedExam]:
 
 def _images(exams: Sequence[ImportedExam], paths: Mapping[tuple[int, Phase], Path]) -> list[ReadImage]:
     images: list[ReadImage] = []
-    for exam in exams:
+    # Maps painted from a reader's few scores may be equal by right.
+    for exam in (exam for exam in exams if exam.columns.get("map_source") != "scores"):
         for phase, found in exam.maps.items():
             try:
                 pixels = read_map(paths[found.file, phase], size=COMPARED_SIZE)

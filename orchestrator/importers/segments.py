@@ -4,6 +4,9 @@ One row an exam: `patient_id`, `tracer`, `stress_1` … `stress_17` (or 20), `re
 carries. A phase whose cells are all blank was not acquired. Scores run from 0 (normal) to 4 (absent); a score is
 painted as 100, 75, 50, 25 or 0 percent, and the summed scores SSS, SRS and SDS (of the segments' differences, negative
 ones included) are carried as columns. From percent no scores are made: that needs the program's normal limits.
+
+Two normal patients have equal scores, so equal maps. The column `map_source` says `scores`, and whoever reads the
+manifest does not take such maps for one scan under two names.
 """
 
 import hashlib
@@ -22,7 +25,7 @@ from orchestrator.cohort.problems import Problem, lines_of
 from orchestrator.cohort.table import TextTable, read_table
 from orchestrator.importers.found_maps import FoundMap, ReadMap
 from orchestrator.importers.import_request import FoundSource, ImportRequest, write_found
-from orchestrator.importers.painting import SEGMENTS_17, SEGMENTS_20, Segments, painted, painting_basis
+from orchestrator.importers.painting import BLUR, NARROW_BLUR, SEGMENTS_17, SEGMENTS_20, Segments, painted, painting_basis
 from orchestrator.importers.supplied_facts import ALLOWED, column_problem, date_of
 from orchestrator.importers.written_cohort import WrittenCohort, check_new_folder
 
@@ -70,7 +73,7 @@ def import_segments(request: ImportRequest, *, kind: Kind, size: int = 64) -> Wr
         for number, cells in table.rows
         for phase in rows[number].values
     ]
-    basis = painting_basis(size, MODELS[model])
+    basis = painting_basis(size, MODELS[model], BLUR if model == 17 else NARROW_BLUR)
 
     def read(found: FoundMap) -> ReadMap:
         values = rows[found.file].values[found.phase]
@@ -151,7 +154,7 @@ def _found(number: int, phase: Phase, cells: Mapping[str, str], allowed: list[st
         # Every row is an exam of its own, whatever its date.
         exam=cells.get("exam_id", "") or f"row {number}",
         date=date_of(cells.get("exam_date", "")),
-        columns={name: cells[name] for name in allowed} | (summed_scores(row.values) if kind == "scores" else {}),
+        columns={name: cells[name] for name in allowed} | (summed_scores(row.values) | {"map_source": "scores"} if kind == "scores" else {}),
     )
 
 

@@ -183,7 +183,8 @@ def _member_problem(member: zipfile.ZipInfo) -> str:
 
 def _is_data(name: str) -> bool:
     """Whether a name may be a file of the source, and not something that systems leave behind."""
-    return not name.startswith(".") and name.casefold() not in _NOT_DATA
+    hidden = name.startswith(".") and name.strip(".") != ""  # parts such as `..` of an archive's paths are only text
+    return not hidden and name.casefold() not in _NOT_DATA
 
 
 def _archive_of(path: str, archives: dict[str, zipfile.ZipFile]) -> str:

@@ -12,13 +12,13 @@ from PIL import Image
 
 pytest.importorskip("pydicom")
 
-from orchestrator.cli import main  # noqa: E402 - after the skip
-from orchestrator.cohort.loading import load_cohort  # noqa: E402
-from orchestrator.importers.limits import proposed_limits  # noqa: E402
-from orchestrator.importers.short_axis import Sampling, Volume, disc_image, polar_samples  # noqa: E402
-from validation.shells import Defect, Shell, apex_of, defect_extent, measured_defect, shell_volume  # noqa: E402
-from validation.short_axis import SHELLS, angle_error  # noqa: E402
-from validation.short_axis_dicom import Storage, short_axis_file  # noqa: E402
+from orchestrator.cli import main
+from orchestrator.cohort.loading import load_cohort
+from orchestrator.importers.limits import proposed_limits
+from orchestrator.importers.short_axis import Sampling, Volume, disc_image, polar_samples
+from validation.shells import Defect, Shell, apex_of, defect_extent, measured_defect, shell_volume
+from validation.short_axis import SHELLS, angle_error
+from validation.short_axis_dicom import Storage, short_axis_file
 
 HEART = Shell(defect=Defect(angle=300, width=90, inner=0.3, outer=0.9, depth=0.7))
 
