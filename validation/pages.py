@@ -4,7 +4,7 @@
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,11 +49,12 @@ ROWS: Final = Style(
 )  # fmt: skip
 
 
-def coloured(percent: Floats, colours: Colours) -> NDArray[np.uint8]:
+def coloured(percent: NDArray[np.floating[Any]], colours: Colours) -> NDArray[np.uint8]:
     """Percent as colours, `[…, 3]`."""
     places = [place for place, _ in colours]
     channels = [np.interp(percent, places, [colour[channel] for _, colour in colours]) for channel in range(3)]
-    return np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
+    colours_of: NDArray[np.uint8] = np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
+    return colours_of
 
 
 def smooth_map(side: int, seed: int) -> Floats:

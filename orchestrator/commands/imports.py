@@ -9,6 +9,7 @@ from orchestrator.importers.folder import import_folder
 from orchestrator.importers.import_request import ImportRequest
 from orchestrator.importers.label_rules import label_rules
 from orchestrator.importers.merge import merge_imports, parts_of
+from orchestrator.importers.optional_parts import require
 from orchestrator.importers.segments import import_segments
 from orchestrator.importers.source_files import Source
 from orchestrator.importers.written_cohort import Progress, WrittenCohort
@@ -17,6 +18,7 @@ from orchestrator.terminal.progress import counted, progress_for
 
 def dicom_sa(arguments: argparse.Namespace) -> int:
     """`polarmap import dicom-sa SOURCE DIR`."""
+    require("pydicom", "dicom")
     from orchestrator.importers.dicom_sa import import_dicom_sa  # noqa: PLC0415 - pydicom, an optional dependency
     from orchestrator.importers.short_axis import Sampling  # noqa: PLC0415 - scipy
 

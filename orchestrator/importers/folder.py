@@ -21,6 +21,7 @@ from orchestrator.cohort.manifest import tracer_of
 from orchestrator.cohort.problems import Problem
 from orchestrator.importers.found_maps import FoundMap, ReadMap
 from orchestrator.importers.import_request import FoundSource, ImportRequest, source_record, write_found
+from orchestrator.importers.optional_parts import require
 from orchestrator.importers.source_files import Source, SourceFile, file_problem
 from orchestrator.importers.supplied_facts import SuppliedFiles, date_of, phase_of, read_files_table
 from orchestrator.importers.written_cohort import WrittenCohort, check_new_folder
@@ -172,10 +173,9 @@ def pixels_of(source: Source, file: SourceFile, nifti_order: NiftiOrder | None) 
 
 
 def _nifti(content: bytes, packed: bool, order: NiftiOrder | None) -> NDArray[Any]:
-    try:
-        from nibabel.nifti1 import Nifti1Image  # noqa: PLC0415 - an optional dependency
-    except ImportError as error:
-        raise ExperimentError("NIfTI needs nibabel; install polarmap-tune[nifti]") from error
+    require("nibabel", "nifti")
+    from nibabel.nifti1 import Nifti1Image  # noqa: PLC0415 - an optional dependency
+
     if order is None:
         raise ExperimentError(
             "NIfTI arrays of maps are indexed in two ways: say --nifti-order row-column (from the top) or x-y "

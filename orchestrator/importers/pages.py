@@ -22,6 +22,7 @@ from orchestrator.cohort.problems import Problem
 from orchestrator.importers.folder import facts_of_name, name_pattern
 from orchestrator.importers.found_maps import FoundMap, ReadMap
 from orchestrator.importers.import_request import FoundSource, ImportRequest, source_record, write_found
+from orchestrator.importers.optional_parts import require
 from orchestrator.importers.page_colours import FOREIGN, read_colours
 from orchestrator.importers.page_layout import PageLayout, PageMap, read_layout
 from orchestrator.importers.sheet import picture
@@ -93,6 +94,7 @@ def _look_at(
     date = said.date or date_of(name.date if name else "")
     columns: dict[str, str] = {}
     if not file.path.lower().endswith(PICTURES):
+        require("pydicom", "dicom")
         from orchestrator.importers.dicom_pages import page_facts  # noqa: PLC0415 - pydicom, an optional dependency
 
         facts = page_facts(source.read(file))
@@ -127,6 +129,7 @@ def page_pixels(content: bytes, path: str, frame: int) -> NDArray[np.uint8]:
         CohortError: It cannot be read.
     """
     if not path.lower().endswith(PICTURES):
+        require("pydicom", "dicom")
         from orchestrator.importers.dicom_pages import page_frame  # noqa: PLC0415 - pydicom, an optional dependency
 
         return page_frame(content, frame)

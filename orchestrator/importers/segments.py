@@ -25,7 +25,15 @@ from orchestrator.cohort.problems import Problem, lines_of
 from orchestrator.cohort.table import TextTable, read_table
 from orchestrator.importers.found_maps import FoundMap, ReadMap
 from orchestrator.importers.import_request import FoundSource, ImportRequest, write_found
-from orchestrator.importers.painting import BLUR, NARROW_BLUR, SEGMENTS_17, SEGMENTS_20, Segments, painted, painting_basis
+from orchestrator.importers.painting import (
+    BLUR,
+    NARROW_BLUR,
+    SEGMENTS_17,
+    SEGMENTS_20,
+    Segments,
+    painted,
+    painting_basis,
+)
 from orchestrator.importers.supplied_facts import ALLOWED, column_problem, date_of
 from orchestrator.importers.written_cohort import WrittenCohort, check_new_folder
 
@@ -154,7 +162,8 @@ def _found(number: int, phase: Phase, cells: Mapping[str, str], allowed: list[st
         # Every row is an exam of its own, whatever its date.
         exam=cells.get("exam_id", "") or f"row {number}",
         date=date_of(cells.get("exam_date", "")),
-        columns={name: cells[name] for name in allowed} | (summed_scores(row.values) | {"map_source": "scores"} if kind == "scores" else {}),
+        columns={name: cells[name] for name in allowed}
+        | (summed_scores(row.values) | {"map_source": "scores"} if kind == "scores" else {}),
     )
 
 

@@ -132,8 +132,10 @@ def _crests(values: Floats) -> Floats:
     place = np.clip(values.argmax(axis=-1), 1, values.shape[-1] - 2)[..., np.newaxis]
     before, at, after = (np.take_along_axis(values, place + step, axis=-1)[..., 0] for step in (-1, 0, 1))
     bend = before + after - 2 * at
-    peak = at - (after - before) ** 2 / (8 * np.where(bend < 0, bend, -np.inf))
-    crests: Floats = np.maximum(peak, np.maximum(np.maximum(before, at), after))
+    # Only where the middle one is the highest does the parabola have its crest between the three.
+    crest = (at >= before) & (at >= after) & (bend < 0)
+    peak = at - (after - before) ** 2 / (8 * np.where(crest, bend, -np.inf))
+    crests: Floats = np.maximum(peak, np.maximum(before, after))
     return crests
 
 

@@ -184,6 +184,33 @@ def test_limits_a_person_said_are_used_and_written_down(heart: Volume, tmp_path:
     assert (image.dtype, image.shape, image.max()) == (np.uint16, (64, 64), 65535)
 
 
+def test_no_sample_is_higher_than_the_volumes_own_counts(heart: Volume) -> None:
+    """Interpolation between voxels finds the wall's crest and must not invent one (splines overshoot a little)."""
+    beside = replace(HEART, shape=(16, 22, 22), liver=2.0, offset=(-10, 0), seed=3)  # rays end inside something hot
+    for volume in (heart, shell_volume(beside)):
+        samples = polar_samples(volume, proposed_limits(volume), Sampling())
+        assert samples.min() >= 0
+        assert samples.max() < 1.1 * volume.counts.max()
+
+
+def test_without_pydicom_the_command_says_what_to_install(tmp_path: Path, monkeypatch, capsys) -> None:
+    """DICOM is an optional part: who has not installed it gets one line and code 2, no traceback."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert _import(tmp_path, tmp_path / "out") == 2
+    assert 'pip install "polarmap-tune[dicom]"' in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_phantom_reads_as_well_through_dicom() -> None:
+    """The AUC of a segment reader through volumes, files and the importer is within .02 of the direct maps'."""
+    from validation.phantom_through_dicom import compare  # noqa: PLC0415
+
+    for exams, direct, imported in compare(300).values():
+        assert exams > 60
+        assert direct > 0.7
+        assert imported == pytest.approx(direct, abs=0.02)
+
+
 def test_of_two_volumes_of_a_phase_the_one_asked_for_is_used(heart: Volume, tmp_path: Path, capsys) -> None:
     """Ungated before gated by itself; attenuation correction only by the user's choice, or the import is refused."""
     (tmp_path / "in").mkdir()
