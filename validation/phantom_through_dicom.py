@@ -76,6 +76,11 @@ def auc(features: Floats, labels: NDArray[np.int8]) -> float:
     return float(np.mean(found))
 
 
+def _percent_of_highest(segments: Floats) -> Floats:
+    """Segments `[n, 17]` over their exam's highest: the noise of one pixel, a map's maximum, would scale them all."""
+    return np.asarray(segments / segments.max(axis=1, keepdims=True))
+
+
 def compare(patients: int, seed: int = 0) -> dict[str, tuple[int, float, float]]:
     """Exams, AUC of the direct maps and AUC of the imported maps, by tracer."""
     ventricle = Ventricle()
@@ -95,7 +100,7 @@ def compare(patients: int, seed: int = 0) -> dict[str, tuple[int, float, float]]
                 tracers.append(int(tracer))
         import_dicom_sa(ImportRequest(source=source, folder=folder), sampling=Sampling())
         imported = [read_map(path, size=64)[0] for path in sorted((folder / "maps").iterdir())]
-    first, second = segment_means(np.stack(direct)), segment_means(np.stack(imported))
+    first, second = (_percent_of_highest(segment_means(np.stack(maps))) for maps in (direct, imported))
     truth, which = np.array(labels, dtype=np.int8), np.array(tracers)
     return {
         name: (int(mine.sum()), auc(first[mine], truth[mine]), auc(second[mine], truth[mine]))
