@@ -3,10 +3,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := $(shell find orchestrator mpi_model search_spaces -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
+SOURCES := $(shell find polarmap orchestrator mpi_model search_spaces -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
 export RAY_ENABLE_UV_RUN_RUNTIME_ENV := 0
 
-.PHONY: help setup demo test test-slow test-cluster chaos check coverage format constraints image-requirements clean
+.PHONY: help setup demo test test-older-processor test-pythons test-part test-coverage test-slow test-cluster chaos check \
+  interval-coverage format constraints image-requirements hooks clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -40,6 +41,35 @@ check: setup  ## formatting, lint, types, import contracts
 test: check  ## what has to pass: the checks above and the tests, on the built wheel
 	POLARMAP_TEST_INSTALLED=1 $(BIN)/pytest
 
+# What numeric libraries may use of the processor. `lowest` (SSE 4.1) is below every machine, so that it always differs.
+LEVEL ?= lowest
+LIMITS_avx2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
+LIMITS_lowest := ONEDNN_MAX_CPU_ISA=SSE41 ATEN_CPU_CAPABILITY=default
+NUMERIC := tests/mpi_model tests/orchestrator/cells
+test-older-processor: setup  ## the tests that train, as on an older processor: LEVEL=avx2 or lowest
+	$(if $(LIMITS_$(LEVEL)),,$(error LEVEL is avx2 or lowest, not $(LEVEL)))
+	$(LIMITS_$(LEVEL)) POLARMAP_TEST_INSTALLED=1 $(BIN)/pytest $(NUMERIC)
+
+# Each Python has an environment of its own beside .venv (6 GB, fewer where uv can link files of its cache).
+PYTHONS ?= 3.11 3.12 3.13
+PART ?= tests
+test-pythons:  ## the tests on every declared Python: PYTHONS="3.12 3.13", PART=tests/mpi_model
+	for version in $(PYTHONS); do $(MAKE) VENV=.venv-$$version PYTHON=python$$version test-part || exit 1; done
+
+test-part: setup  # of test-pythons
+	POLARMAP_TEST_INSTALLED=1 $(BIN)/pytest $(PART)
+
+# Of the tests' own process, which calls the command line's `main` and the inline runner; what Ray's workers run on top
+# of that is not counted. Tests under Ray are left out: `make test` has them, and they did not end when they were traced.
+BRANCHES ?= 90
+test-coverage: setup  ## the tests under coverage.py, with its gate on branches
+	$(BIN)/coverage erase
+	POLARMAP_TEST_INSTALLED=1 $(BIN)/coverage run -m pytest -m 'not slow and not ray'
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+	$(BIN)/coverage json --quiet -o .coverage.json
+	$(BIN)/python -m validation.branch_coverage .coverage.json --branches $(BRANCHES)
+
 test-slow: setup  ## the tests that take minutes: Slurm, moto, Ray out of memory, and more
 	POLARMAP_TEST_INSTALLED=1 $(BIN)/pytest -m "slow and not cluster"
 
@@ -50,8 +80,11 @@ ROUNDS ?= 50
 chaos: setup  ## runs struck by kills, full disks and lost storage until they are done, compared byte for byte
 	$(BIN)/python -m validation.chaos --rounds $(ROUNDS)
 
-coverage: setup  ## simulate what every interval covers, and write docs/coverage.md (minutes)
+interval-coverage: setup  ## simulate what every interval covers, and write docs/coverage.md (minutes)
 	$(BIN)/python -m validation.coverage --out docs/coverage.md
+
+docs: setup  ## the documentation as a site in site/; offline, and a warning is an error
+	PYTHONPATH=$(CURDIR) NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir site
 
 format: setup  ## format and sort imports
 	$(BIN)/ruff check --fix .
@@ -68,5 +101,8 @@ image-requirements: setup  ## what the container image installs, pinned as const
 	  --output-file cluster/kubernetes/image_requirements.txt
 	rm build-image.in
 
+hooks: setup  ## let git run formatting, lint and types before each commit
+	$(BIN)/pre-commit install
+
 clean:  ## remove what make made
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-3.* dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*

@@ -61,6 +61,7 @@ def first_loop(
     batch: int,
     state: dict[str, Tensor] | None = None,
     workers: int = 0,
+    autocast: bool = False,
 ) -> tuple[nn.Module, Callable[[], None]]:
     """A ResNet-18, and what trains it for one epoch.
 
@@ -71,6 +72,7 @@ def first_loop(
         batch: Exams a step.
         state: Pretrained weights by torchvision's names, without the classifier.
         workers: Processes that read images, kept from epoch to epoch.
+        autocast: Forward passes in bf16, as torch's documentation writes them.
     """
     model = torchvision.models.resnet18(num_classes=1)
     if state is not None:
@@ -90,7 +92,8 @@ def first_loop(
             module.eval()
         for images, targets in loader:
             optimiser.zero_grad()
-            loss = criterion(model(images).squeeze(1), targets.float())
+            with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+                loss = criterion(model(images).squeeze(1), targets.float())
             loss.backward()
             optimiser.step()
 

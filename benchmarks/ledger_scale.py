@@ -23,9 +23,9 @@ import pyarrow.parquet as pq
 from orchestrator.cells.records import CandidateResult, CellKey, CellResult, EpochRecord, Prediction
 from orchestrator.ledger.compaction import compact
 from orchestrator.ledger.files import write_frame
-from orchestrator.ledger.integrity import mend
-from orchestrator.ledger.parts import commit_cell, write_candidate
-from orchestrator.ledger.paths import RunPaths, run_paths
+from orchestrator.ledger.integrity import find_damage, quarantine_damaged
+from orchestrator.ledger.paths import run_paths
+from orchestrator.ledger.state import RunState
 
 CANDIDATES: Final = 20
 PREDICTIONS: Final = 200
@@ -51,13 +51,15 @@ def measure(candidates: int, folder: Path) -> None:
     paths, cells = run_paths(folder / "run"), candidates // CANDIDATES
     write_frame(paths.cohort, cohort())
     begun = time.perf_counter()
+    state = RunState.read(paths)
     for number in range(cells):
-        fill(paths, number)
+        fill(state, number)
     written = time.perf_counter()
-    wrong = mend(paths, HASH)
+    state = RunState.read(paths)
+    wrong = quarantine_damaged(state, find_damage(state, HASH))
     verified = time.perf_counter()
     before = peak()
-    compact(paths)
+    compact(state)
     compacted = time.perf_counter()
     rows = {
         name: pq.ParquetFile(folder / f"run/tables/{name}.parquet").metadata.num_rows
@@ -84,7 +86,7 @@ def cohort() -> pd.DataFrame:
     )
 
 
-def fill(paths: RunPaths, number: int) -> None:
+def fill(state: RunState, number: int) -> None:
     """One finished cell, by the calls that a run makes."""
     key = CellKey(
         inputs=("stress", "rest", "dual")[number % 3],
@@ -93,7 +95,7 @@ def fill(paths: RunPaths, number: int) -> None:
         fold=number // 3 % 5,
     )
     for candidate in range(CANDIDATES):
-        write_candidate(paths, key, tried(candidate), HASH)
+        state.keep_candidate(key, tried(candidate), HASH)
     predictions = tuple(
         Prediction(member=0, row=row, score=row / 7 - number, probability=0.5, threshold=0.5)
         for row in range(PREDICTIONS)
@@ -111,7 +113,7 @@ def fill(paths: RunPaths, number: int) -> None:
         host="host",
         device="cpu",
     )
-    commit_cell(paths, result, 1, HASH)
+    state.commit(result, 1, HASH)
 
 
 def tried(number: int) -> CandidateResult:

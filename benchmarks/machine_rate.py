@@ -1,8 +1,9 @@
 """What a whole machine trains in a second: a first loop as it is usually started, against cells on every core.
 
 Run from the repository: `python -m benchmarks.machine_rate`. The first loop has torch's default threads and two loader
-processes, kept alive; the engine has one process of one thread for each core, as the runner packs cells. Both are
-given the same seconds, warm; a row is epochs of 250 maps of 64 pixels (ResNet-18, batch 32) a second.
+processes, kept alive; the engine has one process of one thread for each core, as the runner packs cells. In bf16 the
+first loop runs under autocast, on processors that have bf16. Both are given the same seconds, warm; a row is epochs of
+250 maps of 64 pixels (ResNet-18, batch 32) a second.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.first_loop import first_loop, write_files
-from benchmarks.training_engine import BATCH, DEPTHS, MAPS, cohort, engine
+from benchmarks.training_engine import BATCH, DEPTHS, MAPS, cohort, engine, native_bf16, processor
 from mpi_model.backbones import build_encoder
 from mpi_model.settings import Precision
 
@@ -25,7 +26,7 @@ from mpi_model.settings import Precision
 def main() -> None:
     """Print one row a depth and the uniform mix; with `--role`, be one of the processes that are measured."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--role", choices=("loop", "fp32", "bf16"))
+    parser.add_argument("--role", choices=("loop", "fp32", "autocast", "bf16"))
     parser.add_argument("--depth", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=20.0, help="of training for each number")
     options = parser.parse_args()
@@ -33,28 +34,35 @@ def main() -> None:
         serve(options.role, options.depth, options.seconds)
         return
     cores = len(os.sched_getaffinity(0))
-    sys.stdout.write(f"{cores} cores\n| freeze depth | first loop | engine fp32 | ratio | engine bf16 | ratio |\n")
-    sys.stdout.write("|---|---|---|---|---|---|\n")
+    given = [("loop", 1), ("fp32", cores)]
+    if native_bf16():
+        given += [("autocast", 1), ("bf16", cores)]
+    head = " | ".join(
+        f"{'first loop' if rival == 'loop' else 'first loop under autocast'} | engine {ours} | ratio"
+        for (rival, _), (ours, _) in zip(given[::2], given[1::2], strict=True)
+    )
+    sys.stdout.write(f"{cores} cores of {processor()}\n| freeze depth | {head} |\n")
+    sys.stdout.write("|---" * (1 + 3 * len(given) // 2) + "|\n")
     rates: list[tuple[float, ...]] = []
     for depth in DEPTHS:
-        given = [("loop", 1), ("fp32", cores), ("bf16", cores)]
         rates.append(tuple(rate(role, depth, processes, options.seconds) for role, processes in given))
         sys.stdout.write(line(str(depth), *rates[-1]))
     # The mix is a second of each depth's work in turn: mean seconds an epoch, not mean epochs a second.
-    mix = [len(rates) / sum(1 / row[place] for row in rates) for place in range(3)]
+    mix = [len(rates) / sum(1 / row[place] for row in rates) for place in range(len(given))]
     sys.stdout.write(line("uniform mix", *mix))
 
 
-def line(name: str, loop: float, fp32: float, bf16: float) -> str:
-    """A row of the table."""
-    return f"| {name} | {loop:.2f} | {fp32:.2f} | {fp32 / loop:.1f} | {bf16:.2f} | {bf16 / loop:.1f} |\n"
+def line(name: str, *rates: float) -> str:
+    """A row of the table: each pair of a first loop and an engine with its ratio."""
+    pairs = zip(rates[::2], rates[1::2], strict=True)
+    return "| ".join([f"| {name} ", *(f"{loop:.2f} | {ours:.2f} | {ours / loop:.1f} " for loop, ours in pairs)]) + "|\n"
 
 
 def rate(role: str, depth: int, processes: int, seconds: float) -> float:
     """Epochs a second of some processes that begin together, when each of them is warm."""
     command = [sys.executable, "-m", "benchmarks.machine_rate", "--role", role, "--depth", str(depth)]
     command += ["--seconds", str(seconds)]
-    threads = {} if role == "loop" else {"OMP_NUM_THREADS": "1"}
+    threads = {} if role in {"loop", "autocast"} else {"OMP_NUM_THREADS": "1"}
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"} | threads
     started = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
@@ -87,8 +95,9 @@ def serve(role: str, depth: int, seconds: float) -> None:
 
 def _epoch(role: str, depth: int, folder: Path) -> Callable[[], object]:
     maps, labels = cohort()
-    if role == "loop":
-        return first_loop(write_files(folder, maps.stress[:MAPS]), labels, depth=depth, batch=BATCH, workers=2)[1]
+    if role in {"loop", "autocast"}:
+        paths, cast = write_files(folder, maps.stress[:MAPS]), role == "autocast"
+        return first_loop(paths, labels, depth=depth, batch=BATCH, workers=2, autocast=cast)[1]
     torch.set_num_threads(1)
     state = build_encoder("resnet18", torch.Generator().manual_seed(0)).state_dict()
     precision: Precision = "bf16" if role == "bf16" else "fp32"

@@ -21,7 +21,7 @@ import numpy as np
 from mpi_model.maps import LabelledExams, Maps
 from mpi_model.settings import NetworkSettings, TrainingSettings
 from orchestrator.cells.cell import failed_cell
-from orchestrator.cells.records import CandidateResult, CellKey, CellResult, CellTask, Procedure, Workbench
+from orchestrator.cells.records import CandidateResult, CellKey, CellResult, CellTask, Procedure, WorkerContext
 from orchestrator.experiment.settings import DecisionSettings, ResourceSettings, SearchSettings
 from orchestrator.runners.environment import prepare_for_ray
 from orchestrator.runners.runner import Job
@@ -48,7 +48,7 @@ class Waiting:
     def __call__(
         self,
         task: CellTask,
-        bench: Workbench,
+        bench: WorkerContext,
         finished: Sequence[CandidateResult],
         on_candidate: Callable[[CandidateResult], None],
     ) -> CellResult:
@@ -206,7 +206,7 @@ def jobs(cells: int) -> list[Job]:
     ]
 
 
-def bench() -> Workbench:
+def bench() -> WorkerContext:
     """Maps of that many exams."""
     pixels, here = np.zeros((300, 1, 64, 64), dtype=np.uint16), np.ones(300, dtype=np.bool_)
     procedure = Procedure(
@@ -217,7 +217,7 @@ def bench() -> Workbench:
         space=load_space("learning_rates", Path(), 5),
     )
     maps = Maps(stress=pixels, rest=pixels, has_stress=here, has_rest=here, tracer=np.zeros(300, dtype=np.int8))
-    return Workbench(maps=maps, procedure=procedure, state=None, device="cpu", facts={})
+    return WorkerContext(maps=maps, procedure=procedure, state=None, device="cpu", facts={})
 
 
 def resident() -> float:

@@ -8,10 +8,12 @@ from torch import Tensor, nn
 
 from mpi_model import pooling, small_maps
 from mpi_model.compact import CompactNetwork
+from mpi_model.efficientnet_lite import EfficientNetLite0
+from mpi_model.settings import EncoderStages
 from mpi_model.stages import Backbone, backbone
 
-TORCHVISION_CHANNELS: Final = 3
-"""Image channels of every torchvision backbone."""
+_COLOURS: Final = 3
+"""Image channels of every backbone with ImageNet weights."""
 
 
 class EncoderStage(nn.Sequential):
@@ -70,36 +72,41 @@ class StagedEncoder(nn.Module):
 
 
 def encoder_channels(name: str, image_channels: int) -> int:
-    """Image channels that an encoder takes: torchvision's always three, `compact` those of the maps."""
-    return image_channels if name == "compact" else TORCHVISION_CHANNELS
+    """Image channels that an encoder takes: `compact` those of the maps, the others always three."""
+    return image_channels if name == "compact" else _COLOURS
 
 
 def _source(name: str, channels: int) -> nn.Module:
     if name == "compact":
         return CompactNetwork(channels)
+    if name == "efficientnet_lite0":
+        return EfficientNetLite0()
     # Stochastic depth draws from the global random state, which no training here may depend on.
     arguments = {"stochastic_depth_prob": 0.0} if name.startswith("efficientnet") else {}
     source: nn.Module = torchvision.models.get_model(name, weights=None, **arguments)
     return source
 
 
-def empty_encoder(name: str, *, image_channels: int = 1) -> StagedEncoder:
+def empty_encoder(name: str, *, stages: EncoderStages = "all", image_channels: int = 1) -> StagedEncoder:
     """An encoder on the meta device: its shapes and names, without memory or numbers.
 
     Args:
         name: A name from `mpi_model.stages.BACKBONES`.
+        stages: How far the encoder goes, as in `mpi_model.stages.backbone`.
         image_channels: Channels C of the maps.
 
     Raises:
-        ExperimentError: The name is unknown.
+        ExperimentError: The name is unknown, or the backbone has not so many stages.
     """
-    description = backbone(name)
+    description = backbone(name, stages)
     with torch.device("meta"):
         source = _source(name, encoder_channels(name, image_channels))
         small_maps.exchange(source)
         pooling.exchange(source)
-    stages = [EncoderStage(*(source.get_submodule(path) for path in stage.modules)) for stage in description.stages]
-    return StagedEncoder(description, stages)
+    return StagedEncoder(
+        description,
+        [EncoderStage(*(source.get_submodule(path) for path in stage.modules)) for stage in description.stages],
+    )
 
 
 def initialise(module: nn.Module, generator: torch.Generator) -> None:
@@ -122,18 +129,21 @@ def initialise(module: nn.Module, generator: torch.Generator) -> None:
             raise TypeError(f"no rule to initialise {type(layer).__name__}")
 
 
-def build_encoder(name: str, generator: torch.Generator, *, image_channels: int = 1) -> StagedEncoder:
+def build_encoder(
+    name: str, generator: torch.Generator, *, stages: EncoderStages = "all", image_channels: int = 1
+) -> StagedEncoder:
     """Build an encoder with random weights; the global random state is neither read nor changed.
 
     Args:
         name: A name from `mpi_model.stages.BACKBONES`.
-        generator: A CPU generator for the weights.
-        image_channels: Channels C of the maps; torchvision's encoders take three whatever it is.
+        generator: A CPU generator for the weights; an encoder that ends early draws what the whole one would.
+        stages: How far the encoder goes, as in `mpi_model.stages.backbone`.
+        image_channels: Channels C of the maps; only `compact` depends on it.
 
     Raises:
-        ExperimentError: The name is unknown.
+        ExperimentError: The name is unknown, or the backbone has not so many stages.
     """
-    encoder = empty_encoder(name, image_channels=image_channels)
+    encoder = empty_encoder(name, stages=stages, image_channels=image_channels)
     # Only the stages' memory is ever allocated: VGG-16's classifier alone would take half a gigabyte.
     encoder.to_empty(device="cpu")
     initialise(encoder, generator)

@@ -20,10 +20,10 @@ def freeze(network: TracerNetwork, depth: int) -> None:
 
     Args:
         network: Changed in place.
-        depth: 0 to S, the backbone's stage count.
+        depth: 0 to S, the encoder's stage count.
 
     Raises:
-        SpaceError: The backbone has no such depth.
+        SpaceError: The encoder has no such depth.
     """
     for encoder in network.encoders:
         assert isinstance(encoder, StagedEncoder)

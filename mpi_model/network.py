@@ -1,25 +1,24 @@
 """The network: normalisation by constants, one or more encoders, fusion of the phases, heads by tracer."""
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 
 from mpi_model.backbones import StagedEncoder, build_encoder, empty_encoder, encoder_channels
 from mpi_model.errors import WeightsError
-from mpi_model.first_layer import fold_first_layer
 from mpi_model.heads import LogitHeads
-from mpi_model.settings import FirstLayer, Fusion, Heads, NetworkSettings
-from mpi_model.stages import backbone, check_first_layer
+from mpi_model.settings import Fusion, Heads, NetworkSettings
+from mpi_model.stages import Normalisation, backbone
 from mpi_model.vocabulary import PHASES_OF, TRACERS, Inputs
 from mpi_model.weights import State, apply_state
-
-Normalisation = Literal["imagenet", "centred"]
 
 _MEAN_AND_SPREAD: Final[dict[Normalisation, tuple[tuple[float, ...], tuple[float, ...]]]] = {
     # The constants that torchvision's weights were trained with, for red, green and blue.
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    # Those of EfficientNet-Lite's weights: (value - 127) / 128 of 8-bit values.
+    "efficientnet_lite": ((127 / 255,), (128 / 255,)),
     # 0..1 becomes -1..1. Constants, because nothing may be fitted across patients.
     "centred": ((0.5,), (0.5,)),
 }
@@ -30,6 +29,8 @@ class Architecture:
     """All that decides a network's shape; with the weights, all that a saved model needs."""
 
     backbone: str
+    encoder_stages: int
+    """The encoder ends after so many stages of the backbone."""
     fusion: Fusion
     heads: Heads
     inputs: Inputs
@@ -37,27 +38,28 @@ class Architecture:
     """Channels C of the maps: 1 grey, 3 colour."""
     normalisation: Normalisation
     dropout: float
-    first_layer: FirstLayer = "three_channels"
-    """Networks that were saved before there was a choice do not say it."""
 
 
-def architecture_of(settings: NetworkSettings, inputs: Inputs, *, image_channels: int, dropout: float) -> Architecture:
-    """The architecture that settings ask for.
+def architecture_of(
+    settings: NetworkSettings, inputs: Inputs, *, encoder_stages: int | None, image_channels: int, dropout: float
+) -> Architecture:
+    """The architecture that settings and a candidate ask for.
 
     Raises:
-        ExperimentError: The backbone is unknown, or the first layer does not fit it or the maps.
+        ExperimentError: The backbone is unknown, or has not so many stages.
     """
-    check_first_layer(backbone(settings.backbone), settings.first_layer, image_channels)
-    of_imagenet = settings.weights != "random" and backbone(settings.backbone).imagenet is not None
+    ends = settings.encoder_stages if encoder_stages is None else encoder_stages
+    chosen = backbone(settings.backbone, ends)
+    pretrained = None if settings.weights == "random" else chosen.imagenet
     return Architecture(
         backbone=settings.backbone,
+        encoder_stages=chosen.stage_count,
         fusion=settings.fusion,
         heads=settings.heads,
         inputs=inputs,
         image_channels=image_channels,
-        normalisation="imagenet" if of_imagenet else "centred",
+        normalisation="centred" if pretrained is None else pretrained.normalisation,
         dropout=dropout,
-        first_layer=settings.first_layer,
     )
 
 
@@ -77,7 +79,8 @@ class TracerNetwork(nn.Module):
         # Encoders come first, so that one seed gives one encoder for every input configuration and kind of head.
         self.encoders = nn.ModuleList(self._encoder(generator, state) for _ in range(count))
         phases = len(PHASES_OF[architecture.inputs])
-        self.heads = LogitHeads(backbone(architecture.backbone).feature_width * phases, architecture.heads)
+        width = backbone(architecture.backbone, architecture.encoder_stages).feature_width
+        self.heads = LogitHeads(width * phases, architecture.heads)
         self.heads.initialise(generator)
 
     def forward(
@@ -118,20 +121,15 @@ class TracerNetwork(nn.Module):
 
     def _encoder(self, generator: torch.Generator, state: State | None) -> StagedEncoder:
         """With given weights nothing is drawn: for ResNet-18 that takes longer than its heads take to train."""
-        name, channels = self.architecture.backbone, self.architecture.image_channels
+        settings = self.architecture
+        name, stages, channels = settings.backbone, settings.encoder_stages, settings.image_channels
         if state is None:
-            encoder = build_encoder(name, generator, image_channels=channels)
-        else:
-            encoder = empty_encoder(name, image_channels=channels)
-            apply_state(encoder, state)
-        if self.architecture.first_layer == "one_channel":
-            fold_first_layer(encoder, self.mean, self.spread)
+            return build_encoder(name, generator, stages=stages, image_channels=channels)
+        encoder = empty_encoder(name, stages=stages, image_channels=channels)
+        apply_state(encoder, state)
         return encoder
 
     def _normalised(self, images: Tensor) -> Tensor:
-        """What the encoders take; a first layer for one-channel maps has the normalisation in its weights."""
-        if self.architecture.first_layer == "one_channel":
-            return images
         channels = encoder_channels(self.architecture.backbone, self.architecture.image_channels)
         return (images.expand(-1, -1, channels, -1, -1) - self.mean) / self.spread
 
@@ -169,6 +167,7 @@ def build_network(
     settings: NetworkSettings,
     inputs: Inputs,
     *,
+    encoder_stages: int | None = None,
     image_channels: int,
     dropout: float,
     seed: int,
@@ -179,17 +178,19 @@ def build_network(
     Args:
         settings: The `[network]` section.
         inputs: Decides the phases P.
-        image_channels: Channels C of the maps: 1 grey (repeated to three for torchvision's encoders, unless their
-            first layer is adapted) or 3.
+        encoder_stages: The encoder ends after so many stages; None where the settings say it.
+        image_channels: Channels C of the maps: 1 grey (repeated to three for pretrained encoders) or 3.
         dropout: Probability of dropping a feature before the heads.
         seed: Decides the random weights.
-        state: Encoder weights from `mpi_model.weights.load_state`, or None for random ones.
+        state: Weights of the whole backbone from `mpi_model.weights.load_state`, or None for random ones.
 
     Raises:
-        ExperimentError: The backbone is unknown, or the first layer does not fit it or the maps.
+        ExperimentError: The backbone is unknown, or has not so many stages.
         WeightsError: The settings ask for pretrained weights and none are given, or of another network.
     """
-    architecture = architecture_of(settings, inputs, image_channels=image_channels, dropout=dropout)
+    architecture = architecture_of(
+        settings, inputs, encoder_stages=encoder_stages, image_channels=image_channels, dropout=dropout
+    )
     if settings.weights != "random" and state is None:
         raise WeightsError(
             f"network.weights: {settings.weights!r} asks for pretrained weights and none were given; load them "

@@ -67,22 +67,25 @@ def material_for(
     if state is None or depth == 0:
         return plain
     settings = network.architecture
-    shape = _shape(settings.backbone, settings.image_channels, depth, views.stored.shape[-1])
+    ends = settings.encoder_stages
+    shape = _shape(settings.backbone, ends, settings.image_channels, depth, views.stored.shape[-1])
     width = 2 if precision == "bf16" else 4
     size = views.count * len(maps) * views.stored.shape[1] * int(np.prod(shape)) * width
     cache = process_cache(device.type)
     if not cache.fits(size):
         return plain
     weights = content_digest("state", state, dict(state))
-    first = (settings.backbone, settings.image_channels, settings.normalisation, settings.first_layer)
+    first = (settings.backbone, settings.image_channels, settings.normalisation)
     key = ("prefix", *views.key, *first, weights, precision)
+    # Encoders that end at different stages share the maps of a depth; after the last stage come pooled features.
+    kind = "features" if depth == ends else "maps"
 
     def compute() -> Tensor:
-        kept = {done: found for done in range(1, depth) if (found := cache.peek((*key, done))) is not None}
+        kept = {done: found for done in range(1, depth + 1) if (found := cache.peek((*key, "maps", done))) is not None}
         nearest = max(kept, default=0)
         return _computed(network, Material(views=views, activations=kept.get(nearest), first=nearest), depth, precision)
 
-    activations = cache.get((*key, depth), compute)
+    activations = cache.get((*key, kind, depth), compute)
     return Material(views=views, activations=activations, first=depth)
 
 
@@ -91,10 +94,10 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
-@lru_cache(maxsize=64)
-def _shape(name: str, image_channels: int, depth: int, size: int) -> tuple[int, ...]:
-    """What the first stages make of one map, without computing it; the same for every kind of first layer."""
-    encoder = empty_encoder(name, image_channels=image_channels).eval()
+@lru_cache(maxsize=256)
+def _shape(name: str, ends: int, image_channels: int, depth: int, size: int) -> tuple[int, ...]:
+    """What the first stages make of one map, without computing it."""
+    encoder = empty_encoder(name, stages=ends, image_channels=image_channels).eval()
     image = torch.empty(1, encoder_channels(name, image_channels), size, size, device="meta")
     return tuple(encoder.prefix(image, depth).shape[1:])
 

@@ -12,7 +12,7 @@ import torch
 from mpi_model.errors import WeightsError
 from mpi_model.network import Architecture, TracerNetwork
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Version of the JSON document."""
 
 

@@ -5,8 +5,9 @@ from typing import Literal
 
 Fusion = Literal["concatenate", "difference"]
 Heads = Literal["tracer", "shared", "separate"]
-FirstLayer = Literal["three_channels", "one_channel"]
+EncoderStages = int | Literal["all"]
 Precision = Literal["fp32", "bf16"]
+Budget = Literal["schedule", "best_epoch"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,8 +22,8 @@ class NetworkSettings:
     """How dual input joins the two feature vectors: side by side, or stress beside stress minus rest."""
     heads: Heads = "tracer"
     """One head per tracer on a shared encoder, one shared head, or separate encoders per tracer."""
-    first_layer: FirstLayer = "three_channels"
-    """How torchvision's encoders read grey maps: repeated to three channels, or by a first layer adapted to one."""
+    encoder_stages: EncoderStages = "all"
+    """The encoder ends after the backbone's first so many stages; `all` is the whole backbone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +35,16 @@ class TrainingSettings:
     batch_size: int = 32
     """Exams a step, at most: an epoch is cut into batches of nearly equal size."""
     patience: int = 6
-    """Epochs without a better validation result before a candidate stops."""
+    """Epochs without a better validation result before a candidate stops, where the budget is `best_epoch`."""
+    budget: Budget = "schedule"
+    """`schedule`: every training runs its learning rates down to zero and is judged by its last epoch;
+    `best_epoch`: candidates stop by patience, and a refit takes the median of their best epochs' steps."""
     augment: bool = True
     """Small rotations, intensity changes and blur during training."""
     precision: Precision = "fp32"
     """`bf16` uses autocast; results then repeat within rounding only."""
     members: int = 1
-    """Networks refitted with different seeds after each search; their mean score is the prediction."""
+    """Networks refitted after each search, with a seed each; their mean score is the prediction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +55,8 @@ class Hyperparameters:
     """AdamW's rate for the encoder; None when the encoder is wholly frozen."""
     head_learning_rate: float = 1e-3
     """AdamW's rate for the heads."""
+    encoder_stages: int | None = None
+    """The encoder ends after so many stages; None where `NetworkSettings.encoder_stages` says it."""
     freeze_depth: int = 0
     """The first `freeze_depth` stages of the encoder keep their weights and batch-norm statistics."""
     weight_decay: float = 1e-2

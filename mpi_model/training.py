@@ -164,17 +164,19 @@ def refit(
 
 
 def _start(maps: Maps, training: LabelledExams, recipe: Recipe, horizon: int, device: torch.device) -> _Session:
-    check_image_size(backbone(recipe.network.backbone), min(maps.stress.shape[-2:]))
     exams = resident(maps, training, recipe.inputs, device)
     initial, order, noise = (int(seed) for seed in np.random.SeedSequence(recipe.seed).generate_state(3, np.uint32))
     network = build_network(
         recipe.network,
         recipe.inputs,
+        encoder_stages=recipe.hyperparameters.encoder_stages,
         image_channels=maps.stress.shape[1],
         dropout=recipe.hyperparameters.dropout,
         seed=initial,
         state=recipe.state,
     ).to(device)
+    ends = network.architecture.encoder_stages
+    check_image_size(backbone(recipe.network.backbone, ends), min(maps.stress.shape[-2:]))
     freeze(network, recipe.hyperparameters.freeze_depth)
     return _Session(
         recipe=recipe,

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from mpi_model.backbones import StagedEncoder, empty_encoder
 from mpi_model.errors import WeightsError
-from mpi_model.stages import Backbone, backbone, checkpoint_path, imagenet_weights
+from mpi_model.imagenet import checkpoint_path, imagenet_weights
+from mpi_model.stages import Backbone, PackagedWeights, backbone
 
 State = Mapping[str, NDArray[np.generic]]
 """Weights and buffers of one encoder by name, the names being `StagedEncoder`'s own."""
@@ -35,24 +36,25 @@ _UNREADABLE: Final = (
 
 
 def fetch_imagenet(name: str, *, progress: bool) -> Path:
-    """Make sure that a backbone's ImageNet weights are in torch's cache.
+    """Make sure that a backbone's ImageNet weights are on this computer.
 
-    A file that is there is used; a missing one is downloaded by torchvision, which checks its hash.
+    A file that is there is used. A missing one of torchvision's is downloaded by it, which checks its hash; what comes
+    in a package is installed with it and never downloaded here.
 
     Args:
         name: A name from `mpi_model.stages.BACKBONES`.
         progress: Show a progress bar on standard error.
 
     Returns:
-        The file in torch's cache.
+        The file, in torch's cache or in its package.
 
     Raises:
-        WeightsError: No such weights exist, or the download failed.
+        WeightsError: No such weights exist, the download failed, or the package is missing.
     """
-    path = checkpoint_path(backbone(name))
-    if path.is_file():
+    path, source = checkpoint_path(backbone(name)), imagenet_weights(backbone(name))
+    if path.is_file() or isinstance(source, PackagedWeights):
         return path
-    weights = torchvision.models.get_weight(imagenet_weights(backbone(name)).enum)
+    weights = torchvision.models.get_weight(source.enum)
     try:
         # Explicit, because a caller may have moved torch hub's folder while checkpoint_path cannot know of it.
         torch.hub.load_state_dict_from_url(
@@ -67,7 +69,7 @@ def fetch_imagenet(name: str, *, progress: bool) -> Path:
 
 
 def load_state(path: Path, name: str, *, image_channels: int = 1) -> dict[str, NDArray[np.generic]]:
-    """Read a state dict for a backbone, with torchvision's key names or the encoder's own.
+    """Read a state dict for a whole backbone, with the key names of its source or the encoder's own.
 
     Args:
         path: A `.safetensors` file or one written by `torch.save`; nothing in it is executed.
@@ -95,16 +97,21 @@ def apply_state(encoder: StagedEncoder, state: State) -> None:
 
     Args:
         encoder: On the CPU, or as shapes alone on the meta device; on the CPU afterwards.
-        state: As `load_state` returns it.
+        state: As `load_state` returns it; of the whole backbone, also for an encoder that ends early.
 
     Raises:
         WeightsError: The state belongs to another network.
     """
-    # A copy: arrays that came through shared memory are read-only, and torch must not alias them.
-    tensors = {key: torch.from_numpy(np.array(value)) for key, value in state.items()}
     expected = encoder.state_dict()
+    beyond = tuple(f"stages.{number}." for number in range(len(encoder.stages), _whole_count(encoder)))
+    # A copy: arrays that came through shared memory are read-only, and torch must not alias them.
+    tensors = {key: torch.from_numpy(np.array(value)) for key, value in state.items() if not key.startswith(beyond)}
     _check_same_network(tensors, expected, Path("the given state"), encoder.description)
     encoder.load_state_dict(tensors, assign=True)
+
+
+def _whole_count(encoder: StagedEncoder) -> int:
+    return backbone(encoder.description.name).stage_count
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -8,7 +8,6 @@ an exit code (see `mpi_model.errors`); a traceback appears only with `--debug`. 
 import argparse
 import importlib
 import logging
-import os
 import signal
 import sys
 import traceback
@@ -18,6 +17,8 @@ from typing import Final, NoReturn
 
 from mpi_model.errors import PolarmapError
 from orchestrator.commands.import_arguments import add_merge, add_pseudonymise, add_sources
+from orchestrator.commands.path_arguments import file_argument, folder_argument
+from orchestrator.output_files import private_files
 
 INTERRUPTED: Final = 130
 BUG: Final = 1
@@ -37,14 +38,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _interrupt)
-    # What a command writes may tell of patients: no file of it, Ray's own included, is for others to read.
-    mask = os.umask(0o077)
     try:
         module, verb = arguments.command
         command: Callable[[argparse.Namespace], int] = getattr(
             importlib.import_module(f"orchestrator.commands.{module}"), verb
         )
-        return command(arguments)
+        with private_files():
+            return command(arguments)
     except PolarmapError as error:
         return _refused(error, arguments.debug)
     except KeyboardInterrupt:
@@ -57,10 +57,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.debug:
             raise
         # What the error says may quote a patient's data; its kind and place do not.
-        print(f"polarmap: a bug: {_kind_and_place(error)}; run it with --debug and report it", file=sys.stderr)
+        print(
+            f"polarmap: a bug: {_kind_and_place(error)}; `polarmap --debug …` shows where; please report it",
+            file=sys.stderr,
+        )
         return BUG
-    finally:
-        os.umask(mask)
 
 
 def entry_point() -> NoReturn:
@@ -90,25 +91,57 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(
         prog="polarmap",
         description="How well does a network read stress/rest SPECT myocardial perfusion polar maps? Nested, "
-        "patient-stratified cross-validation on Ray Tune, with intervals that mean what they say.",
+        "patient-stratified cross-validation on Ray Tune, with intervals whose coverage was simulated.",
         epilog="exit codes: 0 done, 1 a bug, 2 usage or experiment file, 3 cohort or folds, 4 incomplete, "
         "130 interrupted",
     )
     root.add_argument("--debug", action="store_true", help="show tracebacks")
+    root.add_argument("--version", action=_Version, help="print the version, and end")
+    root.add_argument(
+        "--print-completion", action=_Completion, choices=("bash", "zsh", "tcsh"), help="print completions for a shell"
+    )
+    # After a verb the flag must not have a default, which would take back a --debug that came before the verb.
+    debug = argparse.ArgumentParser(add_help=False)
+    debug.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     verbs = root.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for name, add, command, text in VERBS:
-        verb = verbs.add_parser(name, help=text, description=text)
+        verb = verbs.add_parser(name, help=text, description=text, parents=[debug])
         verb.set_defaults(command=command)
         add(verb)
     return root
 
 
+class _Version(argparse.Action):
+    """Prints the installed version; `importlib.metadata` is imported only when it is asked for."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(f"polarmap {importlib.import_module('importlib.metadata').version('polarmap-tune')}")
+        parser.exit()
+
+
+class _Completion(argparse.Action):
+    """Prints a shell's completion script; shtab is imported only when it is asked for."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, _: object = None
+    ) -> None:
+        print(importlib.import_module("shtab").complete(parser, shell=values))
+        parser.exit()
+
+
 def _init(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("file", nargs="?", type=Path, default=Path("experiment.toml"), help="default: experiment.toml")
+    file_argument(verb, "file", nargs="?", default=Path("experiment.toml"), help="default: experiment.toml")
+
+
+def _schema(verb: argparse.ArgumentParser) -> None:
+    """No arguments."""
 
 
 def _synth(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="a new or empty folder")
+    folder_argument(verb, "folder", nargs="?", type=Path, metavar="DIR", help="a new or empty folder")
     verb.add_argument("--patients", type=int, metavar="N", help="default: a cohort like the reference study's")
     verb.add_argument(
         "--tracer-mix",
@@ -120,15 +153,20 @@ def _synth(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--format", choices=("png", "npy", "colour"), default="png", help="16-bit counts (png, npy) or screenshots"
     )
-    verb.add_argument("--preview", type=Path, metavar="FILE.png", help="draw a panel of patients with their truth")
+    file_argument(verb, "--preview", metavar="FILE.png", help="draw a panel of patients with their truth")
     add_pseudonymise(verb)
 
 
 def _experiment(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("experiment", type=Path, help="the experiment file (TOML)")
+    file_argument(verb, "experiment", help="the experiment file (TOML)")
     verb.add_argument(
         "--set", dest="overrides", action="append", default=[], metavar="a.b=c", help="override one setting; repeatable"
     )
+
+
+def _check(verb: argparse.ArgumentParser) -> None:
+    _experiment(verb)
+    verb.add_argument("--json", action="store_true", help="one line of JSON, problems included")
 
 
 def _runner(verb: argparse.ArgumentParser) -> None:
@@ -136,7 +174,7 @@ def _runner(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--address", help="a running Ray cluster; default: Ray on this machine")
     verb.add_argument(
         "--progress",
-        choices=("auto", "bar", "lines", "json"),
+        choices=("none", "auto", "bar", "lines", "json"),
         default="auto",
         help="on standard error; default: a bar on a terminal, plain lines elsewhere",
     )
@@ -164,7 +202,7 @@ def _format(verb: argparse.ArgumentParser) -> None:
 
 
 def _report(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("run", metavar="RUN", help="a run directory, or s3://…")
+    folder_argument(verb, "run", metavar="RUN", help="a run directory, or s3://…")
     _format(verb)
     _full(verb)
     verb.add_argument(
@@ -173,57 +211,56 @@ def _report(verb: argparse.ArgumentParser) -> None:
 
 
 def _status(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("run", type=Path, metavar="RUN", help="a run directory")
+    folder_argument(verb, "run", type=Path, metavar="RUN", help="a run directory")
     verb.add_argument("--json", action="store_true", help="one line of JSON")
     verb.add_argument("--watch", action="store_true", help="again every two seconds until the run ends")
 
 
 def _export_optuna(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("run", type=Path, metavar="RUN", help="a run directory")
-    verb.add_argument("file", type=Path, metavar="FILE", help="a new Optuna journal file: candidates.journal")
+    folder_argument(verb, "run", type=Path, metavar="RUN", help="a run directory")
+    file_argument(verb, "file", metavar="FILE", help="a new Optuna journal file: candidates.journal")
 
 
 def _compare(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("first", metavar="RUN", help="a run directory, or s3://…")
-    verb.add_argument("second", metavar="RUN", help="another one with the same fold plan")
+    folder_argument(verb, "first", metavar="RUN", help="a run directory, or s3://…")
+    folder_argument(verb, "second", metavar="RUN", help="another one with the same fold plan")
     _format(verb)
 
 
 def _evaluate(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
-        "predictions", type=Path, metavar="PREDICTIONS", help="a .csv or .parquet file, one row a prediction"
-    )
+    file_argument(verb, "predictions", metavar="PREDICTIONS", help="a .csv or .parquet file, one row a prediction")
     verb.add_argument("--level", type=float, default=0.95, help="confidence level (default: 0.95)")
-    verb.add_argument("--json", type=Path, metavar="FILE", help="write the summary as JSON, too")
+    file_argument(verb, "--json", metavar="FILE", help="write the summary as JSON, too")
     _format(verb)
     _full(verb)
 
 
 def _predict(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("run", metavar="RUN", help="a run directory, or s3://…, with final networks")
-    verb.add_argument("manifest", type=Path, metavar="MANIFEST", help="new exams; labels are not read")
-    verb.add_argument("--out", type=Path, required=True, metavar="FILE", help="a new .csv or .parquet file")
+    folder_argument(verb, "run", metavar="RUN", help="a run directory, or s3://…, with final networks")
+    file_argument(verb, "manifest", metavar="MANIFEST", help="new exams; labels are not read")
+    file_argument(verb, "--out", required=True, metavar="FILE", help="a new .csv or .parquet file")
 
 
 def _demo(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("folder", nargs="?", type=Path, default=Path("demo"), metavar="DIR", help="default: demo")
+    folder_argument(verb, "folder", nargs="?", type=Path, default=Path("demo"), metavar="DIR", help="default: demo")
     _runner(verb)
 
 
 def _cluster(verb: argparse.ArgumentParser) -> None:
     actions = verb.add_subparsers(title="actions", required=True, metavar="ACTION")
     check = actions.add_parser("check", help="what is wrong, unsafe or unbounded in it, and its price bound")
-    check.add_argument("file", type=Path, metavar="FILE", help="a Ray cluster file (YAML)")
+    file_argument(check, "file", metavar="FILE", help="a Ray cluster file (YAML)")
     check.add_argument("--format", choices=("rich", "json"), default="rich", help="default: rich")
 
 
 VERBS: Final[tuple[tuple[str, Add, tuple[str, str], str], ...]] = (
     ("init", _init, ("sources", "init"), "write a commented experiment.toml"),
+    ("schema", _schema, ("sources", "schema"), "print the JSON Schema of experiment files, for editors"),
     ("synth", _synth, ("sources", "synth"), "write a synthetic two-tracer cohort with its truth"),
     ("import", add_sources, ("sources", "import_spectf"), "turn what a clinic has into a manifest and images"),
     ("merge", add_merge, ("imports", "merge"), "several imports into one cohort, with a site column"),
-    ("check", _experiment, ("checks", "check"), "every problem of file, cohort, folds and freeze depths at once"),
-    ("plan", _experiment, ("plans", "plan"), "folds, work to do and the interval widths to expect"),
+    ("check", _check, ("checks", "check"), "every problem of file, cohort, folds and freeze depths at once"),
+    ("plan", _check, ("plans", "plan"), "folds, work to do and the interval widths to expect"),
     ("run", _run, ("experiments", "run"), "the job: search, train, predict, report; run again to resume"),
     ("permute", _permute, ("experiments", "permute"), "the whole pipeline again under permuted patient labels"),
     ("status", _status, ("status", "status"), "progress, rates and failures of a run, from any terminal"),

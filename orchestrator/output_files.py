@@ -1,15 +1,31 @@
-"""Files that a person names on a command line; their folder has to be there."""
+"""Writes files that a user names on the command line; their folder has to exist."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mpi_model.errors import ExperimentError
 
 
+@contextmanager
+def private_files() -> Iterator[None]:
+    """Files made inside are private to their user: what a run writes, Ray's files included, may contain patients' data.
+
+    The mask belongs to the whole process, so other threads' files are private meanwhile, too.
+    """
+    mask = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(mask)
+
+
 def write_named_file(path: Path, content: bytes) -> None:
-    """Write a file, whatever was there.
+    """Write a file, and replace an existing one.
 
     Raises:
-        ExperimentError: It cannot be written.
+        ExperimentError: The file cannot be written.
     """
     try:
         path.write_bytes(content)
@@ -18,16 +34,17 @@ def write_named_file(path: Path, content: bytes) -> None:
 
 
 def new_named_file(path: Path, content: bytes = b"") -> None:
-    """Write a file where there is none yet.
+    """Write a new file.
 
     Raises:
-        ExperimentError: There is one already, or it cannot be written.
+        ExperimentError: The file exists, or cannot be written.
     """
     try:
+        # Mode x refuses an existing file in the same step, without a race between a check and the write.
         with path.open("xb") as file:
             file.write(content)
     except FileExistsError:
-        raise ExperimentError(f"{path} exists already and is left as it is; name another file") from None
+        raise ExperimentError(f"{path} exists already and was not changed; name another file") from None
     except OSError as error:
         raise _unwritable(path, error) from error
 

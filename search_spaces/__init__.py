@@ -1,5 +1,5 @@
-"""What a search may vary: named spaces and space files, declared as Optuna distributions.
+"""Search spaces of hyperparameters: built-in ones and users' own files, declared as Optuna distributions.
 
-A space is read by `search_spaces.catalog.load_space`, holds its parameters in `search_spaces.space`, and is
-checked against the stages of the experiment's network without importing torch.
+`search_spaces.catalog.load_space` reads a space and checks it against the stages of the experiment's network, without
+importing torch.
 """

@@ -1,4 +1,4 @@
-"""The named spaces that come with polarmap, and space files of a user's own."""
+"""Finds a search space: one of the built-in spaces, or a user's own file."""
 
 import difflib
 import tomllib
@@ -11,22 +11,22 @@ from search_spaces.space import SearchSpace
 
 
 def space_names() -> list[str]:
-    """The names of the spaces in the box."""
+    """The names of the built-in spaces."""
     return sorted(
         item.name.removesuffix(".toml") for item in files("search_spaces").iterdir() if item.name.endswith(".toml")
     )
 
 
 def load_space(name: str, folder: Path, stages: int) -> SearchSpace:
-    """A space in the box, or one from a file.
+    """Load a built-in space, or one from a file.
 
     Args:
         name: One of `space_names()`, or the path of a TOML file.
-        folder: Where a relative path starts.
-        stages: The stages of the network the space must fit.
+        folder: The folder that a relative path refers to, usually the experiment file's.
+        stages: The number of stages of the network.
 
     Raises:
-        SpaceError: There is no such space, or it is wrong; every problem, one line each.
+        SpaceError: The space does not exist or is invalid; one line for each problem.
     """
     if name in space_names():
         return read_space(
@@ -37,6 +37,7 @@ def load_space(name: str, folder: Path, stages: int) -> SearchSpace:
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(space_names())}"
         raise SpaceError(f"`search.space` is {name!r}, neither a known space nor a .toml file; {hint}")
     try:
+        # utf-8-sig: some Windows editors start a text file with a byte-order mark, which is not TOML.
         tables = tomllib.loads((folder / name).read_text("utf-8-sig"))
     except OSError as error:
         raise SpaceError(f"cannot read the space file {name} ({error.strerror})") from error

@@ -1,12 +1,12 @@
-"""Reads a space file (TOML) and checks it against the network's stages, without torch.
+"""Reads a space file (TOML) and checks it against the network's stages, without importing torch.
 
-A table per parameter: `kind` is `float`, `int`, `choice` or `fixed`; `low` and `high` (and `log`), or `choices`,
-or `value`; `default`, the first candidate's value; `when`, a condition on an earlier parameter. The word
-`stages` stands for the number of the network's stages.
+Each parameter has a table: `kind` (`float`, `int`, `choice` or `fixed`); `low` and `high` (and `log`), or `choices`, or
+`value`; `default`, the value of the first candidate; `when`, a condition on an earlier parameter. The word `stages`
+means the number of stages of the network or, after [encoder_stages], of the candidate's encoder.
 """
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from types import MappingProxyType
 from typing import Final, TypeGuard
@@ -21,12 +21,12 @@ from optuna.distributions import (
 from mpi_model.errors import SpaceError
 from mpi_model.settings import Hyperparameters
 from search_spaces.conditions import Condition, Value, read_condition
-from search_spaces.space import Parameter, SearchSpace
+from search_spaces.space import WHOLE_NUMBERS, Parameter, SearchSpace
 
-KINDS: Final = ("float", "int", "choice", "fixed")
-KEYS: Final = ("kind", "low", "high", "log", "choices", "value", "default", "when")
+_KEYS: Final = ("kind", "low", "high", "log", "choices", "value", "default", "when")
 
-LIMITS: Final[Mapping[str, tuple[Callable[[float], bool], str]]] = MappingProxyType(
+# The values that training accepts; `freeze_depth` is checked against the network instead.
+_LIMITS: Final[Mapping[str, tuple[Callable[[float], bool], str]]] = MappingProxyType(
     {
         "encoder_learning_rate": (lambda value: value > 0, "above 0"),
         "head_learning_rate": (lambda value: value > 0, "above 0"),
@@ -42,27 +42,32 @@ def read_space(name: str, tables: Mapping[str, object], stages: int) -> SearchSp
     """Build a space from the tables of its file.
 
     Args:
-        name: The space's name or file name, for messages.
-        tables: One table per parameter, in the order they are drawn.
-        stages: The stages of the network it must fit.
+        name: The name of the space, for messages.
+        tables: One table for each parameter, in the order in which they are drawn.
+        stages: The number of stages of the network.
 
     Raises:
-        SpaceError: Every problem found, one line each.
+        SpaceError: The space is invalid; one line for each problem.
     """
     known = {field.name for field in fields(Hyperparameters)}
+    # Without this check another TOML file, such as an experiment file, would give a page of messages.
     if len(tables) > 1 and not known & set(tables):
         raise SpaceError(
-            f"{name} is no search space: none of its tables ({', '.join(list(tables)[:3])}, …) is a hyperparameter; "
+            f"{name} is not a search space: none of its tables ({', '.join(list(tables)[:3])}, …) is a hyperparameter; "
             f"name a file with tables such as [head_learning_rate]"
         )
     problems: list[str] = []
     parameters: list[Parameter] = []
+    ends: tuple[int, ...] = (stages,)
+    # Every parameter is read before an error is raised: a user sees all problems at once.
     for parameter, table in tables.items():
         try:
-            parameters.append(_read_parameter(parameter, table, stages, f"space {name}, {parameter}"))
+            parameters.append(_read_parameter(parameter, table, ends, f"space {name}, {parameter}"))
         except SpaceError as error:
             problems.extend(error.problems)
-    problems.extend(_problems_together(name, parameters, stages))
+        else:
+            ends = _whole_values(parameters[-1]) if parameter == "encoder_stages" else ends
+    problems.extend(_dependency_problems(name, parameters, stages))
     if not tables:
         problems.append(f"space {name} has no parameters; add a table such as [head_learning_rate]")
     if problems:
@@ -70,7 +75,8 @@ def read_space(name: str, tables: Mapping[str, object], stages: int) -> SearchSp
     return SearchSpace(name=name, parameters=tuple(parameters))
 
 
-def _read_parameter(name: str, table: object, stages: int, place: str) -> Parameter:
+def _read_parameter(name: str, table: object, ends: tuple[int, ...], place: str) -> Parameter:
+    """Read one parameter; `ends` are the possible numbers of stages of the encoder."""
     known = [field.name for field in fields(Hyperparameters)]
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
@@ -80,13 +86,19 @@ def _read_parameter(name: str, table: object, stages: int, place: str) -> Parame
     if not isinstance(table, Mapping):
         raise SpaceError(f"{place}: must be a table, but is {table!r}")
     for key in table:
-        if key not in KEYS:
-            raise SpaceError(f"{place}: unknown key `{key}`; known: {', '.join(KEYS)}")
-    values = {key: stages if value == "stages" else value for key, value in table.items()}
+        if key not in _KEYS:
+            raise SpaceError(f"{place}: unknown key `{key}`; known: {', '.join(_KEYS)}")
+    values = {key: max(ends) if value == "stages" else value for key, value in table.items()}
     distribution, fallback = _read_distribution(name, values, place)
-    default = _check_default(name, distribution, values.get("default", fallback), stages, place)
-    when = _read_when(values, stages, place)
-    return Parameter(name=name, distribution=distribution, default=default, when=when)
+    default = _check_default(name, distribution, values.get("default", fallback), max(ends), place)
+    several = len(ends) > 1
+    return Parameter(
+        name=name,
+        distribution=distribution,
+        default=default,
+        when=_read_when(values, "encoder_stages" if several else max(ends), place),
+        at_most="encoder_stages" if several and name == "freeze_depth" else None,
+    )
 
 
 def _read_distribution(name: str, values: Mapping[str, object], place: str) -> tuple[BaseDistribution | None, object]:
@@ -95,14 +107,15 @@ def _read_distribution(name: str, values: Mapping[str, object], place: str) -> t
             return None, _needed(values, "value", place)
         case "choice":
             return _read_choice(values, place)
-        case "float" if name != "freeze_depth":
+        case "float" if name not in WHOLE_NUMBERS:
             low, high, log = _read_range(values, float, place)
+            # The default is the middle of the range: the geometric mean on a log scale.
             return FloatDistribution(low, high, log=log), (low * high) ** 0.5 if log else (low + high) / 2
-        case "int" if name == "freeze_depth":
+        case "int" if name in WHOLE_NUMBERS:
             low, high, log = _read_range(values, int, place)
             return IntDistribution(int(low), int(high), log=log), int((low + high) // 2)
         case kind:
-            wanted = "int, choice or fixed" if name == "freeze_depth" else "float, choice or fixed"
+            wanted = "int, choice or fixed" if name in WHOLE_NUMBERS else "float, choice or fixed"
             raise SpaceError(f"{place}: `kind` must be {wanted}, but is {kind!r}")
 
 
@@ -124,7 +137,7 @@ def _read_range(values: Mapping[str, object], kind: type, place: str) -> tuple[f
     return low, high, log
 
 
-def _read_when(values: Mapping[str, object], stages: int, place: str) -> Condition | None:
+def _read_when(values: Mapping[str, object], stages: int | str, place: str) -> Condition | None:
     text = values.get("when")
     return None if text is None else read_condition(str(text), stages, place)
 
@@ -132,52 +145,86 @@ def _read_when(values: Mapping[str, object], stages: int, place: str) -> Conditi
 def _check_default(
     name: str, distribution: BaseDistribution | None, default: object, stages: int, place: str
 ) -> int | float:
-    allowed, words = LIMITS.get(name, (lambda depth: depth in range(stages + 1), f"a whole number from 0 to {stages}"))
+    least = 1 if name == "encoder_stages" else 0
+    whole = (lambda count: count in range(least, stages + 1), f"a whole number from {least} to {stages}")
+    allowed, words = _LIMITS.get(name, whole)
     for value in (default, *_extremes(distribution)):
         if not _is_number(value) or not allowed(value):
             raise SpaceError(f"{place}: every value must be {words}, but {value!r} is possible")
-    assert _is_number(default), "the loop above looked at it first"
+    assert _is_number(default), "checked in the loop above"
+    # Optuna has no public test of membership.
     if distribution is not None and not distribution._contains(distribution.to_internal_repr(default)):
-        raise SpaceError(f"{place}: `default` {default} lies outside the range that is searched")
+        raise SpaceError(f"{place}: `default` {default} is outside the range of the search")
     return default
 
 
+# The bounds are enough: every value of a range lies between them.
 def _extremes(distribution: BaseDistribution | None) -> tuple[Value, ...]:
     match distribution:
         case FloatDistribution(low=low, high=high) | IntDistribution(low=low, high=high):
             return (low, high)
         case CategoricalDistribution(choices=choices):
-            return tuple(choices)  # type: ignore[arg-type] # numbers
+            return tuple(choices)  # type: ignore[arg-type] # _read_choice accepts numbers only
         case _:
             return ()
 
 
-def _problems_together(name: str, parameters: list[Parameter], stages: int) -> list[str]:
+def _dependency_problems(name: str, parameters: list[Parameter], stages: int) -> list[str]:
     problems = []
     earlier: dict[str, Parameter] = {}
     for parameter in parameters:
-        if parameter.when is not None and parameter.when.parameter not in earlier:
-            problems.append(
-                f"space {name}, {parameter.name}: `when` names `{parameter.when.parameter}`, not drawn before it"
-            )
+        for other in () if parameter.when is None else parameter.when.depends_on:
+            if other not in earlier:
+                problems.append(f"space {name}, {parameter.name}: `when` names `{other}`, not drawn before it")
+        # The network has a value for every other hyperparameter, so that it cannot be absent.
         if parameter.when is not None and parameter.name != "encoder_learning_rate":
             problems.append(
                 f"space {name}, {parameter.name}: only `encoder_learning_rate` can be absent; remove `when`"
             )
         earlier[parameter.name] = parameter
-    return problems + _dead_encoder_rate(name, earlier, stages)
+    return [*problems, *_freeze_depth_problems(name, earlier, stages)]
 
 
-def _dead_encoder_rate(name: str, parameters: Mapping[str, Parameter], stages: int) -> list[str]:
-    depth, rate = parameters.get("freeze_depth"), parameters.get("encoder_learning_rate")
-    if depth is None or stages not in (depth.default, *_extremes(depth.distribution)):
-        return []
-    if rate is not None and rate.when is not None and not rate.when.holds({"freeze_depth": stages}):
-        return []
-    return [
-        f"space {name}: `freeze_depth` can reach {stages}, which leaves no encoder to train; give "
-        '[encoder_learning_rate] `when = "freeze_depth < stages"`, after [freeze_depth]'
-    ]
+def _freeze_depth_problems(name: str, parameters: Mapping[str, Parameter], stages: int) -> Iterator[str]:
+    """Problems of `freeze_depth` with the encoder's number of stages, and with the encoder's learning rate."""
+    depth, end = parameters.get("freeze_depth"), parameters.get("encoder_stages")
+    if depth is None:
+        return
+    depths, ends = _whole_values(depth), (stages,) if end is None else _whole_values(end)
+    if end is not None and list(parameters).index("encoder_stages") > list(parameters).index("freeze_depth"):
+        yield f"space {name}: [encoder_stages] comes after [freeze_depth], whose range depends on it; put it before"
+        return
+    # A range is limited to the candidate's encoder; a fixed value and choices are not.
+    always = min(depths) if isinstance(depth.distribution, IntDistribution) else max(depths)
+    if always > min(ends):
+        yield (
+            f"space {name}: `freeze_depth` can be {always} where `encoder_stages` is {min(ends)}; let the encoder "
+            'end later, or give [freeze_depth] `kind = "int"` with a smaller `low`'
+        )
+    yield from _unused_encoder_rate(name, set(depths) & set(ends), parameters.get("encoder_learning_rate"))
+
+
+def _unused_encoder_rate(name: str, frozen: set[int], rate: Parameter | None) -> Iterator[str]:
+    """A problem if the encoder's learning rate is drawn at one of the depths that freeze the whole encoder."""
+    for depth in sorted(frozen):
+        values: Mapping[str, Value] = {"freeze_depth": depth, "encoder_stages": depth}
+        if rate is None or rate.when is None or rate.when.holds(values):
+            yield (
+                f"space {name}: `freeze_depth` can reach {depth}, which leaves no encoder to train; give "
+                '[encoder_learning_rate] `when = "freeze_depth < stages"`, after [freeze_depth]'
+            )
+            return
+
+
+def _whole_values(parameter: Parameter) -> tuple[int, ...]:
+    """Every possible value of a parameter that is a number of stages."""
+    match parameter.distribution:
+        case IntDistribution(low=low, high=high):
+            return tuple(range(low, high + 1))
+        case CategoricalDistribution(choices=choices):
+            return tuple(choices)  # type: ignore[arg-type] # _check_default accepts integers only
+        case _:
+            return (int(parameter.default),)
 
 
 def _needed(values: Mapping[str, object], key: str, place: str) -> object:

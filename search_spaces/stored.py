@@ -1,4 +1,4 @@
-"""A search space as plain values in a run directory, and back: what was searched, whatever became of its file."""
+"""Stores the search space in the run directory, so that it can be read after its file has changed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,47 +10,60 @@ from search_spaces.space import SearchSpace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drawn:
-    """A parameter that a search drew."""
+class StoredParameter:
+    """A parameter that the search drew."""
 
     name: str
     distribution: BaseDistribution
     when: Condition | None
 
 
-def stored_space(space: SearchSpace) -> list[dict[str, str | None]]:
-    """The drawn parameters of a space, in the order they are drawn."""
-    return [
-        {
-            "name": parameter.name,
-            "distribution": distribution_to_json(parameter.distribution),
-            "when": None if parameter.when is None else str(parameter.when),
-        }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlainParameter:
+    """The same as plain values, for a JSON file."""
+
+    name: str
+    distribution: str
+    """In Optuna's JSON."""
+    when: str | None
+    """The condition under which it exists; None where it always does."""
+
+
+def stored_space(space: SearchSpace) -> tuple[PlainParameter, ...]:
+    """The drawn parameters of a space as plain values, in the order in which they are drawn."""
+    return tuple(
+        PlainParameter(
+            name=parameter.name,
+            distribution=distribution_to_json(parameter.distribution),
+            when=None if parameter.when is None else str(parameter.when),
+        )
         for parameter in space.parameters
         if parameter.distribution is not None
-    ]
+    )
 
 
-def read_stored_space(stored: Sequence[Mapping[str, str | None]]) -> tuple[Drawn, ...]:
-    """The drawn parameters that `stored_space` wrote; their conditions name no stages any more, but numbers."""
+def read_stored_space(stored: Sequence[PlainParameter]) -> tuple[StoredParameter, ...]:
+    """The parameters that `stored_space` wrote."""
     return tuple(
-        Drawn(
-            name=str(one["name"]),
-            distribution=json_to_distribution(str(one["distribution"])),
-            when=None if one["when"] is None else read_condition(str(one["when"]), 0, "experiment.json"),
+        StoredParameter(
+            name=one.name,
+            distribution=json_to_distribution(one.distribution),
+            # The stored condition contains the number of stages instead of the word, so that 0 is never used.
+            when=None if one.when is None else read_condition(one.when, 0, "experiment.json"),
         )
         for one in stored
     )
 
 
-def drawn_values(space: Sequence[Drawn], values: Mapping[str, Value | None]) -> dict[str, Value]:
+def drawn_values(space: Sequence[StoredParameter], values: Mapping[str, Value | None]) -> dict[str, Value]:
     """The values that were drawn for a candidate.
 
     Args:
         space: The drawn parameters, in their order.
-        values: The candidate's effective hyperparameters, which give a default to those that did not exist.
+        values: The candidate's effective hyperparameters, with defaults for those that were not drawn.
     """
     drawn = {parameter.name for parameter in space}
+    # Conditions may refer to fixed parameters, which are not in the stored space.
     fixed = {name: value for name, value in values.items() if name not in drawn and value is not None}
     found: dict[str, Value] = {}
     for parameter in space:

@@ -56,9 +56,9 @@ def as_markdown(found: Sequence[Measured], slack: float, seed: int) -> str:
         "# Do the intervals cover?",
         "",
         f"{simulations} simulations a row, seed {seed}, {datetime.now(UTC):%d %B %Y}; Monte Carlo error of a coverage "
-        f"of .95: {100 * (0.95 * 0.05 / simulations) ** 0.5:.1f} points. Made by `make coverage`; the worlds are in "
-        "`validation/simulated.py`. A row without a range stands beside a leading method and is not gated. Controls "
-        "are what the field prints; they must fail, and their range says by how much.",
+        f"of .95: {100 * (0.95 * 0.05 / simulations) ** 0.5:.1f} points. Made by `make interval-coverage`; the worlds "
+        "are in `validation/simulated.py`. A row without a range stands beside a leading method and is not gated. "
+        "Controls are what the field prints; they must fail, and their range says by how much.",
         "",
         "| world | setting | true AUC | method | | rate | above truth | width | undefined | accepted | |",
         "|---|---|---|---|---|---|---|---|---|---|---|",

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from orchestrator import open_run
+from polarmap import open_run
 
 EXPERIMENT = Path(__file__).parents[1] / "examples" / "spectf" / "experiment.toml"
 

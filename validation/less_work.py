@@ -30,8 +30,8 @@ from mpi_model.stages import backbone
 from mpi_model.training import refit
 from orchestrator.cells.candidate import score_candidate
 from orchestrator.cells.recipe import recipe_for
-from orchestrator.cells.records import CandidateResult, CellKey, CellTask, InnerSplit, Procedure, Workbench
-from orchestrator.cells.study import PRUNING_WARM_UP, best
+from orchestrator.cells.records import CandidateResult, CellKey, CellTask, InnerSplit, Procedure, WorkerContext
+from orchestrator.cells.study import PRUNING_WARM_UP, ranked
 from orchestrator.cohort.loading import load_cohort
 from orchestrator.cohort.records import Cohort
 from orchestrator.experiment.settings import DecisionSettings, SearchSettings
@@ -122,11 +122,11 @@ def _exams(rows: NDArray[np.int64], labels: NDArray[np.int8]) -> LabelledExams:
 def outcome(cohort: Cohort, task: CellTask, judges: LabelledExams, rule: Rule, candidates: int) -> tuple[float, float]:
     """Epochs trained, and the true AUC of what was chosen, the mean over tracers."""
     space = load_space("learning_rates", Path(), backbone("compact").stage_count)
-    bench = Workbench(
+    bench = WorkerContext(
         maps=cohort.maps,
         procedure=Procedure(
             network=NetworkSettings(backbone="compact", weights="random"),
-            training=TrainingSettings(patience=rule.patience),
+            training=TrainingSettings(patience=rule.patience, budget="best_epoch"),
             search=SearchSettings(candidates=candidates, prune=False),
             decision=DecisionSettings(),
             space=space,
@@ -136,8 +136,7 @@ def outcome(cohort: Cohort, task: CellTask, judges: LabelledExams, rule: Rule, c
         facts={},
     )
     results = tried(task, bench, rule)
-    winner = best(results, bench.procedure.search)
-    assert winner is not None
+    winner = ranked(results, bench.procedure.search)[0]
     horizons = [horizon_steps(len(part.training), bench.procedure.training) for part in task.inner]
     network = refit(
         bench.maps,
@@ -153,7 +152,7 @@ def outcome(cohort: Cohort, task: CellTask, judges: LabelledExams, rule: Rule, c
     return sum(len(result.epochs) for result in results), auc
 
 
-def tried(task: CellTask, bench: Workbench, rule: Rule) -> list[CandidateResult]:
+def tried(task: CellTask, bench: WorkerContext, rule: Rule) -> list[CandidateResult]:
     """The search of one cell under a rule; `orchestrator.cells.study.search` with its pruner and start exchanged."""
     settings, space = bench.procedure.search, bench.procedure.space
     sampler = optuna.samplers.TPESampler(seed=task.key.fold, n_startup_trials=RANDOM)

@@ -23,8 +23,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from orchestrator import Run, open_run
 from orchestrator.statistics.comparisons import corrected_resampled_t
+from polarmap import Run, open_run
 
 EXPERIMENT = Path(__file__).parents[1] / "examples" / "spectf" / "experiment.toml"
 PHASES = {"stress": "S", "rest": "R", "dual": "RS"}

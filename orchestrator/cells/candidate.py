@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from mpi_model.errors import TrainingDivergedError
+from mpi_model.settings import TrainingSettings
 from mpi_model.training import Epoch, train
 from orchestrator.cells.recipe import recipe_for
-from orchestrator.cells.records import CandidateResult, CandidateState, CellTask, EpochRecord, Workbench
+from orchestrator.cells.records import CandidateResult, CandidateState, CellTask, EpochRecord, WorkerContext
 from orchestrator.experiment.settings import Objective
 from search_spaces.conditions import Value
 
@@ -34,31 +35,38 @@ def natural(mean_cost: float, objective: Objective) -> float:
 
 @dataclass(slots=True)
 class InnerTraining:
-    """One inner fold under way: its training, and the best epoch so far."""
+    """One inner fold under way: its training, and the epoch it is judged by."""
 
     epochs: Iterator[Epoch]
-    patience: int
+    settings: TrainingSettings
     objective: Objective
     records: list[Epoch] = field(default_factory=list)
-    best: Epoch | None = None
+    judged: Epoch | None = None
+    """The best epoch so far, or the last one where every training runs its whole schedule."""
 
     @property
     def running(self) -> bool:
         """Whether another epoch may still help."""
-        return self.best is None or self.records[-1].epoch - self.best.epoch < self.patience
+        if self.judged is None:
+            return True
+        if self.settings.budget == "schedule":
+            return self.judged.epoch < self.settings.epochs
+        return self.records[-1].epoch - self.judged.epoch < self.settings.patience
 
     def advance(self) -> None:
-        """Train one epoch more, unless patience has run out."""
+        """Train one epoch more, unless the schedule or the patience has run out."""
         if not self.running:
             return
         epoch = next(self.epochs)
         self.records.append(epoch)
-        if self.best is None or cost(epoch, self.objective) < cost(self.best, self.objective):
-            self.best = epoch
+        # On a dozen validation patients the best of thirty epochs is mostly a lucky one, and it has not annealed.
+        last_counts = self.settings.budget == "schedule"
+        if self.judged is None or last_counts or cost(epoch, self.objective) < cost(self.judged, self.objective):
+            self.judged = epoch
 
 
 def score_candidate(
-    task: CellTask, bench: Workbench, number: int, values: dict[str, Value | None], give_up: GiveUp
+    task: CellTask, bench: WorkerContext, number: int, values: dict[str, Value | None], give_up: GiveUp
 ) -> CandidateResult:
     """Train a candidate on every inner fold and score it.
 
@@ -81,14 +89,14 @@ def score_candidate(
             state = "pruned"
     except TrainingDivergedError as diverged:
         state, error = "failed", str(diverged)
-    finished = [run.best for run in runs if run.best is not None] if state == "complete" else []
+    finished = [run.judged for run in runs if run.judged is not None] if state == "complete" else []
     return CandidateResult(
         number=number,
         state=state,
         values=values,
         objective=reported[-1] if state == "complete" else None,
-        best_steps=tuple(best.steps for best in finished),
-        inner_scores=tuple(float(score) for best in finished for score in best.validation_scores),
+        best_steps=tuple(epoch.steps for epoch in finished),
+        inner_scores=tuple(float(score) for epoch in finished for score in epoch.validation_scores),
         reported=tuple(reported),
         epochs=tuple(_records(runs)),
         error=error,
@@ -97,22 +105,21 @@ def score_candidate(
 
 
 def _inner_training(
-    task: CellTask, bench: Workbench, number: int, values: dict[str, Value | None], fold: int
+    task: CellTask, bench: WorkerContext, number: int, values: dict[str, Value | None], fold: int
 ) -> InnerTraining:
     split = task.inner[fold]
     recipe = recipe_for(task, bench, values, "candidate", number, fold)
     epochs = train(bench.maps, split.training, split.validation, recipe=recipe, device=torch.device(bench.device))
-    search, training = bench.procedure.search, bench.procedure.training
-    return InnerTraining(epochs=epochs, patience=training.patience, objective=search.objective)
+    return InnerTraining(epochs=epochs, settings=bench.procedure.training, objective=bench.procedure.search.objective)
 
 
-def _gave_up(runs: list[InnerTraining], bench: Workbench, reported: list[float], give_up: GiveUp) -> bool:
+def _gave_up(runs: list[InnerTraining], bench: WorkerContext, reported: list[float], give_up: GiveUp) -> bool:
     """Train all inner folds to their end, unless the candidate is given up."""
     objective = bench.procedure.search.objective
     for epoch in range(1, bench.procedure.training.epochs + 1):
         for run in runs:
             run.advance()
-        mean_cost = float(np.mean([cost(run.best, objective) for run in runs if run.best is not None]))
+        mean_cost = float(np.mean([cost(run.judged, objective) for run in runs if run.judged is not None]))
         reported.append(natural(mean_cost, objective))
         if not any(run.running for run in runs):
             return False

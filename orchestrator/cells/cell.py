@@ -24,14 +24,14 @@ from orchestrator.cells.records import (
     CellTask,
     Prediction,
     SavedModel,
-    Workbench,
+    WorkerContext,
 )
-from orchestrator.cells.study import OnCandidate, best, search
+from orchestrator.cells.study import OnCandidate, ranked, search
 
 
 def run_cell(
     task: CellTask,
-    bench: Workbench,
+    bench: WorkerContext,
     finished: Sequence[CandidateResult] = (),
     on_candidate: OnCandidate = lambda _: None,
 ) -> CellResult:
@@ -48,12 +48,11 @@ def run_cell(
     """
     started = time.perf_counter()
     candidates = search(task, bench, finished, on_candidate)
-    winner = best(candidates, bench.procedure.search)
-    if winner is None:
+    refitted = refitted_candidates(candidates, bench)
+    if not refitted:
         return failed_cell(task.key, bench.device, _why_none(candidates), time.perf_counter() - started)
-    steps = round(float(np.median(winner.best_steps)))
-    decisions = _decisions(task, bench, winner)
-    networks = [_member(task, bench, winner, steps, member) for member in range(bench.procedure.training.members)]
+    decisions = _decisions(task, bench, refitted)
+    networks = [_member(task, bench, candidate, member) for member, candidate in enumerate(refitted)]
     predictions = [
         prediction
         for member, network in enumerate(networks)
@@ -64,9 +63,9 @@ def run_cell(
         key=task.key,
         state="complete",
         reason="",
-        candidate=winner.number,
-        steps=steps,
-        values=winner.values,
+        candidate=refitted[0].number,
+        steps=_length(task, bench, refitted[0])[0],
+        values=refitted[0].values,
         predictions=tuple(predictions),
         models=tuple(_saved(network, bench, task, decisions, member) for member, network in final),
         seconds=time.perf_counter() - started,
@@ -98,28 +97,50 @@ def _why_none(candidates: Sequence[CandidateResult]) -> str:
     return f"none of {len(candidates)} candidates could be trained to the end: {why}"
 
 
-def _decisions(task: CellTask, bench: Workbench, winner: CandidateResult) -> Mapping[int, Decision]:
+def refitted_candidates(candidates: Sequence[CandidateResult], bench: WorkerContext) -> list[CandidateResult]:
+    """The candidate of each member, best first: the winners in turn; empty where no candidate is complete.
+
+    Which of several good candidates is the best is mostly chance where a dozen patients judge them; members that
+    are refits of different ones average over that chance too.
+    """
+    winners = ranked(candidates, bench.procedure.search)[: bench.procedure.search.winners]
+    members = range(bench.procedure.training.members) if winners else ()
+    return [winners[member % len(winners)] for member in members]
+
+
+def _decisions(task: CellTask, bench: WorkerContext, refitted: Sequence[CandidateResult]) -> Mapping[int, Decision]:
+    """Thresholds from inner out-of-fold scores, averaged over the members' candidates as their scores will be."""
     rows = np.concatenate([split.validation.rows for split in task.inner])
     labels = np.concatenate([split.validation.labels for split in task.inner])
-    scores = np.asarray(winner.inner_scores, dtype=np.float64)
+    scores = np.asarray([candidate.inner_scores for candidate in refitted], dtype=np.float64).mean(axis=0)
     return decide(scores, labels, bench.maps.tracer[rows], bench.procedure.decision)
 
 
-def _member(task: CellTask, bench: Workbench, winner: CandidateResult, steps: int, member: int) -> TracerNetwork:
-    """Refit the winner on all training patients; the schedule keeps the horizon it was chosen under."""
-    horizons = [horizon_steps(len(split.training), bench.procedure.training) for split in task.inner]
+def _member(task: CellTask, bench: WorkerContext, candidate: CandidateResult, member: int) -> TracerNetwork:
+    """Refit a candidate on all training patients."""
+    steps, horizon = _length(task, bench, candidate)
     return refit(
         bench.maps,
         task.training,
-        recipe=recipe_for(task, bench, winner.values, "member", member),
+        recipe=recipe_for(task, bench, candidate.values, "member", member),
         steps=steps,
-        horizon=round(float(np.median(horizons))),
+        horizon=horizon,
         device=torch.device(bench.device),
     )
 
 
+def _length(task: CellTask, bench: WorkerContext, candidate: CandidateResult) -> tuple[int, int]:
+    """Steps of a refit and the horizon of its schedule: as many epochs as its candidate had, or as many steps."""
+    settings = bench.procedure.training
+    if settings.budget == "schedule":
+        whole = horizon_steps(len(task.training), settings)
+        return whole, whole
+    horizons = [horizon_steps(len(split.training), settings) for split in task.inner]
+    return round(float(np.median(candidate.best_steps))), round(float(np.median(horizons)))
+
+
 def predict(
-    network: TracerNetwork, bench: Workbench, task: CellTask, decisions: Mapping[int, Decision], member: int
+    network: TracerNetwork, bench: WorkerContext, task: CellTask, decisions: Mapping[int, Decision], member: int
 ) -> list[Prediction]:
     """Predict a cell's evaluated exams, each with its tracer's decision."""
     scores = predict_scores(network, bench.maps, task.evaluation, device=torch.device(bench.device))
@@ -147,7 +168,7 @@ def predictions_of(
 
 
 def _saved(
-    network: TracerNetwork, bench: Workbench, task: CellTask, decisions: Mapping[int, Decision], member: int
+    network: TracerNetwork, bench: WorkerContext, task: CellTask, decisions: Mapping[int, Decision], member: int
 ) -> SavedModel:
     description = {
         **bench.facts,

@@ -5,18 +5,19 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mpi_model.errors import RunDirectoryError
+from mpi_model.errors import ExperimentError, RunDirectoryError
 from mpi_model.gpu import give_back_memory, is_gpu_fault, is_out_of_memory, memory_use
 from orchestrator.cells.cell import failed_cell, run_cell
-from orchestrator.cells.records import CandidateResult, CellResult, CellTask, Fault, Workbench
+from orchestrator.cells.records import CandidateResult, CellResult, CellTask, Fault, WorkerContext
 from orchestrator.cells.study import OnCandidate
+from orchestrator.experiment.processor import check_precision
 
 LONGEST_MESSAGE = 200
 GIBIBYTE = 2**30
 
 
 def run_guarded(
-    task: CellTask, bench: Workbench, finished: Sequence[CandidateResult], on_candidate: OnCandidate
+    task: CellTask, context: WorkerContext, finished: Sequence[CandidateResult], on_candidate: OnCandidate
 ) -> CellResult:
     """`run_cell`, with any error of its own turned into a failed cell that says where it happened.
 
@@ -24,6 +25,11 @@ def run_guarded(
     the run's, not the cell's.
     """
     started = time.perf_counter()
+    try:
+        # The driver looked at its own processor; on a cluster this one may be of another kind.
+        check_precision(context.procedure.training.precision, context.device)
+    except ExperimentError as refusal:
+        return failed_cell(task.key, context.device, str(refusal), 0.0)
     reached = len(finished)
 
     def counted(candidate: CandidateResult) -> None:
@@ -32,14 +38,14 @@ def run_guarded(
         on_candidate(candidate)
 
     try:
-        return run_cell(task, bench, finished, counted)
+        return run_cell(task, context, finished, counted)
     except RunDirectoryError:
         raise
     except Exception as error:
-        failed = failed_cell(task.key, bench.device, _reason(error, task, bench, reached), 0.0)
+        failed = failed_cell(task.key, context.device, _reason(error, task, context, reached), 0.0)
         trace, fault = traceback.format_exc(), _fault(error)
     if fault == "gpu_memory":
-        give_back_memory(bench.device)  # only now: until its handler ended, the error held the tensors
+        give_back_memory(context.device)  # only now: until its handler ended, the error held the tensors
     return replace(failed, trace=trace, fault=fault, seconds=time.perf_counter() - started)
 
 
@@ -49,19 +55,19 @@ def _fault(error: Exception) -> Fault:
     return "gpu_fault" if is_gpu_fault(error) else ""
 
 
-def _reason(error: Exception, task: CellTask, bench: Workbench, reached: int) -> str:
+def _reason(error: Exception, task: CellTask, context: WorkerContext, reached: int) -> str:
     """What happened, and where: inputs, repeat, fold and candidate."""
     key = task.key
     fold = "final cell" if key.repeat is None else f"repeat {key.repeat}, fold {key.fold}"
-    step = f"candidate {reached}" if reached < bench.procedure.search.candidates else "refit or prediction"
+    step = f"candidate {reached}" if reached < context.procedure.search.candidates else "refit or prediction"
     lines = str(error).strip().splitlines() or [""]
-    what = _too_large(bench) if is_out_of_memory(error) else f"{type(error).__name__}: {lines[0]}"[:LONGEST_MESSAGE]
+    what = _too_large(context) if is_out_of_memory(error) else f"{type(error).__name__}: {lines[0]}"[:LONGEST_MESSAGE]
     return f"{what} ({key.inputs}, {fold}, {step})"
 
 
-def _too_large(bench: Workbench) -> str:
+def _too_large(context: WorkerContext) -> str:
     """What a cell that a whole GPU cannot hold could be made smaller by."""
-    use = memory_use(bench.device)
+    use = memory_use(context.device)
     held = f" with {use.peak / GIBIBYTE:.1f} of {use.total / GIBIBYTE:.1f} GiB held" if use else ""
-    half = max(2, bench.procedure.training.batch_size // 2)
+    half = max(2, context.procedure.training.batch_size // 2)
     return f"the GPU ran out of memory{held}; `training.batch_size` = {half}, or smaller images, would about halve it"

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 
 from mpi_model.training import Recipe
-from orchestrator.cells.records import CellTask, Workbench
+from orchestrator.cells.records import CellTask, WorkerContext
 from orchestrator.hashing import derive_seed
 from search_spaces.conditions import Value
 from search_spaces.space import hyperparameters
 
 
 def recipe_for(
-    task: CellTask, bench: Workbench, values: Mapping[str, Value | None], purpose: str, *numbers: int
+    task: CellTask, bench: WorkerContext, values: Mapping[str, Value | None], purpose: str, *numbers: int
 ) -> Recipe:
     """How to train one network of a cell.
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mpi_model.maps import LabelledExams, Maps
 from mpi_model.settings import NetworkSettings, TrainingSettings
 from mpi_model.vocabulary import Inputs
-from orchestrator.experiment.settings import DecisionSettings, SearchSettings
+from orchestrator.experiment.settings import DecisionSettings, Experiment, SearchSettings
 from search_spaces.conditions import Value
 from search_spaces.space import SearchSpace
 
@@ -41,6 +41,25 @@ class CellKey:
         return f"{self.inputs}-r{self.repeat:02d}-f{self.fold}"
 
 
+def cell_keys(experiment: Experiment, *, final: bool = True) -> list[CellKey]:
+    """Every cell of an experiment, in the order in which they are done.
+
+    Args:
+        experiment: Its folds, repeats and input configurations name the cells.
+        final: Whether the final cells are among them; a label permutation has none.
+    """
+    folds, inputs = experiment.folds, experiment.cohort.inputs
+    # Repeat by repeat, so that a run that is cut short has whole repeats.
+    cells = [
+        CellKey(inputs=name, partition="development", repeat=repeat, fold=fold)
+        for repeat in range(folds.repeats)
+        for fold in range(folds.folds)
+        for name in inputs
+    ]
+    last = inputs if final else ()
+    return cells + [CellKey(inputs=name, partition="test", repeat=None, fold=None) for name in last]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InnerSplit:
     """One inner fold: what a candidate learns from and what it is scored on, both training patients."""
@@ -51,7 +70,7 @@ class InnerSplit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellTask:
-    """All that a cell is told about its patients."""
+    """All that a cell knows about its patients."""
 
     key: CellKey
     plan: str
@@ -74,7 +93,7 @@ class Procedure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workbench:
+class WorkerContext:
     """What a worker holds for all its cells; sent once."""
 
     maps: Maps
@@ -107,11 +126,11 @@ class CandidateResult:
     values: dict[str, Value | None]
     """What the space proposed; None where a parameter did not exist."""
     objective: float | None
-    """Mean over inner folds at each one's best epoch; None unless complete."""
+    """Mean over inner folds, each at the epoch it is judged by; None unless complete."""
     best_steps: tuple[int, ...]
-    """Optimiser steps at the best epoch, for each inner fold; empty unless complete."""
+    """Optimiser steps at the epoch that judges it, for each inner fold; empty unless complete."""
     inner_scores: tuple[float, ...]
-    """Scores of the inner validation exams at the best epochs, inner folds one after another."""
+    """Scores of the inner validation exams at these epochs, inner folds one after another."""
     reported: tuple[float, ...]
     """What the pruner was told after each epoch."""
     epochs: tuple[EpochRecord, ...]
@@ -121,7 +140,7 @@ class CandidateResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """One network's word on one exam; no label."""
+    """One member's prediction for one exam; no label."""
 
     member: int
     row: int
@@ -157,4 +176,4 @@ class CellResult:
     trace: str = ""
     """The traceback of an unexpected error, for the log."""
     fault: Fault = ""
-    """What a runner may mend by trying a failed cell again, elsewhere or with more of a GPU; empty for the rest."""
+    """A failure that another try may overcome, elsewhere or with more of a GPU; empty for the rest."""

@@ -8,7 +8,7 @@ from optuna.trial import Trial, TrialState
 
 from mpi_model.errors import PolarmapError
 from orchestrator.cells.candidate import score_candidate
-from orchestrator.cells.records import CandidateResult, CellTask, Workbench
+from orchestrator.cells.records import CandidateResult, CellTask, WorkerContext
 from orchestrator.experiment.settings import SearchSettings
 from orchestrator.hashing import derive_seed
 from search_spaces.conditions import Value
@@ -23,7 +23,7 @@ OnCandidate = Callable[[CandidateResult], None]
 
 
 def search(
-    task: CellTask, bench: Workbench, finished: Sequence[CandidateResult], on_candidate: OnCandidate
+    task: CellTask, bench: WorkerContext, finished: Sequence[CandidateResult], on_candidate: OnCandidate
 ) -> list[CandidateResult]:
     """Try the experiment's number of candidates, one after another.
 
@@ -69,13 +69,13 @@ def new_study(task: CellTask, settings: SearchSettings, space: SearchSpace) -> o
     return study
 
 
-def best(results: Sequence[CandidateResult], settings: SearchSettings) -> CandidateResult | None:
-    """The complete candidate with the best objective, of equals the earliest; None where none is complete."""
+def ranked(results: Sequence[CandidateResult], settings: SearchSettings) -> list[CandidateResult]:
+    """The complete candidates, the best objective first, of equals the earliest; empty where none is complete."""
     complete = [
         (result.objective, result) for result in results if result.state == "complete" and result.objective is not None
     ]
     sign = 1.0 if settings.objective == "balanced_log_loss" else -1.0
-    return min(complete, key=lambda pair: sign * pair[0], default=(None, None))[1]
+    return [result for _, result in sorted(complete, key=lambda pair: sign * pair[0])]
 
 
 def _question(trial: Trial, prune: bool) -> Callable[[int, float], bool]:

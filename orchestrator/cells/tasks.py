@@ -14,19 +14,6 @@ from orchestrator.folds.plan import FoldPlan, evaluated, inner_parts
 Mask = NDArray[np.bool_]
 
 
-def cell_keys(plan: FoldPlan, inputs: tuple[Inputs, ...], *, final: bool = True) -> list[CellKey]:
-    """Every cell of an experiment: repeat by repeat, so that a run cut short has whole repeats; final cells last."""
-    cells = [
-        CellKey(inputs=name, partition="development", repeat=repeat, fold=fold)
-        for repeat in range(plan.repeats)
-        for fold in range(plan.count)
-        for name in inputs
-    ]
-    if not final:
-        return cells
-    return cells + [CellKey(inputs=name, partition="test", repeat=None, fold=None) for name in inputs]
-
-
 def cell_task(
     key: CellKey, plan: FoldPlan, exams: pd.DataFrame, eligible: Mapping[Inputs, Mask], inner_folds: int
 ) -> CellTask:
@@ -36,7 +23,7 @@ def cell_task(
         key: The cell.
         plan: The fold plan.
         exams: The cohort's exams, row for row with its maps.
-        eligible: For each inputs, the exams it may use.
+        eligible: For each input configuration, the exams it may use.
         inner_folds: Inner folds of the search.
     """
     place = pd.Index(plan.patients).get_indexer(pd.Index(exams["patient_id"]))
@@ -77,10 +64,12 @@ def _spread(patients: Mask, place: NDArray[np.intp]) -> Mask:
 
 
 def _assert_apart(task: CellTask, patient: NDArray[np.intp]) -> None:
-    """No patient on two sides of any cut."""
+    """Patients never span training and evaluation sets, whatever the plan was made of."""
     sides = [
         (task.training.rows, task.evaluation),
         *((split.training.rows, split.validation.rows) for split in task.inner),
     ]
     for one, other in sides:
-        assert not set(patient[one].tolist()) & set(patient[other].tolist()), "a patient stands on two sides of a cut"
+        assert not set(patient[one].tolist()) & set(patient[other].tolist()), (
+            "a patient is in a training set and in its evaluation set"
+        )

@@ -1,4 +1,4 @@
-"""Which exams an input configuration trains on and is judged on."""
+"""Decides which exams each input configuration uses for training and evaluation."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -21,8 +21,8 @@ def exams_for(
 ) -> tuple[Mapping[Inputs, NDArray[np.bool_]], tuple[Exclusion, ...]]:
     """Decide which exams each input configuration uses.
 
-    With `first`, a patient's first exam of a tracer is chosen before any look at its phases: the index exam
-    does not depend on which inputs were asked for.
+    With `first`, the first exam of a patient and tracer is chosen before its phases are considered, so that the
+    index exam does not depend on the input configurations of the experiment.
 
     Args:
         cohort: N exams.
@@ -33,8 +33,8 @@ def exams_for(
         exams: `all`, or the `first` of each patient and tracer by `exam_date` (ties by `exam_id`).
 
     Returns:
-        For each configuration `[N]` the exams it uses; and the exams left out, counted by
-        partition and reason.
+        For each configuration a mask `[N]` of the exams it uses; and the numbers of exams left out, by reason and
+        partition.
 
     Raises:
         CohortError: `first` without an `exam_date` for every exam.
@@ -42,6 +42,7 @@ def exams_for(
     chosen = _first_exams(cohort.exams) if exams == "first" else np.ones(len(cohort), dtype=np.bool_)
     together = tuple(phase for phase in PHASES if any(phase in PHASES_OF[inputs] for inputs in inputs_asked))
     needs = {inputs: together if patients == "common" else PHASES_OF[inputs] for inputs in inputs_asked}
+    # With `common` every configuration sees the same exams, so that their differences are paired.
     masks = {inputs: chosen & _with_phases(cohort, phases) for inputs, phases in needs.items()}
     left_out = {"not the patient's first exam with this tracer": ~chosen}
     for phase in together:
@@ -64,6 +65,7 @@ def _first_exams(exams: pd.DataFrame) -> NDArray[np.bool_]:
     if undated:
         raise CohortError(f'exams = "first" needs every exam_date; it is blank in {rows_text(undated)}')
     in_order = exams.sort_values(["exam_date", "exam_id"], kind="stable")
+    # ISO dates sort as text.
     first = in_order.drop_duplicates(["patient_id", "tracer"]).index
     return np.asarray(exams.index.isin(first), dtype=np.bool_)
 

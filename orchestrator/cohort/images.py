@@ -1,16 +1,14 @@
-"""One polar map from one file: decode, bring to 0..1, resample to a square of a given size.
+"""Reads one polar map from one file: decode, scale to 0..1, resample to a square of a given size.
 
-Scale. A map with 8 bits a pixel has been scaled for display by whoever exported it and is divided by 255.
-Every other map (16-bit, 32-bit, floating point) holds counts and is divided by its own maximum: percent of
-peak, the field's convention. Both look at constants or at the map itself, never at another phase, exam or
-patient.
+Scale: a map with 8 bits a pixel was scaled for display when it was exported and is divided by 255. Every other map
+(16-bit, 32-bit, floating point) contains counts and is divided by its own maximum (percent of peak, the usual
+convention). Neither depends on another phase, exam or patient.
 
-Shape. A map that is not quite square is centred on a square of zeros; one longer than 5:4 is refused,
-because it is most likely a page with several maps or a grid of rings and angles.
+Shape: a map that is not exactly square is centred on a square of zeros. A side ratio above 5:4 is refused: such an
+image is probably a page with several maps, or a grid of rings and angles.
 
-Resampling is area averaging when it shrinks and linear interpolation when it grows. Its weights are ratios of
-whole numbers and the pixels are whole numbers of 2**24 levels, so that every sum is exact in float64 and no
-processor, library or order of summation can change a stored pixel.
+Resampling: area averaging to fewer pixels, linear interpolation to more. Weights and pixels are integers (2**24 levels
+a pixel), so that every sum is exact in float64, and no processor, library or order of summation changes a stored pixel.
 """
 
 import warnings
@@ -24,13 +22,13 @@ from PIL import Image
 from mpi_model.errors import CohortError
 from mpi_model.maps import FULL_SCALE
 
-LARGEST_SIDE: Final = 4096
-"""Pixels; keeps `LEVELS * LARGEST_SIDE**2` below 2**53, where float64 stops being exact."""
-SMALLEST_SIDE: Final = 8
-"""Pixels; fewer cannot show an apical ring."""
-LEVELS: Final = 2**24
-"""Whole steps between 0 and 1 during resampling."""
+# Steps between 0 and 1 during resampling. With at most 4096 pixels along an edge, sums stay below 2**53, up to which
+# float64 represents every integer.
+_LEVELS: Final = 2**24
+MAX_SIDE: Final = 4096
+_MIN_SIDE: Final = 8  # fewer pixels cannot show an apical ring
 
+# Pillow's modes: 8-bit grey and single-channel counts; everything else is colour.
 _GREY_8_BIT: Final = frozenset({"1", "L", "LA", "La"})
 _COUNTS: Final = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
 
@@ -39,15 +37,15 @@ def read_map(path: Path, *, size: int) -> NDArray[np.uint16]:
     """Read one polar map.
 
     Args:
-        path: A PNG, JPEG or TIFF picture, or an NPY/NPZ array; the content decides which picture.
-        size: Side of the result in pixels.
+        path: A PNG, JPEG or TIFF image, whatever its suffix, or an NPY/NPZ array.
+        size: Pixels along an edge of the result.
 
     Returns:
-        `[C, size, size]`, 0..FULL_SCALE for 0..1; C is 1 for grey (also grey stored as colour), else 3.
+        `[C, size, size]`, integers 0..FULL_SCALE for 0..1; C is 1 for grey (also grey stored as colour), else 3.
 
     Raises:
-        CohortError: The file is missing, unreadable or not one map of finite counts. The problem names
-            neither the file nor the exam; the caller knows the manifest row.
+        CohortError: The file is missing, unreadable or not one map of finite counts. The message does not name the
+            file, which may identify a patient; the caller adds the manifest row.
     """
     if not path.is_file():
         raise CohortError("there is no such file; paths are relative to the manifest's folder")
@@ -56,12 +54,12 @@ def read_map(path: Path, *, size: int) -> NDArray[np.uint16]:
 
 
 def decoded(source: Path | BinaryIO, *, array: bool) -> NDArray[Any]:
-    """The pixels of a picture (PNG, JPEG, TIFF) or an array (NPY, NPZ) as they are stored.
+    """The pixels of an image (PNG, JPEG, TIFF) or an array (NPY, NPZ) as they are stored.
 
     Raises:
-        CohortError: They cannot be read; the problem does not name the file.
+        CohortError: They cannot be read; the message does not name the file.
     """
-    return _decode_array(source) if array else _decode_picture(source)
+    return _decode_array(source) if array else _decode_image(source)
 
 
 def checked_channels(pixels: NDArray[Any]) -> NDArray[Any]:
@@ -90,37 +88,39 @@ def _decode_array(source: Path | BinaryIO) -> NDArray[Any]:
     return np.asarray(arrays[0])
 
 
-def _decode_picture(source: Path | BinaryIO) -> NDArray[Any]:
+def _decode_image(source: Path | BinaryIO) -> NDArray[Any]:
     try:
         with warnings.catch_warnings():
+            # A small file can declare a huge image; Pillow only warns about it.
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(source, formats=("PNG", "JPEG", "TIFF")) as picture:
-                frames = getattr(picture, "n_frames", 1)
-                hidden_depth = _has_hidden_depth(picture)
-                pixels = np.array(_plain(picture))
+            with Image.open(source, formats=("PNG", "JPEG", "TIFF")) as image:
+                frames = getattr(image, "n_frames", 1)
+                loses_depth = _loses_depth(image)
+                pixels = np.array(_grey_or_rgb(image))
     except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
         kind = type(error).__name__
         raise CohortError(f"the image cannot be read as PNG, JPEG or TIFF ({kind}); export it again") from error
     if frames != 1:
         raise CohortError(f"the image has {frames} frames, not one; save one map a file")
-    if hidden_depth:
+    if loses_depth:
         raise CohortError("a 16-bit grey image with transparency would lose half its depth; save it without alpha")
     return pixels
 
 
-def _has_hidden_depth(picture: Image.Image) -> bool:
-    """Whether these are 16-bit counts that Pillow would silently cut to 8 bits (grey with alpha)."""
-    return any("LA;16" in str(tile) for tile in getattr(picture, "tile", ()))
+def _loses_depth(image: Image.Image) -> bool:
+    """Whether Pillow would reduce 16-bit counts to 8 bits without a warning (grey with alpha)."""
+    return any("LA;16" in str(tile) for tile in getattr(image, "tile", ()))
 
 
-def _plain(picture: Image.Image) -> Image.Image:
-    if picture.mode in _COUNTS:
-        return picture
-    return picture.convert("L" if picture.mode in _GREY_8_BIT else "RGB")
+def _grey_or_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in _COUNTS:
+        return image
+    return image.convert("L" if image.mode in _GREY_8_BIT else "RGB")
 
 
 def _channels_first(pixels: NDArray[Any]) -> NDArray[Any]:
+    """`[H, W]` or `[H, W, 3]` as `[C, H, W]`; three equal channels become one."""
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     if pixels.ndim == 2:
@@ -135,8 +135,8 @@ def _channels_first(pixels: NDArray[Any]) -> NDArray[Any]:
 def _refuse_unusable(channels: NDArray[Any]) -> None:
     height, width = channels.shape[1:]
     shorter, longer = sorted((height, width))
-    if shorter < SMALLEST_SIDE or longer > LARGEST_SIDE:
-        raise CohortError(f"a side must be {SMALLEST_SIDE} to {LARGEST_SIDE} pixels, this map is {width} × {height}")
+    if shorter < _MIN_SIDE or longer > MAX_SIDE:
+        raise CohortError(f"a side must be {_MIN_SIDE} to {MAX_SIDE} pixels, this map is {width} × {height}")
     if 4 * longer > 5 * shorter:
         raise CohortError(f"a map is about square, this image is {width} × {height}; cut out one map a file")
     if channels.dtype.kind not in "buif":
@@ -150,15 +150,15 @@ def _refuse_unusable(channels: NDArray[Any]) -> None:
 
 
 def _in_levels(channels: NDArray[Any]) -> NDArray[np.float64]:
-    """Scale to 0..1 (see the module's docstring) and round to whole levels."""
+    """Scale `[C, H, W]` to 0..1 as the module says, and round to integer levels."""
     counts = channels.astype(np.float64)
     peak = 255.0 if channels.dtype == np.uint8 else float(counts.max())
-    levels: NDArray[np.float64] = np.rint(counts / peak * LEVELS)
+    levels: NDArray[np.float64] = np.rint(counts / peak * _LEVELS)
     return levels
 
 
 def _squared(channels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Centre on a square of zeros; an odd pixel goes to the bottom or the right."""
+    """Centre `[C, H, W]` on a square of zeros; an odd pixel is added at the bottom or the right."""
     _, height, width = channels.shape
     side = max(height, width)
     top, left = (side - height) // 2, (side - width) // 2
@@ -167,10 +167,11 @@ def _squared(channels: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _resampled(channels: NDArray[np.float64], size: int) -> NDArray[np.uint16]:
     side = channels.shape[1]
-    weights = area_weights(side, size) if size <= side else linear_weights(side, size)
-    whole = float(weights[0].sum())
+    weights = area_weights(side, size) if size <= side else _linear_weights(side, size)
+    total = float(weights[0].sum())
+    # Division comes last: up to here every number is an integer, and exact.
     sums = weights @ channels @ weights.T
-    stored: NDArray[np.uint16] = np.rint(sums / (whole * whole * LEVELS) * FULL_SCALE).astype(np.uint16)
+    stored: NDArray[np.uint16] = np.rint(sums / (total * total * _LEVELS) * FULL_SCALE).astype(np.uint16)
     return stored
 
 
@@ -182,7 +183,7 @@ def area_weights(source: int, target: int) -> NDArray[np.float64]:
         target: Pixels after, at most `source`.
 
     Returns:
-        `[target, source]` whole numbers; every row sums to `source`.
+        `[target, source]` integers as floats; every row sums to `source`.
     """
     after = np.arange(target)[:, np.newaxis]
     before = np.arange(source)[np.newaxis, :]
@@ -192,18 +193,19 @@ def area_weights(source: int, target: int) -> NDArray[np.float64]:
     return overlaps
 
 
-def linear_weights(source: int, target: int) -> NDArray[np.float64]:
-    """Linear interpolation between pixel centres, the outermost pixels repeated beyond the edge.
+def _linear_weights(source: int, target: int) -> NDArray[np.float64]:
+    """Linear interpolation between pixel centres; beyond the edge the outermost pixel is repeated.
 
     Args:
         source: Pixels before.
         target: Pixels after, at least `source`.
 
     Returns:
-        `[target, source]` whole numbers; every row sums to `2 * target`.
+        `[target, source]` integers as floats; every row sums to `2 * target`.
     """
     after = np.arange(target)
-    position = (2 * after + 1) * source - target  # of a new centre, in pixels before times 2 * target
+    # The centre of a new pixel, in old pixels times 2 * target, which makes it an integer.
+    position = (2 * after + 1) * source - target
     left = position // (2 * target)
     fraction = position - left * 2 * target
     weights = np.zeros((target, source))

@@ -1,4 +1,4 @@
-"""From a manifest to a cohort: read everything, then refuse once with all problems or return."""
+"""Loads a cohort: reads the manifest and all images, then returns them or reports every problem at once."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from mpi_model.errors import CohortError
 from mpi_model.maps import Maps
 from mpi_model.vocabulary import PHASES, TRACERS, Phase
-from orchestrator.cohort.identity import ReadImage, near_repetitions, repeated_images
+from orchestrator.cohort.duplicates import ReadImage, duplicate_images, near_duplicates
 from orchestrator.cohort.images import read_map
-from orchestrator.cohort.manifest import ManifestExam, interpret, without_labels
+from orchestrator.cohort.manifest import ManifestExam, interpret
 from orchestrator.cohort.problems import Problem, lines_of, rows_text
 from orchestrator.cohort.records import PARTITIONS, Cohort, digest_of
 from orchestrator.cohort.table import read_table
 
-Images = Mapping[tuple[int, Phase], ReadImage]
+_Images = Mapping[tuple[int, Phase], ReadImage]
 
 
 def load_cohort(
@@ -27,32 +27,33 @@ def load_cohort(
 
     Args:
         manifest: A `.csv` or `.parquet` file, one row an exam.
-        size: Side of every map in pixels.
-        labelled: Whether labels are read; without them every exam's label is 0 and means nothing.
-        progress: Called after each image with the images read and the images in all.
+        size: Pixels along an edge of every map.
+        labelled: Whether to read labels; otherwise every exam gets the label 0, which must not be used.
+        progress: Called after each image with the number of images read and their total.
 
     Returns:
         The cohort, the same whatever the order of the manifest's rows.
 
     Raises:
-        CohortError: Anything is wrong with the table, an exam or an image; all problems in one error.
+        CohortError: The table, an exam or an image is invalid; one error lists all problems.
     """
     table = read_table(manifest)
-    interpreted = interpret(table if labelled else without_labels(table), manifest.parent)
+    interpreted = interpret(table, manifest.parent, labelled=labelled)
     images, unreadable = _read_images(interpreted.exams, size, progress)
     scanned = _scanned(images, interpreted.exams)
-    problems = [*interpreted.problems, *unreadable, *repeated_images(scanned)]
+    problems = [*interpreted.problems, *unreadable, *duplicate_images(scanned)]
     if problems:
         raise CohortError(*lines_of(problems))
+    # A canonical order makes the digest, and all results, independent of the order of the manifest.
     exams = sorted(interpreted.exams, key=lambda exam: (exam.patient_id, exam.exam_id))
     frame = _frame(exams, interpreted.carried)
     maps = _maps(exams, {(image.row, image.phase): image for image in images})
-    notices = (*interpreted.notices, *_missing_phases(exams), *_painted(images, scanned), *near_repetitions(scanned))
+    notices = (*interpreted.notices, *_missing_phases(exams), *_painted(images, scanned), *near_duplicates(scanned))
     return Cohort(exams=frame, maps=maps, notices=notices, digest=digest_of(frame, maps))
 
 
 def _scanned(images: Sequence[ReadImage], exams: Sequence[ManifestExam]) -> list[ReadImage]:
-    """Maps that a camera made; those painted from a reader's few scores may be equal by right."""
+    """Maps of a camera. Maps painted from the few scores of a reader are often equal in different patients."""
     painted = {exam.row for exam in exams if exam.carried.get("map_source") == "scores"}
     return [image for image in images if image.row not in painted]
 
@@ -73,6 +74,7 @@ def _read_images(
             pixels = read_map(exam.images[phase], size=size)
             images.append(ReadImage(row=exam.row, patient_id=exam.patient_id, phase=phase, pixels=pixels))
         except CohortError as error:
+            # The row instead of the path, which may contain a patient's name.
             line = f"{rows_text([exam.row])}, {phase} image: {error}"
             problems.append(Problem(kind="unusable image", line=line))
         if progress is not None:
@@ -81,6 +83,7 @@ def _read_images(
 
 
 def _frame(exams: Sequence[ManifestExam], carried: Sequence[str]) -> pd.DataFrame:
+    """One row an exam, with the columns that `Cohort.exams` documents."""
     frame = pd.DataFrame(
         {
             "manifest_row": np.array([exam.row for exam in exams], dtype=np.int64),
@@ -98,7 +101,7 @@ def _frame(exams: Sequence[ManifestExam], carried: Sequence[str]) -> pd.DataFram
     return frame
 
 
-def _maps(exams: Sequence[ManifestExam], images: Images) -> Maps:
+def _maps(exams: Sequence[ManifestExam], images: _Images) -> Maps:
     tracers = [TRACERS.index(exam.tracer) for exam in exams if exam.tracer is not None]
     return Maps(
         stress=_stacked(exams, images, "stress"),
@@ -109,8 +112,11 @@ def _maps(exams: Sequence[ManifestExam], images: Images) -> Maps:
     )
 
 
-def _stacked(exams: Sequence[ManifestExam], images: Images, phase: Phase) -> NDArray[np.uint16]:
-    """All maps of a phase, `[N, C, size, size]`; C is 3 as soon as one map of the cohort is coloured."""
+def _stacked(exams: Sequence[ManifestExam], images: _Images, phase: Phase) -> NDArray[np.uint16]:
+    """All maps of a phase, `[N, C, size, size]`; C is 3 if any map of the cohort is coloured.
+
+    A missing map is zeros, and `has_stress` or `has_rest` says so.
+    """
     channels = max(image.pixels.shape[0] for image in images.values())
     shape = (channels, *next(iter(images.values())).pixels.shape[1:])
     stack = np.zeros((len(exams), *shape), dtype=np.uint16)

@@ -1,4 +1,4 @@
-"""The manifest's rows as exams: spellings, defaults, and what is wrong in their text."""
+"""Turns the rows of a manifest into exams: spellings, defaults, and the problems of their text."""
 
 import datetime
 import re
@@ -12,18 +12,20 @@ from orchestrator.cohort.problems import Problem, rows_text
 from orchestrator.cohort.records import PARTITIONS
 from orchestrator.cohort.table import TextTable
 
+_REQUIRED: Final = ("patient_id", "tracer", "label")
+# Columns that become fields of an exam; `exam_date` is checked and also carried as it is.
+_INTERPRETED: Final = (*_REQUIRED, *PHASES, "partition", "exam_id")
+# Optional columns that are carried without a notice.
+_EXPECTED: Final = frozenset({"exam_date", "sex", "age", "site", "map_source"})
+# Imports write days since the first exam, because a date can identify a patient.
 _DAY: Final = re.compile(r"day ([0-9]{1,5})")
-REQUIRED: Final = ("patient_id", "tracer", "label")
-_HARMLESS: Final = re.compile(r"[0-9.,+-]{1,8}|[A-Za-z]{1,3}-?[0-9]{1,3}[a-z]?")
-"""What a message may quote: a number, or the short name of a nuclide; a name or a path may be a patient's."""
-"""Columns without which a manifest means nothing."""
-INTERPRETED: Final = (*REQUIRED, *PHASES, "partition", "exam_id")
-"""Columns this module turns into fields; `exam_date` is checked and carried."""
-EXPECTED: Final = frozenset({"exam_date", "sex", "age", "site", "map_source"})
-"""Optional columns that are carried through without a notice."""
-RESERVED: Final = frozenset({"manifest_row", "has_stress", "has_rest"})
-"""Columns of the cohort itself; a manifest's column of that name is not read."""
+# Columns that the cohort adds; a manifest's column of that name is not read.
+_RESERVED: Final = frozenset({"manifest_row", "has_stress", "has_rest"})
 
+# A message may quote a number or the short name of a nuclide. Other text may be a patient's name, or a path with one.
+_QUOTABLE: Final = re.compile(r"[0-9.,+-]{1,8}|[A-Za-z]{1,3}-?[0-9]{1,3}[a-z]?")
+
+# After removal of punctuation: any sequence of these parts that contains an element or an agent.
 _TECHNETIUM: Final = re.compile(
     r"(?=.*(?:technetium|tc|mibi|tetrofosmin))(?:technetium|tc|99m|99|sesta|mibi|tetrofosmin)+"
 )
@@ -32,16 +34,16 @@ _THALLIUM: Final = re.compile(r"(?=.*(?:tl|thall))(?:thallium|thallous|tl|201|ch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestExam:
-    """One row of a manifest, interpreted as far as it can be."""
+    """One row of a manifest; fields that cannot be interpreted are None."""
 
     row: int
     """1-based data row."""
     patient_id: str
     exam_id: str
     tracer: Tracer | None
-    """None where the spelling is unknown; such a manifest is refused after all its problems are found."""
+    """None for an unknown spelling; the manifest is refused when all its problems are found."""
     label: int | None
-    """0 or 1; None where the cell holds anything else."""
+    """0 or 1; None for any other text."""
     partition: str
     exam_date: str
     """ISO text, or empty."""
@@ -53,7 +55,7 @@ class ManifestExam:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """A manifest's exams with everything that is wrong or notable in its text."""
+    """The exams of a manifest, with the problems and notices of its text."""
 
     exams: tuple[ManifestExam, ...]
     carried: tuple[str, ...]
@@ -61,41 +63,43 @@ class Manifest:
     notices: tuple[str, ...]
 
 
-def interpret(table: TextTable, folder: Path) -> Manifest:
+def interpret(table: TextTable, folder: Path, *, labelled: bool = True) -> Manifest:
     """Turn a manifest's text into exams.
 
     Args:
         table: The manifest.
         folder: The manifest's folder; image paths are relative to it.
+        labelled: Whether to read labels; otherwise every exam gets the label 0, with or without a column.
 
     Returns:
-        The exams, and the problems found; with a required column missing there are no exams.
+        The exams and the problems found; no exams if a required column is missing.
     """
-    table = _with_known_names(table)
+    table = _with_known_names(table if labelled else _without_labels(table))
     problems = _missing_columns(table)
     if problems:
         return Manifest(exams=(), carried=(), problems=tuple(problems), notices=())
-    carried = tuple(name for name in table.columns if name not in {*INTERPRETED, *RESERVED})
+    # Unknown columns are kept for strata and subgroups, which the experiment file may name.
+    carried = tuple(name for name in table.columns if name not in {*_INTERPRETED, *_RESERVED})
     exams = tuple(_exam(row, cells, folder, carried) for row, cells in table.rows)
     patients = frozenset(exam.patient_id for exam in exams)
     problems = [problem for row, cells in table.rows for problem in _cell_problems(row, cells, patients)]
     return Manifest(
         exams=exams,
         carried=carried,
-        problems=(*problems, *_repetitions(exams), *_divided_patients(exams), *_mixed_dates(exams)),
+        problems=(*problems, *_duplicate_exams(exams), *_divided_patients(exams), *_mixed_dates(exams)),
         notices=(*_column_notices(table), *_spelling_notices(exams)),
     )
 
 
-def without_labels(table: TextTable) -> TextTable:
-    """The manifest with label 0 in every row, whether it had labels or not: for exams that are only predicted."""
+def _without_labels(table: TextTable) -> TextTable:
+    """Replace every label by 0, or add the column: for exams that are only predicted."""
     columns = tuple(name for name in table.columns if name.casefold() != "label")
     rows = tuple((row, {name: cells[name] for name in columns} | {"label": "0"}) for row, cells in table.rows)
     return TextTable(columns=(*columns, "label"), rows=rows)
 
 
 def tracer_of(text: str) -> Tracer | None:
-    """Understand a tracer's common spellings.
+    """Recognise the common spellings of a tracer.
 
     Args:
         text: For example `Tc-99m`, `99mTc`, `Tc-99m sestamibi`, `Tl201`, `thallium`.
@@ -103,6 +107,7 @@ def tracer_of(text: str) -> Tracer | None:
     Returns:
         The tracer, or None for anything else.
     """
+    # Without punctuation `Tc-99m`, `99mTc` and `Tc 99m` consist of the same parts.
     compact = re.sub(r"[\W_]", "", text.casefold())
     if _TECHNETIUM.fullmatch(compact):
         return "Tc-99m"
@@ -110,8 +115,8 @@ def tracer_of(text: str) -> Tracer | None:
 
 
 def _with_known_names(table: TextTable) -> TextTable:
-    """Accept `Patient_ID` for `patient_id`, unless both are there."""
-    known = {*INTERPRETED, *EXPECTED}
+    """Accept `Patient_ID` for `patient_id`, unless the manifest has both."""
+    known = {*_INTERPRETED, *_EXPECTED}
     renamed = {
         name: name.casefold()
         for name in table.columns
@@ -124,7 +129,7 @@ def _with_known_names(table: TextTable) -> TextTable:
 
 
 def _missing_columns(table: TextTable) -> list[Problem]:
-    missing = [f"column {name!r} is" for name in REQUIRED if name not in table.columns]
+    missing = [f"column {name!r} is" for name in _REQUIRED if name not in table.columns]
     if not set(PHASES) & set(table.columns):
         missing.append("columns 'stress' and 'rest' are both")
     return [
@@ -138,11 +143,13 @@ def _exam(row: int, cells: Mapping[str, str], folder: Path, carried: Sequence[st
     return ManifestExam(
         row=row,
         patient_id=cells["patient_id"],
+        # An unknown spelling still gives a unique id, so that the tracer is the only problem reported.
         exam_id=cells.get("exam_id", "") or f"{cells['patient_id']}:{tracer or cells['tracer']}",
         tracer=tracer,
         label=int(cells["label"]) if cells["label"] in {"0", "1"} else None,
         partition=cells.get("partition", "").casefold() or PARTITIONS[0],
         exam_date=_iso_date(cells.get("exam_date", "")) or "",
+        # Windows separators, so that a manifest works on every system.
         images={phase: folder / cells[phase].replace("\\", "/") for phase in PHASES if cells.get(phase)},
         carried={name: cells[name] for name in carried}
         | ({"exam_date": _iso_date(cells["exam_date"]) or ""} if "exam_date" in carried else {}),
@@ -150,10 +157,7 @@ def _exam(row: int, cells: Mapping[str, str], folder: Path, carried: Sequence[st
 
 
 def _iso_date(text: str) -> str | None:
-    """`2024-05-01`, or with a time of day, or `day 12` since the patient's first exam; None for anything else.
-
-    Imports write days, because a date identifies. Text of one kind sorts as time does.
-    """
+    """`2024-05-01`, or with a time of day, or `day 12`; None for anything else. Texts of one kind sort as time does."""
     if day := _DAY.fullmatch(text):
         return f"day {int(day[1]):05d}"
     try:
@@ -170,8 +174,8 @@ def _cell_problems(row: int, cells: Mapping[str, str], patients: Collection[str]
             return "found a blank cell"
         if value in patients:
             return "found a patient's id"
-        harmless = _HARMLESS.fullmatch(value) and not any(patient and patient in value for patient in patients)
-        return f"found {value!r}" if harmless else f"found another text of {len(value)} characters"
+        quotable = _QUOTABLE.fullmatch(value) and not any(patient and patient in value for patient in patients)
+        return f"found {value!r}" if quotable else f"found another text of {len(value)} characters"
 
     place = rows_text([row])
     partition = cells.get("partition", "").casefold()
@@ -212,10 +216,11 @@ def _groups(
     return groups
 
 
-def _repetitions(exams: Sequence[ManifestExam]) -> list[Problem]:
+def _duplicate_exams(exams: Sequence[ManifestExam]) -> list[Problem]:
     named = [exam for exam in exams if exam.patient_id]
     dated = [exam for exam in named if exam.exam_date and exam.tracer]
     same_id = _groups(named, lambda exam: (exam.exam_id,))
+    # The same exam under two ids: its map may be a second export, which equal pixels would not show.
     same_date = _groups(dated, lambda exam: (exam.patient_id, str(exam.tracer), exam.exam_date))
     ids = [
         Problem(
@@ -261,8 +266,8 @@ def _mixed_dates(exams: Sequence[ManifestExam]) -> list[Problem]:
 
 
 def _column_notices(table: TextTable) -> list[str]:
-    unknown = [name for name in table.columns if name not in {*INTERPRETED, *EXPECTED, *RESERVED}]
-    ignored = [name for name in table.columns if name in RESERVED]
+    unknown = [name for name in table.columns if name not in {*_INTERPRETED, *_EXPECTED, *_RESERVED}]
+    ignored = [name for name in table.columns if name in _RESERVED]
     notices = []
     if unknown:
         notices.append(f"columns carried through unread: {', '.join(unknown)}")
@@ -272,7 +277,8 @@ def _column_notices(table: TextTable) -> list[str]:
 
 
 def _spelling_notices(exams: Sequence[ManifestExam]) -> list[str]:
-    """Ids that may be one patient written in two ways, which no split by patient could keep together."""
+    """Ids that may be two spellings of one patient, whom a split by patient would then not keep together."""
+    # Leading zeros are lost when a spreadsheet reads an id as a number.
     alike = _groups(exams, lambda exam: (re.sub(r"(?<!\d)0+(?=\d)", "", exam.patient_id.casefold()),))
     return [
         f"{rows_text(exam.row for exam in group)} have patient ids that differ only in case or leading "

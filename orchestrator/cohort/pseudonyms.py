@@ -1,7 +1,7 @@
-"""Keyed pseudonyms for patients: who has the key can make them again, and nobody else can tell whose they are.
+"""Keyed pseudonyms for patients: only the holder of the key can reproduce them or link them to patients.
 
 HMAC-SHA256 (RFC 2104) of the patient's id, its first 80 bits in base32: 16 letters and digits. A hash without a key
-would not do: ids are few enough to try them all.
+does not protect, because the possible ids are few enough to try them all.
 """
 
 import base64
@@ -13,50 +13,46 @@ from typing import Final
 
 from mpi_model.errors import ExperimentError
 
-SHORTEST_KEY: Final = 16
-"""Bytes."""
-BYTES: Final = 10
+_MIN_KEY_BYTES: Final = 16
+# 80 bits: the probability that two of 100,000 patients share a pseudonym is below 1e-14.
+_PSEUDONYM_BYTES: Final = 10
 Pseudonym = Callable[[str], str]
+"""From a patient's id to the pseudonym."""
 
 
 def as_it_is(patient: str) -> str:
-    """No pseudonym."""
+    """Return the id unchanged: no pseudonym."""
     return patient
 
 
 def pseudonyms(keyfile: Path) -> Pseudonym:
-    """What turns a patient's id into the patient's pseudonym.
+    """The function from a patient's id to the pseudonym.
 
     Args:
-        keyfile: A file of secret bytes that only its user can read.
+        keyfile: A file of secret bytes that only its owner can read.
 
     Raises:
-        ExperimentError: The key cannot be read, is short, or can be read by others.
+        ExperimentError: The key cannot be read, is shorter than 16 bytes, or is readable by others.
     """
     key = read_key(keyfile)
 
     def pseudonym(patient: str) -> str:
         digest = hmac.new(key, patient.encode("utf-8"), hashlib.sha256).digest()
-        return base64.b32encode(digest[:BYTES]).decode("ascii")
+        return base64.b32encode(digest[:_PSEUDONYM_BYTES]).decode("ascii")
 
     return pseudonym
 
 
 def read_key(keyfile: Path) -> bytes:
-    """The secret key.
-
-    Raises:
-        ExperimentError: See `pseudonyms`.
-    """
-    remedy = f"make one and keep it away from the cohort: head -c 32 /dev/urandom > {keyfile}; chmod 600 {keyfile}"
+    remedy = f"make one and store it apart from the cohort: head -c 32 /dev/urandom > {keyfile}; chmod 600 {keyfile}"
     try:
         key, mode = keyfile.read_bytes(), keyfile.stat().st_mode
     except OSError as error:
         raise ExperimentError(f"cannot read the key file {keyfile} ({error.strerror}); {remedy}") from error
-    if mode & 0o077:
-        raise ExperimentError(f"the key file {keyfile} can be read by others; keep it to yourself: chmod 600 {keyfile}")
-    if len(key) < SHORTEST_KEY:
+    if mode & 0o077:  # any right of the group or of others
+        raise ExperimentError(f"the key file {keyfile} is readable by others; restrict it: chmod 600 {keyfile}")
+    if len(key) < _MIN_KEY_BYTES:
         raise ExperimentError(
-            f"the key file {keyfile} must hold {SHORTEST_KEY} bytes or more, but has {len(key)}; {remedy}"
+            f"the key file {keyfile} must hold {_MIN_KEY_BYTES} bytes or more, but has {len(key)}; {remedy}"
         )
     return key

@@ -1,4 +1,4 @@
-"""A manifest as text: CSV or Parquet in, rows of stripped text out, `007` still `007`."""
+"""Reads a manifest (CSV or Parquet) as text: rows of stripped cells, in which `007` stays `007`."""
 
 import csv
 import datetime
@@ -15,19 +15,19 @@ from orchestrator.cohort.problems import Problem, lines_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextTable:
-    """A table whose every cell is text; a missing cell is the empty text."""
+    """A table of text; a missing cell is the empty string."""
 
     columns: tuple[str, ...]
     """Names, stripped, in the file's order."""
     rows: tuple[tuple[int, Mapping[str, str]], ...]
-    """1-based data row (as a spreadsheet counts, blank rows included) and its cells; no blank rows."""
+    """1-based data row and its cells. Blank rows are counted, as in a spreadsheet, but left out."""
 
 
 def read_table(path: Path, *, called: str = "manifest") -> TextTable:
     """Read a manifest, or another table, without interpreting its values.
 
     A CSV may be separated by commas, semicolons or tabs and may start with a byte-order mark. In a Parquet
-    file a number without a fraction becomes the digits of the whole number, a date its ISO form.
+    file an integer stored as float becomes its digits, and a date its ISO form.
 
     Args:
         path: A `.csv` or `.parquet` file.
@@ -37,8 +37,8 @@ def read_table(path: Path, *, called: str = "manifest") -> TextTable:
         The table.
 
     Raises:
-        CohortError: No such file, another format, text that is not UTF-8, columns named twice or not at all,
-            rows of another length than the header, or no row.
+        CohortError: The file is missing, has another format, is not UTF-8, names a column twice or not at all, has rows
+            of another length than the header, or has no rows.
     """
     if not path.is_file():
         raise CohortError(f"there is no {called} {path}; give the path of a .csv or .parquet file")
@@ -52,6 +52,7 @@ def read_table(path: Path, *, called: str = "manifest") -> TextTable:
 def _read_csv(path: Path, called: str) -> tuple[list[str], list[list[str]]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
+            # Excel writes semicolons where the decimal separator is a comma.
             first_line = stream.readline()
             stream.seek(0)
             delimiter = max(",;\t", key=first_line.count)
@@ -74,9 +75,10 @@ def _read_parquet(path: Path, called: str) -> tuple[list[str], list[list[str]]]:
 
 
 def _as_text(value: object) -> str:
+    # Kinds of missing value, by the type of the column; NaN is a float and comes below.
     if value is None or value is pd.NA or value is pd.NaT:
         return ""
-    if isinstance(value, float):  # a whole number next to a missing one is stored as floating point
+    if isinstance(value, float):  # pandas stores an integer column with a missing cell as float
         return "" if value != value else str(int(value)) if value.is_integer() else repr(value)
     if isinstance(value, bool):
         return str(int(value))
@@ -89,6 +91,7 @@ def _as_text(value: object) -> str:
 def _checked_table(path: Path, header: Sequence[str], body: Sequence[Sequence[str]], called: str) -> TextTable:
     columns = [name.strip() for name in header]
     numbered = [(row, [cell.strip() for cell in cells]) for row, cells in enumerate(body, start=1)]
+    # Spreadsheets often save blank rows below the data.
     filled = [(row, cells) for row, cells in numbered if any(cells)]
     if not columns or not filled:
         raise CohortError(f"the {called} {path.name} has no exams; it needs a header and one row an exam")
@@ -112,6 +115,7 @@ def _column_problems(columns: Sequence[str], rows: Sequence[tuple[int, list[str]
         )
         for same in places
     ]
+    # An empty column without a name is harmless, and often left by a spreadsheet.
     nameless = [place for place, name in enumerate(columns) if not name]
     if any(place < len(cells) and cells[place] for _, cells in rows for place in nameless):
         line = f"a {called} column without a name holds values; name it or delete it"

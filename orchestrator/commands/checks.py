@@ -1,19 +1,16 @@
 """`polarmap check`: every problem at once. No torch, no Ray, no statistics: it should answer in a moment."""
 
 import argparse
-from typing import Final
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from mpi_model.errors import CohortError, ExperimentError
-from orchestrator.cohort.loading import load_cohort
-from orchestrator.driver.prepare import prepare
-from orchestrator.driver.resume import resume_summary
-from orchestrator.experiment.file import load_experiment, read_toml
+from mpi_model.errors import PolarmapError
+from orchestrator.driver.cohort_check import check_experiment
+from orchestrator.experiment.file import load_experiment
 from orchestrator.experiment.settings import LoadedExperiment
 from orchestrator.terminal.checking import print_check
 from orchestrator.terminal.progress import progress_for
-
-SMALL: Final = 32
-"""Pixels: enough to see whether an image can be read, where the experiment does not say how large it should be."""
 
 
 def loaded_from(arguments: argparse.Namespace) -> LoadedExperiment:
@@ -23,25 +20,26 @@ def loaded_from(arguments: argparse.Namespace) -> LoadedExperiment:
 
 def check(arguments: argparse.Namespace) -> int:
     """`polarmap check EXPERIMENT`, and what is in the run directory of its name."""
-    try:
-        loaded = loaded_from(arguments)
-    except ExperimentError as error:
-        raise ExperimentError(*error.problems, *_cohort_problems(arguments)) from error
-    prepared = prepare(loaded, progress_for())
-    remark = resume_summary(prepared)
-    print_check(prepared, remark=remark)
+    with problems_as_json(arguments.json):
+        found = check_experiment(arguments.experiment, arguments.overrides, progress_for())
+    if arguments.json:
+        print_json({**found.to_dict(), "exit_code": 0})
+    else:
+        print_check(found)
     return 0
 
 
-def _cohort_problems(arguments: argparse.Namespace) -> tuple[str, ...]:
-    """The problems of a cohort whose experiment file is wrong itself, as far as its manifest can be found."""
+@contextmanager
+def problems_as_json(wanted: bool) -> Iterator[None]:
+    """With `--json`, a program finds the problems on standard output, too; they are raised in any case."""
     try:
-        section = read_toml(arguments.experiment).get("cohort")
-        manifest = section.get("manifest") if isinstance(section, dict) else None
-        if isinstance(manifest, str):
-            load_cohort(arguments.experiment.resolve().parent / manifest, size=SMALL)
-    except CohortError as error:
-        return error.problems
-    except ExperimentError:
-        return ()
-    return ()
+        yield
+    except PolarmapError as error:
+        if wanted:
+            print_json({"problems": list(error.problems), "exit_code": error.exit_code})
+        raise
+
+
+def print_json(keys: dict[str, object]) -> None:
+    """Print one object as one line of JSON; a number that is none would not be JSON."""
+    print(json.dumps(keys, ensure_ascii=False, allow_nan=False))

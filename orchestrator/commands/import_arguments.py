@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from orchestrator.commands.path_arguments import file_argument, folder_argument
+
 TRACERS: Final = ("Tc-99m", "Tl-201")
 
 
@@ -19,14 +21,12 @@ def add_sources(verb: argparse.ArgumentParser) -> None:
 
 def add_pseudonymise(verb: argparse._ActionsContainer) -> None:
     """`--pseudonymise KEYFILE`."""
-    verb.add_argument(
-        "--pseudonymise", type=Path, metavar="KEYFILE", help="call patients by keyed pseudonyms (HMAC-SHA256)"
-    )
+    file_argument(verb, "--pseudonymise", metavar="KEYFILE", help="call patients by keyed pseudonyms (HMAC-SHA256)")
 
 
 def add_merge(verb: argparse.ArgumentParser) -> None:
     """`polarmap merge DIR SITE=IMPORT …`."""
-    verb.add_argument("folder", type=Path, metavar="DIR", help="a new or empty folder")
+    folder_argument(verb, "folder", type=Path, metavar="DIR", help="a new or empty folder")
     verb.add_argument("parts", nargs="+", metavar="SITE=IMPORT", help="a site's name and the folder of its import")
     verb.add_argument(
         "--same-ids",
@@ -36,9 +36,9 @@ def add_merge(verb: argparse.ArgumentParser) -> None:
 
 
 def _spectf(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("train", type=Path, metavar="SPECTF.train")
-    verb.add_argument("test", type=Path, metavar="SPECTF.test")
-    verb.add_argument("folder", type=Path, metavar="DIR", help="a new or empty folder")
+    file_argument(verb, "train", metavar="SPECTF.train")
+    file_argument(verb, "test", metavar="SPECTF.test")
+    folder_argument(verb, "folder", type=Path, metavar="DIR", help="a new or empty folder")
     verb.add_argument("--all-development", action="store_true", help="no test partition: all 267 for cross-validation")
     verb.add_argument("--size", type=int, default=32, metavar="PX", help="pixels of a side (default: 32)")
     add_pseudonymise(verb)
@@ -63,11 +63,11 @@ def _dicom_sa(verb: argparse.ArgumentParser) -> None:
 
 
 def _pages(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("source", nargs="?", type=Path, metavar="SOURCE", help="a folder, a ZIP archive, or one file")
-    verb.add_argument("layout", nargs="?", type=Path, metavar="LAYOUT", help="where what lies on a page (TOML)")
-    verb.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="a new or empty folder")
-    verb.add_argument(
-        "--new-layout", type=Path, metavar="PAGE", help="write layout.toml to fill in, and layout.png: PAGE with a grid"
+    file_argument(verb, "source", nargs="?", metavar="SOURCE", help="a folder, a ZIP archive, or one file")
+    file_argument(verb, "layout", nargs="?", metavar="LAYOUT", help="where what lies on a page (TOML)")
+    folder_argument(verb, "folder", nargs="?", type=Path, metavar="DIR", help="a new or empty folder")
+    file_argument(
+        verb, "--new-layout", metavar="PAGE", help="write layout.toml to fill in, and layout.png: PAGE with a grid"
     )
     verb.add_argument("--pattern", help="of file names: '{patient}_{tracer}.png'; DICOM pages know their patient")
     verb.add_argument("--tracer", choices=TRACERS, help="where neither names nor --files say it")
@@ -94,16 +94,16 @@ def _folder(verb: argparse.ArgumentParser) -> None:
 
 
 def _list(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("source", type=Path, metavar="SOURCE", help="a folder, a ZIP archive, or one file")
+    file_argument(verb, "source", metavar="SOURCE", help="a folder, a ZIP archive, or one file")
 
 
 def _from_and_to(verb: argparse.ArgumentParser, source: str) -> None:
-    verb.add_argument("source", type=Path, metavar="SOURCE", help=source)
-    verb.add_argument("folder", type=Path, metavar="DIR", help="a new or empty folder")
+    file_argument(verb, "source", metavar="SOURCE", help=source)
+    folder_argument(verb, "folder", type=Path, metavar="DIR", help="a new or empty folder")
 
 
 def _shared(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--exams", type=Path, metavar="CSV", help="labels and more by patient_id (and tracer, exam_id)")
+    file_argument(verb, "--exams", metavar="CSV", help="labels and more by patient_id (and tracer, exam_id)")
     verb.add_argument("--carry", action="append", default=[], metavar="COLUMN", help="let a further column through")
     verb.add_argument(
         "--label", dest="rules", action="append", default=[], metavar="RULE", help="'SSS >= 4', 'Tl-201: SSS >= 9'"
@@ -116,7 +116,7 @@ def _shared(verb: argparse.ArgumentParser) -> None:
 
 
 def _files(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--files", type=Path, metavar="CSV", help="what the source does not say, by file (see the docs)")
+    file_argument(verb, "--files", metavar="CSV", help="what the source does not say, by file (see the docs)")
 
 
 _Add = Callable[[argparse.ArgumentParser], None]

@@ -1,25 +1,39 @@
-"""Verbs that make something to work on: an experiment file, a synthetic cohort, an imported one."""
+"""Verbs that make something to work on: an experiment file and its schema, a synthetic cohort, an imported one."""
 
 import argparse
+import json
 import tempfile
 from pathlib import Path
 
 from mpi_model.errors import ExperimentError
 from orchestrator.cohort.pseudonyms import Pseudonym, as_it_is, pseudonyms
 from orchestrator.experiment.file import template
+from orchestrator.experiment.schema import SCHEMA_FILE, experiment_schema
 from orchestrator.importers.spectf import import_spectf as convert_spectf
-from orchestrator.output_files import new_named_file
+from orchestrator.output_files import new_named_file, write_named_file
 from orchestrator.phantom.preview import preview
 from orchestrator.phantom.writer import write_cohort
 from orchestrator.terminal.progress import counted, progress_for
 
 
 def init(arguments: argparse.Namespace) -> int:
-    """`polarmap init [FILE]`."""
+    """`polarmap init [FILE]`: the file, and beside it the schema that its first line names for editors."""
     path: Path = arguments.file
     new_named_file(path, template().encode("utf-8"))
+    # The schema is the installed version's: one that is there already may be an older version's.
+    write_named_file(path.parent / SCHEMA_FILE, _schema_text().encode("utf-8"))
     print(f"{path} written; set `name` and `cohort.manifest`, then: polarmap check {path}")
     return 0
+
+
+def schema(arguments: argparse.Namespace) -> int:
+    """`polarmap schema`: the JSON Schema of experiment files, on standard output."""
+    print(_schema_text(), end="")
+    return 0
+
+
+def _schema_text() -> str:
+    return json.dumps(experiment_schema(), ensure_ascii=False, indent=1) + "\n"
 
 
 def import_spectf(arguments: argparse.Namespace) -> int:

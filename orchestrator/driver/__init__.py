@@ -1,1 +1,1 @@
-"""The driver of a run: prepare, resume, train, open the test, predict; the straight line is `run.py`."""
+"""The steps of a run in the driver process: prepare, resume, train, open the test, predict; the line is `run.py`."""

@@ -1,4 +1,4 @@
-"""What the driver does with work that comes back: the ledger is written, the log and the eye are told."""
+"""What the driver does with work that comes back: writes results to the ledger and updates log and display."""
 
 import logging
 import os
@@ -9,35 +9,35 @@ from contextlib import contextmanager
 from mpi_model.errors import PolarmapError
 from orchestrator.cells.records import CandidateResult, CellKey, CellResult
 from orchestrator.ledger.identity import Facts
-from orchestrator.ledger.parts import commit_cell, write_candidate
-from orchestrator.ledger.paths import RunPaths
-from orchestrator.monitoring.counters import Tally
+from orchestrator.ledger.state import RunState
+from orchestrator.monitoring.counters import RunCounters
 from orchestrator.monitoring.log import event, without_message
 from orchestrator.monitoring.progress import Progress
 from orchestrator.runners.runner import Runner
 
 
 class LedgerEvents:
-    """Writes what workers bring into the ledger, in the driver, and counts it for the eye."""
+    """Writes what workers bring into the ledger, in the driver, and counts it for the display."""
 
-    def __init__(self, paths: RunPaths, experiment: str, progress: Progress, tally: Tally) -> None:
-        self.paths = paths
+    def __init__(self, state: RunState, experiment: str, progress: Progress, counters: RunCounters) -> None:
+        self.state = state
         self.experiment = experiment
         self.progress = progress
-        self.tally = tally
-        progress.begin("training", tally.standing.cells)
-        progress.show(tally.progress())
+        self.counters = counters
+        now = counters.progress()
+        progress.begin("training", now.total)
+        progress.show(now)
 
     def __getstate__(self) -> dict[str, object]:
-        """Nothing: Tune pickles its callbacks into a snapshot that is never read, and locks and displays cannot be."""
+        """Nothing: Tune pickles its callbacks into a snapshot that nobody reads, and locks cannot be pickled."""
         return {}
 
     def started(self, key: CellKey) -> None:
         """A cell begins, or begins again."""
-        attempt = self.tally.start(key)
+        attempt = self.counters.start(key)
         message = f"cell {key.name} begins{' again' if attempt > 1 else ''}"
         event(logging.INFO, "cell_started", message, cell=key.name, attempt=attempt)
-        self.progress.show(self.tally.progress())
+        self.progress.show(self.counters.progress())
 
     def retried(self, key: CellKey, cause: str, attempt: int) -> None:
         """Say and log that a cell is going to begin again, and why."""
@@ -47,8 +47,8 @@ class LedgerEvents:
 
     def candidate(self, key: CellKey, result: CandidateResult) -> None:
         """Keep a finished candidate."""
-        write_candidate(self.paths, key, result, self.experiment)
-        self.tally.add(key, result)
+        self.state.keep_candidate(key, result, self.experiment)
+        self.counters.add(key, result)
         if result.state == "failed":
             event(
                 logging.WARNING,
@@ -58,12 +58,12 @@ class LedgerEvents:
                 candidate=result.number,
                 seconds=round(result.seconds, 3),
             )
-        self.progress.show(self.tally.progress())
+        self.progress.show(self.counters.progress())
 
     def cell(self, result: CellResult, attempt: int) -> None:
-        """Commit a finished cell; a failed one is said at once."""
-        commit_cell(self.paths, result, attempt, self.experiment)
-        self.tally.end(result)
+        """Commit a finished cell; a failed one is shown at once."""
+        self.state.commit(result, attempt, self.experiment)
+        self.counters.end(result)
         failed = result.state == "failed"
         message = f"cell {result.key.name} {f'failed: {result.reason}' if failed else 'is complete'}"
         event(
@@ -76,17 +76,17 @@ class LedgerEvents:
             host=result.host,
             traceback=result.trace or None,
         )
-        self.progress.show(self.tally.progress())
+        self.progress.show(self.counters.progress())
         if failed:
             self.progress.say(message)
 
 
 @contextmanager
-def telling(tally: Tally, facts: Facts, runner: Runner) -> Iterator[None]:
-    """Log how the work begins and how it ends, whatever ends it."""
-    standing = tally.standing
-    resumed = bool(standing.complete or standing.failed or standing.begun)
-    left = f"{len(standing.left)} of {standing.cells} cells to do"
+def log_lifecycle(counters: RunCounters, facts: Facts, runner: Runner) -> Iterator[None]:
+    """Log the beginning of the work and its end, whatever ends it."""
+    begun = counters.progress()
+    resumed = bool(begun.complete or begun.failed or counters.half_done)
+    left = f"{len(counters.left)} of {begun.total} cells to do"
     event(
         logging.INFO,
         "run_resumed" if resumed else "run_begun",
@@ -99,21 +99,23 @@ def telling(tally: Tally, facts: Facts, runner: Runner) -> Iterator[None]:
     )
     try:
         yield
+    # What was finished is in the ledger whichever way this ends; the log tells a person which way it was.
     except KeyboardInterrupt:
-        event(logging.WARNING, "interrupted", "interrupted; the same command goes on", **_counts(tally))
+        event(logging.WARNING, "interrupted", "interrupted; the same command goes on", **_counts(counters))
         raise
     except PolarmapError as error:
-        event(logging.ERROR, "stopped", f"the run stops: {error}", **_counts(tally))
+        event(logging.ERROR, "stopped", f"the run stops: {error}", **_counts(counters))
         raise
     except BaseException as error:
+        # The words of an unexpected error may quote a patient's data; its place in the code does not.
         trace = without_message(type(error), error.__traceback__)
-        event(logging.CRITICAL, "crashed", f"a bug: {type(error).__name__}", traceback=trace, **_counts(tally))
+        event(logging.CRITICAL, "crashed", f"a bug: {type(error).__name__}", traceback=trace, **_counts(counters))
         raise
-    event(logging.INFO, "ended", "every cell has ended", **_counts(tally))
+    event(logging.INFO, "ended", "every cell has ended", **_counts(counters))
 
 
-def _counts(tally: Tally) -> dict[str, object]:
-    now = tally.progress()
+def _counts(counters: RunCounters) -> dict[str, object]:
+    now = counters.progress()
     return {
         "complete": now.complete,
         "failed": now.failed,

@@ -1,6 +1,4 @@
-"""Opens the test partition: freeze, write the opening down, then let the final networks predict."""
-
-from collections.abc import Sequence
+"""Opens the test partition: freeze, log the opening, then let the final networks predict."""
 
 import torch
 
@@ -13,22 +11,20 @@ from mpi_model.vocabulary import TRACERS, Inputs
 from orchestrator.cells.cell import predictions_of
 from orchestrator.cells.decision import Decision
 from orchestrator.cells.records import CellKey, Prediction
-from orchestrator.driver.prepare import Prepared, test_rows
-from orchestrator.ledger.openings import frozen_hash, record_opening, test_exams_hash
-from orchestrator.ledger.parts import committed_state, test_is_predicted, write_test_predictions
+from orchestrator.driver.prepare import Prepared, rows_of_test_exams
+from orchestrator.driver.resume import ResolvedRun
+from orchestrator.ledger.openings import frozen_hash, hash_of_test_exams, record_opening
 from orchestrator.ledger.paths import RunPaths
+from orchestrator.ledger.state import RunState
 from orchestrator.storage.locations import open_storage
 
 
-def open_test(prepared: Prepared, paths: RunPaths, facts_hash: str, keys: Sequence[CellKey], device: str) -> int:
-    """Predict the test exams with the final networks, once the opening is written down.
+def open_test(resolved: ResolvedRun, state: RunState) -> int:
+    """Predict the test exams with the final networks, once the opening is logged.
 
     Args:
-        prepared: The experiment with its cohort.
-        paths: The run directory.
-        facts_hash: The experiment's hash, which holds its statistics settings.
-        keys: All cells; the final ones are judged.
-        device: `cpu` or `cuda`.
+        resolved: The run; its final cells are judged.
+        state: What its ledger holds.
 
     Returns:
         How often this test partition has been opened.
@@ -36,26 +32,30 @@ def open_test(prepared: Prepared, paths: RunPaths, facts_hash: str, keys: Sequen
     Raises:
         IncompleteRunError: A final cell is not complete; the test stays closed.
     """
-    exams = prepared.cohort.exams
-    finals = [key for key in keys if key.partition == "test"]
-    if any(committed_state(paths, key) != "complete" for key in finals):
+    prepared, paths = resolved.prepared, resolved.paths
+    finals = [key for key in resolved.keys if key.partition == "test"]
+    if any(state.state_of(key) != "complete" for key in finals):
         raise IncompleteRunError(
             "the test partition stays closed: not every final network is trained; "
             "see `polarmap report`, then run with --retry-failed"
         )
-    frozen = frozen_hash(paths, facts_hash)
+    frozen = frozen_hash(paths, resolved.hash)
+    # Written down before anything is predicted: an opening that is not logged has not happened.
     openings = record_opening(
-        open_storage(prepared.loaded.test_openings), test_exams_hash(exams), prepared.loaded.experiment.name, frozen
+        open_storage(prepared.loaded.test_openings),
+        hash_of_test_exams(prepared.cohort.exams),
+        prepared.loaded.experiment.name,
+        frozen,
     )
     with single_threaded():
         for key in finals:
-            if not test_is_predicted(paths, key):
-                write_test_predictions(paths, key, _predict(prepared, paths, key, device), facts_hash)
+            if state.tests.get(key.name) is None:
+                state.commit_test(key, _predict(prepared, paths, key, resolved.device), resolved.hash)
     return openings
 
 
 def _predict(prepared: Prepared, paths: RunPaths, key: CellKey, device: str) -> list[Prediction]:
-    maps, rows = prepared.cohort.maps, test_rows(prepared, key.inputs)
+    maps, rows = prepared.cohort.maps, rows_of_test_exams(prepared, key.inputs)
     predictions: list[Prediction] = []
     members = prepared.loaded.experiment.training.members
     for member, (network, decisions) in enumerate(final_networks(paths, key.inputs, members)):
@@ -65,7 +65,7 @@ def _predict(prepared: Prepared, paths: RunPaths, key: CellKey, device: str) -> 
 
 
 def final_networks(paths: RunPaths, inputs: Inputs, members: int) -> list[tuple[TracerNetwork, dict[int, Decision]]]:
-    """The stored final networks of an inputs with their decisions, one a member.
+    """The stored final networks of an input configuration with their decisions, one a member.
 
     Raises:
         IncompleteRunError: They are not trained yet.
@@ -77,11 +77,11 @@ def final_networks(paths: RunPaths, inputs: Inputs, members: int) -> list[tuple[
         if not (weights.exists() and document.exists()):
             raise IncompleteRunError(f"{paths.name} has no final network for {inputs} inputs yet; finish the run")
         text = document.read_bytes().decode("utf-8")
-        found.append((load_network(weights.read_bytes(), text), decisions_of(text)))
+        found.append((load_network(weights.read_bytes(), text), _decisions_of(text)))
     return found
 
 
-def decisions_of(description: str) -> dict[int, Decision]:
+def _decisions_of(description: str) -> dict[int, Decision]:
     """The thresholds and calibrations in a saved model's description, by the tracer's number."""
     stored = load_description(description)["decisions"]
     return {TRACERS.index(tracer): Decision(**values) for tracer, values in stored.items()}

@@ -2,7 +2,7 @@
 
 Labels are permuted between patients, the plan is redrawn, each permutation is a run of its own under the same
 ledger rules, final networks are not trained, and the test partition is never touched. Permuting labels against
-fixed scores would ignore what training does with chance (Ojala & Garriga 2010, JMLR 11:1833).
+fixed scores would leave out what training itself does with chance (Ojala & Garriga 2010, JMLR 11:1833).
 """
 
 from dataclasses import replace
@@ -13,7 +13,6 @@ from orchestrator.driver.run import run_experiment
 from orchestrator.experiment.settings import LoadedExperiment
 from orchestrator.ledger.reading import Run
 from orchestrator.monitoring.progress import Progress
-from orchestrator.report.permutation import permutation_rows
 from orchestrator.report.records import Report
 
 
@@ -44,6 +43,8 @@ def permute_labels(loaded: LoadedExperiment, times: int, options: RunOptions, pr
         outcome = run_experiment(permuted(loaded, number), replace(options, permutation=number), progress)
         summaries.append(Run(outcome.paths).summary)
         failed += bool(outcome.failed)
+    from orchestrator.report.permutation import permutation_rows  # noqa: PLC0415 - scipy; `run` shares this verb's module
+
     summary = permutation_rows(Run(observed.paths).summary, summaries)
     counted = (f"{failed} of {times} permutations have failed cells and count as reaching the observed AUC",)
     name = f"{loaded.experiment.name}: {times} label permutations"

@@ -1,8 +1,7 @@
-"""The final networks of a run on new exams; no label is read, and nothing is estimated."""
+"""Predictions of a run's final networks for new exams; no label is read, and nothing is estimated."""
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,10 +19,11 @@ from orchestrator.cohort.records import Cohort
 from orchestrator.driver.open_test import final_networks
 from orchestrator.ledger.reading import Run
 from orchestrator.monitoring.progress import Progress
+from orchestrator.statistics.members import model_of
 
 
 def predict_exams(run: Run, manifest: Path, progress: Progress) -> pd.DataFrame:
-    """Predict every exam of a manifest with every inputs whose phases it has.
+    """Predict every exam of a manifest with every input configuration whose phases it has.
 
     Args:
         run: A run with its final networks.
@@ -31,39 +31,50 @@ def predict_exams(run: Run, manifest: Path, progress: Progress) -> pd.DataFrame:
         progress: Told how many maps are read.
 
     Returns:
-        `patient_id, exam_id, tracer, inputs, score, probability, threshold, positive`; the score is the mean over
-        members, `positive` is 1 where the probability reaches the threshold.
+        `patient_id, exam_id, tracer, inputs, score, probability, threshold, positive`, of the model that the members
+        make (`orchestrator.statistics.members`), as in the run's report.
 
     Raises:
         IncompleteRunError: The run has no final networks.
         CohortError: The manifest or an image is unusable, or of a kind the networks were not trained on.
     """
-    settings: dict[str, Any] = run.description["settings"]  # type: ignore[assignment] # experiment.json's form
+    settings = run.description.settings
     progress.begin("reading exams", 0)
-    cohort = load_cohort(manifest, size=settings["images"]["size"], labelled=False)
+    cohort = load_cohort(manifest, size=settings.images.size, labelled=False)
     progress.end()
     with single_threaded():
-        tables = [_predict(run, cohort, name, settings["training"]["members"]) for name in settings["cohort"]["inputs"]]
+        tables = [_predict(run, cohort, name, settings.training.members) for name in settings.cohort.inputs]
     return pd.concat(tables, ignore_index=True)
 
 
 def _predict(run: Run, cohort: Cohort, inputs: Inputs, members: int) -> pd.DataFrame:
     networks, decided = zip(*final_networks(run.paths, inputs, members), strict=True)
-    decisions = decided[0]
     maps = _with_channels(cohort.maps, networks[0].architecture.image_channels)
     rows = _usable(maps, inputs)
-    _check_tracers(cohort, rows, decisions)
-    scores = np.mean([predict_scores(net, maps, rows, device=torch.device("cpu")) for net in networks], axis=0)
-    chosen = [decisions[int(number)] for number in maps.tracer[rows]]
+    _check_tracers(cohort, rows, decided[0])
+    scores = np.stack([predict_scores(net, maps, rows, device=torch.device("cpu")) for net in networks])
+    tracers = maps.tracer[rows]
+    probabilities = np.stack(
+        [_probabilities(one, by_tracer, tracers) for one, by_tracer in zip(scores, decided, strict=True)]
+    )
+    thresholds = [[by_tracer[int(number)].probability_threshold for number in tracers] for by_tracer in decided]
+    model = model_of(scores, probabilities, np.array(thresholds, dtype=np.float64).reshape(scores.shape))
     found = cohort.exams.loc[rows, ["patient_id", "exam_id", "tracer"]].reset_index(drop=True)
-    pairs = list(zip(chosen, scores, strict=True))
     return found.assign(
         inputs=inputs,
-        score=scores,
-        probability=[float(decision.probability(np.asarray(score))) for decision, score in pairs],
-        threshold=[decision.probability_threshold for decision in chosen],
-        positive=[int(score >= decision.threshold) for decision, score in pairs],
+        score=model.scores,
+        probability=model.probabilities,
+        threshold=model.thresholds,
+        positive=(model.probabilities >= model.thresholds).astype(np.int64),
     )
+
+
+def _probabilities(
+    scores: NDArray[np.float64], decisions: dict[int, Decision], tracers: NDArray[np.int8]
+) -> NDArray[np.float64]:
+    """One member's probabilities, each exam by its tracer's decision."""
+    pairs = zip(scores, tracers, strict=True)
+    return np.array([float(decisions[int(number)].probability(np.asarray(score))) for score, number in pairs])
 
 
 def _usable(maps: Maps, inputs: Inputs) -> NDArray[np.int64]:

@@ -8,13 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_model.errors import CohortError, WeightsError
-from mpi_model.stages import backbone, check_first_layer, checkpoint_path
+from mpi_model.imagenet import checkpoint_path
+from mpi_model.stages import backbone
 from mpi_model.vocabulary import Inputs
 from orchestrator.cohort.eligibility import exams_for
 from orchestrator.cohort.loading import load_cohort
 from orchestrator.cohort.permutation import with_permuted_labels
 from orchestrator.cohort.records import Cohort, Exclusion
+from orchestrator.experiment.devices import device_for
 from orchestrator.experiment.file import space_of
+from orchestrator.experiment.processor import precision_notices
 from orchestrator.experiment.settings import DEFAULT_SUBGROUPS, LoadedExperiment
 from orchestrator.folds.plan import FoldPlan, plan_folds
 from orchestrator.hashing import digest
@@ -29,7 +32,7 @@ class Prepared:
     loaded: LoadedExperiment
     cohort: Cohort
     eligible: Mapping[Inputs, NDArray[np.bool_]]
-    """For each inputs, the exams it uses, of both partitions."""
+    """For each input configuration, the exams it uses, of both partitions."""
     exclusions: tuple[Exclusion, ...]
     plan: FoldPlan
     space: SearchSpace
@@ -45,16 +48,13 @@ def prepare(loaded: LoadedExperiment, progress: Progress, permutation: int | Non
         permutation: The number of a label permutation; None for the labels as they are.
 
     Raises:
-        WeightsError: The weights' file is not there.
-        ExperimentError: The first layer is for grey maps and the cohort's are coloured.
+        WeightsError: The weights' file or package is not there.
         CohortError: Anything wrong with the cohort, all problems together.
         FoldsError: The folds asked for cannot be had from it.
     """
     experiment = loaded.experiment
     weights_of(loaded)
     cohort = read_cohort(loaded, progress)
-    network = experiment.network
-    check_first_layer(backbone(network.backbone), network.first_layer, cohort.maps.stress.shape[1])
     if permutation is not None:
         cohort = with_permuted_labels(cohort, permutation)
     eligible, exclusions = exams_for(
@@ -66,7 +66,7 @@ def prepare(loaded: LoadedExperiment, progress: Progress, permutation: int | Non
         loaded=loaded,
         cohort=cohort,
         eligible=eligible,
-        exclusions=(*cohort.exclusions, *exclusions),
+        exclusions=exclusions,
         plan=plan,
         space=space_of(loaded),
         notices=(*cohort.notices, *plan.notices, *_advice(loaded)),
@@ -86,8 +86,8 @@ def read_cohort(loaded: LoadedExperiment, progress: Progress) -> Cohort:
         progress.end()
 
 
-def test_rows(prepared: Prepared, inputs: Inputs) -> NDArray[np.int64]:
-    """Rows of the test exams that an inputs can use."""
+def rows_of_test_exams(prepared: Prepared, inputs: Inputs) -> NDArray[np.int64]:
+    """Rows of the test exams that an input configuration can use."""
     return np.flatnonzero(prepared.eligible[inputs] & (prepared.cohort.exams["partition"] == "test").to_numpy())
 
 
@@ -105,7 +105,7 @@ def weights_of(loaded: LoadedExperiment) -> Path | None:
     """The file of pretrained weights; None for random ones. ImageNet's may still have to be downloaded.
 
     Raises:
-        WeightsError: The experiment names a file that is not there.
+        WeightsError: The experiment names a file, or needs a package, that is not there.
     """
     network = loaded.experiment.network
     if network.weights == "random":
@@ -121,7 +121,7 @@ def weights_of(loaded: LoadedExperiment) -> Path | None:
 
 
 def used_digest(prepared: Prepared) -> str:
-    """Digest of what else of the manifest decides numbers: the exams each inputs uses, and the subgroups."""
+    """Digest of what else in the manifest decides numbers: the exams of each input configuration, and the subgroups."""
     exams = prepared.cohort.exams
     columns = [column for column in prepared.loaded.experiment.statistics.subgroups if column in exams]
     return digest(
@@ -143,10 +143,11 @@ def _check_subgroups(cohort: Cohort, subgroups: tuple[str, ...]) -> None:
 
 def _advice(loaded: LoadedExperiment) -> list[str]:
     """What is allowed and probably not meant."""
-    network, space = loaded.experiment.network, space_of(loaded)
-    frozen = [parameter for parameter in space.parameters if parameter.name == "freeze_depth"]
-    if network.weights == "random" and frozen:
-        return [
+    experiment = loaded.experiment
+    advice = [*precision_notices(experiment.training.precision, device_for(experiment.resources))]
+    frozen = [parameter for parameter in space_of(loaded).parameters if parameter.name == "freeze_depth"]
+    if experiment.network.weights == "random" and frozen:
+        advice.append(
             'the search may freeze stages of a network with random weights; `space = "learning_rates"` freezes none'
-        ]
-    return []
+        )
+    return advice

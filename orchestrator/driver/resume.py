@@ -1,24 +1,22 @@
-"""Which run directory an experiment resolves to, and whether anything of it is left to do. No torch, no Ray."""
+"""Which run an experiment is, and whether anything of it is left to do. No torch, no Ray."""
 
+import datetime
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from mpi_model.errors import ExperimentError
-from orchestrator.cells.records import CellKey
-from orchestrator.cells.tasks import cell_keys
+from orchestrator.cells.records import CellKey, cell_keys
 from orchestrator.driver.prepare import Prepared, check_test_exams, prepare, used_digest, weights_of
 from orchestrator.experiment.devices import device_for
 from orchestrator.experiment.settings import LoadedExperiment
-from orchestrator.ledger.compaction import is_compacted
-from orchestrator.ledger.directory import RunRecord, open_run
+from orchestrator.ledger.description import RunDescription
+from orchestrator.ledger.directory import RunRecord, begin_run
 from orchestrator.ledger.identity import Facts, experiment_hash, git_revision, hardware, identity
-from orchestrator.ledger.integrity import is_whole
-from orchestrator.ledger.parts import committed_states, test_is_predicted
 from orchestrator.ledger.paths import RunPaths, run_paths
+from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.progress import Progress
 from search_spaces.stored import stored_space
 
@@ -71,9 +69,9 @@ class ResolvedRun:
     paths: RunPaths
 
     @property
-    def record(self) -> RunRecord:
-        """What is written down when the run begins."""
-        return record_of(self.prepared, self.facts, final=self.options.permutation is None)
+    def hash(self) -> str:
+        """The experiment's hash."""
+        return experiment_hash(self.facts)
 
 
 def resolve_run(loaded: LoadedExperiment, options: RunOptions, progress: Progress) -> ResolvedRun:
@@ -85,7 +83,7 @@ def resolve_run(loaded: LoadedExperiment, options: RunOptions, progress: Progres
         progress: Told what goes on.
 
     Raises:
-        PolarmapError: See `preparation.prepare`; a test that is to be opened and is not there.
+        PolarmapError: What `prepare` raises; CohortError where a test is to be opened and is not there.
     """
     prepared = prepare(loaded, progress, options.permutation)
     weights = _weights_file(loaded, progress)
@@ -98,30 +96,17 @@ def resolve_run(loaded: LoadedExperiment, options: RunOptions, progress: Progres
         weights=weights,
         device=device,
         facts=facts_of(prepared, weights, device),
-        keys=cell_keys(prepared.plan, loaded.experiment.cohort.inputs, final=options.permutation is None),
+        keys=cell_keys(loaded.experiment, final=options.permutation is None),
         paths=run_paths(loaded.run_directory),
     )
 
 
-def finished_outcome(resolved: ResolvedRun) -> RunOutcome | None:
-    """The outcome of a run that has nothing left to do and whose report is current; otherwise None.
-
-    Raises:
-        RunDirectoryError: The directory holds another experiment, or a driver holds the directory.
-    """
-    paths, options = resolved.paths, resolved.options
-    if not (paths.experiment.exists() and is_compacted(paths)):
-        return None
-    with paths.storage.hold():
-        open_run(paths, resolved.record)
-        states = committed_states(paths)
-        found = {states.get(key.name) for key in resolved.keys}
-        left = None in found or (options.retry_failed and "failed" in found)
-        if left or (options.open_test and not test_is_open(paths, resolved.keys)):
-            return None
-        if not is_whole(paths, experiment_hash(resolved.facts)):
-            return None
-    return outcome_of(resolved, states, done_now=0, opened_now=False)
+def is_finished(resolved: ResolvedRun, state: RunState) -> bool:
+    """Whether a run has nothing left to do of what is asked for, and its report is current."""
+    options, states = resolved.options, {state.state_of(key) for key in resolved.keys}
+    left = None in states or (options.retry_failed and "failed" in states)
+    due = options.open_test and not state.is_test_open(resolved.keys)
+    return state.is_reported and not left and not due
 
 
 def resume_summary(prepared: Prepared) -> str | None:
@@ -137,29 +122,23 @@ def resume_summary(prepared: Prepared) -> str | None:
     if weights is not None and not weights.is_file():
         return f"run directory: {paths.root} holds a run; it is compared once the pretrained weights are downloaded"
     facts = facts_of(prepared, weights, device_for(loaded.experiment.resources))
-    open_run(paths, record_of(prepared, facts, final=True))
-    keys = cell_keys(prepared.plan, loaded.experiment.cohort.inputs)
-    found = committed_states(paths)
-    states = Counter(found.get(key.name) for key in keys)
+    begin_run(paths, record_of(prepared, facts, final=True))
+    keys, state = cell_keys(loaded.experiment), RunState.read(paths)
+    states = Counter(state.state_of(key) for key in keys)
     failed = f", {states['failed']} of them failed" if states["failed"] else ""
     done = states["complete"] + states["failed"]
     return f"run directory: resumes {paths.root}, a run with {done} of {len(keys)} cells done{failed}"
 
 
-def outcome_of(resolved: ResolvedRun, states: Mapping[str, str], *, done_now: int, opened_now: bool) -> RunOutcome:
-    """How the run stands at the end of a call, by the states of its committed cells."""
+def outcome_of(resolved: ResolvedRun, state: RunState, *, done_now: int, opened_now: bool) -> RunOutcome:
+    """How the run stands at the end of a call."""
     return RunOutcome(
         paths=resolved.paths,
         cells=len(resolved.keys),
         done_now=done_now,
         opened_now=opened_now,
-        failed=tuple(key for key in resolved.keys if states.get(key.name) != "complete"),
+        failed=tuple(key for key in resolved.keys if state.state_of(key) != "complete"),
     )
-
-
-def test_is_open(paths: RunPaths, keys: Sequence[CellKey]) -> bool:
-    """Whether every final network has judged the test exams already."""
-    return all(test_is_predicted(paths, key) for key in keys if key.partition == "test")
 
 
 def _weights_file(loaded: LoadedExperiment, progress: Progress) -> Path | None:
@@ -192,18 +171,25 @@ def facts_of(prepared: Prepared, weights: Path | None, device: str) -> Facts:
 
 
 def record_of(prepared: Prepared, facts: Facts, *, final: bool) -> RunRecord:
-    """What is written down when the run begins."""
-    return RunRecord(
-        experiment=prepared.loaded.experiment,
+    """What is written down when a run begins.
+
+    Args:
+        prepared: The experiment with its cohort and plan.
+        facts: The experiment's identity.
+        final: Whether final networks are trained.
+    """
+    description = RunDescription(
+        name=prepared.loaded.experiment.name,
+        settings=prepared.loaded.experiment,
         facts=facts,
-        plan=prepared.plan,
-        exams=prepared.cohort.exams,
-        context={
-            "revision": git_revision(Path(__file__).parent),
-            "hardware": hardware(),
-            "final": final,
-            "space": stored_space(prepared.space),
-            "notices": list(prepared.notices),
-            "exclusions": [asdict(exclusion) for exclusion in prepared.exclusions],
-        },
+        hash=experiment_hash(facts),
+        plan=prepared.plan.digest,
+        begun=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        revision=git_revision(Path(__file__).parent),
+        hardware=hardware(),
+        final=final,
+        space=stored_space(prepared.space),
+        notices=prepared.notices,
+        exclusions=prepared.exclusions,
     )
+    return RunRecord(description=description, plan=prepared.plan, exams=prepared.cohort.exams)

@@ -1,6 +1,7 @@
-"""One run, from an experiment file to its tables: the straight line that everything else hangs from."""
+"""One run, from an experiment file to its tables: the line that everything else hangs from."""
 
 import logging
+from collections.abc import Sequence
 
 from orchestrator.cells.records import CellKey
 from orchestrator.cells.tasks import cell_task
@@ -9,26 +10,18 @@ from orchestrator.driver.resume import (
     ResolvedRun,
     RunOptions,
     RunOutcome,
-    finished_outcome,
+    is_finished,
     outcome_of,
+    record_of,
     resolve_run,
-    test_is_open,
 )
+from orchestrator.experiment.processor import check_precision
 from orchestrator.experiment.settings import LoadedExperiment
-from orchestrator.ledger.compaction import compact, is_compacted
-from orchestrator.ledger.directory import open_run
-from orchestrator.ledger.identity import experiment_hash
-from orchestrator.ledger.integrity import mend
-from orchestrator.ledger.parts import (
-    candidates_among,
-    committed_markers,
-    committed_states,
-    files_of_cells,
-    forget_report,
-    set_aside,
-)
-from orchestrator.ledger.paths import RunPaths
+from orchestrator.ledger.compaction import compact
+from orchestrator.ledger.directory import begin_run
+from orchestrator.ledger.integrity import Damage, find_damage, quarantine_damaged
 from orchestrator.ledger.reading import Run
+from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.log import event, logging_to
 from orchestrator.monitoring.progress import Progress
 from orchestrator.runners.runner import Job, Runner
@@ -49,70 +42,81 @@ def run_experiment(
         PolarmapError: See `mpi_model.errors`; what was finished stays in the ledger.
     """
     resolved = resolve_run(loaded, options, progress)
-    return finished_outcome(resolved) or _run_remaining(resolved, progress, runner)
+    paths = resolved.paths
+    if not paths.experiment.exists():
+        check_precision(
+            loaded.experiment.training.precision, resolved.device
+        )  # a run that cannot begin leaves no directory
+    with paths.storage.hold():
+        begin_run(paths, record_of(resolved.prepared, resolved.facts, final=options.permutation is None))
+        state = RunState.read(paths)
+        damage = find_damage(state, resolved.hash)
+        if is_finished(resolved, state) and not damage.is_of_results:
+            return outcome_of(resolved, state, done_now=0, opened_now=False)
+        with logging_to(paths):
+            return _run_remaining(resolved, state, damage, progress, runner)
 
 
-def _run_remaining(resolved: ResolvedRun, progress: Progress, runner: Runner | None) -> RunOutcome:
+def _run_remaining(
+    resolved: ResolvedRun, state: RunState, damage: Damage, progress: Progress, runner: Runner | None
+) -> RunOutcome:
     """Do what is left of a run: train, compact, report, open the test."""
-    paths, keys, options = resolved.paths, resolved.keys, resolved.options
-    with paths.storage.hold(), logging_to(paths):
-        open_run(paths, resolved.record)
-        _log_warnings(mend(paths, experiment_hash(resolved.facts)), progress)
-        if options.retry_failed:
-            _set_aside_failed(paths, keys)
-        jobs = pending_jobs(resolved.prepared, paths, keys)
-        if jobs:
-            forget_report(paths)
-            progress.say(f"loading torch{' and Ray' if options.runner == 'ray' else ''}")
-            from orchestrator.driver.training import train  # noqa: PLC0415 - torch; a finished run answers without it
+    keys, options = resolved.keys, resolved.options
+    _log_warnings(quarantine_damaged(state, damage), progress)
+    if options.retry_failed:
+        _quarantine_failed(state, keys)
+    jobs = pending_jobs(resolved.prepared, state, keys)
+    if jobs:
+        # Once more: the run may have been begun on another machine.
+        check_precision(resolved.prepared.loaded.experiment.training.precision, resolved.device)
+        state.forget_report()
+        progress.say(f"loading torch{' and Ray' if options.runner == 'ray' else ''}")
+        from orchestrator.driver.training import train  # noqa: PLC0415 - torch; a finished run answers without it
 
-            train(jobs, resolved, progress, runner)
-        refresh_report(paths)
-        opened = options.open_test and not test_is_open(paths, keys)
-        if opened:
-            forget_report(paths)
-            from orchestrator.driver.open_test import open_test  # noqa: PLC0415 - torch, likewise
+        train(jobs, resolved, state, progress, runner)
+    _refresh_report(state)
+    opened = options.open_test and not state.is_test_open(keys)
+    if opened:
+        state.forget_report()
+        from orchestrator.driver.open_test import open_test  # noqa: PLC0415 - torch, likewise
 
-            open_test(resolved.prepared, paths, experiment_hash(resolved.facts), keys, resolved.device)
-            event(logging.INFO, "test_opened", "the test partition was opened and predicted")
-            refresh_report(paths)
-    return outcome_of(resolved, committed_states(paths), done_now=len(jobs), opened_now=opened)
-
-
-def refresh_report(paths: RunPaths) -> None:
-    """Compact the ledger and write the report, unless they are there and nothing has changed since."""
-    if not is_compacted(paths):
-        from orchestrator.report.build import write_report  # noqa: PLC0415 - matplotlib; a current report needs none
-
-        compact(paths)
-        write_report(Run(paths))
+        open_test(resolved, state)
+        event(logging.INFO, "test_opened", "the test partition was opened and predicted")
+        _refresh_report(state)
+    return outcome_of(resolved, state, done_now=len(jobs), opened_now=opened)
 
 
-def pending_jobs(prepared: Prepared, paths: RunPaths, keys: list[CellKey]) -> list[Job]:
+def pending_jobs(prepared: Prepared, state: RunState, keys: Sequence[CellKey]) -> list[Job]:
     """What the ledger says is left to do: the cells without a commit marker."""
     inner_folds = prepared.loaded.experiment.search.inner_folds
-    files = files_of_cells(paths)
-    markers = committed_markers(paths, files)
     return [
         Job(
             task=cell_task(key, prepared.plan, prepared.cohort.exams, prepared.eligible, inner_folds),
-            finished=candidates_among(paths, key, files.get(key.name, ())),
+            finished=state.finished(key),
         )
         for key in keys
-        if key.name not in markers
+        if state.state_of(key) is None
     ]
 
 
-def _log_warnings(lines: list[str], progress: Progress) -> None:
-    """Show and log what was found damaged."""
+def _refresh_report(state: RunState) -> None:
+    """Compact the ledger and write the report, unless they are there and nothing has changed since."""
+    if not state.is_reported:
+        from orchestrator.report.build import write_report  # noqa: PLC0415 - matplotlib; a current report needs none
+
+        compact(state)
+        write_report(Run(state.paths, tables_are_current=True))
+        state.is_reported = True
+
+
+def _log_warnings(lines: Sequence[str], progress: Progress) -> None:
+    """Show and log what was put into quarantine."""
     for line in lines:
         progress.say(line)
-        event(logging.WARNING, "set_aside", line)
+        event(logging.WARNING, "quarantined", line)
 
 
-def _set_aside_failed(paths: RunPaths, keys: list[CellKey]) -> None:
-    states = committed_states(paths)
+def _quarantine_failed(state: RunState, keys: Sequence[CellKey]) -> None:
     for key in keys:
-        if states.get(key.name) == "failed":
-            forget_report(paths)
-            set_aside(paths, key.name, "failed")
+        if state.state_of(key) == "failed":
+            state.quarantine(key.name, "failed")

@@ -3,56 +3,68 @@
 from pathlib import Path
 
 from mpi_model.weights import load_state
-from orchestrator.cells.records import Procedure, Workbench
-from orchestrator.driver.ledger_events import LedgerEvents, telling
+from orchestrator.cells.records import Procedure, WorkerContext
+from orchestrator.driver.ledger_events import LedgerEvents, log_lifecycle
 from orchestrator.driver.prepare import Prepared
 from orchestrator.driver.resume import ResolvedRun, RunOptions
 from orchestrator.ledger.identity import Facts, experiment_hash
-from orchestrator.monitoring.counters import Tally
-from orchestrator.monitoring.heartbeat import beating
+from orchestrator.ledger.state import RunState
+from orchestrator.monitoring.counters import RunCounters
+from orchestrator.monitoring.heartbeat import heartbeat_thread
 from orchestrator.monitoring.progress import Progress
-from orchestrator.monitoring.status import standing_of
+from orchestrator.monitoring.status import cells_by_inputs, read_objectives
 from orchestrator.runners.environment import prepare_for_ray
 from orchestrator.runners.runner import Job, Runner
 
 
-def train(jobs: list[Job], resolved: ResolvedRun, progress: Progress, runner: Runner | None = None) -> None:
+def train(
+    jobs: list[Job], resolved: ResolvedRun, state: RunState, progress: Progress, runner: Runner | None = None
+) -> None:
     """Let the runner do the jobs; display, heartbeat and log end however they end.
 
     Args:
         jobs: The cells that are left.
         resolved: The run.
+        state: What its ledger holds; every result is written through it.
         progress: Told what goes on.
         runner: Runs the cells instead of the one that the run's options name.
     """
     experiment, facts = resolved.prepared.loaded.experiment, resolved.facts
-    runner = runner or runner_for(resolved.options)
-    bench = workbench(resolved.prepared, resolved.weights, resolved.device, facts)
-    tally = Tally(standing_of(resolved.paths, resolved.keys, experiment.search.objective), experiment.search.objective)
-    with beating(resolved.paths, tally), telling(tally, facts, runner):
+    runner = runner or _runner_for(resolved.options)
+    context = worker_context(resolved.prepared, resolved.weights, resolved.device, facts)
+    counters = _counters(jobs, resolved, state)
+    # The heartbeat is outermost: whatever happens inside, its last beat says that this driver is over.
+    with heartbeat_thread(resolved.paths, counters), log_lifecycle(counters, facts, runner):
         try:
-            events = LedgerEvents(resolved.paths, experiment_hash(facts), progress, tally)
-            runner.run(jobs, bench, experiment.resources, events)
+            events = LedgerEvents(state, resolved.hash, progress, counters)
+            runner.run(jobs, context, experiment.resources, events)
         finally:
             progress.end()
 
 
-def runner_for(options: RunOptions) -> Runner:
+def _counters(jobs: list[Job], resolved: ResolvedRun, state: RunState) -> RunCounters:
+    objective = resolved.prepared.loaded.experiment.search.objective
+    ledger = cells_by_inputs(state, read_objectives(state, resolved.keys), objective, at_work=())
+    begun = [job.task.key for job in jobs if job.finished]
+    return RunCounters(ledger, [job.task.key for job in jobs], begun, objective)
+
+
+def _runner_for(options: RunOptions) -> Runner:
     """The runner that the options name; importing Ray takes seconds, so it is imported only where it runs."""
     if options.runner == "inline":
         from orchestrator.runners.inline import InlineRunner  # noqa: PLC0415
 
         return InlineRunner()
-    prepare_for_ray()  # before the import: Ray reads its environment then
+    prepare_for_ray()  # before the import, which is when Ray reads its environment
     from orchestrator.runners.ray_tune import RayRunner  # noqa: PLC0415
 
     return RayRunner(address=options.address)
 
 
-def workbench(prepared: Prepared, weights: Path | None, device: str, facts: Facts) -> Workbench:
+def worker_context(prepared: Prepared, weights: Path | None, device: str, facts: Facts) -> WorkerContext:
     """What workers are given once: maps without identity, settings, pretrained weights."""
     experiment = prepared.loaded.experiment
-    return Workbench(
+    return WorkerContext(
         maps=prepared.cohort.maps,
         procedure=Procedure(
             network=experiment.network,

@@ -1,7 +1,7 @@
 """Reads `experiment.toml`, with overrides, into an `Experiment`; every problem is reported together."""
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -15,19 +15,24 @@ from search_spaces.catalog import load_space
 from search_spaces.space import SearchSpace
 
 
-def load_experiment(path: Path, overrides: Sequence[str] = ()) -> LoadedExperiment:
+def load_experiment(path: Path, overrides: Sequence[str] | Mapping[str, object] = ()) -> LoadedExperiment:
     """Read an experiment file.
 
     Args:
         path: The TOML file; relative paths inside it start from its folder.
-        overrides: `section.key=value` texts, the value in TOML's notation (bare words are taken as text).
+        overrides: `section.key=value` texts, the value in TOML's notation (bare words are taken as text), as
+            `--set` takes them; or values by `section.key`, as a program has them.
 
     Raises:
         ExperimentError: The file cannot be read, or breaks a rule; all problems, one line each.
     """
     table = read_toml(path)
-    for text in overrides:
-        apply_override(table, text)
+    if isinstance(overrides, Mapping):
+        for dotted, value in overrides.items():
+            set_value(table, dotted, list(value) if isinstance(value, tuple) else value)
+    else:
+        for text in overrides:
+            apply_override(table, text)
     problems: list[str] = []
     experiment = read_record(Experiment, table, "", problems)
     if isinstance(experiment, Experiment):
@@ -46,8 +51,9 @@ def space_of(loaded: LoadedExperiment) -> SearchSpace:
     Raises:
         SpaceError: The space is unknown, malformed, or does not fit the network's stages.
     """
-    experiment = loaded.experiment
-    return load_space(experiment.search.space, loaded.folder, stages=backbone(experiment.network.backbone).stage_count)
+    network = loaded.experiment.network
+    stages = backbone(network.backbone, network.encoder_stages).stage_count
+    return load_space(loaded.experiment.search.space, loaded.folder, stages=stages)
 
 
 def _with_every_endpoint(experiment: Experiment) -> Experiment:
@@ -87,15 +93,24 @@ def apply_override(table: dict[str, object], text: str) -> None:
         ExperimentError: The text has no `=`, or its section is not a table.
     """
     dotted, equals, value = text.partition("=")
-    *sections, key = dotted.strip().split(".")
-    if not equals or not key:
+    if not equals or not dotted.strip() or dotted.strip().endswith("."):
         raise ExperimentError(f"`--set` takes section.key=value, but got {text!r}")
+    set_value(table, dotted.strip(), _override_value(value.strip()))
+
+
+def set_value(table: dict[str, object], dotted: str, value: object) -> None:
+    """Set the value of `section.key` in a table, in place.
+
+    Raises:
+        ExperimentError: The section is not a table.
+    """
+    *sections, key = dotted.split(".")
     for section in sections:
         inner = table.setdefault(section, {})
         if not isinstance(inner, dict):
-            raise ExperimentError(f"`--set {text}`: `{section}` is not a section")
+            raise ExperimentError(f"cannot set `{dotted}` (`--set`): `{section}` is not a section")
         table = inner
-    table[key] = _override_value(value.strip())
+    table[key] = value
 
 
 def _override_value(text: str) -> object:

@@ -49,15 +49,25 @@ def unknown_keys(table: Mapping[str, object], known: Iterable[str], place: str) 
 
 def read_value(kind: Any, value: object, place: str, problems: list[str]) -> Any:  # noqa: ANN401 - a value of the annotated type `kind`
     """Check one TOML value against an annotation; a whole number serves where a float is asked for."""
+    kind = _record_of(kind)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         if not isinstance(value, Mapping):
             problems.append(f"`{place}` must be a table, but is {describe(value)}; write it as [{place}]")
             return None
         return read_record(kind, value, place, problems)
+    if get_origin(kind) is tuple and dataclasses.is_dataclass(get_args(kind)[0]) and isinstance(value, list):
+        item_kind = get_args(kind)[0]
+        return tuple(read_value(item_kind, item, f"{place}[{number}]", problems) for number, item in enumerate(value))
     converted = convert(kind, value)
     if converted is NOT_OF_KIND:
         problems.append(f"`{place}` must be {expected(kind)}, but is {describe(value)}")
     return converted
+
+
+def _record_of(kind: Any) -> Any:  # noqa: ANN401 - any annotation
+    """The record of an optional one; every other annotation as it is."""
+    options = [option for option in get_args(kind) if option is not type(None)]
+    return options[0] if len(options) == 1 and dataclasses.is_dataclass(options[0]) else kind
 
 
 NOT_OF_KIND = object()
@@ -75,8 +85,8 @@ def convert(kind: Any, value: object) -> Any:  # noqa: ANN401 - a value of the a
         return next((match for match in matches if match is not NOT_OF_KIND), NOT_OF_KIND)
     if origin is tuple:
         return _convert_items(get_args(kind)[0], value)
-    if origin in (Mapping, dict) or kind is Mapping:
-        return _convert_texts(value)
+    if origin in (Mapping, dict):
+        return _convert_values(get_args(kind)[1], value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     return value if type(value) is kind else NOT_OF_KIND
@@ -89,10 +99,11 @@ def _convert_items(kind: Any, value: object) -> Any:  # noqa: ANN401 - a tuple o
     return NOT_OF_KIND if any(item is NOT_OF_KIND for item in items) else items
 
 
-def _convert_texts(value: object) -> Any:  # noqa: ANN401 - a dict of texts, or NOT_OF_KIND
-    if isinstance(value, Mapping) and all(isinstance(text, str) for text in value.values()):
-        return dict(value)
-    return NOT_OF_KIND
+def _convert_values(kind: Any, value: object) -> Any:  # noqa: ANN401 - a dict of `kind` by text, or NOT_OF_KIND
+    if not isinstance(value, Mapping):
+        return NOT_OF_KIND
+    converted = {key: convert(kind, item) for key, item in value.items()}
+    return NOT_OF_KIND if any(item is NOT_OF_KIND for item in converted.values()) else converted
 
 
 def expected(kind: Any) -> str:  # noqa: ANN401 - any annotation
@@ -101,11 +112,11 @@ def expected(kind: Any) -> str:  # noqa: ANN401 - any annotation
     if origin is Literal:
         return "one of " + ", ".join(f'"{choice}"' for choice in get_args(kind))
     if origin in (typing.Union, UnionType):
-        return " or ".join(expected(option) for option in get_args(kind))
+        return " or ".join(expected(option) for option in get_args(kind) if option is not type(None))
     if origin is tuple:
         return f"a list, each item {expected(get_args(kind)[0])}"
     if origin in (Mapping, dict):
-        return "a table of texts"
+        return f"a table, each value {expected(get_args(kind)[1])}"
     return {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}.get(kind, str(kind))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from mpi_model.errors import ExperimentError
 from mpi_model.settings import TrainingSettings
-from mpi_model.stages import backbone, check_first_layer, check_image_size
+from mpi_model.stages import backbone, check_image_size
 from mpi_model.vocabulary import TRACERS
 from orchestrator.experiment.settings import Experiment, FoldSettings, ResourceSettings, StatisticsSettings
 
@@ -25,6 +25,7 @@ def broken_rules(experiment: Experiment) -> list[str]:
         *_search(experiment),
         *_training(experiment.training),
         *_statistics(experiment.statistics),
+        *_hypotheses(experiment),
         *_resources(experiment.resources),
         *_storage(experiment),
     ]
@@ -49,12 +50,11 @@ def _network(experiment: Experiment) -> Iterator[str]:
     if size > LARGEST_IMAGE:
         yield f"`images.size` must be at most {LARGEST_IMAGE} pixels, but is {size}; polar maps hold far fewer"
     try:
-        encoder = backbone(network.backbone)
+        encoder = backbone(network.backbone, network.encoder_stages)
     except ExperimentError as error:
         yield from error.problems
         return
     yield from _refusals(lambda: check_image_size(encoder, size))
-    yield from _refusals(lambda: check_first_layer(encoder, network.first_layer))
     if network.weights == "imagenet" and encoder.imagenet is None:
         yield (
             f'`network.weights` = "imagenet" needs a backbone with ImageNet weights, but `network.backbone` is '
@@ -81,6 +81,12 @@ def _folds(folds: FoldSettings) -> Iterator[str]:
 def _search(experiment: Experiment) -> Iterator[str]:
     yield from _at_least("search.candidates", experiment.search.candidates, 1)
     yield from _at_least("search.inner_folds", experiment.search.inner_folds, 1)
+    yield from _at_least("search.winners", experiment.search.winners, 1)
+    if experiment.search.winners > experiment.training.members:
+        yield (
+            f"`search.winners` must be at most `training.members` ({experiment.training.members}), or some winners "
+            f"are never refitted, but is {experiment.search.winners}"
+        )
 
 
 def _training(training: TrainingSettings) -> Iterator[str]:
@@ -94,8 +100,26 @@ def _statistics(statistics: StatisticsSettings) -> Iterator[str]:
     yield from _between("statistics.level", statistics.level, 0.5, 1.0)
     yield from _between("statistics.equivalence", statistics.equivalence, 0.0, 0.5)
     yield from _between("statistics.specificity", statistics.specificity, 0.0, 1.0)
+    if statistics.prevalence is not None:
+        yield from _between("statistics.prevalence", statistics.prevalence, 0.0, 1.0)
     for tracer in sorted(set(statistics.endpoints) - set(TRACERS)):
         yield f"`statistics.endpoints` names the unknown tracer {tracer!r}; known: {', '.join(TRACERS)}"
+
+
+def _hypotheses(experiment: Experiment) -> Iterator[str]:
+    statistics, inputs = experiment.statistics, experiment.cohort.inputs
+    primary = statistics.noninferiority
+    if primary is not None:
+        yield from _between("statistics.noninferiority.margin", primary.margin, 0.0, 0.5)
+    declared = {} if primary is None else {"noninferiority.pair": primary.pair}
+    declared |= {f"comparisons[{place}]": pair for place, pair in enumerate(statistics.comparisons)}
+    for key, pair in declared.items():
+        sides = pair.split("-")
+        if len(sides) != 2 or sides[0] == sides[1] or not set(sides) <= set(inputs):
+            yield (
+                f"`statistics.{key}` must be two different entries of `cohort.inputs`, joined by a dash, such as "
+                f'"stress-dual", but is {pair!r}; the inputs are {", ".join(inputs)}'
+            )
 
 
 def _resources(resources: ResourceSettings) -> Iterator[str]:

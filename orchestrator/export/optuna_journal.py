@@ -17,7 +17,7 @@ from orchestrator.cells.records import CellKey
 from orchestrator.experiment.settings import Objective
 from orchestrator.ledger.reading import Run
 from orchestrator.output_files import new_named_file
-from search_spaces.stored import Drawn, drawn_values, read_stored_space
+from search_spaces.stored import StoredParameter, drawn_values, read_stored_space
 
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 CELL = ["inputs", "partition", "repeat", "fold"]
@@ -42,17 +42,17 @@ def export_studies(run: Run, path: Path) -> tuple[int, int]:
     Raises:
         ExperimentError: The file is there already, or cannot be written.
     """
-    description: dict[str, Any] = dict(run.description)
-    objective: Objective = description["settings"]["search"]["objective"]
-    space = read_stored_space(description["space"])
-    candidates, timings, epochs = (_numbered(frame) for frame in (run.candidates, run.timings, run.epochs))
+    description = run.description
+    objective = description.settings.search.objective
+    space = read_stored_space(description.space)
+    candidates, timings, epochs = map(_numbered, run.tables("candidates", "timings", "epochs"))
     candidates = candidates.merge(timings[[*CELL, "candidate", "seconds"]], on=[*CELL, "candidate"], how="left")
     reported = {key: _reported(rows, objective) for key, rows in epochs.groupby([*CELL, "candidate"], sort=False)}
     storage = _new_storage(path)
     for cell, rows in candidates.groupby(CELL, sort=False):
         key = _key(cell)
         study = optuna.create_study(study_name=key.name, storage=storage, direction=DIRECTIONS[objective])
-        for name, value in {"experiment": description["name"], "objective": objective, **asdict(key)}.items():
+        for name, value in {"experiment": description.name, "objective": objective, **asdict(key)}.items():
             study.set_user_attr(name, value)
         records: list[Any] = rows.astype(object).where(rows.notna(), None).to_dict("records")
         study.add_trials([_trial(row, space, reported.get((*cell, row["candidate"]), {})) for row in records])
@@ -86,7 +86,7 @@ def _reported(rows: pd.DataFrame, objective: Objective) -> dict[int, float]:
     return {int(epoch): float(value) for epoch, value in until.mean(axis=1).dropna().items()}  # type: ignore[call-overload]
 
 
-def _trial(row: dict[str, Any], space: Sequence[Drawn], reported: dict[int, float]) -> FrozenTrial:
+def _trial(row: dict[str, Any], space: Sequence[StoredParameter], reported: dict[int, float]) -> FrozenTrial:
     """A candidate as a trial; its duration is true, its dates are not: the ledger keeps none."""
     values = {name.removeprefix("hp_"): value for name, value in row.items() if name.startswith("hp_")}
     drawn = drawn_values(space, values)

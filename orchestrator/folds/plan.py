@@ -1,11 +1,12 @@
-"""The fold plan: which patients are evaluated in which fold of which repeat, and how the rest is cut inside.
+"""The fold plan: the patients of every fold and repeat, and the inner folds of every cell.
 
-A plan depends on the development patients, their labels and strata, and the `[folds]` settings, and on nothing
-else; its digest seeds every draw. It is drawn once, written down, and shared by all inputs.
+A plan depends only on the development patients, their labels and strata, and the `[folds]` settings. Their digest
+seeds every draw. The plan is drawn once, stored, and shared by all input configurations.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -14,30 +15,31 @@ from numpy.typing import NDArray
 from mpi_model.errors import FoldsError
 from mpi_model.vocabulary import Inputs
 from orchestrator.experiment.settings import FoldSettings
-from orchestrator.folds.dealing import deal
-from orchestrator.folds.strata import OF_PROTOCOL, Stratum, strata_of
+from orchestrator.folds.strata import PROTOCOL_COLUMNS, Stratum, assign_folds, strata_of
 from orchestrator.hashing import derive_seed, digest
 
-LEAST_PATIENTS = 2
-"""Positive and negative patients of each tracer that every fold must hold: one pair has no spread."""
-DRAWS = 50
-"""Draws tried before a plan is refused; a plan of single-tracer patients needs one."""
-HOLD_OUT_PARTS = 5
-"""`inner_folds = 1` holds out one of five parts: 20 % of the patients."""
-DEFAULT_STRATIFY = FoldSettings().stratify
+# Positive and negative patients of each tracer in every fold. With one pair the variance of a fold's AUC is undefined.
+_MIN_PATIENTS: Final = 2
+# A plan of patients with one tracer each needs one draw; patients with both tracers can make a draw fail.
+_MAX_DRAWS: Final = 50
+# `inner_folds = 1` holds out one of five parts, 20 % of the patients.
+_HOLD_OUT_PARTS: Final = 5
+_DEFAULT_STRATIFY: Final = FoldSettings().stratify
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Membership:
-    """Which patients hold a positive and which a negative exam, for one inputs and tracer that has exams."""
+    """The patients of each class, for one input configuration and tracer."""
 
     inputs: Inputs
     tracer: str
     positive: NDArray[np.bool_]
+    """`[patients]`, who has a positive exam."""
     negative: NDArray[np.bool_]
+    """`[patients]`, who has a negative exam; a patient can have both."""
 
-    def least(self, parts: NDArray[np.int64], part: int) -> int:
-        """The smaller of the two classes' patients in a part."""
+    def smaller_class(self, parts: NDArray[np.int64], part: int) -> int:
+        """The number of patients of the smaller class in one of the parts `[patients]`."""
         inside = parts == part
         return min(int(np.count_nonzero(self.positive & inside)), int(np.count_nonzero(self.negative & inside)))
 
@@ -49,20 +51,21 @@ class FoldPlan:
     patients: tuple[str, ...]
     """Sorted ids."""
     folds: NDArray[np.int64]
-    """`[repeats, patients]`, the fold each patient is evaluated in."""
+    """`[repeats, patients]`, the fold in which each patient is evaluated."""
     strata: tuple[Stratum, ...]
     """The merged stratum of each patient."""
     memberships: tuple[Membership, ...]
     stratify: tuple[str, ...]
-    """The columns that were used."""
+    """The stratification columns in use."""
     count: int
-    """Folds of a repeat."""
+    """The number of folds of a repeat."""
     notices: tuple[str, ...]
     digest: str
+    """SHA-256, hexadecimal, of patients, labels, strata and settings."""
 
     @property
     def repeats(self) -> int:
-        """How often the patients are partitioned anew."""
+        """The number of repeats."""
         return len(self.folds)
 
 
@@ -72,43 +75,49 @@ def plan_folds(
     settings: FoldSettings,
     inner_folds: int,
 ) -> FoldPlan:
-    """Draw the plan, or refuse it.
+    """Draw the fold plan.
 
     Args:
         exams: All exams of the cohort, one row each.
-        eligible: For each inputs, the exams it may use.
+        eligible: For each input configuration a mask `[exams]` of the exams it uses.
         settings: The `[folds]` section.
         inner_folds: Inner folds of each cell; 1 for one hold-out.
 
+    Returns:
+        The plan, with every fold and inner fold checked.
+
     Raises:
-        FoldsError: A fold or an inner split would lack a class of some tracer; the message says which number of
-            folds would work.
+        FoldsError: A fold or an inner fold would lack a class of some tracer; the message names a number of folds
+            that works.
     """
+    # Patients without a usable exam are not part of the plan.
     used = (exams["partition"] == "development").to_numpy() & np.logical_or.reduce(list(eligible.values()))
     if not used.any():
         raise FoldsError(
             "no development exam has the phases that `cohort.inputs` asks for; see the exclusions of `polarmap check`"
         )
-    columns, notices = stratification(exams, settings)
+    columns, notices = _stratification(exams, settings)
+    # The digest is known before the draw, because it seeds the draw.
     empty = _without_draws(exams[used], {key: mask[used] for key, mask in eligible.items()}, columns, notices, settings)
     folds = _draw(empty, settings.repeats)
     plan = None if folds is None else replace(empty, folds=folds)
-    if plan is None or not _inner_work(plan, inner_folds):
+    if plan is None or not _inner_folds_work(plan, inner_folds):
         raise FoldsError(_refusal(empty, settings, inner_folds, folds is None))
     return plan
 
 
-def stratification(exams: pd.DataFrame, settings: FoldSettings) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The columns to stratify by, and a notice for each default one that the manifest lacks.
+def _stratification(exams: pd.DataFrame, settings: FoldSettings) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The columns to stratify by, and a notice for each default column that the manifest lacks.
 
     Raises:
-        FoldsError: A column that the experiment declares itself is not in the manifest.
+        FoldsError: The manifest lacks a column that the experiment file names.
     """
-    missing = [column for column in settings.stratify if column not in OF_PROTOCOL and column not in exams]
-    if missing and settings.stratify != DEFAULT_STRATIFY:
+    missing = [column for column in settings.stratify if column not in PROTOCOL_COLUMNS and column not in exams]
+    if missing and settings.stratify != _DEFAULT_STRATIFY:
         raise FoldsError(
             f"`folds.stratify` names {missing}, which the manifest does not have; add the columns or drop the names"
         )
+    # A default column may be missing from a manifest; a column that the user named may not.
     kept = tuple(column for column in settings.stratify if column not in missing)
     return kept, tuple(f"the manifest has no column `{column}`: folds are not stratified by it" for column in missing)
 
@@ -122,6 +131,7 @@ def _without_draws(
 ) -> FoldPlan:
     patients, strata = strata_of(exams, columns, settings.folds)
     labels = exams.sort_values("exam_id")[["patient_id", "exam_id", "tracer", "label"]]
+    # Everything the plan depends on, and nothing else: not the inputs, the maps or the order of the manifest.
     identity = {
         "patients": patients,
         "exams": [[str(value) for value in row] for row in labels.itertuples(index=False, name=None)],
@@ -158,37 +168,42 @@ def _memberships(
 
 
 def _draw(plan: FoldPlan, repeats: int) -> NDArray[np.int64] | None:
-    """Deal every repeat, each again until every fold holds enough patients; None where that fails."""
+    """Assign the folds of every repeat; None if a repeat has no valid draw."""
     needed = range(plan.count)
     drawn = [
-        _first_that(plan, range(len(plan.patients)), plan.count, needed, LEAST_PATIENTS, ("folds", repeat))
+        _first_valid(plan, range(len(plan.patients)), plan.count, needed, _MIN_PATIENTS, ("folds", repeat))
         for repeat in range(repeats)
     ]
     kept = [folds for folds in drawn if folds is not None]
     return np.stack(kept) if len(kept) == repeats else None
 
 
-def _first_that(
+def _first_valid(
     plan: FoldPlan,
     places: Sequence[int],
     parts: int,
     needed: Sequence[int],
-    least: int,
+    min_patients: int,
     purpose: tuple[str | int | None, ...],
 ) -> NDArray[np.int64] | None:
-    """Deal the patients at `places` until the parts `needed` hold `least` of either class; -1 for the others."""
+    """Assign the patients at `places` until the parts `needed` have `min_patients` of each class.
+
+    Returns:
+        `[patients]`, the part of each patient at `places`, -1 for the others; None if no draw is valid.
+    """
     chosen = np.asarray(places, dtype=np.int64)
     strata = [plan.strata[place] for place in places]
-    for attempt in range(DRAWS):
-        dealt = np.full(len(plan.patients), -1, dtype=np.int64)
-        dealt[chosen] = deal(strata, parts, derive_seed(plan.digest, *purpose, attempt))
-        if all(member.least(dealt, part) >= least for member in plan.memberships for part in needed):
-            return dealt
+    # Every attempt has its own seed, so that a plan is reproducible whatever attempt succeeded.
+    for attempt in range(_MAX_DRAWS):
+        assigned = np.full(len(plan.patients), -1, dtype=np.int64)
+        assigned[chosen] = assign_folds(strata, parts, derive_seed(plan.digest, *purpose, attempt))
+        if all(member.smaller_class(assigned, part) >= min_patients for member in plan.memberships for part in needed):
+            return assigned
     return None
 
 
 def inner_parts(plan: FoldPlan, repeat: int | None, fold: int | None, inner_folds: int) -> NDArray[np.int64] | None:
-    """Cut a cell's training patients for its search.
+    """Split a cell's training patients into the inner folds of its search.
 
     Args:
         plan: The fold plan.
@@ -197,38 +212,40 @@ def inner_parts(plan: FoldPlan, repeat: int | None, fold: int | None, inner_fold
         inner_folds: Inner folds; 1 for a hold-out of 20 %.
 
     Returns:
-        For each patient of the plan the inner fold it validates, or -1 where it is only trained on (in a
-        hold-out) or belongs to the evaluated fold; None where no draw gives both classes of every tracer.
+        `[patients]`, the inner fold that each patient validates; -1 for patients of the evaluated fold and, in a
+        hold-out, for those of the training part. None if no draw gives both classes of every tracer.
     """
     outside = np.flatnonzero(evaluated(plan, repeat, fold))
     places = np.setdiff1d(np.arange(len(plan.patients)), outside).tolist()
-    parts = HOLD_OUT_PARTS if inner_folds == 1 else inner_folds
+    parts = _HOLD_OUT_PARTS if inner_folds == 1 else inner_folds
     needed = range(1) if inner_folds == 1 else range(inner_folds)
-    dealt = _first_that(plan, places, parts, needed, 1, ("inner", inner_folds, repeat, fold))
-    if inner_folds > 1 or dealt is None:
-        return dealt
-    training = np.where(np.isin(np.arange(len(dealt)), places) & (dealt != 0), 0, -1)
-    if any(member.least(training, 0) < 1 for member in plan.memberships):
+    assigned = _first_valid(plan, places, parts, needed, 1, ("inner", inner_folds, repeat, fold))
+    if inner_folds > 1 or assigned is None:
+        return assigned
+    # A hold-out needs both classes in its training part as well.
+    training = np.where(np.isin(np.arange(len(assigned)), places) & (assigned != 0), 0, -1)
+    if any(member.smaller_class(training, 0) < 1 for member in plan.memberships):
         return None
-    return np.where(dealt == 0, 0, -1)
+    return np.where(assigned == 0, 0, -1)
 
 
 def evaluated(plan: FoldPlan, repeat: int | None, fold: int | None) -> NDArray[np.bool_]:
-    """`[patients]`, those evaluated in a fold; nobody for a final cell."""
+    """Mask `[patients]` of those evaluated in a fold; all false for a final cell."""
     if repeat is None or fold is None:
         return np.zeros(len(plan.patients), dtype=np.bool_)
     chosen: NDArray[np.bool_] = plan.folds[repeat] == fold
     return chosen
 
 
-def _inner_work(plan: FoldPlan, inner_folds: int) -> bool:
+def _inner_folds_work(plan: FoldPlan, inner_folds: int) -> bool:
+    """Whether every cell, final cells included, has valid inner folds: better refused now than hours into a run."""
     cells = [(repeat, fold) for repeat in range(plan.repeats) for fold in range(plan.count)]
     return all(inner_parts(plan, repeat, fold, inner_folds) is not None for repeat, fold in [*cells, (None, None)])
 
 
 def _refusal(plan: FoldPlan, settings: FoldSettings, inner_folds: int, outer: bool) -> str:
     everyone = np.zeros(len(plan.patients), dtype=np.int64)
-    scarce = min(plan.memberships, key=lambda member: member.least(everyone, 0))
+    scarce = min(plan.memberships, key=lambda member: member.smaller_class(everyone, 0))
     place = (
         f"`folds.folds` = {settings.folds}"
         if outer
@@ -237,18 +254,19 @@ def _refusal(plan: FoldPlan, settings: FoldSettings, inner_folds: int, outer: bo
     return (
         f"{place} cannot give every part both classes of every tracer: {scarce.tracer} has "
         f"{int(scarce.positive.sum())} positive and {int(scarce.negative.sum())} negative patients for {scarce.inputs} "
-        f"inputs (a fold needs {LEAST_PATIENTS} of each); {_remedy(plan, settings, inner_folds)}"
+        f"inputs (a fold needs {_MIN_PATIENTS} of each); {_remedy(plan, settings, inner_folds)}"
     )
 
 
 def _remedy(plan: FoldPlan, settings: FoldSettings, inner_folds: int) -> str:
     everyone = np.zeros(len(plan.patients), dtype=np.int64)
-    most = min(member.least(everyone, 0) for member in plan.memberships) // LEAST_PATIENTS
+    most = min(member.smaller_class(everyone, 0) for member in plan.memberships) // _MIN_PATIENTS
+    # Fewer folds are tried before fewer inner folds: the smallest change of the protocol that works.
     for inner in range(inner_folds, 0, -1):
         for count in range(min(settings.folds, most), 1, -1):
             candidate = replace(plan, count=count)
             folds = _draw(candidate, settings.repeats)
-            if folds is not None and _inner_work(replace(candidate, folds=folds), inner):
+            if folds is not None and _inner_folds_work(replace(candidate, folds=folds), inner):
                 inside = "" if inner == inner_folds else f" with inner_folds = {inner}"
                 return f"folds = {count}{inside} would work"
     return "no number of folds would work: include more patients"

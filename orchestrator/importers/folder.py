@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mpi_model.errors import CohortError, ExperimentError
 from mpi_model.vocabulary import Tracer
-from orchestrator.cohort.images import LARGEST_SIDE, checked_channels, decoded
+from orchestrator.cohort.images import MAX_SIDE, checked_channels, decoded
 from orchestrator.cohort.manifest import tracer_of
 from orchestrator.cohort.problems import Problem
 from orchestrator.importers.found_maps import FoundMap, ReadMap
@@ -181,7 +181,7 @@ def _nifti(content: bytes, packed: bool, order: NiftiOrder | None) -> NDArray[An
             "NIfTI arrays of maps are indexed in two ways: say --nifti-order row-column (from the top) or x-y "
             "(from the bottom left)"
         )
-    most = 8 * LARGEST_SIDE**2 + 2**20
+    most = 8 * MAX_SIDE**2 + 2**20
     try:
         if packed:
             with gzip.open(io.BytesIO(content)) as stream:
@@ -190,8 +190,8 @@ def _nifti(content: bytes, packed: bool, order: NiftiOrder | None) -> NDArray[An
         shape = tuple(image.shape)
     except Exception as error:  # a damaged header raises nearly anything
         raise CohortError(f"the NIfTI file cannot be read ({type(error).__name__}); write it again") from error
-    if len(content) > most or len(shape) < 2 or max(shape[:2]) > LARGEST_SIDE or set(shape[2:]) - {1}:
-        raise CohortError(f"a NIfTI map has two axes of at most {LARGEST_SIDE} pixels; save one map a file")
+    if len(content) > most or len(shape) < 2 or max(shape[:2]) > MAX_SIDE or set(shape[2:]) - {1}:
+        raise CohortError(f"a NIfTI map has two axes of at most {MAX_SIDE} pixels; save one map a file")
     try:
         pixels = np.asanyarray(image.dataobj).reshape(shape[:2])
     except Exception as error:

@@ -16,7 +16,7 @@ import numpy as np
 
 from mpi_model.errors import CohortError, ExperimentError
 from mpi_model.vocabulary import PHASES, Phase
-from orchestrator.cohort.identity import ReadImage, near_repetitions, repeated_images
+from orchestrator.cohort.duplicates import ReadImage, duplicate_images, near_duplicates
 from orchestrator.cohort.images import checked_channels, decoded, read_map
 from orchestrator.cohort.manifest import tracer_of
 from orchestrator.cohort.problems import Problem
@@ -97,9 +97,9 @@ def merge_imports(
         for phase, found in exam.maps.items()
     }
     images = _images(exams, paths)
-    problems += repeated_images(images)
+    problems += duplicate_images(images)
     rules = {tuple(part.record.get("label_rules", ())) for part in opened}
-    notices = [*near_repetitions(images), *(["parts have different label rules"] if len(rules) > 1 else [])]
+    notices = [*near_duplicates(images), *(["parts have different label rules"] if len(rules) > 1 else [])]
     record = ImportRecord(
         importer="merge",
         source={"kind": "imports", "parts": len(parts)},

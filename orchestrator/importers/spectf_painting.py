@@ -14,8 +14,8 @@ deviations from the map's level have normal priors around zero with the constant
 regression), which makes the estimate one constant matrix. It is applied to each exam and each phase alone;
 nothing is fitted across patients.
 
-Geometry. The rings of `painting`. Mid and basal septum are one 120-degree sector each, as in the data: 15
-segments in all.
+Geometry. The rings of `painting`. Mid and basal septum are one 120-degree sector each, as in the data: 15 segments in
+all.
 """
 
 from typing import Final

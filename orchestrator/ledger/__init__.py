@@ -1,1 +1,1 @@
-"""What a run has: its directory, the parts of finished work, and the tables made of them."""
+"""The run directory: its description, the parts of finished work, and the tables made of them."""

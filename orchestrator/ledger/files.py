@@ -1,4 +1,4 @@
-"""The forms of what a ledger keeps: JSON objects and Parquet tables, the same bytes for the same content."""
+"""JSON objects and Parquet tables: the same bytes for the same content."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -53,6 +53,7 @@ def write_table(blob: Blob, table: pa.Table) -> None:
 def table_bytes(table: pa.Table, metadata: Mapping[str, str] | None = None) -> bytes:
     """A table as the bytes of a Parquet file, with no metadata but these."""
     sink = pa.BufferOutputStream()
+    # Pandas would add its version to the metadata, and so make other bytes of the same rows.
     pq.write_table(table.replace_schema_metadata(metadata), sink, compression=COMPRESSION)
     content: bytes = sink.getvalue().to_pybytes()
     return content

@@ -1,4 +1,4 @@
-"""What makes an experiment that experiment: a flat list of named facts, hashed; it guards resuming."""
+"""An experiment's identity: everything that decides its numbers, as named facts, hashed; it guards resuming."""
 
 import platform
 import subprocess
@@ -11,8 +11,8 @@ from orchestrator.experiment.settings import Experiment
 from orchestrator.hashing import digest
 from search_spaces.space import SearchSpace, describe
 
-LIBRARIES = ("torch", "torchvision", "optuna", "numpy", "scipy", "pillow", "polarmap-tune")
-DECIDING = ("cohort", "images", "network", "folds", "search", "training", "decision", "statistics")
+_LIBRARIES = ("torch", "torchvision", "optuna", "numpy", "scipy", "pillow", "polarmap-tune")
+_DECIDING = ("cohort", "images", "network", "folds", "search", "training", "decision", "statistics")
 """The sections that decide the numbers; the name, the storage and the resources do not."""
 
 Facts = dict[str, str]
@@ -27,20 +27,27 @@ def identity(
         experiment: The settings.
         space: The search space they name, which may live in a file.
         data: The cohort's digest.
-        used: Digest of which exams each inputs uses, and of the subgroup columns.
+        used: Digest of which exams each input configuration uses, and of the subgroup columns.
         plan: The plan's digest.
         weights: SHA-256 of the pretrained weights' file, or `random`.
         device: `cpu` or `cuda`.
     """
-    facts: Facts = {}
-    settings = asdict(experiment)
-    for section in DECIDING:
-        facts |= {f"{section}.{key}": _text(value) for key, value in settings[section].items()}
-    del facts["cohort.manifest"]
+    facts = facts_of_settings(experiment)
     facts |= {f"search.space.{name}": _text(value) for name, value in describe(space).items()}
     facts |= {"network.weights": weights, "data": data, "data.used": used, "plan": plan, "device": device}
+    # A patch release of Python changes no number here; another minor version may.
     facts["versions.python"] = ".".join(platform.python_version_tuple()[:2])
-    return facts | {f"versions.{library}": version(library) for library in LIBRARIES}
+    return facts | {f"versions.{library}": version(library) for library in _LIBRARIES}
+
+
+def facts_of_settings(experiment: Experiment) -> Facts:
+    """The facts that are settings themselves.
+
+    A path is not among them: what lies there decides the numbers, and is hashed.
+    """
+    settings = asdict(experiment)
+    facts = {f"{section}.{key}": _text(value) for section in _DECIDING for key, value in settings[section].items()}
+    return {name: text for name, text in facts.items() if name not in ("cohort.manifest", "network.weights")}
 
 
 def _text(value: object) -> str:

@@ -1,74 +1,105 @@
-"""Nothing torn, foreign or changed is read as a result: what is not whole is set aside, said, and done again."""
+"""Verifies checksums of committed work; what is damaged, or not this run's, goes into quarantine and is done again."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
-from orchestrator.ledger.markers import Marker, damages, marker_in
-from orchestrator.ledger.parts import FilesOfCells, candidate_in, files_of_cells, forget_report, put_by, set_aside
-from orchestrator.ledger.paths import CANDIDATE, COMMIT, TEST_PREDICTIONS, RunPaths
-from orchestrator.storage.base import Blob, read_many
+from orchestrator.ledger.markers import Marker, damages
+from orchestrator.ledger.parts import rename_unique
+from orchestrator.ledger.paths import TEST_COMMIT, TEST_PREDICTIONS
+from orchestrator.ledger.state import RunState
+from orchestrator.storage.base import read_many
 
-TEST_COMMIT = f"{TEST_PREDICTIONS}.json"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damage:
+    """What is wrong with a run's finished work."""
+
+    cells: Mapping[str, str]
+    """Why a committed cell cannot be trusted, by its name."""
+    tests: Mapping[str, str]
+    """Why the test predictions of a cell cannot, where the cell itself can."""
+    candidates: tuple[tuple[str, int], ...]
+    """Cell and number of every candidate file that is damaged or not its own."""
+
+    @property
+    def is_of_results(self) -> bool:
+        """Whether anything committed is damaged, and so tables and report may be."""
+        return bool(self.cells or self.tests)
 
 
-def mend(paths: RunPaths, experiment: str) -> list[str]:
-    """Verify a run that is held for writing, down to the last byte of what is committed.
+def find_damage(state: RunState, experiment: str) -> Damage:
+    """Verify finished work down to the last byte; nothing is changed.
 
     Args:
-        paths: The run directory.
+        state: The run, just read.
         experiment: The experiment's hash.
+    """
+    cells = _damaged(state, state.cells, experiment)
+    whole = {cell: marker for cell, marker in state.tests.items() if cell not in cells}
+    return Damage(
+        cells=cells,
+        tests=_damaged(state, whole, experiment),
+        candidates=tuple(
+            (cell, number)
+            for cell, numbers in state.candidates.items()
+            for number, stored in numbers.items()
+            if stored is None or stored.experiment != experiment
+        ),
+    )
+
+
+def quarantine_damaged(state: RunState, damage: Damage) -> list[str]:
+    """Move damaged work out of the ledger, and delete what a killed driver left half written.
+
+    Args:
+        state: The run, held for writing.
+        damage: What `find_damage` has found in it.
 
     Returns:
-        One line for everything that was set aside.
+        One line for everything that was moved.
     """
-    paths.storage.sweep()
-    files = files_of_cells(paths)
-    damaged = damaged_work(paths, files, COMMIT, experiment)
-    tests = damaged_work(paths, {cell: files[cell] for cell in files if cell not in damaged}, TEST_COMMIT, experiment)
-    if damaged or tests:
-        forget_report(paths)
-    said = [
-        f"cell {cell} is done again: {why}; {_kept(set_aside(paths, cell, 'damaged'))}" for cell, why in damaged.items()
+    state.paths.storage.sweep()
+    if damage.is_of_results:
+        state.forget_report()
+    lines = [
+        f"cell {cell} is done again: {why}; {_kept(state.quarantine(cell, 'damaged'))}"
+        for cell, why in damage.cells.items()
     ]
-    said += [
-        f"test predictions of {cell} are made again: {why}; {_test_aside(paths, cell)}" for cell, why in tests.items()
+    lines += [
+        f"test predictions of {cell} are made again: {why}; {_quarantine_test(state, cell)}"
+        for cell, why in damage.tests.items()
     ]
-    return said + list(_candidates(paths, {cell: files[cell] for cell in files if cell not in damaged}, experiment))
-
-
-def is_whole(paths: RunPaths, experiment: str) -> bool:
-    """Whether everything committed is what was committed, down to the last byte; nothing is changed."""
-    files = files_of_cells(paths)
-    return not any(damaged_work(paths, files, marker, experiment) for marker in (COMMIT, TEST_COMMIT))
+    for cell, number in damage.candidates:
+        blob = state.paths.candidate_of(cell, number)
+        kept = _kept(rename_unique(state.paths, blob.name, "damaged"))
+        del state.candidates[cell][number]
+        lines.append(f"a candidate of cell {cell} is done again: number {number} is damaged or not its own; {kept}")
+    # Their cells are committed: nobody will read these files again.
+    for name in state.leftovers:
+        if name.split("/")[1] not in damage.cells:
+            state.paths.blob(name).unlink()
+    return lines
 
 
 def _kept(name: str) -> str:
     return f"what was there is kept as {name}"
 
 
-def _test_aside(paths: RunPaths, cell: str) -> str:
+def _quarantine_test(state: RunState, cell: str) -> str:
     """The marker is deleted first: without it, the part is nothing."""
+    paths = state.paths
     paths.in_cell(cell, TEST_COMMIT).unlink()
+    del state.tests[cell]
     blob = paths.in_cell(cell, f"{TEST_PREDICTIONS}.parquet")
-    return _kept(put_by(paths, blob.name, "damaged")) if blob.exists() else "nothing was there"
+    return _kept(rename_unique(paths, blob.name, "damaged")) if blob.exists() else "nothing was there"
 
 
-def damaged_work(paths: RunPaths, files: FilesOfCells, commit: str, experiment: str) -> dict[str, str]:
-    """What is wrong with committed work, by cell; cells without anything wrong are left out.
-
-    Args:
-        paths: The run directory.
-        files: Sizes of the cells' files.
-        commit: The name of the markers to verify.
-        experiment: The experiment's hash.
-    """
-    cells = [cell for cell in files if commit in files[cell]]
-    markers = dict(zip(cells, map(marker_in, read_many(paths.in_cell(cell, commit) for cell in cells)), strict=True))
-    sizes = {f"{paths.cell(cell)}/{name}": size for cell in cells for name, size in files[cell].items()}
-    sizes |= paths.storage.names("models")
-    found = {cell: why for cell in cells if (why := _wrong(markers[cell], cell, experiment, sizes))}
+def _damaged(state: RunState, markers: Mapping[str, Marker | None], experiment: str) -> dict[str, str]:
+    # First what costs nothing: most damage is a missing file or another size.
+    found = {cell: why for cell, marker in markers.items() if (why := _wrong(marker, cell, experiment, state.sizes))}
     whole = {cell: marker for cell, marker in markers.items() if cell not in found and marker is not None}
-    for cell, why in _changed(paths, whole):
+    for cell, why in _changed(state, whole):
         found.setdefault(cell, why)
     return found
 
@@ -84,35 +115,21 @@ def _wrong(marker: Marker | None, cell: str, experiment: str, sizes: Mapping[str
     return next(damages(marker, sizes), "")
 
 
-def _changed(paths: RunPaths, markers: Mapping[str, Marker]) -> Iterator[tuple[str, str]]:
-    """The parts whose content is not what was committed; large ones are read one at a time."""
+def _changed(state: RunState, markers: Mapping[str, Marker]) -> Iterator[tuple[str, str]]:
+    """The parts whose content is not what was committed."""
     parts = [(cell, name) for cell, marker in markers.items() for name in marker.parts]
     tables = [part for part in parts if part[1].endswith(".parquet")]
     models = [part for part in parts if not part[1].endswith(".parquet")]
-    contents = read_many(Blob(paths.storage, name) for _, name in tables)
+    # Models are large and read one at a time; tables are small and many, and are read side by side.
+    contents = read_many(state.paths.blob(name) for _, name in tables)
     for (cell, name), content in zip(tables, contents, strict=True):
         if not matches(markers[cell], name, content):
             yield cell, f"{name} is not what was committed"
     for cell, name in models:
-        if not matches(markers[cell], name, paths.storage.read(name)):
+        if not matches(markers[cell], name, state.paths.blob(name).read_bytes()):
             yield cell, f"{name} is not what was committed"
 
 
 def matches(marker: Marker, name: str, content: bytes) -> bool:
     """Whether a part's content is what its marker says."""
     return hashlib.sha256(content).hexdigest() == marker.sha256(name)
-
-
-def _candidates(paths: RunPaths, files: FilesOfCells, experiment: str) -> Iterator[str]:
-    """Candidate files: swept where their cell is committed, set aside where they are not this cell's whole work."""
-    found = [(cell, name) for cell in files for name in files[cell] if CANDIDATE.fullmatch(name)]
-    under_way = [(cell, name) for cell, name in found if COMMIT not in files[cell]]
-    contents = read_many(paths.in_cell(*candidate) for candidate in under_way)
-    for (cell, name), content in zip(under_way, contents, strict=True):
-        number = int(CANDIDATE.fullmatch(name)[1])  # type: ignore[index] # it matched above
-        if candidate_in(content, cell, number, experiment) is None:
-            kept = put_by(paths, paths.in_cell(cell, name).name, "damaged")
-            yield f"a candidate of cell {cell} is done again: {name} is damaged or not its own; {_kept(kept)}"
-    for cell, name in found:
-        if COMMIT in files[cell]:
-            paths.in_cell(cell, name).unlink()

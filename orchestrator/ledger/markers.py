@@ -1,4 +1,4 @@
-"""The marker of finished work: what it consists of, to the byte, and whose it is."""
+"""The marker of finished work: the digests of its files, and the cell and experiment it belongs to."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from orchestrator.ledger.files import json_bytes, json_object
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marker:
-    """What a commit marker says."""
+    """The content of a commit marker."""
 
     cell: str
     """The cell's name: a folder that was copied is not another cell."""
@@ -41,11 +41,12 @@ def marker_bytes(marker: Marker) -> bytes:
 def marker_in(content: bytes) -> Marker | None:
     """The marker in a file; None where a single byte is not what `marker_bytes` wrote."""
     stored = json_object(content) or {}
-    said = {name: value for name, value in stored.items() if name != "digest"}
-    if set(said) != set(Marker.__dataclass_fields__) or json_bytes(stored) != content:
+    fields = {name: value for name, value in stored.items() if name != "digest"}
+    # Compared as bytes, too: another spelling of the same JSON was not written by us.
+    if set(fields) != set(Marker.__dataclass_fields__) or json_bytes(stored) != content:
         return None
-    marker = Marker(**said)  # type: ignore[arg-type] # what it holds is checked by the digest
-    return marker if digest(said) == stored.get("digest") else None
+    marker = Marker(**fields)  # type: ignore[arg-type] # what it holds is checked by the digest
+    return marker if digest(fields) == stored.get("digest") else None
 
 
 def damages(marker: Marker, sizes: Mapping[str, int]) -> Iterator[str]:

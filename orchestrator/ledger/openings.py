@@ -1,4 +1,4 @@
-"""The test partition's logbook: who opened it, when, with what frozen; shared by a folder's experiments."""
+"""The log of the test partition: who opened it, when, and what was judged; shared by the experiments of a folder."""
 
 import datetime
 import hashlib
@@ -13,7 +13,7 @@ from orchestrator.storage.base import Storage
 from orchestrator.storage.holder import user_name
 
 
-def test_exams_hash(exams: pd.DataFrame) -> str:
+def hash_of_test_exams(exams: pd.DataFrame) -> str:
     """Names a test partition by its patients, exams, tracers and labels."""
     test = exams[exams["partition"] == "test"].sort_values(["patient_id", "exam_id"])
     columns = ["patient_id", "exam_id", "tracer", "label"]
@@ -38,7 +38,7 @@ def _openings(content: bytes, test: str) -> list[dict[str, str]]:
         return [json.loads(line) for line in content.splitlines() if line.strip()]
     except ValueError as error:
         raise RunDirectoryError(
-            f"test_openings/{test[:12]}… holds a line that is not whole; every opening counts, so mend it by hand"
+            f"test_openings/{test[:12]}… holds a line that is damaged; every opening counts, so repair it by hand"
         ) from error
 
 
@@ -65,10 +65,12 @@ def record_opening(folder: Storage, test: str, experiment: str, frozen: str) -> 
         "experiment": experiment,
         "frozen": frozen,
     }
+    # Compare and swap: where another experiment has written in between, read again and append to what is there now.
     written = None
     while written is None:
         found = folder.find(test)
         openings = _openings(found.content, test) if found else []
+        # A run that crashed after this line and came back judges the same models: that is the same opening.
         if any(opening["frozen"] == frozen for opening in openings):
             return len(openings)
         content = (found.content if found else b"") + (json.dumps(line, sort_keys=True) + "\n").encode("utf-8")

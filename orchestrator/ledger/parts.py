@@ -2,18 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from itertools import count
 from typing import Any, Final
 
 import pyarrow as pa
 
-from mpi_model.errors import RunDirectoryError
 from orchestrator.cells.records import CandidateResult, CellKey, CellResult, EpochRecord, Prediction
 from orchestrator.ledger.files import rows_bytes, table_bytes, table_from
-from orchestrator.ledger.markers import Marker, marker_bytes, marker_in, sealed
-from orchestrator.ledger.paths import CANDIDATE, COMMIT, RunPaths
+from orchestrator.ledger.markers import Marker, marker_bytes, sealed
+from orchestrator.ledger.paths import RunPaths
 from orchestrator.ledger.schemas import (
     CANDIDATE_PART,
     CANDIDATES,
@@ -23,7 +22,7 @@ from orchestrator.ledger.schemas import (
     TIMINGS,
     rows_of_cell,
 )
-from orchestrator.storage.base import Blob, read_many
+from orchestrator.storage.base import Blob
 
 PARTS: Final = {
     "cells": CELLS,
@@ -32,9 +31,16 @@ PARTS: Final = {
     "predictions": ROW_PREDICTIONS,
     "timings": TIMINGS,
 }
+"""The files of a committed cell with their columns."""
 
-FilesOfCells = Mapping[str, Mapping[str, int]]
-"""Sizes of files by cell and file name."""
+
+@dataclass(frozen=True, slots=True)
+class StoredCandidate:
+    """A candidate as it was read back."""
+
+    result: CandidateResult
+    experiment: str
+    """The hash of the experiment it was trained for, as its file says."""
 
 
 def write_candidate(paths: RunPaths, key: CellKey, result: CandidateResult, experiment: str) -> None:
@@ -52,46 +58,23 @@ def write_candidate(paths: RunPaths, key: CellKey, result: CandidateResult, expe
     paths.candidate(key, result.number).write_bytes(table_bytes(table, origin))
 
 
-def read_candidates(paths: RunPaths, key: CellKey) -> tuple[CandidateResult, ...]:
-    """The finished candidates of a cell under way, in order, up to the first that is missing.
-
-    Raises:
-        RunDirectoryError: One is damaged.
-    """
-    files = {name.rpartition("/")[2] for name in paths.storage.names(paths.cell(key.name))}
-    return candidates_among(paths, key, files)
-
-
-def candidates_among(paths: RunPaths, key: CellKey, files: Iterable[str]) -> tuple[CandidateResult, ...]:
-    """`read_candidates` where the names of the cell's files are known already."""
-    numbers = {int(found[1]) for name in files if (found := CANDIDATE.fullmatch(name))}
-    whole = next(number for number in count() if number not in numbers)
-    blobs = [paths.candidate(key, number) for number in range(whole)]
-    results = []
-    for number, (blob, content) in enumerate(zip(blobs, read_many(iter(blobs)), strict=True)):
-        result = candidate_in(content, key.name, number)
-        if result is None:
-            raise RunDirectoryError(f"{blob} is damaged; run again: it is set aside and made anew")
-        results.append(result)
-    return tuple(results)
-
-
-def candidate_in(content: bytes, cell: str, number: int, experiment: str | None = None) -> CandidateResult | None:
-    """The candidate in a file; None where it is damaged, or not the one it should be.
+def candidate_in(content: bytes, cell: str, number: int) -> StoredCandidate | None:
+    """The candidate in a file; None where it is damaged, or belongs to another cell or number.
 
     Args:
         content: The file.
         cell: The cell's name.
         number: The candidate's number.
-        experiment: The experiment's hash, where it is to be compared.
     """
     table = table_from(content)
     if table is None or table.num_rows != 1 or table.schema.names != CANDIDATE_PART.names:
         return None
     origin = {name.decode(): value.decode() for name, value in (table.schema.metadata or {}).items()}
     row = table.to_pylist()[0]
-    due = {"cell": cell, "digest": _row_digest(row)} | ({"experiment": experiment} if experiment else {})
-    return _candidate(row) if row["number"] == number and due.items() <= origin.items() else None
+    due = {"cell": cell, "digest": _row_digest(row)}
+    if row["number"] != number or not due.items() <= origin.items():
+        return None
+    return StoredCandidate(_candidate(row), origin.get("experiment", ""))
 
 
 def _row_digest(row: dict[str, Any]) -> str:
@@ -105,119 +88,64 @@ def _candidate(row: dict[str, Any]) -> CandidateResult:
     return CandidateResult(**{**row, "values": json.loads(row["values"])})
 
 
-def commit_cell(paths: RunPaths, result: CellResult, attempt: int, experiment: str) -> None:
-    """Write a finished cell's parts and models, mark it committed, drop its candidate files.
+def write_cell(
+    paths: RunPaths, result: CellResult, candidates: Sequence[CandidateResult], attempt: int, experiment: str
+) -> Marker:
+    """Write a finished cell's parts and models, mark it committed, delete its candidate files.
 
     Args:
         paths: The run directory.
         result: The cell.
+        candidates: Its candidates, in order.
         attempt: The try that finished it, 1 for the first.
         experiment: The experiment's hash, written into the marker.
     """
-    candidates = list(read_candidates(paths, result.key))
     parts = [
         (paths.part(result.key, name), rows_bytes(rows, PARTS[name]))
-        for name, rows in rows_of_cell(result, candidates, attempt).items()
+        for name, rows in rows_of_cell(result, list(candidates), attempt).items()
     ]
     for model in result.models:
         parts += [
             (paths.model(result.key, model.member, "safetensors"), model.weights),
             (paths.model(result.key, model.member, "json"), model.description.encode("utf-8")),
         ]
-    _commit(paths.commit(result.key), parts, result.key, experiment, result.state, attempt)
+    marker = _commit(paths.commit(result.key), parts, result.key, experiment, result.state, attempt)
+    # Only now: until the marker is there, the cell goes on from these.
     for candidate in candidates:
         paths.candidate(result.key, candidate.number).unlink()
-
-
-def write_test_predictions(paths: RunPaths, key: CellKey, predictions: list[Prediction], experiment: str) -> None:
-    """Keep a final cell's word on the test exams, with a marker of its own."""
-    cell = {"inputs": key.inputs, "partition": "test", "repeat": None, "fold": None}
-    content = rows_bytes([{**cell, **asdict(item)} for item in predictions], ROW_PREDICTIONS)
-    _commit(paths.test_commit(key), [(paths.test_predictions(key), content)], key, experiment, "complete", 1)
-
-
-def _commit(
-    marker: Blob, parts: list[tuple[Blob, bytes]], key: CellKey, experiment: str, state: str, attempt: int
-) -> None:
-    for blob, content in parts:
-        blob.write_bytes(content)
-    seals = {blob.name: sealed(content) for blob, content in parts}
-    said = Marker(cell=key.name, experiment=experiment, state=state, attempt=attempt, parts=seals)
-    marker.write_bytes(marker_bytes(said))
-
-
-def committed_state(paths: RunPaths, key: CellKey) -> str | None:
-    """`complete` or `failed` for a committed cell, None for one still to do."""
-    blob = paths.commit(key)
-    return read_marker(blob).state if blob.exists() else None
-
-
-def committed_markers(paths: RunPaths, files: FilesOfCells) -> dict[str, Marker]:
-    """The markers of all committed cells, by their names.
-
-    Args:
-        paths: The run directory.
-        files: What `files_of_cells` has listed.
-    """
-    cells = [cell for cell in files if COMMIT in files[cell]]
-    markers = read_many(paths.in_cell(cell, COMMIT) for cell in cells)
-    found = zip(cells, map(marker_in, markers), strict=True)
-    return {cell: marker for cell, marker in found if marker is not None}
-
-
-def committed_states(paths: RunPaths) -> dict[str, str]:
-    """The states of all committed cells, by their names; one listing, whatever their number."""
-    return {cell: marker.state for cell, marker in committed_markers(paths, files_of_cells(paths)).items()}
-
-
-def read_marker(blob: Blob) -> Marker:
-    """A marker that has to be whole.
-
-    Raises:
-        RunDirectoryError: It is not.
-    """
-    marker = marker_in(blob.read_bytes())
-    if marker is None:
-        raise RunDirectoryError(f"{blob} is damaged; `polarmap run` sets its cell aside and does it again")
     return marker
 
 
-def files_of_cells(paths: RunPaths) -> FilesOfCells:
-    """The sizes of the files of every cell, by cell and file name; folders that were set aside are left out."""
-    cells: dict[str, dict[str, int]] = {}
-    for name, size in paths.storage.names("cells").items():
-        _, cell, *file = name.split("/")
-        if len(file) == 1 and "." not in cell:
-            cells.setdefault(cell, {})[file[0]] = size
-    return cells
+def write_test_predictions(paths: RunPaths, key: CellKey, predictions: list[Prediction], experiment: str) -> Marker:
+    """Keep a final cell's predictions of the test exams, with a marker of their own."""
+    cell = {"inputs": key.inputs, "partition": "test", "repeat": None, "fold": None}
+    content = rows_bytes([{**cell, **asdict(item)} for item in predictions], ROW_PREDICTIONS)
+    return _commit(paths.test_commit(key), [(paths.test_predictions(key), content)], key, experiment, "complete", 1)
 
 
-def test_is_predicted(paths: RunPaths, key: CellKey) -> bool:
-    """Whether a final cell has judged the test exams."""
-    return paths.test_commit(key).exists()
+def _commit(
+    blob: Blob, parts: list[tuple[Blob, bytes]], key: CellKey, experiment: str, state: str, attempt: int
+) -> Marker:
+    """Write parts, then the marker: work without a marker is not finished, however much of it is there."""
+    for part, content in parts:
+        part.write_bytes(content)
+    seals = {part.name: sealed(content) for part, content in parts}
+    marker = Marker(cell=key.name, experiment=experiment, state=state, attempt=attempt, parts=seals)
+    blob.write_bytes(marker_bytes(marker))
+    return marker
 
 
-def forget_report(paths: RunPaths) -> None:
-    """Mark tables and report as out of date, before anything changes that they were made from."""
-    paths.summary.unlink()
-
-
-def set_aside(paths: RunPaths, cell: str, why: str) -> str:
-    """Move a cell's folder out of the ledger, to do the cell again; nothing is deleted.
+def rename_unique(paths: RunPaths, name: str, why: str) -> str:
+    """Rename a file or folder to a name that says why it is no longer read, and that is not taken.
 
     Args:
         paths: The run directory.
-        cell: The cell's name.
+        name: The file, or the folder.
         why: `failed` or `damaged`.
 
     Returns:
-        The folder's new name.
+        The new name, without its folder.
     """
-    return put_by(paths, paths.cell(cell), why)
-
-
-def put_by(paths: RunPaths, name: str, why: str) -> str:
-    """Rename a file or folder to a name that says why it is no longer read, and that is not taken."""
     folder, _, own = name.rpartition("/")
     there = {found.removeprefix(f"{folder}/").partition("/")[0] for found in paths.storage.names(folder)}
     target = next(f"{own}.{why}-{number}" for number in count(1) if f"{own}.{why}-{number}" not in there)

@@ -1,4 +1,4 @@
-"""Where everything of a run directory lies; the only module that knows."""
+"""The names of all files of a run directory; no other module knows them."""
 
 import re
 from dataclasses import dataclass
@@ -13,8 +13,10 @@ COMMIT: Final = "COMMIT.json"
 """The marker of a finished cell, in its folder."""
 TEST_PREDICTIONS: Final = "test_predictions"
 """What a final cell adds when the test is opened."""
+TEST_COMMIT: Final = f"{TEST_PREDICTIONS}.json"
+"""Their marker."""
 CELL: Final = re.compile(r"(\w+)-(?:r(\d+)-f(\d+)|final)")
-"""A cell's folder; one that was set aside has a dot in its name."""
+"""A cell's folder; one in quarantine has a dot in its name."""
 CANDIDATE: Final = re.compile(r"candidate-(\d+)\.parquet")
 
 
@@ -64,6 +66,10 @@ class RunPaths:
         """The summary; written last and removed first, so while it is there, tables and report are current."""
         return self.report("summary.parquet")
 
+    def blob(self, name: str) -> Blob:
+        """Any file, by its name in the run directory."""
+        return Blob(self.storage, name)
+
     def report(self, name: str) -> Blob:
         """A file of the report."""
         return Blob(self.storage, f"report/{name}")
@@ -78,7 +84,11 @@ class RunPaths:
 
     def candidate(self, key: CellKey, number: int) -> Blob:
         """A finished candidate of a cell that is not finished itself."""
-        return self.in_cell(key.name, f"candidate-{number:04d}.parquet")
+        return self.candidate_of(key.name, number)
+
+    def candidate_of(self, cell: str, number: int) -> Blob:
+        """The same, by the cell's name."""
+        return self.in_cell(cell, f"candidate-{number:04d}.parquet")
 
     def part(self, key: CellKey, table: str) -> Blob:
         """A finished cell's rows of one table."""
@@ -89,12 +99,12 @@ class RunPaths:
         return self.in_cell(key.name, COMMIT)
 
     def test_predictions(self, key: CellKey) -> Blob:
-        """What a final cell's networks say of the test exams, once the test was opened."""
+        """What a final cell's networks predict for the test exams, once the test was opened."""
         return self.part(key, TEST_PREDICTIONS)
 
     def test_commit(self, key: CellKey) -> Blob:
         """Written after them: they are whole."""
-        return self.in_cell(key.name, f"{TEST_PREDICTIONS}.json")
+        return self.in_cell(key.name, TEST_COMMIT)
 
     def in_cell(self, cell: str, name: str) -> Blob:
         """A file of the cell of that name."""

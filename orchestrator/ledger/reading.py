@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from mpi_model.errors import RunDirectoryError
 from orchestrator.ledger.compaction import joined
-from orchestrator.ledger.files import read_frame, read_json
+from orchestrator.ledger.description import RunDescription, read_description
+from orchestrator.ledger.files import read_frame
 from orchestrator.ledger.paths import RunPaths, run_paths
 from orchestrator.ledger.schemas import SUMMARY_DTYPES
+from orchestrator.ledger.state import RunState
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,28 +21,37 @@ class Run:
     """
 
     paths: RunPaths
+    tables_are_current: bool = False
+    """Whether the tables are known to be current: the driver has just written them, and no summary yet."""
 
-    def _table(self, name: str) -> pd.DataFrame:
-        """A compacted table where it is current, otherwise the same from the parts."""
-        if self.paths.summary.exists():
-            return read_frame(self.paths.table(name))
-        frame: pd.DataFrame = joined(self.paths, name).to_pandas()
-        return frame
+    def tables(self, *names: str) -> tuple[pd.DataFrame, ...]:
+        """Several tables at one moment: compacted ones where they are current, otherwise joined from the parts.
+
+        Args:
+            names: Of `cells`, `candidates`, `epochs`, `predictions`, `timings`.
+
+        Raises:
+            RunDirectoryError: A part is not what was committed.
+        """
+        if self.tables_are_current or self.paths.summary.exists():
+            return tuple(read_frame(self.paths.table(name)) for name in names)
+        state = RunState.read(self.paths)
+        return tuple(joined(state, name).to_pandas() for name in names)
 
     @property
-    def description(self) -> dict[str, object]:
+    def description(self) -> RunDescription:
         """`experiment.json`: settings, hashes, versions, hardware."""
-        return read_json(self.paths.experiment)
+        return read_description(self.paths)
 
     @property
     def name(self) -> str:
         """The experiment's name."""
-        return str(self.description["name"])
+        return self.description.name
 
     @property
     def plan(self) -> str:
         """The fold plan's digest."""
-        return str(self.description["plan"])
+        return self.description.plan
 
     @property
     def cohort(self) -> pd.DataFrame:
@@ -56,27 +66,27 @@ class Run:
     @property
     def cells(self) -> pd.DataFrame:
         """One row a cell, with its chosen hyperparameters."""
-        return self._table("cells")
+        return self.tables("cells")[0]
 
     @property
     def candidates(self) -> pd.DataFrame:
         """One row a candidate."""
-        return self._table("candidates")
+        return self.tables("candidates")[0]
 
     @property
     def epochs(self) -> pd.DataFrame:
         """One row an epoch of an inner fold of a candidate."""
-        return self._table("epochs")
+        return self.tables("epochs")[0]
 
     @property
     def predictions(self) -> pd.DataFrame:
         """One row an exam, member and cell, labels joined."""
-        return self._table("predictions")
+        return self.tables("predictions")[0]
 
     @property
     def timings(self) -> pd.DataFrame:
         """Seconds, attempts, hosts."""
-        return self._table("timings")
+        return self.tables("timings")[0]
 
     @property
     def summary(self) -> pd.DataFrame:
@@ -91,11 +101,8 @@ def open_run(location: str | Path) -> Run:
         location: A folder, or `s3://bucket/prefix/name`.
 
     Raises:
-        RunDirectoryError: There is no run there.
+        RunDirectoryError: There is no run there, or its `experiment.json` was changed.
     """
     paths = run_paths(location)
-    if not paths.experiment.exists():
-        raise RunDirectoryError(
-            f"{location} is not a run directory: it has no experiment.json; name RUNS/<experiment name>"
-        )
+    read_description(paths)
     return Run(paths)

@@ -8,19 +8,19 @@ import pyarrow as pa
 from mpi_model.settings import Hyperparameters
 from mpi_model.vocabulary import INPUTS
 from orchestrator.cells.records import CandidateResult, CellResult
-from search_spaces.space import hyperparameters
+from search_spaces.space import WHOLE_NUMBERS, hyperparameters
 
 TEXT, WHOLE, NUMBER = pa.string(), pa.int64(), pa.float64()
 
-HYPERPARAMETERS: Final = tuple(
-    (f"hp_{field.name}", WHOLE if field.name == "freeze_depth" else NUMBER) for field in fields(Hyperparameters)
+_HYPERPARAMETERS: Final = tuple(
+    (f"hp_{field.name}", WHOLE if field.name in WHOLE_NUMBERS else NUMBER) for field in fields(Hyperparameters)
 )
 CELL: Final = (("inputs", TEXT), ("partition", TEXT), ("repeat", WHOLE), ("fold", WHOLE))
 
 FOLDS: Final = pa.schema([("repeat", WHOLE), ("patient_id", TEXT), ("fold", WHOLE)])
 
 CELLS: Final = pa.schema(
-    [*CELL, ("state", TEXT), ("reason", TEXT), ("candidate", WHOLE), ("steps", WHOLE), *HYPERPARAMETERS]
+    [*CELL, ("state", TEXT), ("reason", TEXT), ("candidate", WHOLE), ("steps", WHOLE), *_HYPERPARAMETERS]
 )
 CANDIDATES: Final = pa.schema(
     [
@@ -29,7 +29,7 @@ CANDIDATES: Final = pa.schema(
         ("state", TEXT),
         ("objective", NUMBER),
         ("epochs", WHOLE),
-        *HYPERPARAMETERS,
+        *_HYPERPARAMETERS,
         ("error", TEXT),
     ]
 )
@@ -117,23 +117,23 @@ INPUTS_ORDER: Final[dict[str, int]] = {name: place for place, name in enumerate(
 Row = dict[str, object]
 
 
-def cell_columns(result: CellResult) -> Row:
+def _cell_columns(result: CellResult) -> Row:
     """The four columns that name a cell."""
     key = result.key
     return {"inputs": key.inputs, "partition": key.partition, "repeat": key.repeat, "fold": key.fold}
 
 
-def hyperparameter_columns(values: dict[str, object]) -> Row:
+def _hyperparameter_columns(values: dict[str, object]) -> Row:
     """The effective hyperparameters; null for a rate that does not exist, and all null without a candidate."""
     if not values:
-        return {name: None for name, _ in HYPERPARAMETERS}
+        return {name: None for name, _ in _HYPERPARAMETERS}
     effective = asdict(hyperparameters(values))  # type: ignore[arg-type] # proposed by a space
     return {f"hp_{name}": value for name, value in effective.items()}
 
 
 def rows_of_cell(result: CellResult, candidates: list[CandidateResult], attempt: int) -> dict[str, list[Row]]:
     """A finished cell as rows of the tables it contributes to."""
-    cell = cell_columns(result)
+    cell = _cell_columns(result)
     chosen = {
         "state": result.state,
         "reason": result.reason,
@@ -141,7 +141,7 @@ def rows_of_cell(result: CellResult, candidates: list[CandidateResult], attempt:
         "steps": result.steps,
     }
     return {
-        "cells": [{**cell, **chosen, **hyperparameter_columns(dict(result.values))}],
+        "cells": [{**cell, **chosen, **_hyperparameter_columns(dict(result.values))}],
         "candidates": [{**cell, **_candidate(candidate)} for candidate in candidates],
         "epochs": [
             {**cell, "candidate": candidate.number, **asdict(epoch)}
@@ -159,7 +159,7 @@ def _candidate(candidate: CandidateResult) -> Row:
         "state": candidate.state,
         "objective": candidate.objective,
         "epochs": max((epoch.epoch for epoch in candidate.epochs), default=0),
-        **hyperparameter_columns(dict(candidate.values)),
+        **_hyperparameter_columns(dict(candidate.values)),
         "error": candidate.error,
     }
 
@@ -196,6 +196,8 @@ SUMMARY_COLUMNS: Final = (
     "negatives",
     "state",
     "reason",
+    "estimand",
+    "family",
 )
 """The columns of `summary`, in order; one row a method. Counts are exams except `patients`; `sd` is a spread."""
 

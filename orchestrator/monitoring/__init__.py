@@ -1,1 +1,1 @@
-"""How a run tells that it goes on: progress, counters, heartbeat, status and log."""
+"""How far a run is: progress, counters, heartbeat, status and log."""

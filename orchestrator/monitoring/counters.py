@@ -3,144 +3,141 @@
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from orchestrator.cells.records import CandidateResult, CellKey, CellResult
 from orchestrator.experiment.settings import Objective
-from orchestrator.monitoring.progress import RunProgress
+from orchestrator.monitoring.progress import InputsProgress, RunningCell, RunProgress, best_of
 
 LATELY: Final = 120.0
-"""Seconds over which "lately" looks back."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """What the ledger held when this call began."""
-
-    cells: int
-    complete: int
-    failed: int
-    left: tuple[CellKey, ...]
-    """Cells to do."""
-    begun: frozenset[CellKey]
-    """Those of them that have finished candidates: they take less time than a whole cell."""
-    best: Mapping[str, float]
-    """The best validation score of each inputs."""
+"""Seconds over which a rate looks back."""
 
 
 @dataclass(slots=True)
-class UnderWay:
-    """A cell that a worker is at."""
-
+class _UnderWay:
     since: float
-    attempt: int
-    candidates: int
+    attempt: int = 1
+    candidates: int = 0
 
 
-@dataclass(slots=True)
-class Tally:
+class RunCounters:
     """Written by the driver's one thread, read by the one that writes the heartbeat, too."""
 
-    standing: Standing
-    objective: Objective
-    clock: Callable[[], float] = time.monotonic
-    begun: float = field(init=False)
-    complete: int = field(init=False)
-    failed: int = field(init=False)
-    best: dict[str, float] = field(init=False)
-    candidates: int = 0
-    running: dict[CellKey, UnderWay] = field(default_factory=dict)
-    durations: dict[str, list[float]] = field(default_factory=dict)
-    """Seconds of the cells that this call did from their beginning, for each inputs."""
-    busy: float = 0.0
-    """Seconds that cells took, all together."""
-    _recent: deque[float] = field(default_factory=deque)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(
+        self,
+        ledger: Sequence[InputsProgress],
+        left: Sequence[CellKey],
+        begun: Collection[CellKey],
+        objective: Objective,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Begin to count.
 
-    def __post_init__(self) -> None:
-        self.begun = self.clock()
-        self.complete, self.failed = self.standing.complete, self.standing.failed
-        self.best = dict(self.standing.best)
+        Args:
+            ledger: What the ledger held when this call began.
+            left: The cells to do, in their order.
+            begun: Those of them that have finished candidates: they take less time than a whole cell.
+            objective: By which candidates are chosen.
+            clock: Seconds that only grow.
+        """
+        self.clock = clock
+        self.begun = clock()
+        self.left = tuple(left)
+        self._objective = objective
+        self.half_done = frozenset(begun)
+        self._cells = {one.inputs: one for one in ledger}
+        self._running: dict[CellKey, _UnderWay] = {}
+        self._candidates = self._ended = 0
+        self._durations: dict[str, list[float]] = {}
+        """Seconds of the cells that this call did from their beginning, by input configuration."""
+        self._busy = 0.0
+        """Seconds that cells took, all together."""
+        self._recent: deque[float] = deque()
+        self._lock = threading.Lock()
 
     def start(self, key: CellKey) -> int:
-        """A cell begins, or begins again; returns which try it is."""
+        """A cell begins, or begins again; returns which attempt it is."""
         with self._lock:
-            before = self.running.get(key)
+            # Begun twice without an end in between: its worker was lost.
+            before = self._running.get(key)
             attempt = 1 if before is None else before.attempt + 1
-            self.running[key] = UnderWay(since=self.clock(), attempt=attempt, candidates=0)
+            self._running[key] = _UnderWay(since=self.clock(), attempt=attempt)
             return attempt
 
     def add(self, key: CellKey, result: CandidateResult) -> None:
         """A candidate is finished."""
         with self._lock:
-            self.candidates += 1
+            self._candidates += 1
             self._recent.append(self.clock())
-            if key in self.running:
-                self.running[key].candidates += 1
-            if result.objective is not None:
-                scores = (self.best.get(key.inputs, result.objective), result.objective)
-                self.best[key.inputs] = best_of(scores, self.objective)
+            if key in self._running:
+                self._running[key].candidates += 1
+            cells = self._cells[key.inputs]
+            best = best_of((cells.best_validation, result.objective), self._objective)
+            self._cells[key.inputs] = replace(cells, best_validation=best)
 
     def end(self, result: CellResult) -> None:
         """A cell is finished, complete or failed."""
         with self._lock:
-            self.complete += result.state == "complete"
-            self.failed += result.state == "failed"
-            cell = self.running.pop(result.key, None)
+            cells, well = self._cells[result.key.inputs], result.state == "complete"
+            self._cells[result.key.inputs] = replace(
+                cells, complete=cells.complete + well, failed=cells.failed + (not well), left=cells.left - 1
+            )
+            self._ended += 1
+            cell = self._running.pop(result.key, None)
             if cell is not None:
                 seconds = self.clock() - cell.since
-                self.busy += seconds
-                if result.state == "complete" and result.key not in self.standing.begun:
-                    self.durations.setdefault(result.key.inputs, []).append(seconds)
+                self._busy += seconds
+                if well and result.key not in self.half_done:
+                    self._durations.setdefault(result.key.inputs, []).append(seconds)
 
     def progress(self) -> RunProgress:
         """How far the run is now."""
         with self._lock:
             now = self.clock()
+            under_way = Counter(key.inputs for key in self._running)
             return RunProgress(
-                cells=self.standing.cells,
-                complete=self.complete,
-                failed=self.failed,
-                running=len(self.running),
-                candidates=self.candidates,
+                cells=tuple(
+                    replace(one, under_way=under_way[one.inputs], left=one.left - under_way[one.inputs])
+                    for one in self._cells.values()
+                ),
+                objective=self._objective,
+                running=tuple(
+                    RunningCell(
+                        cell=key.name,
+                        attempt=cell.attempt,
+                        candidates=cell.candidates,
+                        seconds=round(now - cell.since, 1),
+                    )
+                    for key, cell in self._running.items()
+                ),
+                candidates=self._candidates,
                 rate=self._rate(now),
-                objective=self.objective,
-                best=dict(self.best),
                 seconds=now - self.begun,
-                left=self._left(now),
+                seconds_left=self._seconds_left(now),
             )
-
-    def under_way(self) -> dict[CellKey, UnderWay]:
-        """The cells that workers are at."""
-        with self._lock:
-            return dict(self.running)
 
     def _rate(self, now: float) -> float | None:
         while self._recent and self._recent[0] < now - LATELY:
             self._recent.popleft()
-        if not self.candidates:
+        if not self._candidates:
             return None
         return len(self._recent) / max(min(LATELY, now - self.begun), 1e-9)
 
-    def _left(self, now: float) -> float | None:
+    def _seconds_left(self, now: float) -> float | None:
         """Work that is left, over the cells that went side by side until now."""
-        if not self.durations:
+        if not self._durations:
             return None
-        ended = self.complete + self.failed - self.standing.complete - self.standing.failed
-        waiting = Counter(key.inputs for key in self.standing.left[ended + len(self.running) :])
+        # Cells are done in their order, so those that wait are the last ones of the list.
+        waiting = Counter(key.inputs for key in self.left[self._ended + len(self._running) :])
         work = sum(count * self._expected(inputs) for inputs, count in waiting.items())
-        work += sum(max(self._expected(key.inputs) - (now - cell.since), 0.0) for key, cell in self.running.items())
-        busy = self.busy + sum(now - cell.since for cell in self.running.values())
+        work += sum(max(self._expected(key.inputs) - (now - cell.since), 0.0) for key, cell in self._running.items())
+        # Work over speed: speed is how many seconds of cells went by in each second of this call.
+        busy = self._busy + sum(now - cell.since for cell in self._running.values())
         return work * (now - self.begun) / max(busy, 1e-9)
 
     def _expected(self, inputs: str) -> float:
-        """The seconds of a cell: the mean of its inputs, or of all where none of them has ended yet."""
-        seconds = self.durations.get(inputs) or [one for some in self.durations.values() for one in some]
+        """The seconds of a cell: the mean of its input configuration, or of all where none of it has ended yet."""
+        seconds = self._durations.get(inputs) or [one for some in self._durations.values() for one in some]
         return sum(seconds) / len(seconds)
-
-
-def best_of(scores: Iterable[float], objective: Objective) -> float:
-    """The best of some validation scores: the smallest loss, or the largest AUC."""
-    return min(scores) if objective == "balanced_log_loss" else max(scores)

@@ -1,8 +1,4 @@
-"""What the driver says of itself while it trains: `progress.json`, for `polarmap status` in another terminal.
-
-A thread of its own writes it, because a candidate of a large network takes longer than anybody waits for a sign of
-life. A driver that is killed leaves its last word behind; the lock on the run directory tells that it is gone.
-"""
+"""What the driver says of itself while it trains: `progress.json`, for `polarmap status` in another terminal."""
 
 import datetime
 import os
@@ -10,27 +6,50 @@ import platform
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from mpi_model.errors import RunDirectoryError
-from orchestrator.ledger.files import write_json
+from orchestrator.experiment.reading import read_record
+from orchestrator.ledger.files import json_object, write_json
 from orchestrator.ledger.paths import RunPaths
-from orchestrator.monitoring.counters import Tally
+from orchestrator.monitoring.counters import RunCounters
+from orchestrator.monitoring.progress import RunProgress
 
-SECONDS_BETWEEN_BEATS: Final = 3.0
+_SECONDS_BETWEEN_BEATS: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """A driver's last sign of life; the fields are the keys of `progress.json`."""
+
+    host: str
+    pid: int
+    begun: str
+    written: str
+    over: bool
+    """Whether it ended by itself: finished, interrupted or stopped by an error."""
+    progress: RunProgress
 
 
 @contextmanager
-def beating(paths: RunPaths, tally: Tally, seconds: float = SECONDS_BETWEEN_BEATS) -> Iterator[None]:
-    """Write the heartbeat now, every few seconds, and when the work ends, however it ends."""
+def heartbeat_thread(paths: RunPaths, counters: RunCounters, seconds: float = _SECONDS_BETWEEN_BEATS) -> Iterator[None]:
+    """Write the heartbeat now, every few seconds, and when the work ends, however it ends.
+
+    A thread of its own writes it, because a candidate of a large network takes longer than anybody waits for a sign of
+    life. A driver that is killed leaves its last heartbeat behind; the lock on the run directory tells that it is gone.
+    """
     begun = _now()
     over = threading.Event()
 
-    def beat(*, last: bool = False) -> None:
+    def beat() -> None:
+        last = over.is_set()
+        heartbeat = Heartbeat(
+            host=platform.node(), pid=os.getpid(), begun=begun, written=_now(), over=last, progress=counters.progress()
+        )
         # A beat that cannot be written loses nothing; a ledger that cannot be written ends the run in its own thread.
         with suppress(RunDirectoryError):
-            write_json(paths.progress, heartbeat(tally, begun, over=last))
+            write_json(paths.progress, asdict(heartbeat))
 
     def keep_beating() -> None:
         while not over.wait(seconds):
@@ -44,29 +63,19 @@ def beating(paths: RunPaths, tally: Tally, seconds: float = SECONDS_BETWEEN_BEAT
     finally:
         over.set()
         thread.join()
-        beat(last=True)
+        beat()
 
 
-def heartbeat(tally: Tally, begun: str, *, over: bool) -> dict[str, object]:
-    """The driver's word: who it is, since when, and how far it is."""
-    now = tally.clock()
-    return {
-        "host": platform.node(),
-        "pid": os.getpid(),
-        "begun": begun,
-        "written": _now(),
-        "running": [
-            {
-                "cell": key.name,
-                "attempt": cell.attempt,
-                "candidates": cell.candidates,
-                "seconds": round(now - cell.since, 1),
-            }
-            for key, cell in tally.under_way().items()
-        ],
-        "over": over,
-        "progress": asdict(tally.progress()),
-    }
+def read_heartbeat(paths: RunPaths) -> Heartbeat | None:
+    """The driver's last heartbeat; None where there is none that can be read.
+
+    A disk that fills up may leave half a file; the ledger still tells how the run stands.
+    """
+    found = paths.storage.find(paths.progress.name)
+    problems: list[str] = []
+    stored = json_object(found.content) if found else None
+    heartbeat = read_record(Heartbeat, stored, "", problems) if stored is not None else None
+    return heartbeat if isinstance(heartbeat, Heartbeat) and not problems else None
 
 
 def _now() -> str:

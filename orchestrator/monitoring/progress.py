@@ -1,35 +1,86 @@
-"""How long work tells that it goes on: one small interface, drawn by `orchestrator.terminal`."""
+"""How far a run is: one record for bar, lines, log, heartbeat and status, and the interface that shows it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
+
+from mpi_model.vocabulary import Inputs
+from orchestrator.experiment.settings import Objective
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputsProgress:
+    """The cells of one input configuration."""
+
+    inputs: Inputs
+    complete: int
+    failed: int
+    under_way: int
+    """At work, or, in an interrupted run, begun."""
+    left: int
+    best_validation: float | None
+    """The best validation score of any of its candidates: chosen on inner folds, hence too good."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningCell:
+    """A cell that a worker is at."""
+
+    cell: str
+    """Its name."""
+    attempt: int
+    candidates: int
+    """Those that this attempt has finished."""
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunProgress:
     """How far a run is, at one moment."""
 
-    cells: int
-    """Cells of the experiment."""
-    complete: int
-    failed: int
-    running: int
-    """Cells under way."""
+    cells: tuple[InputsProgress, ...]
+    objective: Objective
+    running: tuple[RunningCell, ...]
     candidates: int
     """Candidates that this call has finished."""
     rate: float | None
     """Candidates a second, over the last minutes of this call; None before the first."""
-    objective: Literal["balanced_log_loss", "auc"]
-    best: Mapping[str, float]
-    """For each inputs, the best validation score of any candidate: chosen on inner folds, hence too good."""
     seconds: float
     """Since this call began to train."""
-    left: float | None
-    """Seconds still to go, judged from cells that this call finished; None while there are none."""
+    seconds_left: float | None
+    """Judged from cells that this call has finished; None while there are none."""
+
+    @property
+    def total(self) -> int:
+        """Cells of the experiment."""
+        return sum(one.complete + one.failed + one.under_way + one.left for one in self.cells)
+
+    @property
+    def complete(self) -> int:
+        """Cells that ended well."""
+        return sum(one.complete for one in self.cells)
+
+    @property
+    def failed(self) -> int:
+        """Cells that failed for good."""
+        return sum(one.failed for one in self.cells)
+
+    @property
+    def best(self) -> Mapping[str, float]:
+        """The best validation score of each input configuration that has one."""
+        return {one.inputs: one.best_validation for one in self.cells if one.best_validation is not None}
+
+
+def best_of(scores: Iterable[float | None], objective: Objective) -> float | None:
+    """The best of some validation scores: the smallest loss, or the largest AUC; None without any."""
+    known = [score for score in scores if score is not None]
+    if not known:
+        return None
+    return min(known) if objective == "balanced_log_loss" else max(known)
 
 
 class Progress(Protocol):
-    """One line of work at a time, and remarks between."""
+    """Shows one piece of work at a time, and remarks between."""
 
     def begin(self, task: str, total: int) -> None:
         """A piece of work of `total` steps begins; it replaces the one before."""
@@ -47,20 +98,20 @@ class Progress(Protocol):
         """The work begun last is over."""
 
 
-class Silence:
-    """No progress: for tests, and for use as a library."""
+class NullProgress:
+    """Shows nothing: for tests, and for use as a library."""
 
     def begin(self, task: str, total: int) -> None:
-        """Say nothing."""
+        """Nothing."""
 
     def advance(self, done: int, detail: str = "") -> None:
-        """Say nothing."""
+        """Nothing."""
 
     def show(self, run: RunProgress) -> None:
-        """Say nothing."""
+        """Nothing."""
 
     def say(self, line: str) -> None:
-        """Say nothing."""
+        """Nothing."""
 
     def end(self) -> None:
-        """Say nothing."""
+        """Nothing."""

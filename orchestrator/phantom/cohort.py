@@ -1,8 +1,8 @@
-"""A cohort, chunk by chunk: who the patients are, what is true of them, and what their scans show."""
+"""Simulates a cohort in chunks of patients: composition, truth, scans, labels."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,20 +10,37 @@ from numpy.typing import NDArray
 from mpi_model.errors import ExperimentError
 from mpi_model.vocabulary import TRACERS
 from orchestrator.phantom.disease import Disease, defect_shapes, deficits, draw_disease
-from orchestrator.phantom.geometry import DiscSampler, PolarGrid, disc_sampler, paint, polar_grid
-from orchestrator.phantom.imaging import SCAN_NORMALS, SCAN_UNIFORMS, acquire, draw_scan
+from orchestrator.phantom.geometry import PolarGrid, polar_grid
+from orchestrator.phantom.imaging import scan_images
 from orchestrator.phantom.labels import Scores, recorded_label, true_scores
-from orchestrator.phantom.normals import Anatomy, draw_anatomy, normal_uptake
-from orchestrator.phantom.parameters import PhantomParameters
-from orchestrator.phantom.patients import Patients, draw_patients, exam_rows
-from orchestrator.phantom.streams import Floats, Integers, Stage, Streams
+from orchestrator.phantom.normals import Anatomy, draw_anatomy
+from orchestrator.phantom.parameters import CohortParameters, PhantomParameters
+from orchestrator.phantom.streams import Floats, Integers, Stage, Streams, pick, take_rows
 
 CHUNK: Final = 128
-"""Patients simulated together. The last chunk is simulated whole and then cut, so that the arithmetic of a
-patient, to the last bit, does not depend on how many patients follow."""
-LARGEST_COUNT: Final = 65535
-MOST_PATIENTS: Final = 10_000_000
-SIZES: Final = (16, 1024)
+"""Patients that are simulated together. The last chunk is simulated in full and then cut, because vectorised
+arithmetic can differ in the last bit with the number of rows."""
+
+_MAX_PATIENTS: Final = 10_000_000
+_SIZES: Final = (16, 1024)
+# Steps of Roberts' R2 sequence, which fills the unit square evenly: 1/p and 1/p² of the plastic number, p³ = p + 1.
+_STEPS: Final = (0.7548776662466927, 0.5698402909980532)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Patients:
+    """The composition of n patients."""
+
+    number: Integers
+    """`[n]`, 0, 1, 2, …"""
+    sex: Integers
+    """`[n]`, index into `parameters.SEXES`."""
+    age: Floats
+    """`[n]`, whole years."""
+    tracers: Integers
+    """`[n]`, 0 or 1 for one of `TRACERS` alone, 2 for both."""
+    test: NDArray[np.bool_]
+    """`[n]`, whether in the test partition."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,23 +60,23 @@ class Exams:
     stress: NDArray[np.uint16]
     """`[m, size, size]`, counts; 0 outside the disc."""
     rest: NDArray[np.uint16]
-    """`[m, size, size]`, counts; for Tl-201 the redistribution scan."""
+    """`[m, size, size]`, counts; for Tl-201 of the redistribution scan."""
     has_stress: NDArray[np.bool_]
-    """`[m]`, whether the phase was acquired; `stress` and the truth are there all the same."""
+    """`[m]`, whether the phase is part of the cohort; `stress` and the truth exist in any case."""
     has_rest: NDArray[np.bool_]
     """`[m]`, as `has_stress`."""
     disease: Disease
-    """The patients' disease, a row an exam."""
+    """The disease of the patients, one row an exam."""
     stress_deficits: Floats
-    """`[m, 17]`, true mean deficit of each segment, 0 to 1."""
+    """`[m, 17]`, true mean deficit of each segment at stress, 0 to 1."""
     rest_deficits: Floats
-    """`[m, 17]`."""
+    """`[m, 17]`, the same at rest."""
     extent: Floats
-    """`[m]`, part of the myocardium with a stress deficit."""
+    """`[m]`, part of the myocardium with a deficit at stress, 0 to 1."""
     scores: Scores
     """True scores and labels."""
     recorded_label: NDArray[np.int8]
-    """`[m]`, the label a reader wrote down."""
+    """`[m]`, the label by the readers."""
 
     def __len__(self) -> int:
         return len(self.patient)
@@ -74,22 +91,23 @@ def simulate(
     acquisition: int = 0,
     parameters: PhantomParameters | None = None,
 ) -> Iterator[Exams]:
-    """Simulate a cohort, a chunk of patients at a time.
+    """Simulate a cohort in chunks of patients.
 
     Args:
-        patients: Number of patients; by default as many as give the sizes of the reference study.
-        tracer_mix: Share of patients studied with one tracer alone; what is left to one had both.
-        seed: Patient i of a seed has the same maps and truth in a cohort of any size.
+        patients: Number of patients; by default that of a cohort with the sizes of the reference study.
+        tracer_mix: Shares of patients studied with one tracer alone; the remaining patients have both.
+        seed: Patient i of a seed has the same maps and truth whatever the number of patients.
         size: Pixels along an edge of the square images.
-        acquisition: Another number scans the same patients once more: other noise, registration and spill.
-        parameters: Every number of the phantom.
+        acquisition: Another number repeats the scans of the same patients, with new noise, registration and spill.
+        parameters: All parameters of the phantom.
 
     Yields:
         The exams of up to `CHUNK` patients.
 
     Raises:
-        ExperimentError: An argument is out of its range.
+        ExperimentError: An argument is out of range.
     """
+    # The checks run now and not at the first chunk, hence a function that returns a generator.
     parameters = _with_mix(parameters or PhantomParameters(), tracer_mix)
     number = parameters.cohort.patients if patients is None else patients
     _check(number, seed, size, acquisition, parameters)
@@ -98,9 +116,35 @@ def simulate(
 
 def _chunks(patients: int, seed: int, size: int, acquisition: int, parameters: PhantomParameters) -> Iterator[Exams]:
     for first in range(0, patients, CHUNK):
-        people = draw_patients(np.arange(first, first + CHUNK), seed, parameters.cohort)
-        exams = _simulate_chunk(people, seed, size, acquisition, parameters)
+        composition = _draw_patients(np.arange(first, first + CHUNK), seed, parameters.cohort)
+        exams = _simulate_chunk(composition, seed, size, acquisition, parameters)
         yield _first_rows(exams, int(np.count_nonzero(exams.patient < patients)))
+
+
+def _draw_patients(number: Integers, seed: int, parameters: CohortParameters) -> _Patients:
+    """Sex, age, tracers and partition of the patients `number` `[n]`."""
+    streams = Streams(seed=seed, patients=number, branches=np.zeros_like(number))
+    z, u = streams.draw(Stage.PATIENT, normals=1, uniforms=1)
+    # Tracers and partition follow an evenly filling sequence instead of independent draws. The groups of a small
+    # cohort then have nearly the expected sizes, and still depend on the patient's number alone.
+    shift = np.random.default_rng(np.random.SeedSequence(seed)).random(2)
+    even = np.mod(number[:, None] * np.array(_STEPS) + shift, 1.0)
+    technetium, thallium = parameters.tracer_only
+    tracers = np.searchsorted([technetium, technetium + thallium], even[:, 0], side="right")
+    age = np.clip(np.rint(parameters.age_mean + parameters.age_sd * z[:, 0]), *parameters.age_range)
+    return _Patients(
+        number=number,
+        sex=(u[:, 0] < parameters.men).astype(np.int64),
+        age=age,
+        tracers=tracers,
+        test=even[:, 1] < pick(parameters.test_share, tracers),
+    )
+
+
+def _exam_rows(tracers: Integers) -> tuple[Integers, Integers]:
+    """The patient's row and the tracer of each exam `[m]`, from the tracers of each patient `[n]`."""
+    rows, tracer = np.nonzero(np.stack([tracers != 1, tracers != 0], axis=1))
+    return rows, tracer
 
 
 def _with_mix(parameters: PhantomParameters, mix: Mapping[str, float] | None) -> PhantomParameters:
@@ -115,9 +159,9 @@ def _with_mix(parameters: PhantomParameters, mix: Mapping[str, float] | None) ->
 
 def _check(patients: int, seed: int, size: int, acquisition: int, parameters: PhantomParameters) -> None:
     shares = parameters.cohort.tracer_only
-    low, high = SIZES
+    low, high = _SIZES
     rules = [
-        (1 <= patients <= MOST_PATIENTS, f"patients must be 1 to {MOST_PATIENTS}, not {patients}"),
+        (1 <= patients <= _MAX_PATIENTS, f"patients must be 1 to {_MAX_PATIENTS}, not {patients}"),
         (seed >= 0, f"seed must not be negative, but is {seed}"),
         (low <= size <= high, f"size must be {low} to {high} pixels, not {size}"),
         (acquisition >= 0, f"acquisition must not be negative, but is {acquisition}"),
@@ -137,25 +181,40 @@ def _check(patients: int, seed: int, size: int, acquisition: int, parameters: Ph
         raise ExperimentError(*problems)
 
 
-def _simulate_chunk(people: Patients, seed: int, size: int, acquisition: int, parameters: PhantomParameters) -> Exams:
+def _simulate_chunk(
+    patients: _Patients, seed: int, size: int, acquisition: int, parameters: PhantomParameters
+) -> Exams:
     grid = polar_grid(parameters.grid, parameters.heart)
-    streams = Streams(seed=seed, patients=people.number, branches=np.zeros_like(people.number))
-    rows, tracer = exam_rows(people.tracers)
+    # Anatomy and disease belong to the patient, scans and readings to the exam: two tracers see the same heart.
+    streams = Streams(seed=seed, patients=patients.number, branches=np.zeros_like(patients.number))
+    rows, tracer = _exam_rows(patients.tracers)
+    anatomy = draw_anatomy(streams, patients.sex, parameters.heart, parameters.normals, parameters.imaging)
+    disease = draw_disease(streams, patients.sex, patients.age, parameters.disease)
     subject = _Subject(
         tracer=tracer,
-        sex=people.sex[rows],
-        anatomy=draw_anatomy(streams, people.sex, parameters.heart, parameters.normals, parameters.imaging).at(rows),
-        disease=draw_disease(streams, people.sex, people.age, parameters.disease).at(rows),
-        streams=Streams(seed=seed, patients=people.number[rows], branches=1 + tracer, acquisition=acquisition),
+        sex=patients.sex[rows],
+        anatomy=take_rows(anatomy, rows),
+        disease=take_rows(disease, rows),
+        streams=Streams(seed=seed, patients=patients.number[rows], branches=1 + tracer, acquisition=acquisition),
     )
     truth = _truth(grid, subject, parameters)
-    stress, rest = _scans(grid, subject, truth, disc_sampler(parameters.grid, size), parameters)
+    stress, rest = scan_images(
+        grid,
+        subject.anatomy,
+        (truth.stress, truth.rest),
+        sex=subject.sex,
+        tracer=tracer,
+        hours=truth.hours,
+        streams=subject.streams,
+        size=size,
+        parameters=parameters,
+    )
     return Exams(
-        patient=people.number[rows],
+        patient=patients.number[rows],
         tracer=tracer,
         sex=subject.sex,
-        age=people.age[rows],
-        test=people.test[rows],
+        age=patients.age[rows],
+        test=patients.test[rows],
         stress=stress,
         rest=rest,
         has_stress=truth.has_stress,
@@ -163,6 +222,7 @@ def _simulate_chunk(people: Patients, seed: int, size: int, acquisition: int, pa
         disease=subject.disease,
         stress_deficits=grid.segment_means(truth.stress),
         rest_deficits=grid.segment_means(truth.rest),
+        # Weighted by mass: a sample at the base is more myocardium than one at the apex.
         extent=((truth.stress >= parameters.labels.extent_deficit) * grid.mass).sum(axis=(1, 2)),
         scores=truth.scores,
         recorded_label=truth.recorded_label,
@@ -171,7 +231,7 @@ def _simulate_chunk(people: Patients, seed: int, size: int, acquisition: int, pa
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Subject:
-    """The exams of a chunk before anything is imaged."""
+    """The exams of a chunk before imaging."""
 
     tracer: Integers
     sex: Integers
@@ -182,11 +242,14 @@ class _Subject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Truth:
-    """What holds of each exam, whatever its scans show."""
+    """The truth of each exam, independent of its scans."""
 
     hours: Floats
+    """`[m]`, delay of the redistribution scan."""
     stress: Floats
+    """`[m, R, A]`, lost part of the uptake, 0 to 1."""
     rest: Floats
+    """`[m, R, A]`."""
     scores: Scores
     recorded_label: NDArray[np.int8]
     has_stress: NDArray[np.bool_]
@@ -202,6 +265,7 @@ def _truth(grid: PolarGrid, subject: _Subject, parameters: PhantomParameters) ->
     shapes = defect_shapes(grid, subject.disease, size, length, parameters.disease)
     stress, rest = deficits(shapes, subject.disease, subject.tracer, hours)
     scores = true_scores(grid.segment_means(stress), grid.segment_means(rest), subject.tracer, parameters.labels)
+    # One uniform number decides both phases, so that no exam loses both.
     no_stress, no_rest = parameters.cohort.missing
     return _Truth(
         hours=hours,
@@ -214,60 +278,11 @@ def _truth(grid: PolarGrid, subject: _Subject, parameters: PhantomParameters) ->
     )
 
 
-def _scans(
-    grid: PolarGrid, subject: _Subject, truth: _Truth, sampler: DiscSampler, parameters: PhantomParameters
-) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
-    """Stress and rest images `[m, size, size]`."""
-    samples = grid.radius.size
-    block = SCAN_NORMALS + samples
-    z, u = subject.streams.draw(Stage.SCAN, normals=2 * block, uniforms=2 * SCAN_UNIFORMS)
-    washout = np.where(subject.tracer == 1, np.log(2.0) / parameters.disease.washout_half_life_hours[0], 0.0)
-    images = []
-    for phase, deficit in enumerate((truth.stress, truth.rest)):
-        mine = z[:, phase * block : (phase + 1) * block]
-        counts = _one_scan(
-            grid,
-            subject,
-            deficit,
-            phase,
-            mine,
-            u[:, phase * SCAN_UNIFORMS : (phase + 1) * SCAN_UNIFORMS],
-            np.exp(-washout * truth.hours * phase),
-            parameters,
-        )
-        images.append(np.minimum(np.rint(paint(counts, sampler)), LARGEST_COUNT).astype(np.uint16))
-    return images[0], images[1]
-
-
-def _one_scan(
-    grid: PolarGrid,
-    subject: _Subject,
-    deficit: Floats,
-    phase: int,
-    z: Floats,
-    u: Floats,
-    held: Floats,
-    parameters: PhantomParameters,
-) -> Floats:
-    scan = draw_scan(z[:, :SCAN_NORMALS], u, subject.tracer, phase, parameters.imaging, parameters.normals)
-    normal = normal_uptake(grid, subject.anatomy, subject.sex, subject.tracer, scan.variation, parameters.normals)
-    return acquire(
-        grid,
-        normal * (1.0 - deficit),
-        scan,
-        z[:, SCAN_NORMALS:].reshape(-1, *grid.shape),
-        tracer=subject.tracer,
-        circumference_mm=subject.anatomy.circumference_mm,
-        held=held,
-        heart=parameters.heart,
-        imaging=parameters.imaging,
-    )
-
-
 def _first_rows(exams: Exams, number: int) -> Exams:
     """The first `number` exams of a chunk."""
     if number == len(exams):
         return exams
-    scores = Scores(**{name: getattr(exams.scores, name)[:number] for name in Scores.__slots__})
-    cut = {name: getattr(exams, name)[:number] for name in Exams.__slots__ if name not in ("disease", "scores")}
-    return Exams(**cut, disease=exams.disease.at(np.arange(number)), scores=scores)
+    first = np.arange(number)
+    nested: dict[str, Any] = {"disease": take_rows(exams.disease, first), "scores": take_rows(exams.scores, first)}
+    arrays: dict[str, Any] = {name: getattr(exams, name)[first] for name in Exams.__slots__ if name not in nested}
+    return Exams(**arrays, **nested)

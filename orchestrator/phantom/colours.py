@@ -1,10 +1,11 @@
-"""A clinical colour map: cold dark blue over green and yellow to hot white, black for nothing."""
+"""A clinical colour map: black, dark blue, green, yellow, red, white for increasing uptake."""
 
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+# Uptake relative to the maximum, and its red, green and blue; linear between the rows.
 _ANCHORS: Final = (
     (0.00, (0, 0, 0)),
     (0.08, (24, 0, 60)),
@@ -19,8 +20,8 @@ _ANCHORS: Final = (
 )
 
 
-def clinical_colours() -> NDArray[np.uint8]:
-    """The table `[256, 3]` of red, green and blue for uptake 0 to 100 % of the map's maximum."""
+def _colour_table() -> NDArray[np.uint8]:
+    """Red, green and blue `[256, 3]` for an uptake of 0 to 100 % of the maximum."""
     along = np.linspace(0.0, 1.0, 256)
     places = [place for place, _ in _ANCHORS]
     channels = [np.interp(along, places, [colour[c] for _, colour in _ANCHORS]) for c in range(3)]
@@ -28,7 +29,7 @@ def clinical_colours() -> NDArray[np.uint8]:
 
 
 def coloured(counts: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """The picture `[H, W, 3]` of one map of counts `[H, W]`, scaled to its own maximum."""
+    """A map of counts `[H, W]` as an image `[H, W, 3]`, scaled to its own maximum."""
     values = counts.astype(np.float64)
     scaled = np.rint(255.0 * values / max(float(values.max()), 1.0)).astype(np.int64)
-    return clinical_colours()[scaled]
+    return _colour_table()[scaled]

@@ -1,4 +1,4 @@
-"""Coronary disease: territories with borders of their own in every patient, and defects inside them."""
+"""Coronary disease: territories whose borders vary between patients, and perfusion defects inside them."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -8,50 +8,46 @@ from numpy.typing import NDArray
 
 from orchestrator.phantom.geometry import PolarGrid, angular_distance
 from orchestrator.phantom.parameters import VESSELS, DiseaseParameters
-from orchestrator.phantom.streams import Floats, Integers, Stage, Streams, pick
+from orchestrator.phantom.streams import Floats, Integers, Stage, Streams, pick, take_rows
 
-SLOTS: Final = 3
-"""Most defects of one patient: one a vessel."""
+_SLOTS: Final = 3  # at most one defect for each vessel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disease:
-    """Borders and defects of n patients; slots s = 0..2 are vessels in the order in which they are obstructed."""
+    """Borders and defects of n patients; slots 0 to 2 are the vessels in the order of their obstruction."""
 
     borders: Floats
-    """`[n, 3]`, degrees by which the LAD/LCX, LAD/RCA and RCA/LCX borders lie off their means."""
+    """`[n, 3]`, deviation of the LAD/LCX, LAD/RCA and RCA/LCX borders from their means, degrees."""
     present: NDArray[np.bool_]
-    """`[n, 3]`, whether slot s holds a defect."""
+    """`[n, 3]`, whether the slot has a defect."""
     vessel: Integers
     """`[n, 3]`, index into `parameters.VESSELS`."""
     centre: Floats
-    """`[n, 3]`, where across its territory a defect is centred, 0 to 1 counter-clockwise."""
+    """`[n, 3]`, centre of the defect across its territory, 0 to 1, counter-clockwise."""
     width: Floats
-    """`[n, 3]`, its width over that of the territory."""
+    """`[n, 3]`, width relative to the territory."""
     inner: Floats
-    """`[n, 3]`, radius of the apical end; negative where the apex is inside."""
+    """`[n, 3]`, radius of the apical end; negative if the defect includes the apex."""
     outer: Floats
     """`[n, 3]`, radius of the basal end."""
     depth: Floats
-    """`[n, 3]`, loss of uptake in the middle at stress."""
+    """`[n, 3]`, loss of uptake in the centre at stress, 0 to 1."""
     fixed_share: Floats
-    """`[n, 3]`, part of the depth that stays at rest: 0 reversible, 1 fixed, mixed between."""
+    """`[n, 3]`, part of the depth that remains at rest: 0 reversible, 1 fixed, between them mixed."""
     washout_per_hour: Floats
-    """`[n]`, by how much faster Tl-201 leaves normal than ischaemic myocardium."""
-
-    def at(self, rows: Integers) -> "Disease":
-        """The disease of the given rows, repeated where a row is."""
-        return Disease(**{name: getattr(self, name)[rows] for name in self.__slots__})
+    """`[n]`, washout rate of Tl-201 in normal minus that in ischaemic myocardium."""
 
 
 def draw_disease(streams: Streams, sex: Integers, age: Floats, parameters: DiseaseParameters) -> Disease:
-    """The disease of the streams' patients; `sex` `[n]` indexes `parameters.SEXES`, `age` `[n]` in years."""
-    z, u = streams.draw(Stage.DISEASE, normals=4, uniforms=2 + 10 * SLOTS)
+    """Draw the disease of the n patients of the streams; `sex` `[n]` indexes `SEXES`, `age` `[n]` is in years."""
+    z, u = streams.draw(Stage.DISEASE, normals=4, uniforms=2 + 10 * _SLOTS)
+    # Age shifts the log odds linearly, as in a logistic regression.
     prevalence = pick(parameters.prevalence, sex)
     odds = prevalence / (1.0 - prevalence) * np.exp(parameters.log_odds_per_year * (age - 62.0))
     diseased = u[:, 0] < odds / (1.0 + odds)
     count = 1 + np.searchsorted(np.cumsum(parameters.vessels)[:-1], u[:, 1], side="right")
-    slots = u[:, 2:].reshape(len(u), 10, SLOTS)
+    slots = u[:, 2:].reshape(len(u), 10, _SLOTS)
     vessel = _obstructed(slots[:, 0], parameters)
     width, centre, inner, outer = _lesions(vessel, slots[:, 1:6], parameters)
     fixed = _fixed_shares(slots[:, 7:], parameters)
@@ -59,7 +55,7 @@ def draw_disease(streams: Streams, sex: Integers, age: Floats, parameters: Disea
     deviation = np.array([parameters.lad_lcx_border_sd, parameters.lad_rca_border_sd, parameters.rca_lcx_border_sd])
     return Disease(
         borders=deviation * np.clip(z[:, :3], -2.0, 2.0),
-        present=diseased[:, None] & (np.arange(SLOTS) < count[:, None]),
+        present=diseased[:, None] & (np.arange(_SLOTS) < count[:, None]),
         vessel=vessel,
         centre=centre,
         width=width,
@@ -72,13 +68,17 @@ def draw_disease(streams: Streams, sex: Integers, age: Floats, parameters: Disea
 
 
 def _obstructed(u: Floats, parameters: DiseaseParameters) -> Integers:
-    """Vessels in the order of their obstruction: a weighted order without repetition (exponential clocks)."""
-    clocks = -np.log1p(-u) / np.asarray(parameters.vessel_weights)
-    return np.argsort(clocks, axis=1, kind="stable")
+    """Vessels in the order of their obstruction: weighted sampling without replacement from uniform numbers `[n, 3]`.
+
+    The smallest exponential variable with rate w comes first (doi:10.1016/j.ipl.2005.11.003).
+    """
+    times = -np.log1p(-u) / np.asarray(parameters.vessel_weights)
+    return np.argsort(times, axis=1, kind="stable")
 
 
 def _lesions(vessel: Integers, u: Floats, parameters: DiseaseParameters) -> tuple[Floats, Floats, Floats, Floats]:
-    """Width, centre, inner and outer radius `[n, 3]` each, from five uniform numbers a slot `[n, 5, 3]`."""
+    """Width, centre, inner and outer radius, `[n, 3]` each, from five uniform numbers a slot, `[n, 5, 3]`."""
+    # A proximal lesion takes most of the territory. A distal one, of the LAD only, takes the apex.
     proximal = u[:, 0] < parameters.proximal_share
     anterior = vessel == 0
     distal = anterior & ~proximal & (u[:, 3] < parameters.distal_share)
@@ -91,22 +91,25 @@ def _lesions(vessel: Integers, u: Floats, parameters: DiseaseParameters) -> tupl
 
 
 def _depths(u: Floats, parameters: DiseaseParameters) -> Floats:
-    """Depths from uniform numbers: the inverse of the distribution function 1 - (1 - x^a)^b (Kumaraswamy)."""
+    """Depths from uniform numbers of any shape, by the inverse of Kumaraswamy's distribution 1 - (1 - x^a)^b.
+
+    Source: doi:10.1016/0022-1694(80)90036-0.
+    """
     a, b, scale = parameters.depth
     return parameters.least_depth + scale * (1.0 - (1.0 - u) ** (1.0 / b)) ** (1.0 / a)
 
 
 def _fixed_shares(u: Floats, parameters: DiseaseParameters) -> Floats:
-    """Fixed part of every defect from three uniform numbers a slot `[n, 3, 3]`: kind, agreement, mixture."""
-    follows = u[:, 1] < parameters.kind_agreement
-    own = np.where(follows, u[:, 0, :1], u[:, 0])
+    """Fixed part of every defect, `[n, 3]`, from uniform numbers `[n, 3, 3]`: kind, agreement, mixture."""
+    agrees = u[:, 1] < parameters.kind_agreement
+    kind = np.where(agrees, u[:, 0, :1], u[:, 0])
     reversible, mixed, _ = np.cumsum(parameters.kinds)
     low, high = parameters.mixed_fixed_share
-    return np.select([own < reversible, own < mixed], [0.0, low + (high - low) * u[:, 2]], 1.0)
+    return np.select([kind < reversible, kind < mixed], [0.0, low + (high - low) * u[:, 2]], 1.0)
 
 
-def territory_borders(disease: Disease, radius: Floats, parameters: DiseaseParameters) -> tuple[Floats, Floats]:
-    """Start and width in degrees of each slot's territory at radii `[R]`, `[n, 3, R]` each."""
+def _territory_borders(disease: Disease, radius: Floats, parameters: DiseaseParameters) -> tuple[Floats, Floats]:
+    """Start and width of each slot's territory at radii `[R]`, `[n, 3, R]` each, degrees."""
     means = np.array([parameters.lad_lcx_border, parameters.lad_rca_border, parameters.rca_lcx_border])
     at_radius = means[:, :1] * (1.0 - radius) + means[:, 1:] * radius
     border = at_radius + disease.borders[:, :, None]
@@ -120,14 +123,19 @@ def territory_borders(disease: Disease, radius: Floats, parameters: DiseaseParam
 def defect_shapes(
     grid: PolarGrid, disease: Disease, circumference_mm: Floats, length_mm: Floats, parameters: DiseaseParameters
 ) -> Floats:
-    """How much each location belongs to each defect, `[n, 3, R, A]`, 0 to 1 with soft edges."""
+    """The shape of each defect, `[n, 3, R, A]`: 0 outside, 1 inside, with soft edges.
+
+    `circumference_mm` and `length_mm` are `[n]`, the size of the ventricle.
+    """
     radius = grid.radius[:, 0]
-    start, extent = territory_borders(disease, radius, parameters)
+    start, extent = _territory_borders(disease, radius, parameters)
     width, centre = disease.width[:, :, None], disease.centre[:, :, None]
     middle = start + extent * (width / 2.0 + centre * (1.0 - width))
     off = np.abs(angular_distance(grid.angle, middle[..., None])) - (extent * width / 2.0)[..., None]
+    # Distances in millimetres, so that the border zone has the same width at the apex and at the base.
     mm_per_degree = circumference_mm[:, None] * grid.girth / 360.0
     across = _inside(-off * mm_per_degree[:, None, :, None], parameters.edge_mm)
+    # Toward the apex a wedge becomes infinitely thin; a defect that includes the apex is a full disc there.
     whole_apex = (disease.inner < 0.0)[:, :, None] * np.clip(1.0 - radius / 0.25, 0.0, 1.0)
     across = across + (1.0 - across) * whole_apex[..., None]
     length = length_mm[:, None, None]
@@ -137,16 +145,25 @@ def defect_shapes(
 
 
 def _inside(distance_mm: Floats, edge_mm: float) -> Floats:
-    """0 far outside, a half on the border, 1 far inside."""
+    """A soft step: 0 far outside, 0.5 on the border, 1 far inside."""
     return np.asarray(0.5 * (1.0 + np.tanh(distance_mm / edge_mm)))
 
 
 def deficits(shapes: Floats, disease: Disease, tracer: Integers, hours: Floats) -> tuple[Floats, Floats]:
-    """Lost part of the uptake at stress and at rest, `[n, R, A]` each.
+    """The lost part of the uptake at stress and at rest.
 
-    Overlapping defects multiply. At rest Tc-99m shows what is fixed. Tl-201 shows the redistribution scan after
-    `hours` `[n]`: an ischaemic region that took up the part u of normal now holds u·exp(Δk·hours) of it, at
-    most 1, because it loses the tracer more slowly by Δk.
+    The remaining uptakes of overlapping defects are multiplied. At rest Tc-99m shows the fixed part. Tl-201 shows the
+    redistribution scan: a region with the relative uptake u then has u·exp(Δk·hours), at most 1, because ischaemic
+    myocardium loses the tracer more slowly by Δk.
+
+    Args:
+        shapes: `[n, 3, R, A]`, from `defect_shapes`.
+        disease: The disease of n exams.
+        tracer: `[n]`, index into `TRACERS`.
+        hours: `[n]`, delay of the redistribution scan.
+
+    Returns:
+        `[n, R, A]` each, 0 to 1.
     """
     depth = np.where(disease.present, disease.depth, 0.0)
     loss = shapes * depth[..., None, None]
@@ -159,13 +176,14 @@ def deficits(shapes: Floats, disease: Disease, tracer: Integers, hours: Floats) 
 
 
 def describe_defects(disease: Disease, row: int, parameters: DiseaseParameters) -> list[dict[str, str | float]]:
-    """The defects of one row in words and numbers, for the truth table.
+    """The defects of one row as JSON values, for the table of the truth.
 
-    Centre and width are in degrees at radius 0.6, in the middle of the ventricle; an inner radius of -1 says that
-    the defect holds the apex.
+    Centre and width are in degrees at radius 0.6, the middle of the ventricle. An inner radius of -1 means that the
+    defect includes the apex.
     """
-    one = disease.at(np.array([row]))
-    start, extent = (values[0, :, 0] for values in territory_borders(one, np.array([0.6]), parameters))
+    one = take_rows(disease, np.array([row]))
+    # The borders depend on the radius; the defect is described in the middle of the ventricle.
+    start, extent = (values[0, :, 0] for values in _territory_borders(one, np.array([0.6]), parameters))
     defects: list[dict[str, str | float]] = []
     for slot in np.flatnonzero(one.present[0]):
         width, fixed = one.width[0, slot], float(one.fixed_share[0, slot])

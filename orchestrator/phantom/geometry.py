@@ -1,6 +1,6 @@
-"""The polar map: AHA segments, the polar sampling grid, and painting it to a disc.
+"""The polar map: AHA segments, the polar sampling grid, and its interpolation to an image.
 
-Orientation: +x lateral, septum left, anterior up, inferior down; the apex in the centre, the base at the rim.
+Orientation: lateral right (+x), septum left, anterior up, inferior down; the apex in the centre, the base at the rim.
 """
 
 from dataclasses import dataclass
@@ -15,34 +15,20 @@ from orchestrator.phantom.streams import Floats
 
 SEGMENTS: Final = 17
 RING_RADII: Final = (0.2, 7 / 15, 11 / 15, 1.0)
-"""Outer radii of apex, apical, middle and basal ring."""
-SEGMENT_NAMES: Final = (
-    "basal anterior",
-    "basal anteroseptal",
-    "basal inferoseptal",
-    "basal inferior",
-    "basal inferolateral",
-    "basal anterolateral",
-    "mid anterior",
-    "mid anteroseptal",
-    "mid inferoseptal",
-    "mid inferior",
-    "mid inferolateral",
-    "mid anterolateral",
-    "apical anterior",
-    "apical septal",
-    "apical inferior",
-    "apical lateral",
-    "apex",
-)
-"""AHA segments 1 to 17 (doi:10.1161/hc0402.102975)."""
+"""Outer radii of apex, apical, middle and basal ring (doi:10.1161/hc0402.102975)."""
 
 
 def segment_at(radius: Floats, angle: Floats) -> NDArray[np.int64]:
-    """The AHA segment, 1 to 17, at each radius (0 to 1) and angle (degrees); 0 outside the disc.
+    """The AHA segment at each position (doi:10.1161/hc0402.102975).
 
-    Segments 1 and 7 start at 60°, segment 13 at 45°, all counter-clockwise (doi:10.1161/hc0402.102975).
+    Args:
+        radius: Any shape, 0 (apex) to 1 (base).
+        angle: The same shape, degrees.
+
+    Returns:
+        The same shape, segment 1 to 17; 0 outside the disc.
     """
+    # Counter-clockwise, segments 1 and 7 start at 60 degrees, segment 13 at 45 degrees.
     sixth = np.floor(np.mod(angle - 60.0, 360.0) / 60.0).astype(np.int64)
     quarter = np.floor(np.mod(angle - 45.0, 360.0) / 90.0).astype(np.int64)
     apex, apical, middle, base = (radius <= edge for edge in RING_RADII)
@@ -51,14 +37,14 @@ def segment_at(radius: Floats, angle: Floats) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PolarGrid:
-    """Sample positions `[rings, angles]` and their share of the myocardium."""
+    """A polar grid of R rings and A angles, and the share of the myocardium at each sample."""
 
     radius: Floats
     """`[R, A]`, 0 to 1."""
     angle: Floats
     """`[R, A]`, degrees."""
     girth: Floats
-    """`[R]`, circumference of a ring over that of the base."""
+    """`[R]`, circumference of a ring relative to the base."""
     segment_weights: Floats
     """`[17, R * A]`, rows sum to 1: the mean over a segment, weighted by mass."""
     mass: Floats
@@ -66,13 +52,13 @@ class PolarGrid:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rings and angles."""
+        """The numbers of rings and angles."""
         rings, angles = self.radius.shape
         return rings, angles
 
     def segment_means(self, field: Floats) -> Floats:
-        """Mean over each segment of fields `[n, R, A]`, as `[n, 17]`."""
-        # einsum without optimisation keeps to numpy's own loops: the same bits whatever BLAS is installed.
+        """Mass-weighted means `[n, 17]` of fields `[n, R, A]` over each segment."""
+        # einsum without optimisation uses numpy's own loops, so that the result does not depend on the installed BLAS.
         return np.asarray(np.einsum("nc,sc->ns", field.reshape(len(field), -1), self.segment_weights))
 
 
@@ -80,7 +66,9 @@ class PolarGrid:
 def polar_grid(parameters: GridParameters, heart: HeartParameters) -> PolarGrid:
     """The grid of the given parameters."""
     rings, angles = parameters.rings, parameters.angles
+    # Samples lie in the middle of their ring, so that none lies on the apex or the rim.
     radius, angle = np.meshgrid((np.arange(rings) + 0.5) / rings, np.arange(angles) * (360.0 / angles), indexing="ij")
+    # The circumference grows as a sine up to `cylinder_from`, and is constant beyond.
     girth = np.sin(np.pi / 2.0 * np.minimum(radius[:, 0] / heart.cylinder_from, 1.0))
     mass = np.repeat(girth[:, None], angles, axis=1)
     mass /= mass.sum()
@@ -90,10 +78,11 @@ def polar_grid(parameters: GridParameters, heart: HeartParameters) -> PolarGrid:
 
 
 def _finely_sampled_weights(parameters: GridParameters, times: int = 8) -> Floats:
-    """Share of each polar sample's cell that lies in each segment, `[17, R * A]`: edges cut cells."""
+    """Share of each sample's cell in each segment, `[17, R * A]`; borders of segments divide cells."""
     rings, angles = parameters.rings, parameters.angles
     radius = (np.arange(rings * times) + 0.5) / (rings * times)
     angle = ((np.arange(angles * times) + 0.5) / times - 0.5) * (360.0 / angles)
+    # 64 fine samples in each cell estimate the share of its area.
     fine = segment_at(*np.meshgrid(radius, angle, indexing="ij"))
     cells = fine.reshape(rings, times, angles, times)
     share = [(cells == segment).mean(axis=(1, 3)).ravel() for segment in range(1, SEGMENTS + 1)]
@@ -101,49 +90,50 @@ def _finely_sampled_weights(parameters: GridParameters, times: int = 8) -> Float
 
 
 def angular_distance(angle: Floats, centre: Floats | float) -> Floats:
-    """Signed distance in degrees from `centre`, in [-180, 180)."""
+    """Signed angular distance from `centre`, in [-180, 180); all in degrees, any shapes that broadcast."""
     return np.asarray(np.mod(angle - centre + 180.0, 360.0) - 180.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class DiscSampler:
-    """Which polar samples make which pixel: P pixels inside the disc, four samples each."""
+class _DiscSampler:
+    """The four polar samples of each of P pixels inside the disc, for bilinear interpolation."""
 
-    size: int
-    """Pixels along an edge of the image."""
     pixels: NDArray[np.int64]
     """`[P]`, positions in the flattened image."""
     samples: NDArray[np.int64]
     """`[4, P]`, positions in the flattened polar grid."""
     weights: NDArray[np.float32]
-    """`[4, P]`, columns sum to 1: bilinear interpolation in radius and angle."""
+    """`[4, P]`, columns sum to 1."""
 
 
 def pixel_positions(size: int) -> tuple[Floats, Floats]:
-    """Radius and angle (degrees) of every pixel's centre, `[size, size]` each; the disc touches the edges."""
+    """Radius and angle (degrees) of the centre of every pixel, `[size, size]` each; the disc touches the edges."""
     along = (np.arange(size) + 0.5) * (2.0 / size) - 1.0
     x, y = np.meshgrid(along, -along)
     return np.hypot(x, y), np.mod(np.degrees(np.arctan2(y, x)), 360.0)
 
 
 @lru_cache(maxsize=8)
-def disc_sampler(parameters: GridParameters, size: int) -> DiscSampler:
-    """How to paint a polar grid to an image of `size` pixels."""
+def _disc_sampler(rings: int, angles: int, size: int) -> _DiscSampler:
     radius, angle = pixel_positions(size)
     pixels = np.flatnonzero(radius <= 1.0)
     samples, weights = bilinear(
-        parameters.rings,
-        parameters.angles,
-        radius.ravel()[pixels] * parameters.rings - 0.5,
-        angle.ravel()[pixels] * (parameters.angles / 360.0),
+        rings, angles, radius.ravel()[pixels] * rings - 0.5, angle.ravel()[pixels] * (angles / 360.0)
     )
-    return DiscSampler(size=size, pixels=pixels, samples=samples, weights=weights.astype(np.float32))
+    return _DiscSampler(pixels=pixels, samples=samples, weights=weights.astype(np.float32))
 
 
 def bilinear(rings: int, angles: int, ring: Floats, step: Floats) -> tuple[NDArray[np.int64], Floats]:
-    """Samples and weights, `[4, …]` each, that interpolate at fractional ring and angle numbers.
+    """Bilinear interpolation on a polar grid.
 
-    Inside the innermost ring the neighbour lies across the apex; outside the outermost the value stays.
+    Args:
+        rings: Rings of the grid.
+        angles: Angles of the grid.
+        ring: Fractional ring numbers, any shape.
+        step: Fractional angle numbers, the same shape.
+
+    Returns:
+        Positions in the flattened grid and weights, `[4, …]` each.
     """
     low_ring, low_step = np.floor(ring), np.floor(step)
     over_ring, over_step = ring - low_ring, step - low_step
@@ -151,6 +141,7 @@ def bilinear(rings: int, angles: int, ring: Floats, step: Floats) -> tuple[NDArr
     for up in (0, 1):
         for left in (0, 1):
             at = (low_ring + up).astype(np.int64)
+            # Inside the innermost ring the neighbour is across the apex; outside the outermost the value is constant.
             around = (low_step + left).astype(np.int64) + np.where(at < 0, angles // 2, 0)
             at = np.where(at < 0, -1 - at, np.minimum(at, rings - 1))
             samples.append(at * angles + np.mod(around, angles))
@@ -158,12 +149,13 @@ def bilinear(rings: int, angles: int, ring: Floats, step: Floats) -> tuple[NDArr
     return np.stack(samples), np.stack(weights)
 
 
-def paint(field: Floats, sampler: DiscSampler) -> NDArray[np.float32]:
-    """Images `[n, size, size]` of polar fields `[n, R, A]`; 0 outside the disc."""
+def paint(field: Floats, size: int) -> NDArray[np.float32]:
+    """Interpolate polar fields `[n, R, A]` to images `[n, size, size]`; 0 outside the disc."""
+    sampler = _disc_sampler(*field.shape[1:], size)
     flat = field.reshape(len(field), -1).astype(np.float32)
     values = flat[:, sampler.samples[0]] * sampler.weights[0]
     for samples, weights in zip(sampler.samples[1:], sampler.weights[1:], strict=True):
         values += flat[:, samples] * weights
-    image = np.zeros((len(field), sampler.size * sampler.size), dtype=np.float32)
+    image = np.zeros((len(field), size * size), dtype=np.float32)
     image[:, sampler.pixels] = values
-    return image.reshape(-1, sampler.size, sampler.size)
+    return image.reshape(-1, size, size)

@@ -1,23 +1,21 @@
-"""Every number of the phantom, once, with its unit and where it comes from.
+"""All parameters of the phantom, each with its unit and source.
 
-A pair indexed by tracer is in the order of `mpi_model.vocabulary.TRACERS` (Tc-99m, Tl-201); a pair indexed by
-sex is (woman, man); a triple indexed by vessel is (LAD, LCX, RCA). "Assumption" marks a number chosen so that
-the whole agrees with the measured statistics of `docs/phantom.md`; no published value was at hand for it.
+Order of indexed values: by tracer as in `mpi_model.vocabulary.TRACERS` (Tc-99m, Tl-201); by sex (woman, man); by
+vessel (LAD, LCX, RCA). "Assumption" marks a value without a published source, chosen so that the cohort agrees with
+the measured statistics of `docs/phantom.md`.
 
-Angles are degrees, counter-clockwise, 0 lateral, 90 anterior, 180 septal, 270 inferior. Radii run from 0 (apex)
-to 1 (mitral valve plane). A *drop* is the part of the uptake that is lost, 0 to 1.
+Angles are in degrees, counter-clockwise, 0 lateral, 90 anterior, 180 septal, 270 inferior. Radii are 0 at the apex
+and 1 at the mitral valve plane. A *drop* is the lost part of the uptake, 0 to 1.
 """
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-Sex = Literal["F", "M"]
-SEXES: Final[tuple[Sex, ...]] = ("F", "M")
-Vessel = Literal["LAD", "LCX", "RCA"]
-VESSELS: Final[tuple[Vessel, ...]] = ("LAD", "LCX", "RCA")
+SEXES: Final = ("F", "M")
+VESSELS: Final = ("LAD", "LCX", "RCA")
 
-Pair = tuple[float, float]
-Triple = tuple[float, float, float]
+_Pair = tuple[float, float]
+_Triple = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +32,7 @@ class GridParameters:
 class HeartParameters:
     """Size of the unrolled left ventricle."""
 
-    circumference_mm: Pair = (162.0, 184.0)
+    circumference_mm: _Pair = (162.0, 184.0)
     """Mid-wall circumference at the base by sex: 150 to 200 mm overall; the split by sex is an assumption."""
     circumference_sd_mm: float = 11.0
     """Between patients of one sex (assumption)."""
@@ -54,9 +52,9 @@ class NormalParameters:
     source. Their split into sexes, and Tc-99m, are assumptions around that anchor.
     """
 
-    inferior_drop: Pair = (0.08, 0.12)
+    inferior_drop: _Pair = (0.08, 0.12)
     """Mean loss by the diaphragm at the inferior wall, Tc-99m, by sex."""
-    anterior_drop: Pair = (0.125, 0.07)
+    anterior_drop: _Pair = (0.125, 0.07)
     """Mean loss by the breast at the anterior and anterolateral wall, Tc-99m, by sex."""
     thallium_factor: float = 1.25
     """Attenuation of 70 to 80 keV photons over that of 140 keV: 0.18 to 0.19 against 0.15 per cm in water."""
@@ -65,9 +63,9 @@ class NormalParameters:
     anterior_cv: float = 0.5
     """The same of the anterior drop (assumption)."""
     attenuation_shift: float = 0.015
-    """Standard deviation of the change of a drop from one scan to the next: the breast lies elsewhere (assumption)."""
+    """Standard deviation of a drop between two scans: the breast has moved (assumption)."""
     septal_drop: float = 0.02
-    """The septum lies farther from the camera (assumption)."""
+    """Loss at the septum, which is farther from the camera (assumption)."""
     septal_shortening: float = 0.13
     """Loss at the membranous septum, outermost rings; SPECTF's basal septum lies 14 % below its lateral wall."""
     septal_shortening_cv: float = 0.5
@@ -89,15 +87,15 @@ class NormalParameters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiseaseParameters:
-    """Coronary disease: who has it, where, how large, how deep, and what rests of it at rest."""
+    """Coronary disease: prevalence, location, size, depth, and the part that remains at rest."""
 
-    prevalence: Pair = (0.54, 0.70)
+    prevalence: _Pair = (0.54, 0.70)
     """Patients with an obstructed vessel, by sex, at age 62 (assumption: referred patients)."""
     log_odds_per_year: float = 0.03
     """Change with age (assumption)."""
-    vessels: Triple = (0.72, 0.22, 0.06)
+    vessels: _Triple = (0.72, 0.22, 0.06)
     """Patients with one, two and three obstructed vessels (assumption)."""
-    vessel_weights: Triple = (0.42, 0.25, 0.33)
+    vessel_weights: _Triple = (0.42, 0.25, 0.33)
     """How often the LAD, LCX and RCA are the first obstructed vessel (assumption; the trial of the territories
     had 24, 11 and 15 of 50)."""
     lad_lcx_border: tuple[float, float] = (-50.0, 65.0)
@@ -125,14 +123,15 @@ class DiseaseParameters:
     """Loss of uptake in the middle of a stress defect: a Kumaraswamy variable with the first two numbers as shape,
     times the third (assumption; viability ends near 60 % of the peak uptake)."""
     least_depth: float = 0.06
-    """Added to every depth (assumption)."""
+    """Minimum of the depth, added to every defect (assumption)."""
     most_depth: float = 0.95
-    """No defect is deeper (assumption)."""
+    """Maximum of the depth (assumption)."""
     scar_depth: float = 0.26
-    """Added to the depth of a fixed defect, in part to a mixed one: scar is deeper than ischaemia (assumption)."""
+    """Added to the depth of a fixed defect, proportionally to a mixed one: scar is deeper than ischaemia
+    (assumption)."""
     edge_mm: float = 6.0
     """Half-width of the border zone of a defect (assumption)."""
-    kinds: Triple = (0.32, 0.43, 0.25)
+    kinds: _Triple = (0.32, 0.43, 0.25)
     """Shares of reversible, mixed and fixed defects, so that of the abnormal exams, scored, about 69 % are ischaemic
     and 31 % fixed (Elhendy, 327 exams); a shallow mixed defect scores as fixed. The split is an assumption."""
     mixed_fixed_share: tuple[float, float] = (0.4, 0.72)
@@ -150,11 +149,11 @@ class DiseaseParameters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagingParameters:
-    """What the camera and the processing do to the uptake."""
+    """The effects of the camera and the processing on the uptake."""
 
-    resolution_mm: Pair = (12.0, 14.5)
+    resolution_mm: _Pair = (12.0, 14.5)
     """Full width at half maximum on the wall by tracer: 10 to 15 mm; Tl-201 1 to 2 mm worse."""
-    peak_counts: tuple[Pair, Pair] = ((620.0, 300.0), (130.0, 130.0))
+    peak_counts: tuple[_Pair, _Pair] = ((620.0, 300.0), (130.0, 130.0))
     """Counts of the hottest sample by tracer and phase, before washout. Tc-99m rest is the low dose of a one-day
     protocol; Tl-201 gives 1/5 to 1/10 of the counts (assumption, from 10 to 15 times less activity)."""
     peak_counts_cv: float = 0.3
@@ -165,19 +164,19 @@ class ImagingParameters:
     rotation_sd_degrees: float = 4.0
     """Rotation of one map: ±5 to 10 degrees at most."""
     apex_shift_sd: float = 0.02
-    """Where the processing puts the apex, in radii, along the wall (assumption)."""
+    """Error of the processing in placing the apex, in radii along the wall (assumption)."""
     stretch_sd: float = 0.025
-    """Where the processing puts the base, relative (assumption)."""
+    """Relative error of the processing in placing the base (assumption)."""
     truncation_share: float = 0.15
     """Scans whose base was cut wrongly over part of the circumference (assumption)."""
     truncation_depth: float = 0.35
     """Loss of the outermost ring there (assumption)."""
-    spill_share: tuple[Pair, Pair] = ((0.08, 0.22), (0.02, 0.04))
+    spill_share: tuple[_Pair, _Pair] = ((0.08, 0.22), (0.02, 0.04))
     """Scans with bowel or liver beside the inferior wall by tracer and phase: Tc-99m, mostly rest (shares are
     an assumption)."""
     spill: tuple[float, float] = (0.08, 0.35)
     """Extra uptake of the spill, uniform between the two (assumption)."""
-    artefact_share: Pair = (0.07, 0.07)
+    artefact_share: _Pair = (0.07, 0.07)
     """Patients with a strong attenuation artefact beyond the usual drop, by sex: breast or diaphragm; 31 of 267
     patients of SPECTF had an artefact alone."""
     artefact: tuple[float, float] = (0.08, 0.20)
@@ -188,18 +187,18 @@ class ImagingParameters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelParameters:
-    """From deficits to scores to the label a reader wrote down."""
+    """From deficits to segment scores to the label that readers record."""
 
     score_edges: tuple[float, float, float, float] = (0.10, 0.22, 0.36, 0.52)
     """Mean deficit of a segment from which it scores 1, 2, 3 and 4 (assumption; the scale itself is LOINC
     82647-9)."""
     extent_deficit: float = 0.15
     """Myocardium with at least this deficit at stress counts as the extent of the defects (assumption)."""
-    summed_stress: Pair = (4.0, 4.0)
+    summed_stress: _Pair = (4.0, 4.0)
     """A summed stress score from here on is Tc-99m abnormal, Tl-201 intermediate or high risk; 0 to 3 is normal
     and low risk (doi:10.1161/01.cir.97.6.535)."""
     summed_difference: tuple[float | None, float | None] = (None, 3.0)
-    """A summed difference score from here on does so too: 4 % of the myocardium ischaemic, inside the 1 to 10 %
+    """A summed difference score from here on means the same: 4 % of the myocardium ischaemic, inside the 1 to 10 %
     of intermediate risk (ESC 2013)."""
     readers: int = 2
     """Readers whose mean score decides the recorded label: a reading and its review (assumption)."""
@@ -213,13 +212,13 @@ class LabelParameters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CohortParameters:
-    """Who is in the cohort. The defaults give sizes like those of the reference study."""
+    """The composition of the cohort. The defaults give sizes like those of the reference study."""
 
     patients: int = 569
     """With the shares below: about 170 Tc-99m and 300 Tl-201 development exams, 23 and 110 test exams."""
-    tracer_only: Pair = (0.28, 0.66)
-    """Patients studied with one tracer alone; those that are left to one were studied with both."""
-    test_share: Triple = (0.10, 0.275, 0.20)
+    tracer_only: _Pair = (0.28, 0.66)
+    """Share of patients studied with each tracer alone; the remaining patients were studied with both."""
+    test_share: _Triple = (0.10, 0.275, 0.20)
     """Test patients among those with Tc-99m alone, Tl-201 alone, and both."""
     men: float = 0.58
     """Share of men (assumption)."""
@@ -228,9 +227,9 @@ class CohortParameters:
     age_sd: float = 10.5
     """Years (assumption)."""
     age_range: tuple[float, float] = (30.0, 90.0)
-    """Ages are clipped here."""
-    missing: Pair = (0.01, 0.05)
-    """Exams whose stress phase is missing, and others whose rest phase is (assumption)."""
+    """Years; ages outside are clipped."""
+    missing: _Pair = (0.01, 0.05)
+    """Share of exams without the stress phase, and of others without the rest phase (assumption)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

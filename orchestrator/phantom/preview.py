@@ -1,4 +1,4 @@
-"""A picture of a cohort: bull's-eyes with segment lines, territories and the truth under each exam."""
+"""Draws exams of a synthetic cohort as bull's-eyes with segment borders, territories and the truth."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -23,6 +23,7 @@ from orchestrator.phantom.geometry import RING_RADII
 from orchestrator.phantom.parameters import SEXES, DiseaseParameters, PhantomParameters
 from orchestrator.phantom.streams import Floats
 
+# Degrees, about the middle of each territory.
 _TERRITORY_NAMES: Final = (("LAD", 118.0), ("LCX", 8.0), ("RCA", 262.0))
 _INCHES: Final = 2.15
 _CAPTION_INCHES: Final = 0.62
@@ -30,7 +31,7 @@ _CAPTION_INCHES: Final = 0.62
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Shown:
-    """One exam of the panel."""
+    """One exam of the figure."""
 
     title: str
     truth: str
@@ -42,9 +43,9 @@ def preview(cohort: Path | Exams, file: Path, *, exams: int = 8) -> Path:
     """Draw stress and rest maps of a few exams with their truth.
 
     Args:
-        cohort: A folder that `write_cohort` made, or one simulated chunk.
-        file: The PNG to write; nothing is overwritten.
-        exams: Most exams to show. They are chosen to differ in tracer, sex and disease.
+        cohort: A folder of `write_cohort`, or one simulated chunk.
+        file: The PNG file to write; an existing file is not overwritten.
+        exams: The maximum number of exams, chosen to differ in tracer, sex and disease.
 
     Returns:
         `file`.
@@ -78,7 +79,7 @@ def _kind(chunk: Exams, row: int, parameters: DiseaseParameters) -> tuple[str, .
 
 
 def _kind_of(tracer: str, sex: str, label: int, defects: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """What makes an exam worth a place beside others: tracer, sex, and vessel and kind of a plain defect."""
+    """Tracer, sex, and vessel and kind of the deepest defect: exams are chosen to differ in these."""
     if label == 0:
         return (tracer, sex, "normal" if not defects else "below threshold")
     first = max(defects, key=lambda defect: float(defect["depth"]))
@@ -125,29 +126,31 @@ def _folder_row(folder: Path, row: Mapping[Any, Any], kind: tuple[str, ...]) -> 
 
 
 def _picture(file: Path) -> NDArray[np.uint8]:
-    """A stored map as a picture, whatever its format."""
+    """A stored map of any format as an image `[H, W, 3]`."""
     values = np.load(file, allow_pickle=False) if file.suffix == ".npy" else np.asarray(Image.open(file))
     return values if values.ndim == 3 else coloured(values)
 
 
 def _varied(kinds: Sequence[tuple[str, ...]], exams: int) -> list[int]:
-    """Exams to show: kinds that were not shown yet come first, tracers in turn."""
+    """The indices of the exams to show: kinds that were not chosen yet come first, tracers alternate."""
     chosen: list[int] = []
+    # Greedy: each step takes the exam that is least similar to those chosen before.
     left = list(range(len(kinds)))
     while left and len(chosen) < exams:
-        seen = [kinds[index] for index in chosen]
-        best = min(left, key=lambda index: (_likeness(kinds[index], seen), index))
+        shown = [kinds[index] for index in chosen]
+        best = min(left, key=lambda index: (_similarity(kinds[index], shown), index))
         chosen.append(best)
         left.remove(best)
     return sorted(chosen, key=lambda index: (kinds[index][0], kinds[index][2] != "normal", index))
 
 
-def _likeness(kind: tuple[str, ...], seen: Sequence[tuple[str, ...]]) -> tuple[int, int, int]:
+def _similarity(kind: tuple[str, ...], shown: Sequence[tuple[str, ...]]) -> tuple[int, int, int]:
+    """A sort key: how many of the exams shown have the same finding, tracer and sex."""
     tracer, sex, finding = kind
-    same = sum(other[2] == finding and other[0] == tracer for other in seen)
-    # An exam below the threshold looks like a normal one; it waits until there is nothing else to show.
+    same = sum(other[2] == finding and other[0] == tracer for other in shown)
+    # An exam below the threshold looks like a normal one and comes last.
     same += 100 * (finding == "below threshold")
-    return same, sum(other[0] == tracer for other in seen), sum(other[1] == sex for other in seen)
+    return same, sum(other[0] == tracer for other in shown), sum(other[1] == sex for other in shown)
 
 
 def _title(tracer: str, sex: str, age: int) -> str:
@@ -165,6 +168,7 @@ def _draw(shown: Sequence[_Shown]) -> Figure:
     rows = -(-len(shown) // columns)
     height = rows * (_INCHES + _CAPTION_INCHES)
     figure = Figure(figsize=(columns * 2 * _INCHES, height), facecolor="black")
+    # Without pyplot: no display is needed, and no global state is changed.
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, 2 * columns, squeeze=False)
     for panel in axes.flat:
@@ -190,7 +194,7 @@ def _draw(shown: Sequence[_Shown]) -> Figure:
 
 
 def _bullseye(panel: Axes, picture: NDArray[np.uint8] | None, phase: str) -> None:
-    """One map with its segment lines and territories."""
+    """Draw one map with segment borders and territories."""
     panel.set_xlim(-1.05, 1.05)
     panel.set_ylim(-1.05, 1.05)
     panel.set_aspect("equal")
@@ -211,6 +215,7 @@ def _segment_lines() -> list[tuple[Floats, Floats]]:
     turn = np.linspace(0.0, 2.0 * np.pi, 121)
     lines = [(radius * np.cos(turn), radius * np.sin(turn)) for radius in RING_RADII]
     apex, apical, _, base = RING_RADII
+    # Sixths at middle and base, quarters at the apical ring, as in `geometry.segment_at`.
     spokes = [(degrees, apical, base) for degrees in range(0, 360, 60)]
     spokes += [(degrees, apex, apical) for degrees in range(45, 360, 90)]
     for degrees, start, end in spokes:

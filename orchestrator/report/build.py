@@ -1,10 +1,9 @@
 """From a run's ledger to its report: summary, tables, figures."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from orchestrator.experiment.settings import StatisticsSettings
+from orchestrator.ledger.description import RunDescription
 from orchestrator.ledger.files import write_frame
 from orchestrator.ledger.reading import Run
 from orchestrator.report.export import export
@@ -41,16 +40,17 @@ def report_of(run: Run, *, drawn: bool = True, incomplete: bool = False) -> Repo
     Raises:
         IncompleteRunError: `incomplete` is asked for and no repeat is whole.
     """
-    tables, notices = tables_of(run), run.description["notices"]
+    description, tables = run.description, tables_of(run)
+    notices, cells = description.notices, tables.cells
     refused = () if incomplete else lacking(tables)
     if incomplete and any(unfinished(tables, inputs) for inputs in tables.inputs):
         tables, left_out = whole_repeats(tables)
-        notices = [left_out, *notices]  # type: ignore[misc] # experiment.json's form
-    summary = summarise(tables, settings_of(run.description))
+        notices = (left_out, *notices)
+    summary = summarise(tables, settings_of(description))
     return replace(
-        report_around(run, summary, run.cells, tables.exams),
+        report_around(run, summary, cells, tables.exams),
         lacking=refused,
-        notices=tuple(notices),  # type: ignore[arg-type] # likewise
+        notices=notices,
         unstable=hardest_exams(tables),
         figures={title: svg(figure) for title, figure in figures_of(tables, summary).items()} if drawn else {},
     )
@@ -64,22 +64,22 @@ def lacking(tables: RunTables) -> tuple[str, ...]:
 
 def tables_of(run: Run) -> RunTables:
     """What statistics are made from."""
-    settings: Mapping[str, Any] = run.description["settings"]  # type: ignore[assignment] # experiment.json's form
+    settings = run.description.settings
+    predictions, cells = run.tables("predictions", "cells")
     return RunTables(
-        predictions=run.predictions,
+        predictions=predictions,
         exams=run.cohort,
         folds=run.folds,
-        cells=run.cells,
-        inputs=tuple(settings["cohort"]["inputs"]),
-        patients=settings["cohort"]["patients"],
-        calibrated=settings["decision"]["calibration"] != "none",
+        cells=cells,
+        inputs=settings.cohort.inputs,
+        patients=settings.cohort.patients,
+        calibrated=settings.decision.calibration != "none",
     )
 
 
-def settings_of(description: Mapping[str, Any]) -> StatisticsSettings:
+def settings_of(description: RunDescription) -> StatisticsSettings:
     """The statistics settings that were fixed before the run."""
-    stored = description["settings"]["statistics"]
-    return StatisticsSettings(**{**stored, "subgroups": tuple(stored["subgroups"])})
+    return description.settings.statistics
 
 
 def _file_name(title: str) -> str:

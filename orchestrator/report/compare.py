@@ -7,11 +7,14 @@ import pandas as pd
 
 from mpi_model.errors import StatisticsError
 from orchestrator.experiment.settings import StatisticsSettings
+from orchestrator.ledger.reading import Run
+from orchestrator.report.build import settings_of, tables_of
 from orchestrator.report.comparison_rows import pair_rows, with_holm
 from orchestrator.report.models import CrossValidated, Tested
-from orchestrator.report.records import RunTables
+from orchestrator.report.records import Report, RunTables
 from orchestrator.report.rows import Group, Row, summary_frame
 from orchestrator.report.summary import arranged
+from orchestrator.storage.locations import resolved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +25,22 @@ class ComparedRun:
     plan_hash: str
     """Of development patients, labels, strata and folds; the training seeds derive from it."""
     tables: RunTables
+
+
+def comparison_report(first: Run, second: Run) -> Report:
+    """The report of two runs, paired; the first run's statistics settings are used.
+
+    Raises:
+        StatisticsError: It is the same run twice, or see `compare_runs`.
+    """
+    if resolved(first.paths.root) == resolved(second.paths.root):
+        raise StatisticsError("a run cannot be compared with itself; name two run directories")
+    summary = compare_runs(_compared(first), _compared(second), settings_of(first.description))
+    return Report(name=f"{first.name} and {second.name}, paired", summary=summary)
+
+
+def _compared(run: Run) -> ComparedRun:
+    return ComparedRun(name=run.name, plan_hash=run.plan, tables=tables_of(run))
 
 
 def compare_runs(first: ComparedRun, second: ComparedRun, settings: StatisticsSettings) -> pd.DataFrame:

@@ -6,18 +6,50 @@ that a given probability is cut at one half.
 """
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from mpi_model.errors import StatisticsError
-from orchestrator.experiment.settings import StatisticsSettings
-from orchestrator.report.records import RunTables
+from mpi_model.errors import ExperimentError, StatisticsError
+from orchestrator.experiment.settings import DEFAULT_SUBGROUPS, StatisticsSettings
+from orchestrator.report.records import Report, RunTables
 from orchestrator.report.summary import summarise
 
 NO_TRACER = "not stated"
 NO_INPUTS = "model"
 _DEFAULTS = {"tracer": NO_TRACER, "inputs": NO_INPUTS}
+
+
+def evaluation_report(predictions: pd.DataFrame, name: str, *, level: float = 0.95) -> Report:
+    """The report of predictions made elsewhere.
+
+    Args:
+        predictions: See `evaluate_predictions`.
+        name: Stands at the head of the report.
+        level: Confidence level.
+
+    Raises:
+        StatisticsError: The predictions cannot be judged.
+    """
+    subgroups = tuple(column for column in DEFAULT_SUBGROUPS if column in predictions)
+    settings = StatisticsSettings(level=level, subgroups=subgroups, endpoints={})
+    return Report(name=name, summary=evaluate_predictions(predictions, settings))
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """A table of predictions from a CSV or Parquet file; ids stay text.
+
+    Raises:
+        ExperimentError: The file cannot be read.
+    """
+    texts = dict.fromkeys(("patient_id", "exam_id", "tracer", "inputs", "partition"), "str")
+    try:
+        return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=texts)
+    except (OSError, ValueError) as error:
+        raise ExperimentError(
+            f"cannot read {path.name} as a table of predictions ({type(error).__name__}); give .csv or .parquet"
+        ) from error
 
 
 def evaluate_predictions(frame: pd.DataFrame, settings: StatisticsSettings) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from orchestrator.report.layout import MISSING, Record, Table, as_records, number, summary_tables
+from orchestrator.report.layout import MISSING, PARTITION_NAMES, Record, Table, as_records, number, summary_tables
 from orchestrator.report.records import Report
 
 
@@ -14,16 +14,25 @@ def tables_of(report: Report, *, full: bool = True) -> list[Table]:
     return [table for table in (*summary_tables(report.summary), *run) if table.rows and table.shown in kinds]
 
 
+def answers(summary: pd.DataFrame) -> list[str]:
+    """The answers to the primary hypotheses, the test's before cross-validation's; empty where none was declared."""
+    rows = [row for row in as_records(summary) if row["metric"] == "auc_noninferiority"]
+    rows.sort(key=lambda row: (str(row["tracer"]), row["partition"] != "test"))
+    return [
+        f"{row['tracer']}, {row['endpoint']}, {PARTITION_NAMES[row['partition']]}: {row['reason']}." for row in rows
+    ]
+
+
 def statements(report: Report) -> list[str]:
-    """The sentences below the tables: openings of the test partition, then notices."""
+    """The sentences of a report: the answers first, then openings of the test partition and notices."""
     times = {1: "once", 2: "twice"}
     opened = report.openings
     lines = [] if opened is None else [f"The test partition has been opened {times.get(opened, f'{opened} times')}."]
-    return [*lines, *report.notices]
+    return [*answers(report.summary), *lines, *report.notices]
 
 
 def _hyperparameters(cells: pd.DataFrame) -> Table:
-    """What the searches chose: counts of freeze depths, medians and ranges of the rest; one column an inputs."""
+    """What the searches chose: counts of numbers of stages, medians and ranges of the rest; one column an inputs."""
     complete = cells[cells["state"] == "complete"] if "state" in cells else cells
     inputs = tuple(dict.fromkeys(complete["inputs"])) if len(complete) else ()
     varied = [str(name) for name in complete.columns if str(name).startswith("hp_") and _varies(complete[name])]
@@ -34,7 +43,7 @@ def _hyperparameters(cells: pd.DataFrame) -> Table:
         )
         for name in varied
     )
-    note = "Over cells; freeze depth: how many chose each; the others: median [smallest, largest]."
+    note = "Over cells; numbers of stages: how many chose each; the others: median [smallest, largest]."
     return Table(title="Chosen hyperparameters", columns=("", *inputs), rows=rows, note=note)
 
 
@@ -47,7 +56,7 @@ def _chosen(name: str, values: pd.Series) -> str:
     series = values.dropna()
     if series.empty:
         return MISSING
-    if name == "hp_freeze_depth":
+    if name in ("hp_encoder_stages", "hp_freeze_depth"):
         counted = series.astype(int).value_counts().sort_index()
         return ", ".join(f"{depth}: {count}" for depth, count in counted.items())
     return f"{series.median():.2g} [{series.min():.2g}, {series.max():.2g}]"

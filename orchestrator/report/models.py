@@ -1,7 +1,6 @@
 """Predictions of one inputs and tracer as the records that statistics take.
 
-The model of an experiment is the mean over its members: score, probability and threshold are averaged over
-the members of a cell, exam by exam, before anything is computed.
+Members of a cell become one model by `orchestrator.statistics.members.model_of` before anything is computed.
 """
 
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ import pandas as pd
 
 from mpi_model.errors import StatisticsError
 from orchestrator.report.records import RunTables
+from orchestrator.statistics.cross_validation import CrossValidation
+from orchestrator.statistics.members import model_of
 from orchestrator.statistics.scores import Codes, Exams, Flags, Floats, FoldScores, PatientScores
 from orchestrator.statistics.variance import stability
 
@@ -27,6 +28,8 @@ class CrossValidated:
     """`[R, N]`, probability ≥ threshold; None without thresholds."""
     members: Floats
     """`[M, R, N]`, the scores of each member."""
+    cross_validation: CrossValidation
+    """The scores with what intervals are made from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -62,17 +65,19 @@ def cross_validated(predictions: pd.DataFrame) -> CrossValidated:
             f"members, but {np.unique(place).size} of {np.prod(shape)} predictions are there"
         )
     grid = {name: _arranged(predictions[name], place, shape) for name in ("score", "probability", "threshold", "fold")}
+    model = model_of(grid["score"], grid["probability"], grid["threshold"])
     scores = FoldScores(
         exams=_exams(predictions, exam_codes),
-        scores=grid["score"].mean(axis=0),
+        scores=model.scores,
         folds=pd.factorize(grid["fold"][0].ravel(), sort=True)[0].reshape(shape[1:]).astype(np.int64),
     )
     return CrossValidated(
         exam_ids=tuple(map(str, exam_ids)),
         scores=scores,
-        probabilities=grid["probability"].mean(axis=0),
-        positive=_decided(grid["probability"].mean(axis=0), grid["threshold"].mean(axis=0)),
+        probabilities=model.probabilities,
+        positive=model.positive,
         members=grid["score"],
+        cross_validation=CrossValidation.of(scores),
     )
 
 
@@ -82,17 +87,21 @@ def tested(predictions: pd.DataFrame) -> Tested:
     Raises:
         StatisticsError: An exam stands twice in a member, or the exams do not allow an AUC.
     """
-    if predictions.duplicated(["exam_id", "member"]).any():
-        raise StatisticsError("an exam of the test partition is predicted twice by one member")
-    columns = {"score": "mean", "probability": "mean", "threshold": "mean", "label": "first", "patient_id": "first"}
-    by_exam = predictions.groupby("exam_id", sort=True).agg(columns)
-    probabilities, thresholds = (by_exam[name].to_numpy(np.float64) for name in ("probability", "threshold"))
-    exams = Exams.of(by_exam["label"].to_numpy(), by_exam["patient_id"].astype(str).to_numpy())
+    exam_codes, exam_ids = pd.factorize(predictions["exam_id"], sort=True)
+    member_codes, members = pd.factorize(predictions["member"], sort=True)
+    shape = (len(members), len(exam_ids))
+    place = np.ravel_multi_index((member_codes, exam_codes), shape)
+    if len(place) != np.prod(shape) or np.unique(place).size != len(place):
+        raise StatisticsError(
+            f"each of {shape[1]} exams of the test partition must be predicted once by each of {shape[0]} members, but "
+            f"{np.unique(place).size} of {np.prod(shape)} predictions are there"
+        )
+    model = model_of(*(_arranged(predictions[name], place, shape) for name in ("score", "probability", "threshold")))
     return Tested(
-        exam_ids=tuple(map(str, by_exam.index)),
-        scores=PatientScores(exams=exams, scores=by_exam["score"].to_numpy(np.float64)),
-        probabilities=probabilities,
-        positive=_decided(probabilities, thresholds),
+        exam_ids=tuple(map(str, exam_ids)),
+        scores=PatientScores(exams=_exams(predictions, exam_codes), scores=model.scores),
+        probabilities=model.probabilities,
+        positive=model.positive,
     )
 
 
@@ -138,10 +147,3 @@ def _arranged(column: "pd.Series[float]", place: Codes, shape: tuple[int, ...]) 
 def _exams(predictions: pd.DataFrame, exam_codes: Codes) -> Exams:
     first = np.unique(exam_codes, return_index=True)[1]
     return Exams.of(predictions["label"].to_numpy()[first], predictions["patient_id"].astype(str).to_numpy()[first])
-
-
-def _decided(probabilities: Floats, thresholds: Floats) -> Flags | None:
-    if np.isnan(probabilities).any() or np.isnan(thresholds).any():
-        return None
-    decided: Flags = probabilities >= thresholds
-    return decided

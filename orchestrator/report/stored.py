@@ -1,11 +1,9 @@
 """A run's report around a summary that is there already: nothing is computed, so nothing heavy is imported."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import pandas as pd
 
-from orchestrator.ledger.openings import read_openings, test_exams_hash
+from orchestrator.ledger.description import RunDescription
+from orchestrator.ledger.openings import hash_of_test_exams, read_openings
 from orchestrator.ledger.reading import Run
 from orchestrator.report.records import Report
 from orchestrator.storage.locations import beside, open_storage
@@ -18,15 +16,15 @@ def stored_report(run: Run) -> Report:
 
 def report_around(run: Run, summary: pd.DataFrame, cells: pd.DataFrame, exams: pd.DataFrame) -> Report:
     """A report of a run's summary, with what `experiment.json` and the tables say beside it."""
-    description: Mapping[str, Any] = run.description
+    description = run.description
     return Report(
-        name=str(description["name"]),
+        name=description.name,
         summary=summary,
         cells=cells,
         facts=_facts(description, cells),
-        exclusions=tuple((item["partition"], item["reason"], item["count"]) for item in description["exclusions"]),
+        exclusions=tuple((item.partition, item.reason, item.count) for item in description.exclusions),
         openings=openings_of(run, exams),
-        notices=tuple(description["notices"]),
+        notices=description.notices,
     )
 
 
@@ -34,26 +32,25 @@ def openings_of(run: Run, exams: pd.DataFrame) -> int | None:
     """How often the run's test partition was opened by experiments of this folder; None where it has none."""
     if not (exams["partition"] == "test").any():
         return None
-    return len(read_openings(open_storage(beside(run.paths.root, "test_openings")), test_exams_hash(exams)))
+    return len(read_openings(open_storage(beside(run.paths.root, "test_openings")), hash_of_test_exams(exams)))
 
 
-def _facts(description: Mapping[str, Any], cells: pd.DataFrame) -> dict[str, str]:
-    settings = description["settings"]
-    inner = settings["search"]["inner_folds"]
+def _facts(description: RunDescription, cells: pd.DataFrame) -> dict[str, str]:
+    settings, facts = description.settings, description.facts
+    inner = settings.search.inner_folds
     return {
-        "network": f"{settings['network']['backbone']}, {settings['network']['weights']} weights, "
-        f"{settings['network']['heads']} heads, {settings['images']['size']} px",
-        "cross-validation": f"{settings['folds']['folds']} folds × {settings['folds']['repeats']} repeats, "
+        "network": f"{settings.network.backbone}, {settings.network.weights} weights, "
+        f"{settings.network.heads} heads, {settings.images.size} px",
+        "cross-validation": f"{settings.folds.folds} folds × {settings.folds.repeats} repeats, "
         f"by patient; candidates chosen on {'one 20 % hold-out' if inner == 1 else f'{inner} inner folds'}",
-        "search": f"{settings['search']['space']}, {settings['search']['candidates']} candidates a cell",
+        "search": f"{settings.search.space}, {settings.search.candidates} candidates a cell",
         "cells": ", ".join(f"{count} {state}" for state, count in cells["state"].value_counts().items()),
-        "threshold": settings["decision"]["threshold"],
-        "calibration": settings["decision"]["calibration"],
-        "experiment": description["hash"][:12],
-        "fold plan": description["plan"][:12],
+        "threshold": settings.decision.threshold,
+        "calibration": settings.decision.calibration,
+        "experiment": description.hash[:12],
+        "fold plan": description.plan[:12],
         "software": ", ".join(
-            f"{library} {description['facts'][f'versions.{library}']}"
-            for library in ("polarmap-tune", "torch", "optuna")
+            f"{library} {facts[f'versions.{library}']}" for library in ("polarmap-tune", "torch", "optuna")
         ),
-        "device": description["facts"]["device"],
+        "device": facts["device"],
     }

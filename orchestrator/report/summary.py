@@ -8,7 +8,6 @@ stand.
 
 from collections.abc import Callable, Iterator
 
-import numpy as np
 import pandas as pd
 
 from mpi_model.errors import StatisticsError
@@ -20,9 +19,9 @@ from orchestrator.report.models import CrossValidated, Tested, cross_validated, 
 from orchestrator.report.records import RunTables
 from orchestrator.report.rows import Group, Row, counted, summary_frame
 from orchestrator.report.subgroup_rows import subgroup_rows
-from orchestrator.statistics.scores import Floats
+from orchestrator.statistics.cross_validation import WITHIN_FOLD
 
-LEADING = {"development": "NB-inflated logit", "test": "logit DeLong"}
+LEADING = {"development": WITHIN_FOLD, "test": "logit DeLong"}
 OTHER_EXAMS = 'patients = "available": each inputs was judged on other exams, so no pair is compared'
 
 
@@ -83,7 +82,7 @@ def _tracer_rows(
         rows.extend(_subgroups(tables, settings, group, model))
     refused = OTHER_EXAMS if tables.patients == "available" else ""
     pairs = Group(**base, inputs="")  # type: ignore[arg-type]
-    return [*rows, *comparison_rows(pairs, models, settings.equivalence, refused)]
+    return [*rows, *comparison_rows(pairs, models, settings, refused)]
 
 
 def arranged(
@@ -109,20 +108,19 @@ def _model_rows(
 ) -> list[Row]:
     if isinstance(model, CrossValidated):
         return development_rows(group, model, settings.specificity, tables.calibrated)
-    negatives = _development_negatives(tables, group)
-    return held_out_rows(group, model, settings.specificity, tables.calibrated, negatives)
+    return held_out_rows(
+        group, model, settings.specificity, tables.calibrated, settings.prevalence, _development(tables, group)
+    )
 
 
-def _development_negatives(tables: RunTables, group: Group) -> Floats | None:
-    """The held-out scores of the development partition's negatives, one an exam: the mean over its repeats."""
+def _development(tables: RunTables, group: Group) -> CrossValidated | None:
+    """The cross-validation of the same inputs and tracer, where it is complete."""
     rows = tables.predictions
     mine = rows[
-        (rows["partition"] == "development")
-        & (rows["inputs"] == group.inputs)
-        & (rows["tracer"] == group.tracer)
-        & (rows["label"] == 0)
+        (rows["partition"] == "development") & (rows["inputs"] == group.inputs) & (rows["tracer"] == group.tracer)
     ]
-    return None if mine.empty else mine.groupby("exam_id")["score"].mean().to_numpy(np.float64)
+    model, _ = arranged(tables, "development", group.inputs, mine)
+    return model if isinstance(model, CrossValidated) else None
 
 
 def _subgroups(

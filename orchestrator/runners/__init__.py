@@ -1,1 +1,1 @@
-"""The one seam of a run: who calls `run_cell`, here or on Ray."""
+"""Who calls `run_cell` and where: this process, or workers of Ray."""

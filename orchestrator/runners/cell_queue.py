@@ -1,8 +1,8 @@
-"""Which cell comes next, with what it has delivered and what it has been through; no Ray here.
+"""Which cell comes next, with what it has delivered and how often it was tried; no Ray here.
 
-Every try of a cell is a ticket. A lost ticket puts its cell back at the head of the queue, to go on from the
-candidates that the driver holds by then; a ticket that has ended is forgotten, and what still comes from it is not
-heard.
+Every try of a cell is an attempt. A lost attempt puts its cell back at the head of the queue, to go on from the
+candidates that the driver holds by then. An attempt that has ended is forgotten, and what still comes from it is
+ignored.
 """
 
 from collections import Counter, deque
@@ -16,13 +16,14 @@ from orchestrator.runners.runner import Job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ticket:
+class Attempt:
     """One try of a cell."""
 
-    number: int
+    id: int
+    """Unique in a run; a trial carries it in its config."""
     cell: int
     """The cell's place among the jobs."""
-    attempt: int
+    number: int
     """1, and one more for every loss that counts."""
     gpus: float
     pilot: bool
@@ -40,7 +41,7 @@ class CellQueue:
         self.measuring = pilot
         self.waiting = deque(range(len(jobs)))
         self.issued = 0
-        self._underway: dict[int, Ticket] = {}
+        self._underway: dict[int, Attempt] = {}
         self._delivered: dict[int, list[CandidateResult]] = {}
         self._spent: Counter[int] = Counter()
 
@@ -49,71 +50,70 @@ class CellQueue:
         """Whether every cell has ended."""
         return not (self.waiting or self._underway)
 
-    def next(self) -> Ticket | None:
+    def next(self) -> Attempt | None:
         """The next try; None where nothing can begin now: all has ended, is under way, or waits for the pilot."""
         if not self.waiting or (self.measuring and self._underway):
             return None
         cell = self.waiting.popleft()
         self.issued += 1
-        ticket = Ticket(
-            number=self.issued, cell=cell, attempt=self._spent[cell] + 1, gpus=self.gpus, pilot=self.measuring
-        )
-        self._underway[ticket.number] = ticket
-        return ticket
+        attempt = Attempt(id=self.issued, cell=cell, number=self._spent[cell] + 1, gpus=self.gpus, pilot=self.measuring)
+        self._underway[attempt.id] = attempt
+        return attempt
 
-    def job(self, ticket: Ticket) -> Job:
-        """What the ticket's worker is told: the cell, with every candidate that it has delivered."""
-        job = self.jobs[ticket.cell]
-        return replace(job, finished=(*job.finished, *self._delivered.get(ticket.cell, ())))
+    def job(self, attempt: Attempt) -> Job:
+        """What the attempt's worker is given: the cell, with every candidate that it has delivered."""
+        job = self.jobs[attempt.cell]
+        return replace(job, finished=(*job.finished, *self._delivered.get(attempt.cell, ())))
 
-    def underway(self, number: int) -> Ticket | None:
-        """The ticket of a number, unless it has ended."""
-        return self._underway.get(number)
+    def underway(self, attempt_id: int) -> Attempt | None:
+        """The attempt with this id, unless it has ended."""
+        return self._underway.get(attempt_id)
 
-    def all_underway(self) -> list[Ticket]:
-        """Every ticket that has not ended."""
+    def all_underway(self) -> list[Attempt]:
+        """Every attempt that has not ended."""
         return list(self._underway.values())
 
-    def delivered(self, ticket: Ticket, candidate: CandidateResult) -> None:
+    def delivered(self, attempt: Attempt, candidate: CandidateResult) -> None:
         """Remember a candidate until its cell ends."""
-        self._delivered.setdefault(ticket.cell, []).append(candidate)
+        self._delivered.setdefault(attempt.cell, []).append(candidate)
 
-    def ended(self, ticket: Ticket) -> None:
+    def ended(self, attempt: Attempt) -> None:
         """Forget a cell: it is complete, or failed for good."""
-        del self._underway[ticket.number]
-        self._delivered.pop(ticket.cell, None)
-        self._spent.pop(ticket.cell, None)
+        del self._underway[attempt.id]
+        self._delivered.pop(attempt.cell, None)
+        self._spent.pop(attempt.cell, None)
 
-    def measured(self, ticket: Ticket, gpus: float) -> None:
-        """A pilot has told what a cell needs: it goes on among the others, with the same share."""
+    def measured(self, attempt: Attempt, gpus: float) -> None:
+        """A pilot has measured what a cell needs: it goes on among the others, with the same share."""
         self.measuring, self.gpus = False, gpus
-        self._put_back(ticket)
+        self._put_back(attempt)
 
-    def lost(self, ticket: Ticket, cause: Cause) -> int | None:
-        """A try came to nothing.
+    def lost(self, attempt: Attempt, cause: Cause) -> int | None:
+        """An attempt ended without a result.
 
         Returns:
             The number of the attempt that follows; None where the cell has failed for good and has ended.
         """
-        self._spent[ticket.cell] += cause in COUNTED
-        if not self._again(ticket, cause):
-            self.ended(ticket)
+        self._spent[attempt.cell] += cause in COUNTED
+        if not self._again(attempt, cause):
+            self.ended(attempt)
             return None
         if cause == "gpu_memory":
-            self.gpus = max(self.gpus, doubled(ticket.gpus))
-        self._put_back(ticket)
-        return self._spent[ticket.cell] + 1
+            self.gpus = max(self.gpus, doubled(attempt.gpus))
+        self._put_back(attempt)  # at the head: what it has delivered is remembered only until it ends
+        return self._spent[attempt.cell] + 1
 
     def aborted(self) -> None:
         """Put back every cell under way: Tune itself has ended, and not for a fault of theirs."""
-        for ticket in reversed(self.all_underway()):
-            self._put_back(ticket)
+        for attempt in reversed(self.all_underway()):
+            self._put_back(attempt)
 
-    def _again(self, ticket: Ticket, cause: Cause) -> bool:
+    def _again(self, attempt: Attempt, cause: Cause) -> bool:
         if cause == "gpu_memory":
-            return doubled(ticket.gpus) > ticket.gpus
-        return cause != "error" and self._spent[ticket.cell] < self.attempts
+            return doubled(attempt.gpus) > attempt.gpus
+        # An error of our own code or data would only come again.
+        return cause != "error" and self._spent[attempt.cell] < self.attempts
 
-    def _put_back(self, ticket: Ticket) -> None:
-        del self._underway[ticket.number]
-        self.waiting.appendleft(ticket.cell)
+    def _put_back(self, attempt: Attempt) -> None:
+        del self._underway[attempt.id]
+        self.waiting.appendleft(attempt.cell)

@@ -12,26 +12,26 @@ from orchestrator.runners.ray_delivery import nodes_of_cluster
 
 LOG = logging.getLogger("polarmap.ray")
 
-PATIENCE: Final = 600.0
+TIMEOUT_SECONDS: Final = 600.0
 """Seconds for the first node of a cluster that begins without one; rented machines take minutes to start."""
 
 
-def wait_for_room(reserved: Mapping[str, float], patience: float) -> None:
-    """Wait for a node that can do a cell, where a cluster may begin with none; refuse what nobody can give.
+def wait_for_capacity(reserved: Mapping[str, float], timeout: float) -> None:
+    """Wait for a node that can do a cell, where a cluster may begin with none; refuse what no node has.
 
-    Tune would wait for ever without a word.
+    Tune itself would wait for ever and say nothing.
 
     Args:
         reserved: What a cell reserves.
-        patience: Seconds in which the cluster's autoscaler may bring a node.
+        timeout: Seconds in which the cluster's autoscaler may bring a node.
 
     Raises:
         ExperimentError: No node of the cluster has what one cell reserves.
     """
-    if patience > 0 and not has_room(reserved):
-        LOG.info("no node has what a cell reserves yet; waiting up to %d s for the cluster's autoscaler", patience)
-        _ask_autoscaler(reserved, time.monotonic() + patience)
-    if not has_room(reserved):
+    if timeout > 0 and not _has_capacity(reserved):
+        LOG.info("no node has what a cell reserves yet; waiting up to %d s for the cluster's autoscaler", timeout)
+        _ask_autoscaler(reserved, time.monotonic() + timeout)
+    if not _has_capacity(reserved):
         nodes = nodes_of_cluster()
         largest = {kind: max((node.get(kind, 0.0) for node in nodes), default=0.0) for kind in reserved}
         raise ExperimentError(
@@ -40,7 +40,7 @@ def wait_for_room(reserved: Mapping[str, float], patience: float) -> None:
         )
 
 
-def has_room(reserved: Mapping[str, float]) -> bool:
+def _has_capacity(reserved: Mapping[str, float]) -> bool:
     """Whether some node of the cluster has what a cell reserves."""
     return any(all(node.get(kind, 0.0) >= amount for kind, amount in reserved.items()) for node in nodes_of_cluster())
 
@@ -48,7 +48,7 @@ def has_room(reserved: Mapping[str, float]) -> bool:
 def _ask_autoscaler(reserved: Mapping[str, float], deadline: float) -> None:
     request_resources(bundles=[{kind: amount for kind, amount in reserved.items() if amount}])
     try:
-        while not has_room(reserved) and time.monotonic() < deadline:
+        while not _has_capacity(reserved) and time.monotonic() < deadline:
             time.sleep(1)
     finally:
         request_resources(bundles=[])  # or the node would stay for ever

@@ -3,17 +3,17 @@
 import os
 from typing import Final
 
-FOR_RAY: Final = {
+_FOR_RAY: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing phones home
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # under `uv run` Ray would ship the working directory, cohort included
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the ledger is the record; the loggers cost a second a trial
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interrupt ends the run at once; it is resumed from the ledger
     "TUNE_MAX_PENDING_TRIALS_PG": "16",  # a searcher of one's own gets one: slots would wait for each other
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # a loss is said in one line, and the cell is tried again
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # a loss is reported in one line of ours, and the cell is tried again
     "TUNE_WARN_THRESHOLD_S": "60",  # writing the ledger is part of a callback
     "RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE": "1",  # else Tune begins such a cell anew itself: its candidates forgotten
     "RAY_timeout_ms_task_wait_for_death_info": "60000",  # until the head knows whether worker or node died
-    "RAY_DEDUP_LOGS_SKIP_REGEX": "^",  # Ray's own lines on losses, on standard output; each is told in one of ours
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "^",  # Ray's own lines on losses, on standard output; each is reported in one of ours
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
 }
@@ -21,5 +21,5 @@ FOR_RAY: Final = {
 
 def prepare_for_ray() -> None:
     """Set what is not set by the user."""
-    for name, value in FOR_RAY.items():
+    for name, value in _FOR_RAY.items():
         os.environ.setdefault(name, value)

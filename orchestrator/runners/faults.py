@@ -1,7 +1,7 @@
-"""What can happen to a cell on its way, told apart by what Ray says of it; no Ray here.
+"""Why a cell was lost, recognised in the text of Ray's error; no Ray here.
 
-Ray keeps the cause of an actor's death only as words. They are read in this one place; a test ends real workers
-and real nodes and compares, so that other words in another version of Ray do not pass unseen.
+Ray keeps the cause of an actor's death only as text. It is read in this one place. A test ends real workers and real
+nodes and compares, so that another text in another version of Ray is noticed.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 Cause = Literal["error", "worker", "node", "host_memory", "gpu_memory", "gpu_fault"]
 
-SAID: Final[Mapping[Cause, str]] = {
+CAUSE_MESSAGES: Final[Mapping[Cause, str]] = {
     "error": "an error in its worker",
     "worker": "its worker process died",
     "node": "its node was lost",
@@ -24,7 +24,7 @@ COUNTED: Final[frozenset[Cause]] = frozenset({"worker", "host_memory", "gpu_faul
 """What uses up one of a cell's attempts. Nodes may go as often as they like; memory of a GPU ends by itself, at a
 whole one; an error would only come again."""
 
-LONGEST_WORD: Final = 200
+_LONGEST_MESSAGE: Final = 200
 _KILLED: Final = re.compile(r"Selected to kill: \(.*?\bpid=(\d+)")
 _COLOUR: Final = re.compile(r"\x1b\[\d*m")
 
@@ -47,9 +47,9 @@ def cause_of(text: str) -> Cause:
 def reason_of(text: str, cause: Cause, attempts: int) -> str:
     """One line for a cell that failed for good."""
     if cause != "error":
-        return f"{SAID[cause]} ({attempts} attempt{'s' if attempts > 1 else ''})"
+        return f"{CAUSE_MESSAGES[cause]} ({attempts} attempt{'s' if attempts > 1 else ''})"
     lines = [line for line in _COLOUR.sub("", text).splitlines() if line.strip()]
-    return f"{SAID[cause]}: {lines[-1].strip()[:LONGEST_WORD] if lines else 'without a word'}"
+    return f"{CAUSE_MESSAGES[cause]}: {lines[-1].strip()[:_LONGEST_MESSAGE] if lines else 'without a message'}"
 
 
 def killed_process(text: str) -> int | None:

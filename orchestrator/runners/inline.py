@@ -8,7 +8,7 @@ import torch
 from mpi_model.determinism import single_threaded
 from mpi_model.errors import ExperimentError
 from orchestrator.cells.guard import run_guarded
-from orchestrator.cells.records import Workbench
+from orchestrator.cells.records import WorkerContext
 from orchestrator.experiment.settings import ResourceSettings
 from orchestrator.runners.runner import Events, Job
 
@@ -16,12 +16,12 @@ from orchestrator.runners.runner import Events, Job
 class InlineRunner:
     """The runner without Ray."""
 
-    def run(self, jobs: Sequence[Job], bench: Workbench, resources: ResourceSettings, events: Events) -> None:
+    def run(self, jobs: Sequence[Job], context: WorkerContext, resources: ResourceSettings, events: Events) -> None:
         """See `orchestrator.runners.runner.Runner.run`."""
-        if bench.device != "cpu" and not torch.cuda.is_available():
+        if context.device != "cpu" and not torch.cuda.is_available():
             raise ExperimentError("`resources.gpus_per_cell` asks for a GPU, but torch finds none here; set it to 0")
         with single_threaded():
             for job in jobs:
                 events.started(job.task.key)
-                result = run_guarded(job.task, bench, job.finished, partial(events.candidate, job.task.key))
+                result = run_guarded(job.task, context, job.finished, partial(events.candidate, job.task.key))
                 events.cell(result, attempt=1)

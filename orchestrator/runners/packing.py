@@ -5,15 +5,15 @@ from typing import Final
 
 from mpi_model.gpu import GpuUse
 
-HEADROOM: Final = 1.5
+_HEADROOM: Final = 1.5
 """Later candidates may use more than the first: other freeze depths keep other activations."""
-USABLE: Final = 0.95
+_USABLE: Final = 0.95
 """Of a GPU's memory; the rest is the driver's."""
 CONTEXT: Final = 600 * 2**20
 """Bytes of a process's CUDA context, which torch does not count."""
 MOST_CELLS: Final = 4
 """Cells on one GPU at most: without MPS their kernels take turns, so that more of them only divide its time."""
-GRAIN: Final = 10_000
+_GRAIN: Final = 10_000
 """Ray counts GPUs in ten-thousandths."""
 
 
@@ -28,9 +28,9 @@ def share_for(use: GpuUse, cores: float, cells: float) -> float:
     Returns:
         1, or a fraction that as many cells can have as fit.
     """
-    fitting = use.total * USABLE / (use.peak * HEADROOM + CONTEXT)
+    fitting = use.total * _USABLE / (use.peak * _HEADROOM + CONTEXT)
     count = max(1, math.floor(min(fitting, cores, math.ceil(cells), MOST_CELLS)))
-    return math.floor(GRAIN / count) / GRAIN
+    return math.floor(_GRAIN / count) / _GRAIN
 
 
 def doubled(share: float) -> float:
@@ -40,4 +40,4 @@ def doubled(share: float) -> float:
 
 def allowed_fraction(share: float, total: int) -> float:
     """What torch may take of a GPU's bytes in a process with a share, its context left out."""
-    return min(1.0, max(share * USABLE - CONTEXT / total, share / 2))
+    return min(1.0, max(share * _USABLE - CONTEXT / total, share / 2))

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-PREFIX: Final = "polarmap-"
-ALIVE: Final = "alive"
+_PREFIX: Final = "polarmap-"
+_ALIVE: Final = "alive"
 """A file of the folder that its driver holds locked; the lock ends with the process."""
-LONGEST_TEMPORARY: Final = 16
+_LONGEST_TEMPORARY: Final = 16
 
 
 @contextmanager
@@ -20,10 +20,10 @@ def private_folder() -> Iterator[Path]:
     """A new folder; those that killed drivers left behind, with logs of their workers, are deleted first."""
     parent = short_folder()
     sweep(parent)
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
     handle = os.open(folder / "new", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(handle, fcntl.LOCK_EX)
-    (folder / "new").rename(folder / ALIVE)  # found by its name only once it is locked
+    (folder / "new").rename(folder / _ALIVE)  # found by its name only once it is locked
     try:
         yield folder
     finally:
@@ -33,7 +33,7 @@ def private_folder() -> Iterator[Path]:
 
 def sweep(parent: Path) -> None:
     """Delete the folders whose drivers are gone; those of other users cannot be opened and stay."""
-    for alive in parent.glob(f"{PREFIX}*/{ALIVE}"):
+    for alive in parent.glob(f"{_PREFIX}*/{_ALIVE}"):
         try:
             handle = os.open(alive, os.O_RDWR)
         except OSError:
@@ -50,4 +50,4 @@ def sweep(parent: Path) -> None:
 def short_folder() -> Path:
     """Where sockets fit: their paths hold 107 characters, of which Ray's session takes about 70."""
     temporary = Path(tempfile.gettempdir())
-    return Path("/tmp") if len(str(temporary)) > LONGEST_TEMPORARY and Path("/tmp").is_dir() else temporary
+    return Path("/tmp") if len(str(temporary)) > _LONGEST_TEMPORARY and Path("/tmp").is_dir() else temporary

@@ -1,4 +1,4 @@
-"""What comes back from Ray Tune: handed to the driver's events and to the queue, losses told apart."""
+"""Hands what comes back from Ray Tune to the driver's events and to the queue, and recognises why a worker was lost."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -16,15 +16,15 @@ from mpi_model.errors import PolarmapError
 from mpi_model.gpu import GpuUse
 from orchestrator.cells.cell import failed_cell
 from orchestrator.cells.records import CandidateResult, CellResult
-from orchestrator.runners.cell_queue import CellQueue, Ticket
-from orchestrator.runners.faults import SAID, Cause, cause_of, killed_process, reason_of
+from orchestrator.runners.cell_queue import Attempt, CellQueue
+from orchestrator.runners.faults import CAUSE_MESSAGES, Cause, cause_of, killed_process, reason_of
 from orchestrator.runners.packing import share_for
 from orchestrator.runners.runner import Events
 
 LOG = logging.getLogger("polarmap.ray")
 
-TICKET: Final = "ticket"
-"""A trial's ticket number, in its config."""
+ATTEMPT: Final = "attempt"
+"""The id of a trial's attempt, in its config."""
 PAYLOAD: Final = "payload"
 """What a report brings: a candidate, a pilot's candidate with its use of the GPU, or the cell."""
 
@@ -35,7 +35,7 @@ def nodes_of_cluster() -> list[Mapping[str, float]]:
     return [node["Resources"] for node in listed if node["Alive"]]
 
 
-class Delivery(tune.Callback):
+class LedgerCallback(tune.Callback):
     """Hands what trials report to the driver's events and to the queue, and remembers the first error of events."""
 
     def __init__(self, queue: CellQueue, events: Events, cores_of_cell: float) -> None:
@@ -44,56 +44,56 @@ class Delivery(tune.Callback):
         self.cores_of_cell = cores_of_cell
         self.error: PolarmapError | None = None
         self._processes: dict[int, int] = {}
-        """The worker's process id of each ticket under way that has reported."""
+        """The worker's process id of each attempt under way that has reported."""
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
         """A cell begins, or begins again."""
-        ticket = self.queue.underway(trial.config[TICKET])
-        if ticket is not None:
-            self._tell(lambda: self.events.started(self.queue.jobs[ticket.cell].task.key))
+        attempt = self.queue.underway(trial.config[ATTEMPT])
+        if attempt is not None:
+            self._handle(lambda: self.events.started(self.queue.jobs[attempt.cell].task.key))
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: object
     ) -> None:
         """A candidate or a cell is finished; the payload is emptied, so that Tune keeps nothing of it."""
         payload: list[Any] = result.get(PAYLOAD, [])
-        ticket = self.queue.underway(trial.config[TICKET])
-        if ticket is not None:
-            self._processes[ticket.number] = result["pid"]
-            self._tell(lambda: self._deliver(ticket, list(payload)))
-        payload.clear()
+        attempt = self.queue.underway(trial.config[ATTEMPT])
+        if attempt is not None:
+            self._processes[attempt.id] = result["pid"]
+            self._handle(lambda: self._deliver(attempt, list(payload)))
+        payload.clear()  # Tune keeps the last result of every trial until it ends
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
         """A worker was lost."""
-        ticket = self.queue.underway(trial.config[TICKET])
-        if ticket is not None:
+        attempt = self.queue.underway(trial.config[ATTEMPT])
+        if attempt is not None:
             text = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
-            self._tell(lambda: self._lost(ticket, cause_of(text), text))
+            self._handle(lambda: self._lost(attempt, cause_of(text), text))
 
     def host_out_of_memory(self, text: str) -> None:
         """Ray ended a worker for its host's memory, which ends Tune, too: only the cells of that worker pay for it."""
         killed = killed_process(text)
-        for ticket in self.queue.all_underway():
-            if self._processes.get(ticket.number, killed) == killed:
-                self._tell(partial(self._lost, ticket, "host_memory", text))
+        for attempt in self.queue.all_underway():
+            if self._processes.get(attempt.id, killed) == killed:
+                self._handle(partial(self._lost, attempt, "host_memory", text))
         self.queue.aborted()
         self._processes.clear()
 
-    def _deliver(self, ticket: Ticket, payload: list[Any]) -> None:
-        key = self.queue.jobs[ticket.cell].task.key
+    def _deliver(self, attempt: Attempt, payload: list[Any]) -> None:
+        key = self.queue.jobs[attempt.cell].task.key
         match payload:
             case [CandidateResult() as candidate]:
-                self.queue.delivered(ticket, candidate)
+                self.queue.delivered(attempt, candidate)
                 self.events.candidate(key, candidate)
             case [CandidateResult() as candidate, use]:
-                self.queue.delivered(ticket, candidate)
-                self.queue.measured(ticket, self._share(use))
+                self.queue.delivered(attempt, candidate)
+                self.queue.measured(attempt, self._share(use))
                 self.events.candidate(key, candidate)
             case [CellResult(fault="") as result]:
-                self._ended(ticket)
-                self.events.cell(result, attempt=ticket.attempt)
+                self._ended(attempt)
+                self.events.cell(result, attempt=attempt.number)
             case [CellResult(fault="gpu_memory" | "gpu_fault" as cause) as result]:
-                self._lost(ticket, cause, "", result)
+                self._lost(attempt, cause, "", result)
 
     def _share(self, use: GpuUse | None) -> float:
         """The share of a GPU that cells reserve from now on."""
@@ -105,34 +105,35 @@ class Delivery(tune.Callback):
         LOG.info("a cell reserved at most %d of %d bytes of its GPU: cells take %g of one", use.peak, use.total, share)
         return share
 
-    def _lost(self, ticket: Ticket, cause: Cause, text: str, failed: CellResult | None = None) -> None:
-        key = self.queue.jobs[ticket.cell].task.key
-        attempt = self.queue.lost(ticket, cause)
-        self._processes.pop(ticket.number, None)
-        if attempt is not None:
-            self.events.retried(key, SAID[cause], attempt)
+    def _lost(self, attempt: Attempt, cause: Cause, text: str, failed: CellResult | None = None) -> None:
+        key = self.queue.jobs[attempt.cell].task.key
+        following = self.queue.lost(attempt, cause)
+        self._processes.pop(attempt.id, None)
+        if following is not None:
+            self.events.retried(key, CAUSE_MESSAGES[cause], following)
             return
         if failed is None:
-            failed = replace(failed_cell(key, "", reason_of(text, cause, ticket.attempt), 0.0), trace=text)
-        self.events.cell(failed, attempt=ticket.attempt)
+            failed = replace(failed_cell(key, "", reason_of(text, cause, attempt.number), 0.0), trace=text)
+        self.events.cell(failed, attempt=attempt.number)
 
-    def _ended(self, ticket: Ticket) -> None:
-        self.queue.ended(ticket)
-        self._processes.pop(ticket.number, None)
+    def _ended(self, attempt: Attempt) -> None:
+        self.queue.ended(attempt)
+        self._processes.pop(attempt.id, None)
 
-    def _tell(self, tell: Callable[[], None]) -> None:
+    def _handle(self, handler: Callable[[], None]) -> None:
+        # Raised inside a callback, an error would end Tune as a bug of its own; it is raised after Tune has stopped.
         if self.error is not None:
             return
         try:
-            tell()
+            handler()
         except PolarmapError as error:
             self.error = error
 
 
-class Halt(Stopper):
+class StopOnError(Stopper):
     """Ends Tune when the ledger cannot be written any more."""
 
-    def __init__(self, delivery: Delivery) -> None:
+    def __init__(self, delivery: LedgerCallback) -> None:
         self.delivery = delivery
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:

@@ -14,23 +14,27 @@ import ray
 import ray.exceptions
 
 from mpi_model.errors import ExperimentError
-from orchestrator.cells.records import Workbench
+from orchestrator.cells.records import WorkerContext
 from orchestrator.runners.environment import prepare_for_ray
 from orchestrator.runners.private_folder import private_folder
 
-SMALLEST_STORE: Final = 256 * 2**20
-LARGEST_STORE: Final = 8 * 2**30
+TRIED_RAY: Final = "2.60"
+"""The minor version of Ray whose private attributes and error texts are known here; `pyproject.toml` pins it."""
+_SMALLEST_STORE: Final = 256 * 2**20
+_LARGEST_STORE: Final = 8 * 2**30
 REFUSED: Final = (ray.exceptions.AuthenticationError, ConnectionError)
 
 
-def store_bytes(bench: Workbench) -> int:
+def store_bytes(context: WorkerContext) -> int:
     """Bytes of the object store: twice what every worker reads, within bounds.
 
-    Ray's default is a third of the machine's memory. The store holds the bench once, jobs of a few kilobytes and, for
+    Ray's default is a third of the machine's memory. The store holds the context once, jobs of a few kilobytes and, for
     a moment, the final networks, each about the size of the pretrained weights.
     """
-    weights = sum(array.nbytes for array in bench.state.values()) if bench.state else 0
-    return min(LARGEST_STORE, max(SMALLEST_STORE, 2 * (bench.maps.stress.nbytes + bench.maps.rest.nbytes + weights)))
+    weights = sum(array.nbytes for array in context.state.values()) if context.state else 0
+    return min(
+        _LARGEST_STORE, max(_SMALLEST_STORE, 2 * (context.maps.stress.nbytes + context.maps.rest.nbytes + weights))
+    )
 
 
 def cluster_address(address: str | None) -> str | None:
@@ -39,7 +43,7 @@ def cluster_address(address: str | None) -> str | None:
 
 
 @contextmanager
-def ray_session(address: str | None, store: int = SMALLEST_STORE) -> Iterator[Path]:
+def ray_session(address: str | None, store: int = _SMALLEST_STORE) -> Iterator[Path]:
     """Ray, started quietly if it does not run yet; yields a private folder for Tune's own files.
 
     Ray makes its session folder open to every user of the machine: it lies inside one that is not.
@@ -49,8 +53,9 @@ def ray_session(address: str | None, store: int = SMALLEST_STORE) -> Iterator[Pa
         store: Bytes of the object store of a Ray of one's own.
 
     Raises:
-        ExperimentError: There is no such cluster, or it refuses the token.
+        ExperimentError: Ray is of a version that was not tried, there is no such cluster, or it refuses the token.
     """
+    check_version(ray.__version__)
     prepare_for_ray()
     mine = not ray.is_initialized()
     with private_folder() as folder:
@@ -61,6 +66,22 @@ def ray_session(address: str | None, store: int = SMALLEST_STORE) -> Iterator[Pa
         finally:
             if mine:
                 ray.shutdown()
+
+
+def check_version(found: str) -> None:
+    """Refuse a Ray that was not tried: a cell could be lost in silence, or wait for ever.
+
+    The scheduler reads private attributes of Tune, and the cause of a lost worker is read from Ray's error texts; both
+    may change in any minor version.
+
+    Raises:
+        ExperimentError: Ray is of another minor version.
+    """
+    if found.split(".")[:2] != TRIED_RAY.split("."):
+        raise ExperimentError(
+            f"Ray {found} is installed, but polarmap was tried with Ray {TRIED_RAY} and depends on its internals; "
+            f'install it (pip install "ray[tune]=={TRIED_RAY}.*"), or use --runner inline'
+        )
 
 
 def _start(address: str | None, folder: Path, store: int) -> None:
@@ -76,7 +97,7 @@ def _start(address: str | None, folder: Path, store: int) -> None:
         "object_store_memory": store,
     }
     if address is not None:
-        check_reachable(address)
+        _check_reachable(address)
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM)
     mask = os.umask(0o077)  # for the files to which Ray gives no mode of its own
@@ -91,19 +112,19 @@ def _start(address: str | None, folder: Path, store: int) -> None:
 
 
 def refusal(address: str | None) -> str:
-    """What to do where Ray does not let us in."""
+    """What to do where a cluster refuses to be joined."""
     if os.environ.get("RAY_AUTH_MODE") == "token":
         return (
             f"the Ray cluster at {address} does not accept this token; put the cluster's own into ~/.ray/auth_token "
             "or RAY_AUTH_TOKEN"
         )
     return (
-        f"the Ray cluster at {address} does not let us in; if it asks for a token, set RAY_AUTH_MODE=token and put the "
-        "token into ~/.ray/auth_token or RAY_AUTH_TOKEN"
+        f"the Ray cluster at {address} refuses the connection; if it asks for a token, set RAY_AUTH_MODE=token and put "
+        "the token into ~/.ray/auth_token or RAY_AUTH_TOKEN"
     )
 
 
-def check_reachable(address: str) -> None:
+def _check_reachable(address: str) -> None:
     """Refuse an address where nobody listens at once, instead of after a minute of Ray's retries.
 
     Raises:

@@ -1,8 +1,8 @@
 """Runs cells on Ray Tune: one trial a try of a cell, actors reused, the data put into the object store once.
 
-Tune schedules; it is not trusted with results, retries or resuming: each result reaches the driver's ledger through
-a callback as soon as it is reported, a lost cell is asked for again by `CellQueue`, and what is left to do is decided
-by the ledger alone. Tune keeps every trial it has seen, so that it is given at most `BATCH` of them at a time.
+Tune schedules and nothing else. Each result reaches the driver's ledger through a callback as soon as it is reported,
+`CellQueue` asks for a lost cell again, and the ledger alone decides what is left to do. Tune keeps every trial it has
+seen, so it is given at most `_BATCH` of them at a time.
 """
 
 import gc
@@ -23,20 +23,20 @@ from ray.tune.search import Searcher
 from mpi_model.determinism import single_threaded
 from mpi_model.gpu import bound_memory, memory_use, total_memory
 from orchestrator.cells.guard import run_guarded
-from orchestrator.cells.records import CandidateResult, Workbench
+from orchestrator.cells.records import CandidateResult, WorkerContext
 from orchestrator.experiment.settings import ResourceSettings
 from orchestrator.runners.cell_queue import CellQueue
-from orchestrator.runners.cluster_capacity import PATIENCE, wait_for_room
+from orchestrator.runners.cluster_capacity import TIMEOUT_SECONDS, wait_for_capacity
 from orchestrator.runners.faults import cause_of
 from orchestrator.runners.packing import allowed_fraction
-from orchestrator.runners.ray_delivery import PAYLOAD, TICKET, Delivery, Halt, nodes_of_cluster
+from orchestrator.runners.ray_delivery import ATTEMPT, PAYLOAD, LedgerCallback, StopOnError, nodes_of_cluster
 from orchestrator.runners.ray_session import cluster_address, ray_session, store_bytes
 from orchestrator.runners.runner import Events, Job, Work
 
-BATCH: Final = 1000
+_BATCH: Final = 1000
 """Trials that Tune is given at a time: it keeps about 50 kB of each until it ends."""
 NAME, JOB, GPUS, PILOT = "name", "job", "gpus", "pilot"
-BROKEN_GPU: Final = 70
+_BROKEN_GPU: Final = 70
 """Exit status of a worker whose GPU failed; Ray starts another process in its place."""
 
 
@@ -49,34 +49,34 @@ class RayRunner:
     work: Work = run_guarded
     """What is done with each cell."""
 
-    def run(self, jobs: Sequence[Job], bench: Workbench, resources: ResourceSettings, events: Events) -> None:
+    def run(self, jobs: Sequence[Job], context: WorkerContext, resources: ResourceSettings, events: Events) -> None:
         """See `orchestrator.runners.runner.Runner.run`."""
-        with ray_session(self.address, store_bytes(bench)) as folder:
-            patience = PATIENCE if cluster_address(self.address) else 0.0
-            run_on_tune(jobs, bench, resources, events, folder, self.work, patience=patience)
+        with ray_session(self.address, store_bytes(context)) as folder:
+            timeout = TIMEOUT_SECONDS if cluster_address(self.address) else 0.0
+            run_on_tune(jobs, context, resources, events, folder, self.work, timeout=timeout)
 
 
 def run_on_tune(
     jobs: Sequence[Job],
-    bench: Workbench,
+    context: WorkerContext,
     resources: ResourceSettings,
     events: Events,
     folder: Path,
     work: Work = run_guarded,
-    batch: int = BATCH,
-    patience: float = 0.0,
+    batch: int = _BATCH,
+    timeout: float = 0.0,
 ) -> tune.ResultGrid | None:
     """Run every job to its end, each try of it as one Tune trial.
 
     Args:
         jobs: The cells.
-        bench: What every worker holds.
+        context: What every worker holds.
         resources: What a cell reserves, and how often it is tried when its worker is lost.
         events: Told of everything that comes back, in this process.
         folder: For Tune's own files; nothing in it is read again.
         work: What a worker does with a cell.
         batch: Trials that Tune is given at a time.
-        patience: Seconds in which a cluster's autoscaler may bring a first node that can do a cell.
+        timeout: Seconds in which a cluster's autoscaler may bring a first node that can do a cell.
 
     Returns:
         Tune's result grid of the last batch, one result a try; None where a host's memory ended that.
@@ -84,18 +84,18 @@ def run_on_tune(
     Raises:
         PolarmapError: What `events` raised.
     """
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # losses are told by `events`, each in one line
-    gpus = gpus_per_cell(resources, bench.device)
-    wait_for_room({"CPU": float(resources.cpus_per_cell), "GPU": gpus}, patience)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # `events` reports losses, each in one line
+    gpus = gpus_per_cell(resources, context.device)
+    wait_for_capacity({"CPU": float(resources.cpus_per_cell), "GPU": gpus}, timeout)
     pilot = (
         resources.gpus_per_cell == "auto"
         and gpus > 0
         and len(jobs) > sum(node.get("GPU", 0.0) for node in nodes_of_cluster())
     )
     queue = CellQueue(jobs, attempts=resources.attempts, gpus=gpus, pilot=pilot)
-    delivery = Delivery(queue, events, resources.cpus_per_cell)
+    delivery = LedgerCallback(queue, events, resources.cpus_per_cell)
     trainable = tune.with_resources(
-        tune.with_parameters(_trial, bench=bench, work=work), partial(_reserved, cpus=resources.cpus_per_cell)
+        tune.with_parameters(_trial, context=context, work=work), partial(_reserved, cpus=resources.cpus_per_cell)
     )
     grid = None
     while not (queue.finished or delivery.error):
@@ -106,7 +106,7 @@ def run_on_tune(
     return grid
 
 
-def _fit(tuner: tune.Tuner, delivery: Delivery) -> tune.ResultGrid | None:
+def _fit(tuner: tune.Tuner, delivery: LedgerCallback) -> tune.ResultGrid | None:
     """Let Tune run what it is given; a worker that Ray ended for its host's memory ends Tune 2.60 with it."""
     try:
         return tuner.fit()
@@ -117,11 +117,11 @@ def _fit(tuner: tune.Tuner, delivery: Delivery) -> tune.ResultGrid | None:
         return None
 
 
-def _settings(queue: CellQueue, delivery: Delivery, folder: Path, batch: int) -> dict[str, Any]:
+def _settings(queue: CellQueue, delivery: LedgerCallback, folder: Path, batch: int) -> dict[str, Any]:
     return {
         "tune_config": tune.TuneConfig(
-            search_alg=CellSearch(queue, delivery, batch),
-            scheduler=PatientScheduler(),  # type: ignore[no-untyped-call] # Ray has no types for it
+            search_alg=_CellSearch(queue, delivery, batch),
+            scheduler=_WarmActorScheduler(),  # type: ignore[no-untyped-call] # Ray has no types for it
             num_samples=-1,
             reuse_actors=True,
             trial_name_creator=_name,
@@ -132,7 +132,7 @@ def _settings(queue: CellQueue, delivery: Delivery, folder: Path, batch: int) ->
             storage_path=str(folder),
             verbose=0,
             callbacks=[delivery],
-            stop=Halt(delivery),
+            stop=StopOnError(delivery),
         ),
     }
 
@@ -156,11 +156,11 @@ class _Measured(BaseException):
     """Ends a pilot after its first candidate; no error, so that no cell's guard can take it for one."""
 
 
-def _trial(config: dict[str, Any], bench: Workbench, work: Work) -> None:
+def _trial(config: dict[str, Any], context: WorkerContext, work: Work) -> None:
     """One try of a cell, in a worker: every finished candidate is reported, and the cell last."""
     job: Job = ray.get(config[JOB])
-    if bench.device == "cuda":
-        bound_memory(bench.device, allowed_fraction(config[GPUS], total_memory(bench.device)))
+    if context.device == "cuda":
+        bound_memory(context.device, allowed_fraction(config[GPUS], total_memory(context.device)))
 
     def report(*payload: object, state: str) -> None:
         resources = dict(tune.get_context().get_trial_resources().required_resources)
@@ -168,21 +168,21 @@ def _trial(config: dict[str, Any], bench: Workbench, work: Work) -> None:
 
     def announce(candidate: CandidateResult) -> None:
         if config[PILOT]:
-            report(candidate, memory_use(bench.device), state="measured")
+            report(candidate, memory_use(context.device), state="measured")
             raise _Measured
         report(candidate, state="searching")
 
     with single_threaded():
         try:
-            result = work(job.task, bench, job.finished, announce)
+            result = work(job.task, context, job.finished, announce)
         except _Measured:
             return
     report(result, state=result.fault or result.state)
     if result.fault == "gpu_fault":
-        os._exit(BROKEN_GPU)  # a CUDA context that failed once fails for every cell after
+        os._exit(_BROKEN_GPU)  # a CUDA context that failed once fails for every cell after
 
 
-class PatientScheduler(FIFOScheduler):
+class _WarmActorScheduler(FIFOScheduler):
     """Gives a free worker the oldest waiting cell whose own worker is not already starting.
 
     A waiting cell has asked for a worker of its own. Where Tune 2.60 gives it another cell's worker instead, it ends
@@ -199,10 +199,10 @@ class PatientScheduler(FIFOScheduler):
         return next((trial for trial in waiting if own.get(trial) not in starting), None)
 
 
-class CellSearch(Searcher):
+class _CellSearch(Searcher):
     """Gives Tune the queue's next cell whenever it has room for another trial."""
 
-    def __init__(self, queue: CellQueue, delivery: Delivery, batch: int) -> None:
+    def __init__(self, queue: CellQueue, delivery: LedgerCallback, batch: int) -> None:
         super().__init__()
         self.queue = queue
         self.delivery = delivery
@@ -213,24 +213,24 @@ class CellSearch(Searcher):
         queue = self.queue
         if queue.finished or queue.issued >= self.last or self.delivery.error is not None:
             return Searcher.FINISHED
-        ticket = queue.next()
-        if ticket is None:
+        attempt = queue.next()
+        if attempt is None:
             return None
-        job = queue.job(ticket)
+        job = queue.job(attempt)
         # A reference: a worker fetches its own cell's labels, and is never sent another's.
         return {
-            TICKET: ticket.number,
+            ATTEMPT: attempt.id,
             NAME: job.task.key.name,
             JOB: ray.put(job),
-            GPUS: ticket.gpus,
-            PILOT: ticket.pilot,
+            GPUS: attempt.gpus,
+            PILOT: attempt.pilot,
         }
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing: `Delivery` is told."""
+        """Nothing: `LedgerCallback` hears of it."""
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the ledger is what a run resumes from."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing, likewise."""
+        """Nothing, for the same reason."""

@@ -1,10 +1,10 @@
-"""The seam: a runner is given cells and calls back with candidates and results, in the driver."""
+"""The interface of a runner: it is given cells and calls back with candidates and results, in the driver."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from orchestrator.cells.records import CandidateResult, CellKey, CellResult, CellTask, Workbench
+from orchestrator.cells.records import CandidateResult, CellKey, CellResult, CellTask, WorkerContext
 from orchestrator.experiment.settings import ResourceSettings
 
 
@@ -16,7 +16,7 @@ class Job:
     finished: tuple[CandidateResult, ...]
 
 
-Work = Callable[[CellTask, Workbench, Sequence[CandidateResult], Callable[[CandidateResult], None]], CellResult]
+Work = Callable[[CellTask, WorkerContext, Sequence[CandidateResult], Callable[[CandidateResult], None]], CellResult]
 """What a worker does with a cell: `orchestrator.cells.guard.run_guarded`, or something else that is to be timed."""
 
 
@@ -45,7 +45,7 @@ class Events(Protocol):
 class Runner(Protocol):
     """Runs cells, in any order and as many at a time as its resources allow."""
 
-    def run(self, jobs: Sequence[Job], bench: Workbench, resources: ResourceSettings, events: Events) -> None:
+    def run(self, jobs: Sequence[Job], context: WorkerContext, resources: ResourceSettings, events: Events) -> None:
         """Run every job to its end; results come through `events`, called in the driver's process.
 
         An error raised by `events` (a full disk) ends the run and is raised from here.

@@ -1,24 +1,20 @@
-"""Do predicted probabilities mean what they say, and is deciding by them of use?
+"""Do predicted probabilities mean what they say?
 
 The expected calibration error is not here: a perfectly calibrated model has .16 with 40 exams and ten bins.
 Networks trained with a class-balanced loss predict balanced probabilities; recalibrate before reading any of
 this.
 """
 
-import warnings
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from scipy.special import logit
-from statsmodels.genmod.families import Binomial
-from statsmodels.genmod.generalized_linear_model import GLM
-from statsmodels.nonparametric.smoothers_lowess import lowess
+from scipy.optimize import brentq
+from scipy.special import expit, logit
 
 from mpi_model.errors import StatisticsError
 from orchestrator.statistics.auc import auc
 from orchestrator.statistics.intervals import Interval, normal_quantile
-from orchestrator.statistics.resampling import bootstrap_weights, percentile_limits
+from orchestrator.statistics.patient_means import logit_mean_interval, mean_by_patient
 from orchestrator.statistics.scores import Exams, Floats, PatientScores
 
 SMOOTH_CURVE_PATIENTS = 200
@@ -26,16 +22,8 @@ SMOOTH_CURVE_PATIENTS = 200
 
 _EDGE = 1e-7
 """Probabilities of exactly 0 or 1 have no logit; they are moved this far inside."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetBenefit:
-    """Net benefit at one threshold probability, beside the two strategies that need no model."""
-
-    threshold: float
-    model: Interval
-    treat_all: float
-    treat_none: float = 0.0
+_ITERATIONS, _TOLERANCE = 50, 1e-10
+"""Of Newton's method."""
 
 
 def brier_score(model: PatientScores) -> float:
@@ -44,42 +32,25 @@ def brier_score(model: PatientScores) -> float:
     Args:
         model: Its scores are probabilities.
     """
-    return float(squared_errors(model).mean())
+    return float(((_probabilities(model) - model.exams.labels) ** 2).mean())
 
 
-def scaled_brier_score(model: PatientScores) -> float:
-    """1 − Brier / Brier of the prevalence: 1 is perfect, 0 no better than the prevalence, below 0 worse."""
-    prevalence = model.exams.labels.mean()
-    return 1 - brier_score(model) / float(prevalence * (1 - prevalence))
+def brier_interval(probabilities: Floats, exams: Exams, level: float, *, inflation: float = 1.0) -> Interval:
+    """The Brier score, its variance over patients, on the logit scale with Student's t.
 
-
-def squared_errors(model: PatientScores) -> Floats:
-    """`[N]`, (probability − outcome)²."""
-    errors: Floats = (_probabilities(model) - model.exams.labels) ** 2
-    return errors
-
-
-def brier_interval(model: PatientScores, level: float, *, draws: int, seed: int) -> Interval:
-    """The Brier score with the percentile limits of the stratified patient bootstrap."""
-    return bootstrap_mean(squared_errors(model), model.exams, level, draws=draws, seed=seed)
-
-
-def bootstrap_mean(values: Floats, exams: Exams, level: float, *, draws: int, seed: int) -> Interval:
-    """The mean of a quantity over exams, with percentile limits of the stratified patient bootstrap.
+    Patients are taken as they come, so that the prevalence varies as the outcomes do.
 
     Args:
-        values: `[N]`.
-        exams: Whose they are.
+        probabilities: `[N]`, or `[R, N]` of the repeats of a cross-validation.
+        exams: The N exams.
         level: Confidence level.
-        draws: B.
-        seed: Of the draws.
+        inflation: Factor on the variance, for cross-validation.
+
+    Raises:
+        StatisticsError: All errors are equal, or there is a single patient.
     """
-    weights = bootstrap_weights(exams, draws, np.random.default_rng(seed))
-    sums = np.bincount(exams.patients, weights=values, minlength=exams.patient_count)
-    counts = np.bincount(exams.patients, minlength=exams.patient_count)
-    low, high = percentile_limits((weights @ sums) / (weights @ counts), level)
-    mean = float(values.mean())
-    return Interval(estimate=mean, low=min(low, mean), high=max(high, mean), level=level, method="patient bootstrap")
+    errors = mean_by_patient((_checked(probabilities) - exams.labels) ** 2, exams)
+    return logit_mean_interval(errors, level, method="patient variance, logit", inflation=inflation)
 
 
 def calibration_in_the_large(model: PatientScores, level: float) -> Interval:
@@ -88,8 +59,7 @@ def calibration_in_the_large(model: PatientScores, level: float) -> Interval:
     Cox 1958; as in Van Calster et al. (2019, doi:10.1186/s12916-019-1466-7). Errors are patient-clustered
     (sandwich) when a patient has several exams.
     """
-    offset = logit(_probabilities(model))
-    return _coefficient(_fit(model, np.ones((offset.size, 1)), offset), 0, level, model)
+    return _interval_of(_intercept(model), model.exams, level)
 
 
 def calibration_slope(model: PatientScores, level: float) -> Interval:
@@ -100,13 +70,88 @@ def calibration_slope(model: PatientScores, level: float) -> Interval:
     Raises:
         StatisticsError: Probabilities separate the classes, or are all equal, so that no slope exists.
     """
+    return _interval_of(_slope(model), model.exams, level)
+
+
+def cross_validated_calibration(
+    measure: str, probabilities: Floats, exams: Exams, factor: float, level: float
+) -> Interval:
+    """Intercept or slope of a cross-validation: the mean over repeats of each repeat's held-out exams.
+
+    A patient's contributions are averaged over repeats before they are squared, as those of an AUC are.
+
+    Args:
+        measure: `calibration_intercept` or `calibration_slope`.
+        probabilities: `[R, N]`.
+        exams: The N exams.
+        factor: `cross_validation.training_factor`.
+        level: Confidence level.
+
+    Raises:
+        StatisticsError: A repeat has no such measure.
+    """
+    fit = {"calibration_intercept": _intercept, "calibration_slope": _slope}[measure]
+    found = [fit(PatientScores(exams=exams, scores=values)) for values in probabilities]
+    mean = float(np.mean([one.value for one in found]))
+    influence = np.mean([one.influence for one in found], axis=0)
+    patients = exams.patient_count
+    variance = factor * patients / (patients - 1) * float((influence**2).sum())
+    return _wald(mean, variance, level, "logistic recalibration, mean over repeats")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Fit:
+    """A coefficient, its variance for independent exams, and what each patient contributes to it."""
+
+    value: float
+    variance: float
+    influence: Floats
+    """`[P]`; adds up to zero."""
+    parameters: int
+
+
+def _intercept(model: PatientScores) -> _Fit:
+    """By a root in one dimension: Σ (y − expit(logit p + a)) falls strictly in a.
+
+    It changes its sign wherever both classes are present, so there is exactly one maximum of the likelihood.
+    """
+    offset, outcome = logit(_probabilities(model)), model.exams.labels.astype(np.float64)
+    # At these ends every exam is predicted to be of one class, so the sum has either sign.
+    ends = (-float(offset.max()) - 40, -float(offset.min()) + 40)
+    intercept = float(brentq(lambda shift: float((outcome - expit(offset + shift)).sum()), *ends, xtol=1e-12))
+    fitted = expit(offset + intercept)
+    information = float((fitted * (1 - fitted)).sum())
+    influence: Floats = np.bincount(model.exams.patients, outcome - fitted) / information
+    return _Fit(value=intercept, variance=1 / information, influence=influence, parameters=1)
+
+
+def _slope(model: PatientScores) -> _Fit:
     predictor = logit(_probabilities(model))
     if np.ptp(predictor) == 0:
         raise StatisticsError("calibration slope: all probabilities are equal, so no slope exists")
     if _separated(model):
         raise StatisticsError("calibration slope: the probabilities separate the classes, so the slope is infinite")
-    design = np.column_stack([np.ones(predictor.size), predictor])
-    return _coefficient(_fit(model, design, np.zeros(predictor.size)), 1, level, model)
+    design, outcome = np.column_stack([np.ones(predictor.size), predictor]), model.exams.labels.astype(np.float64)
+    coefficients, information = _newton(design, outcome)
+    covariance = np.linalg.inv(information)
+    residual = (outcome - expit(design @ coefficients))[:, None] * design @ covariance[:, 1]
+    influence = np.bincount(model.exams.patients, residual).astype(np.float64)
+    return _Fit(value=float(coefficients[1]), variance=float(covariance[1, 1]), influence=influence, parameters=2)
+
+
+def _interval_of(fit: _Fit, exams: Exams, level: float) -> Interval:
+    patients, size = exams.patient_count, exams.labels.size
+    if patients == size:
+        return _wald(fit.value, fit.variance, level, "logistic recalibration")
+    # The small-sample factor of a clustered sandwich, as Stata and statsmodels have it.
+    factor = patients / (patients - 1) * (size - 1) / (size - fit.parameters)
+    variance = factor * float((fit.influence**2).sum())
+    return _wald(fit.value, variance, level, "logistic recalibration, patient-clustered")
+
+
+def _wald(estimate: float, variance: float, level: float, method: str) -> Interval:
+    reach = normal_quantile(level) * float(np.sqrt(variance))
+    return Interval(estimate=estimate, low=estimate - reach, high=estimate + reach, level=level, method=method)
 
 
 def smooth_calibration(model: PatientScores) -> Floats:
@@ -122,6 +167,9 @@ def smooth_calibration(model: PatientScores) -> Floats:
         raise StatisticsError(
             f"a smooth calibration curve needs {SMOOTH_CURVE_PATIENTS} patients, but there are {patients}"
         )
+    # The one use of statsmodels, which takes longer to import than a summary to compute.
+    from statsmodels.nonparametric.smoothers_lowess import lowess  # noqa: PLC0415
+
     probabilities = _probabilities(model)
     curve = np.asarray(lowess(model.exams.labels.astype(np.float64), probabilities, frac=0.75, it=0))
     low, high = (float(np.quantile(probabilities, tail)) for tail in (0.01, 0.99))
@@ -129,31 +177,16 @@ def smooth_calibration(model: PatientScores) -> Floats:
     return np.column_stack([points, np.clip(np.interp(points, curve[:, 0], curve[:, 1]), 0, 1)])
 
 
-def net_benefit(model: PatientScores, threshold: float, level: float, *, draws: int, seed: int) -> NetBenefit:
-    """TP/n − FP/n · t/(1−t) (Vickers & Elkin 2006, doi:10.1177/0272989X06295361), treating where p ≥ t.
-
-    At the prevalence of the exams at hand; cases gathered at another prevalence need reweighting first.
-
-    Args:
-        model: Its scores are probabilities.
-        threshold: t, in (0, 1).
-        level: Confidence level of the patient bootstrap.
-        draws: B.
-        seed: Of the draws.
-    """
-    odds = threshold / (1 - threshold)
-    gain = np.where(model.exams.labels, 1.0, -odds)
-    treated = np.where(model.scores >= threshold, gain, 0.0)
-    interval = bootstrap_mean(treated, model.exams, level, draws=draws, seed=seed)
-    return NetBenefit(threshold=threshold, model=interval, treat_all=float(gain.mean()))
-
-
 def _probabilities(model: PatientScores) -> Floats:
-    if model.scores.min() < 0 or model.scores.max() > 1:
+    return _checked(model.scores)
+
+
+def _checked(probabilities: Floats) -> Floats:
+    if probabilities.min() < 0 or probabilities.max() > 1:
         raise StatisticsError(
-            f"probabilities lie in [0, 1], but go from {model.scores.min():g} to {model.scores.max():g}"
+            f"probabilities lie in [0, 1], but go from {probabilities.min():g} to {probabilities.max():g}"
         )
-    clipped: Floats = np.clip(model.scores, _EDGE, 1 - _EDGE)
+    clipped: Floats = np.clip(probabilities, _EDGE, 1 - _EDGE)
     return clipped
 
 
@@ -163,22 +196,29 @@ def _separated(model: PatientScores) -> bool:
     return auc(model) in (0.0, 1.0) or bool(positive.min() >= negative.max() or positive.max() <= negative.min())
 
 
-def _fit(model: PatientScores, design: Floats, offset: Floats) -> Any:  # noqa: ANN401 - statsmodels has no types
-    outcome = model.exams.labels.astype(np.float64)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+def _newton(design: Floats, outcome: Floats) -> tuple[Floats, Floats]:
+    """The coefficients of a logistic regression and their information matrix, by Newton's method.
+
+    Raises:
+        StatisticsError: It does not converge; steps are halved while the likelihood would fall.
+    """
+    coefficients = np.zeros(design.shape[1])
+    best = _log_likelihood(design @ coefficients, outcome)
+    for _ in range(_ITERATIONS):
+        fitted = expit(design @ coefficients)
+        information = (design * (fitted * (1 - fitted))[:, None]).T @ design
         try:
-            regression = GLM(outcome, design, family=Binomial(), offset=offset)
-            if model.exams.patient_count == outcome.size:
-                return regression.fit()
-            return regression.fit(cov_type="cluster", cov_kwds={"groups": model.exams.patients})
-        except (Warning, np.linalg.LinAlgError, ValueError) as error:
-            raise StatisticsError(f"logistic recalibration did not converge ({type(error).__name__})") from error
+            step = np.linalg.solve(information, design.T @ (outcome - fitted))
+        except np.linalg.LinAlgError:
+            break
+        while _log_likelihood(design @ (coefficients + step), outcome) < best and np.abs(step).max() > _TOLERANCE:
+            step = step / 2
+        coefficients = coefficients + step
+        best = _log_likelihood(design @ coefficients, outcome)
+        if np.abs(step).max() < _TOLERANCE * max(1.0, float(np.abs(coefficients).max())):
+            return coefficients, information
+    raise StatisticsError("logistic recalibration did not converge")
 
 
-def _coefficient(fit: Any, index: int, level: float, model: PatientScores) -> Interval:  # noqa: ANN401
-    estimate, error = float(fit.params[index]), float(fit.bse[index])
-    reach = normal_quantile(level) * error
-    clustered = model.exams.patient_count < model.exams.labels.size
-    method = "logistic recalibration, patient-clustered" if clustered else "logistic recalibration"
-    return Interval(estimate=estimate, low=estimate - reach, high=estimate + reach, level=level, method=method)
+def _log_likelihood(logits: Floats, outcome: Floats) -> float:
+    return float((outcome * logits - np.logaddexp(0, logits)).sum())

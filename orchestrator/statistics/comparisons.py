@@ -4,32 +4,49 @@ Each function refuses models that were not judged on the same exams and folds. T
 from the same plan and seeds is for the caller to check (`orchestrator.report.compare`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
+from scipy.optimize import brentq
+from scipy.special import ndtr, stdtr, stdtrit
 
 from mpi_model.errors import StatisticsError
-from orchestrator.statistics.auc import Influence, auc, auc_influence, influence_variance
-from orchestrator.statistics.cross_validation import (
-    corrected_resampled_variance,
-    degrees_of_freedom,
-    fold_aucs,
-    larger_variance,
-    within_fold_influence,
+from orchestrator.statistics.auc import (
+    Influence,
+    auc_influence,
+    influence_covariance,
+    influence_variance,
+    intervals_from,
 )
-from orchestrator.statistics.intervals import Interval
-from orchestrator.statistics.resampling import bootstrap_aucs, percentile_limits, rank_swap_p_value
-from orchestrator.statistics.scores import Floats, FoldScores, PatientScores, require_same_exams
+from orchestrator.statistics.cross_validation import (
+    CrossValidation,
+    corrected_resampled_variance,
+    fold_aucs,
+    pairs_statistic,
+)
+from orchestrator.statistics.intervals import Interval, combined_interval
+from orchestrator.statistics.scores import Exams, Floats, PatientScores, require_same_exams
+
+HELD_OUT_DIFFERENCE = "MOVER of AUC intervals"
+CROSS_VALIDATED_DIFFERENCE = "within-fold t"
+_NEAREST, _FARTHEST = 1e-4, 8.0
+"""Normal quantiles between which a p-value is searched for: .9999 and 1e-15; beyond them it is 1 or 1e-15."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """A difference of AUCs, first minus second, with its interval and two-sided p-value."""
+    """A difference of two models, first minus second, with its interval and two-sided p-value."""
 
     interval: Interval
     p: float
+    at: Callable[[float], Interval]
+    """The interval at any level, from which both come."""
+
+    def p_above(self, least: float) -> float:
+        """The one-sided p-value of the hypothesis that the difference is `least` or smaller."""
+        two_sided = _inverted(self.at, least)
+        return two_sided / 2 if self.interval.estimate > least else 1 - two_sided / 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,52 +66,72 @@ def paired_delong(first: PatientScores, second: PatientScores, level: float) -> 
     """
     require_same_exams([first, second])
     influences = [auc_influence(model) for model in (first, second)]
-    variance = influence_variance(_subtract(*influences), first.exams)
+    variance = influence_variance(influences[0].minus(influences[1]), first.exams)
     return _difference(influences[0].auc - influences[1].auc, variance, level, "paired DeLong")
 
 
-def permutation_and_bootstrap(
-    first: PatientScores, second: PatientScores, level: float, *, draws: int, seed: int
-) -> Difference:
-    """The default on a test set: interval by paired stratified bootstrap, p by rank-swap permutation.
+def held_out_difference(first: PatientScores, second: PatientScores, level: float) -> Difference:
+    """The default on a test set: square-and-add of the two AUCs' own intervals, with their correlation.
 
-    Args:
-        first: One model's scores.
-        second: The other's, on the same exams.
-        level: Confidence level.
-        draws: B, of the bootstrap and of the permutation.
-        seed: Of both.
+    Each AUC keeps the interval that it is reported with, so a difference of two perfect models has a width. The
+    correlation is DeLong's (1988, doi:10.2307/2531595), clustered by patient; 0, which is wide, where one of the
+    variances vanishes. The p-value is the largest 1 − level at which the interval still holds 0, so that the two
+    never contradict each other.
 
     Raises:
         StatisticsError: The exams differ.
     """
-    differences = np.subtract(*bootstrap_aucs([first, second], draws, seed))
-    low, high = percentile_limits(differences, level)
-    estimate = auc(first) - auc(second)
-    interval = Interval(
-        estimate=estimate, low=min(low, estimate), high=max(high, estimate), level=level,
-        method="paired bootstrap; rank-swap permutation",
-    )  # fmt: skip
-    return Difference(interval=interval, p=rank_swap_p_value(first, second, draws, seed))
+    require_same_exams([first, second])
+    influences = [auc_influence(model) for model in (first, second)]
+    correlation = _delong_correlation(influences, first.exams)
+
+    def at(one_level: float) -> Interval:
+        sides = (intervals_from(influence, first.exams, one_level)[0] for influence in influences)
+        return combined_interval(*sides, weights=(1.0, -1.0), correlation=correlation, method=HELD_OUT_DIFFERENCE)
+
+    return Difference(interval=at(level), p=_inverted(at, 0.0), at=at)
 
 
-def cross_validated_difference(first: FoldScores, second: FoldScores, level: float) -> Difference:
-    """The default in cross-validation: mean paired fold difference, variance of the design.
+def _inverted(at: Callable[[float], Interval], null: float) -> float:
+    """The two-sided p-value of a value: 1 − the level at which one of the interval's limits is that value."""
+    estimate = at(0.5).estimate
 
-    V = c · max(V_U, V_DL) of the patients' paired contributions, with Student's t; see
-    `cross_validation.design_variance` and `cross_validation.degrees_of_freedom`.
+    def limit(quantile: float) -> float:
+        interval = at(float(2 * ndtr(quantile) - 1))
+        return interval.low - null if estimate > null else null - interval.high
+
+    if limit(_NEAREST) <= 0:
+        return 1.0
+    if limit(_FARTHEST) > 0:
+        return float(2 * ndtr(-_FARTHEST))
+    return float(2 * ndtr(-brentq(limit, _NEAREST, _FARTHEST, xtol=1e-8)))
+
+
+def _delong_correlation(influences: Sequence[Influence], exams: Exams) -> float:
+    if min(exams.class_patients) < 2:
+        return 0.0
+    covariance = influence_covariance(influences, exams)
+    variances = float(covariance[0, 0]), float(covariance[1, 1])
+    if min(variances) < 1e-20:
+        return 0.0
+    return float(np.clip(covariance[0, 1] / np.sqrt(variances[0] * variances[1]), -1.0, 1.0))
+
+
+def cross_validated_difference(first: CrossValidation, second: CrossValidation, level: float) -> Difference:
+    """The default in cross-validation: mean paired fold difference, variance over patients times the training factor.
+
+    The variance is that of the difference over pairs held out together, so what both models share cancels; the
+    factor is the larger one of the two. Student's t with Welch's degrees of freedom.
 
     Raises:
         StatisticsError: Exams or folds differ, or the variance vanishes.
     """
-    require_same_exams([first, second])
-    estimate = float((fold_aucs(first) - fold_aucs(second)).mean())
-    within, averaged = (
-        _subtract(*(influence(model) for model in (first, second)))
-        for influence in (within_fold_influence, lambda model: auc_influence(model.average()))
-    )
-    variance = larger_variance(first, within, averaged)
-    return _difference(estimate, variance, level, "NB-inflated t", degrees_of_freedom(first.exams))
+    models = first.model, second.model
+    require_same_exams(models)
+    estimate = float((fold_aucs(models[0]) - fold_aucs(models[1])).mean())
+    pairs = pairs_statistic(models[0].exams, models[0].scores, models[0].cells, minus=models[1].scores)
+    variance = max(first.factor, second.factor) * pairs.variance(models[0].exams)
+    return _difference(estimate, variance, level, CROSS_VALIDATED_DIFFERENCE, pairs.degrees(models[0].exams))
 
 
 def corrected_resampled_t(differences: Floats, level: float) -> Difference:
@@ -113,9 +150,7 @@ def corrected_resampled_t(differences: Floats, level: float) -> Difference:
     if error == 0:
         raise StatisticsError("Nadeau–Bengio t: the two models differ by the same amount in every fold")
     degrees = differences.size - 1
-    reach = float(stdtrit(degrees, (1 + level) / 2) * error)
-    interval = _clipped(estimate, reach, level, "Nadeau–Bengio t")
-    return Difference(interval=interval, p=float(2 * stdtr(degrees, -abs(estimate) / error)))
+    return _difference(estimate, float(error**2), level, "Nadeau–Bengio t", degrees)
 
 
 def correlated_bayesian_t(differences: Floats, rope: float) -> Equivalence:
@@ -161,22 +196,17 @@ def above_chance(*intervals: Interval) -> bool:
     return any(interval.low > 0.5 for interval in intervals)
 
 
-def _subtract(first: Influence, second: Influence) -> Influence:
-    return Influence(
-        auc=first.auc - second.auc,
-        positive=first.positive - second.positive,
-        negative=first.negative - second.negative,
-    )
-
-
 def _difference(estimate: float, variance: float, level: float, method: str, degrees: float = np.inf) -> Difference:
     """Student's t for an estimate whose variance has so many degrees of freedom; normal for infinitely many."""
     # Influences of coinciding models cancel to rounding, not to zero.
     if variance < 1e-20:
         raise StatisticsError(f"{method}: the two models' placements coincide, so the difference has no variance")
     error = float(np.sqrt(variance))
-    interval = _clipped(estimate, float(stdtrit(degrees, (1 + level) / 2)) * error, level, method)
-    return Difference(interval=interval, p=float(2 * stdtr(degrees, -abs(estimate) / error)))
+
+    def at(one_level: float) -> Interval:
+        return _clipped(estimate, float(stdtrit(degrees, (1 + one_level) / 2)) * error, one_level, method)
+
+    return Difference(interval=at(level), p=float(2 * stdtr(degrees, -abs(estimate) / error)), at=at)
 
 
 def _clipped(estimate: float, reach: float, level: float, method: str) -> Interval:

@@ -1,4 +1,4 @@
-"""An interval with the name of its method, and the one transform most of them use."""
+"""An interval with the name of its method; the logit scale, and the rule for sums and differences."""
 
 from dataclasses import dataclass
 
@@ -58,4 +58,33 @@ def logit_interval(
         high=max(float(high), estimate),
         level=level,
         method=method,
+    )
+
+
+def combined_interval(
+    first: Interval, second: Interval, *, weights: tuple[float, float], correlation: float, method: str
+) -> Interval:
+    """The interval of w₁θ₁ + w₂θ₂ from the intervals of θ₁ and θ₂ (square-and-add, MOVER).
+
+    The distance down is √(a² + b² + 2ρ a b) with a and b the weighted distances from the two estimates to the limits
+    that lie in that direction (Newcombe 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I;
+    Zou & Donner 2008, doi:10.1002/sim.3095). It has a width where the two estimates' variances vanish.
+
+    Args:
+        first: Of θ₁.
+        second: Of θ₂, at the same level.
+        weights: w₁ and w₂; (1, −1) is a difference.
+        correlation: Of the two estimates, in [−1, 1].
+        method: Name for the reports.
+    """
+    estimate = weights[0] * first.estimate + weights[1] * second.estimate
+    signed = correlation * float(np.sign(weights[0] * weights[1]))
+    downs, ups = [], []
+    for weight, part in zip(weights, (first, second), strict=True):
+        below, above = part.estimate - part.low, part.high - part.estimate
+        downs.append(abs(weight) * (below if weight > 0 else above))
+        ups.append(abs(weight) * (above if weight > 0 else below))
+    reach = [float(np.sqrt(max(0.0, one**2 + other**2 + 2 * signed * one * other))) for one, other in (downs, ups)]
+    return Interval(
+        estimate=estimate, low=estimate - reach[0], high=estimate + reach[1], level=first.level, method=method
     )

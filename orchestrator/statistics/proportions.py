@@ -9,8 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpi_model.errors import StatisticsError
-from orchestrator.statistics.intervals import Interval, normal_quantile
+from orchestrator.statistics.intervals import Interval, combined_interval, normal_quantile
+from orchestrator.statistics.patient_means import PatientMean, correlation_of, mean_by_patient
 from orchestrator.statistics.scores import Exams, Flags, Floats, FoldScores
+
+_LEAST_EFFECT = 0.2
+"""The smallest design effect that averaging over repeats is credited with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,35 +32,11 @@ class Decisions:
             )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Clustered:
-    """Successes and trials of a proportion, by patient."""
-
-    successes: Floats
-    """`[P]`."""
-    trials: Floats
-    """`[P]`; zero where the patient has no such exam."""
-
-    @property
-    def proportion(self) -> float:
-        """Σ successes / Σ trials."""
-        return float(self.successes.sum() / self.trials.sum())
-
-    @property
-    def residuals(self) -> Floats:
-        """`[P]`, successes − p · trials."""
-        return self.successes - self.proportion * self.trials
-
-
-def correct_of_class(decisions: Decisions, label: bool) -> Clustered:
+def correct_of_class(decisions: Decisions, label: bool) -> PatientMean:
     """The right decisions among the exams of one class, by patient: sensitivity or specificity."""
     exams = decisions.exams
-    chosen = exams.labels == label
-    patients, right = exams.patients[chosen], decisions.positive[chosen] == label
-    return Clustered(
-        successes=np.bincount(patients, right.astype(np.float64), exams.patient_count).astype(np.float64),
-        trials=np.bincount(patients, minlength=exams.patient_count).astype(np.float64),
-    )
+    right = (decisions.positive == label).astype(np.float64)
+    return mean_by_patient(right, exams, exams.labels == label)
 
 
 def wilson_limits(proportion: float, trials: float, level: float) -> tuple[float, float]:
@@ -67,52 +47,75 @@ def wilson_limits(proportion: float, trials: float, level: float) -> tuple[float
     return max(0.0, float(centre - reach)), min(1.0, float(centre + reach))
 
 
-def effective_trials(data: Clustered) -> float:
+def effective_trials(data: PatientMean, inflation: float = 1.0) -> float:
     """The number of independent exams that would tell as much as these exams of fewer patients.
 
     Trials / D, with D the design effect: the ratio estimator's variance over the binomial one, both unbiased,
     and at least 1 (as Saha, Miller & Wang 2016, doi:10.1515/ijb-2015-0024, put it under Wilson's limits).
     With one exam a patient D is exactly 1. Where all exams agree D is unknown and the number of patients is
     returned.
+
+    Args:
+        data: A proportion by patient; in cross-validation a patient's sum is a mean over repeats, and D may fall
+            below 1, to `_LEAST_EFFECT`, because repeats average out what differs between networks.
+        inflation: Factor on the variance, for cross-validation.
     """
-    patients, trials = float((data.trials > 0).sum()), float(data.trials.sum())
-    binomial = data.proportion * (1 - data.proportion)
-    if patients == trials or binomial == 0 or patients < 2:
-        return patients
-    variance = patients / (patients - 1) * float((data.residuals**2).sum()) / trials**2
-    return trials / max(1.0, variance * (trials - 1) / binomial)
+    patients, trials = float(data.patient_count), float(data.counts.sum())
+    binomial = data.mean * (1 - data.mean)
+    averaged = bool((data.sums % 1 != 0).any())
+    if binomial <= 1e-12 or patients < 2 or (patients == trials and not averaged):
+        return patients / inflation
+    effect = data.variance * (trials - 1) / binomial
+    return trials / max(_LEAST_EFFECT if averaged else 1.0, effect) / inflation
 
 
-def wilson_interval(data: Clustered, level: float) -> Interval:
+def wilson_interval(data: PatientMean, level: float, *, inflation: float = 1.0) -> Interval:
     """Wilson's interval of a proportion, with the effective number of exams when patients have several."""
-    low, high = wilson_limits(data.proportion, effective_trials(data), level)
-    method = "Wilson" if data.trials.max() <= 1 else "Wilson, patient-clustered"
-    p = data.proportion
+    p = data.mean
+    low, high = wilson_limits(p, effective_trials(data, inflation), level)
+    method = "Wilson" if data.counts.max() <= 1 else "Wilson, patient-clustered"
+    method += ", inflated" if inflation != 1 else ""
     return Interval(estimate=p, low=min(low, p), high=max(high, p), level=level, method=method)
 
 
 def balanced_accuracy_interval(decisions: Decisions, level: float) -> Interval:
     """Half the sum of sensitivity and specificity, with the MOVER interval of two Wilson intervals.
 
-    L = B − ½ √(d₁² + d₂² + 2ρ d₁ d₂) with d the distances of the two lower limits, U alike (Zou & Donner
-    2008, doi:10.1002/sim.3095). ρ is the correlation of the two through patients with exams of both classes;
-    without such patients it is 0.
+    The correlation of the two runs through patients with exams of both classes; without such patients it is 0.
+    See `intervals.combined_interval`.
     """
-    parts = [correct_of_class(decisions, label) for label in (True, False)]
-    sides = [wilson_interval(part, level) for part in parts]
-    correlation = _residual_correlation(*parts)
-    estimate = sum(side.estimate for side in sides) / 2
-    down = _mover([side.estimate - side.low for side in sides], correlation)
-    up = _mover([side.high - side.estimate for side in sides], correlation)
-    method = (
-        "MOVER of Wilson" if all(part.trials.max() <= 1 for part in parts) else "MOVER of Wilson, patient-clustered"
-    )
-    return Interval(
-        estimate=estimate,
-        low=max(0.0, estimate - down),
-        high=min(1.0, estimate + up),
-        level=level,
-        method=method,
+    return _balanced(correct_of_class(decisions, True), correct_of_class(decisions, False), level)
+
+
+def cross_validated_proportions(
+    exams: Exams, positive: Flags, factor: float, level: float
+) -> tuple[Interval, Interval, Interval]:
+    """Sensitivity, specificity and balanced accuracy of a cross-validation: of its networks, at their thresholds.
+
+    A patient counts with the mean over repeats. The variance over patients is inflated for training sets and test
+    sets being the same patients, by half of what an AUC needs, and three quarters in the balanced accuracy, whose
+    two sides err together; chosen on simulations as the factor itself was.
+
+    Args:
+        exams: The N exams.
+        positive: `[R, N]`, the decisions of the fold networks at their own frozen thresholds.
+        factor: `cross_validation.training_factor`.
+        level: Confidence level.
+    """
+    parts = [
+        mean_by_patient((positive == label).astype(np.float64), exams, exams.labels == label) for label in (True, False)
+    ]
+    sides = [wilson_interval(part, level, inflation=1 + (factor - 1) / 2) for part in parts]
+    return sides[0], sides[1], _balanced(parts[0], parts[1], level, inflation=1 + 0.75 * (factor - 1))
+
+
+def _balanced(first: PatientMean, second: PatientMean, level: float, inflation: float = 1.0) -> Interval:
+    clustered = any(part.counts.max() > 1 for part in (first, second))
+    return combined_interval(
+        *(wilson_interval(part, level, inflation=inflation) for part in (first, second)),
+        weights=(0.5, 0.5),
+        correlation=correlation_of(first, second),
+        method="MOVER of Wilson, patient-clustered" if clustered else "MOVER of Wilson",
     )
 
 
@@ -130,16 +133,6 @@ def fold_proportions(model: FoldScores, positive: Flags) -> tuple[Floats, Floats
         right = np.bincount(cells, weights=(positive[:, chosen] == label).ravel())
         values.append((right / np.bincount(cells)).reshape(model.repeat_count, model.fold_count))
     return values[0], values[1]
-
-
-def _residual_correlation(first: Clustered, second: Clustered) -> float:
-    scale = float(np.sqrt((first.residuals**2).sum() * (second.residuals**2).sum()))
-    return float((first.residuals * second.residuals).sum()) / scale if scale > 0 else 0.0
-
-
-def _mover(distances: list[float], correlation: float) -> float:
-    first, second = distances
-    return float(np.sqrt(max(0.0, first**2 + second**2 + 2 * correlation * first * second)) / 2)
 
 
 def threshold_at_specificity(negative_scores: Floats, specificity: float) -> float:

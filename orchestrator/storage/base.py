@@ -1,4 +1,4 @@
-"""What a ledger is written to: named blobs, in a local folder or in object storage, with the same names and bytes.
+"""Storage of named blobs, in a local folder or in object storage, with the same names and bytes.
 
 A name is a relative path with forward slashes, such as `cells/stress-r00-f0/COMMIT.json`; its folder is what stands
 before the last slash. A blob is written whole or not at all.
@@ -17,7 +17,7 @@ from orchestrator.storage.holder import Holder
 
 READERS: Final = 16
 """Blobs read at a time; object storage answers in tens of milliseconds, whatever the size."""
-WINDOW: Final = 64
+_WINDOW: Final = 64
 """Results held at most while their order is waited for."""
 
 
@@ -33,7 +33,7 @@ class Version:
 
 
 class Storage(Protocol):
-    """Where blobs are kept. Every method raises `RunDirectoryError` where the storage refuses or stays away."""
+    """Where blobs are kept. Every method raises `RunDirectoryError` where the storage refuses or cannot be reached."""
 
     @property
     def location(self) -> str:
@@ -79,7 +79,7 @@ class Storage(Protocol):
         """Hold the storage for one driver, or refuse with the name of the one that does."""
 
     def holder(self) -> Holder | None:
-        """The driver that holds the storage, as far as can be told from here; None where nobody is known to."""
+        """The driver that holds the storage, as far as it can be seen from here; otherwise None."""
 
     def log_handler(self, name: str) -> logging.Handler:
         """A handler that appends to a log."""
@@ -115,5 +115,5 @@ class Blob:
 def read_many(blobs: Iterator[Blob]) -> Iterator[bytes]:
     """The contents of many blobs in their order, read side by side, few of them in memory at a time."""
     with ThreadPoolExecutor(READERS) as pool:
-        while window := list(islice(blobs, WINDOW)):
+        while window := list(islice(blobs, _WINDOW)):
             yield from pool.map(Blob.read_bytes, window)

@@ -1,4 +1,4 @@
-"""Who holds a run directory, written down for the one who is refused."""
+"""Who holds a run directory, written into its lock for whoever finds it held."""
 
 import datetime
 import getpass
@@ -13,7 +13,7 @@ from mpi_model.errors import RunDirectoryError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """A driver, as others may know it."""
+    """A driver, as its lock describes it."""
 
     user: str
     host: str
@@ -55,7 +55,7 @@ def holder_in(content: bytes) -> Holder | None:
 
 
 def has_died(holder: Holder) -> bool:
-    """Whether a holder is known to be gone: only of this machine's own processes can that be said."""
+    """Whether a holder is known to be gone; of processes of other machines that is not known."""
     return is_here(holder) and _began(holder.pid) != holder.process
 
 

@@ -23,7 +23,7 @@ CONFIRMED: Final = 45.0
 STALE: Final = 90.0
 
 
-class Leasable(Protocol):
+class _Leasable(Protocol):
     """What a lease needs of a storage."""
 
     @property
@@ -49,9 +49,9 @@ class Leasable(Protocol):
 class Lease:
     """A lock that is held, until another driver is found to hold it."""
 
-    def __init__(self, storage: Leasable, name: str, holder: Holder, token: str, tag: str, patience: float) -> None:
+    def __init__(self, storage: _Leasable, name: str, holder: Holder, token: str, tag: str, timeout: float) -> None:
         self.storage = storage
-        self.patience = patience
+        self.timeout = timeout
         self.name = name
         self.holder = holder
         self.token = token
@@ -72,7 +72,7 @@ class Lease:
             try:
                 self.beat()
             except RunDirectoryError:
-                if time.monotonic() - begun > self.patience:
+                if time.monotonic() - begun > self.timeout:
                     raise
         if self.lost is not False:
             who = f" by another driver ({self.lost})" if isinstance(self.lost, Holder) else ""
@@ -108,18 +108,18 @@ class Lease:
 
 
 @contextmanager
-def hold_lease(storage: Leasable, name: str, patience: float) -> Iterator[Lease]:
+def hold_lease(storage: _Leasable, name: str, timeout: float) -> Iterator[Lease]:
     """Take the lock, keep it by a heartbeat, give it back.
 
     Args:
         storage: Where it is written.
         name: The object.
-        patience: Seconds that a write waits for a storage that is away and cannot confirm the lock.
+        timeout: Seconds that a write waits for a storage that is away and cannot confirm the lock.
 
     Raises:
         RunDirectoryError: Another driver holds it.
     """
-    lease = take(storage, name, patience)
+    lease = take(storage, name, timeout)
     released = threading.Event()
     heart = threading.Thread(target=lease.beat_until, args=(released,), name="polarmap-lock", daemon=True)
     heart.start()
@@ -128,10 +128,10 @@ def hold_lease(storage: Leasable, name: str, patience: float) -> Iterator[Lease]
     finally:
         released.set()
         heart.join()
-        give_back(lease)
+        _give_back(lease)
 
 
-def take(storage: Leasable, name: str, patience: float) -> Lease:
+def take(storage: _Leasable, name: str, timeout: float) -> Lease:
     """Create the lock's object, or take over one whose holder is gone.
 
     Raises:
@@ -146,18 +146,18 @@ def take(storage: Leasable, name: str, patience: float) -> Lease:
             tag = storage.create(name, content)
         elif _is_free(storage, found):
             tag = storage.replace(name, content, found.tag)
-        if tag is None:
+        if tag is None:  # somebody else was faster
             there = storage.find(name)
             raise refusal(storage.location, holder_in(there.content) if there else None)
-    return Lease(storage, name, holder, token, tag, patience)
+    return Lease(storage, name, holder, token, tag, timeout)
 
 
-def _is_free(storage: Leasable, found: Version) -> bool:
+def _is_free(storage: _Leasable, found: Version) -> bool:
     holder = holder_in(found.content)
     return bool(holder and has_died(holder)) or storage.now() - found.modified > datetime.timedelta(seconds=STALE)
 
 
-def give_back(lease: Lease) -> None:
+def _give_back(lease: Lease) -> None:
     """Delete the lock's object if it is still ours: just confirmed, nobody may take it over now."""
     try:
         lease.beat()

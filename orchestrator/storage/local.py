@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import IO, Final
 
 from mpi_model.errors import RunDirectoryError
-from orchestrator.storage.appended_log import AppendedLog
 from orchestrator.storage.base import Version
 from orchestrator.storage.holder import Holder, has_died, holder_in, holder_text, refusal, this_process
+from orchestrator.storage.log_files import AppendedLog
 
 LOCK: Final = ".lock"
 
@@ -67,11 +67,13 @@ class LocalStorage:
     def writing(self, name: str) -> Iterator[IO[bytes]]:
         """A temporary file that is renamed when the block ends; the old file, if any, stands until then."""
         path = self.folder / name
+        # In the same folder: a rename is atomic only within a file system.
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
                 yield file
+                # Without fsync a power cut could leave the new name with an empty file behind it.
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)

@@ -34,40 +34,40 @@ from mpi_model.errors import RunDirectoryError
 from orchestrator.storage.base import READERS, Version
 from orchestrator.storage.holder import Holder, has_died, holder_in
 from orchestrator.storage.lease import STALE, hold_lease
-from orchestrator.storage.uploaded_log import UploadedLog
+from orchestrator.storage.log_files import UploadedLog
 
 LOG = logging.getLogger("polarmap.storage")
 Answer = TypeVar("Answer")
 
 LOCK: Final = ".lock"
-PATIENCE: Final = 120.0
+TIMEOUT_SECONDS: Final = 120.0
 """Seconds that a storage which answered before may be away."""
-FIRST_PATIENCE: Final = 15.0
+_FIRST_TIMEOUT_SECONDS: Final = 15.0
 """Seconds until a storage that never answered is given up: a wrong address should not cost two minutes."""
 REQUEST_SECONDS: Final = 30
 """The longest request for a small blob; `lease.CONFIRMED` counts on it."""
 LARGE: Final = 8 * 2**20
 LARGE_REQUEST_SECONDS: Final = 900
-MULTIPART: Final = 64 * 2**20
+_MULTIPART: Final = 64 * 2**20
 """Larger blobs are sent in parts, which S3 joins at once or not at all."""
-LOOPBACK: Final = ("localhost", "127.", "::1")
+_LOOPBACK: Final = ("localhost", "127.", "::1")
 
 
 class ObjectStorage:
     """A prefix of a bucket. See `Storage` for what the methods do."""
 
-    def __init__(self, url: str, patience: float = PATIENCE) -> None:
+    def __init__(self, url: str, timeout: float = TIMEOUT_SECONDS) -> None:
         """Nothing is asked yet.
 
         Args:
             url: `s3://bucket/prefix`.
-            patience: Seconds that the storage may be away.
+            timeout: Seconds that the storage may be away.
 
         Raises:
             RunDirectoryError: Data would travel unencrypted to another machine.
         """
         self.location = url.rstrip("/")
-        self.patience = patience
+        self.timeout = timeout
         self._answered = False
         self._may_write: Callable[[], None] = _always
         self._small = _store(url, REQUEST_SECONDS)
@@ -111,7 +111,7 @@ class ObjectStorage:
         self._asked(name, lambda: self._put(store, name, content), writes=True)
 
     def _put(self, store: S3Store, name: str, content: bytes) -> str:
-        return str(obstore.put(store, name, content, use_multipart=len(content) > MULTIPART)["e_tag"])
+        return str(obstore.put(store, name, content, use_multipart=len(content) > _MULTIPART)["e_tag"])
 
     @contextmanager
     def writing(self, name: str) -> Iterator[IO[bytes]]:
@@ -123,7 +123,7 @@ class ObjectStorage:
 
     def _send(self, name: str, file: IO[bytes], size: int) -> str:
         file.seek(0)
-        return str(obstore.put(self._large, name, file, use_multipart=size > MULTIPART)["e_tag"])
+        return str(obstore.put(self._large, name, file, use_multipart=size > _MULTIPART)["e_tag"])
 
     def create(self, name: str, content: bytes) -> str | None:
         """PUT with `If-None-Match: *`."""
@@ -172,7 +172,7 @@ class ObjectStorage:
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Hold the prefix by a lock object with a heartbeat; from now on every write asks whether it is still held."""
-        with hold_lease(ObjectStorage(self.location, FIRST_PATIENCE), LOCK, self.patience) as lease:
+        with hold_lease(ObjectStorage(self.location, _FIRST_TIMEOUT_SECONDS), LOCK, self.timeout) as lease:
             self._may_write = lease.check
             try:
                 yield
@@ -189,7 +189,7 @@ class ObjectStorage:
 
     def log_handler(self, name: str) -> logging.Handler:
         """Objects cannot be appended to: the log is kept and sent whole."""
-        earlier, brief = self.find(name), ObjectStorage(self.location, FIRST_PATIENCE)
+        earlier, brief = self.find(name), ObjectStorage(self.location, _FIRST_TIMEOUT_SECONDS)
         brief._may_write = self._may_write
         return UploadedLog(lambda content: brief.write(name, content), earlier.content if earlier else b"")
 
@@ -202,8 +202,8 @@ class ObjectStorage:
             try:
                 answer = request()
             except (GenericError, JoinError) as error:
-                patience = self.patience if self._answered else min(self.patience, FIRST_PATIENCE)
-                if time.monotonic() - started + pause > patience:
+                timeout = self.timeout if self._answered else min(self.timeout, _FIRST_TIMEOUT_SECONDS)
+                if time.monotonic() - started + pause > timeout:
                     raise self._away(name, error, time.monotonic() - started) from error
                 LOG.warning("storage is away, trying again: %s", _first_line(error))
                 time.sleep(pause)
@@ -227,7 +227,7 @@ class ObjectStorage:
         if isinstance(error, PermissionDeniedError | UnauthenticatedError):
             remedy = "give these credentials s3:GetObject, PutObject, DeleteObject and ListBucket on the prefix"
         elif isinstance(error, FileNotFoundError):
-            remedy = "there is no such bucket or object; make the bucket, or mend `storage.runs`"
+            remedy = "there is no such bucket or object; make the bucket, or correct `storage.runs`"
         else:
             remedy = "check bucket, region and credentials"
         return RunDirectoryError(f"{self.describe(name)} was refused ({type(error).__name__}); {remedy}")
@@ -236,7 +236,7 @@ class ObjectStorage:
 def _store(url: str, seconds: int) -> S3Store:
     bucket, prefix = urlsplit(url).netloc, urlsplit(url).path.strip("/")
     endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL", ""))
-    near = (endpoint.hostname or "").startswith(LOOPBACK)
+    near = (endpoint.hostname or "").startswith(_LOOPBACK)
     if endpoint.scheme == "http" and not near and os.environ.get("AWS_ALLOW_HTTP") != "true":
         raise RunDirectoryError(
             f"AWS_ENDPOINT_URL is plain http to {endpoint.hostname}: patients' ids would travel unencrypted; "
@@ -262,7 +262,7 @@ def _absent(request: Callable[[], Answer]) -> Answer | None:
 
 
 def _always() -> None:
-    """Who holds no lock is not stopped by one: the logbook of openings is written under its own condition."""
+    """Without a lock every write passes: the log of openings is written under a condition of its own."""
 
 
 def _first_line(error: Exception) -> str:

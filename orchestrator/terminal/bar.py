@@ -43,9 +43,9 @@ class Bar:
 
     def show(self, run: RunProgress) -> None:
         """See `Progress.show`."""
-        left = "time left unknown" if run.left is None else f"{duration(run.left)} left"
+        left = "time left unknown" if run.seconds_left is None else f"{duration(run.seconds_left)} left"
         self.advance(run.complete + run.failed, left)
-        cells = f"cells: {run.complete} done, {run.running} running, {run.failed} failed; {pace(run)}"
+        cells = f"cells: {run.complete} done, {len(run.running)} running, {run.failed} failed; {pace(run)}"
         self.below = tuple(line for line in (cells, best(run.best, run.objective)) if line)
 
     def say(self, line: str) -> None:

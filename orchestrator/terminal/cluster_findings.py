@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.clusters.lint.records import Checked, Finding, PriceBound
+from orchestrator.clusters.lint.records import CheckResult, Finding, PriceBound
 from orchestrator.terminal.consoles import standard_output
 
 _STYLES: Final = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 
-def print_checked(checked: Checked, format: str, console: Console | None = None) -> None:
+def print_checked(checked: CheckResult, format: str, console: Console | None = None) -> None:
     """Print a checked file.
 
     Args:
@@ -34,7 +34,7 @@ def print_checked(checked: Checked, format: str, console: Console | None = None)
         console.print(_price(checked.price))
 
 
-def _record(checked: Checked) -> dict[str, object]:
+def _record(checked: CheckResult) -> dict[str, object]:
     return {
         "file": checked.name,
         "clean": checked.clean,
@@ -43,7 +43,7 @@ def _record(checked: Checked) -> dict[str, object]:
     }
 
 
-def _table(checked: Checked) -> Table:
+def _table(checked: CheckResult) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("line", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)

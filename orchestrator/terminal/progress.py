@@ -9,16 +9,18 @@ from typing import Final, Literal, TextIO
 
 from rich.console import Console
 
-from orchestrator.monitoring.progress import Progress, RunProgress
+from orchestrator.monitoring.progress import NullProgress, Progress, RunProgress
 from orchestrator.terminal.bar import Bar
 from orchestrator.terminal.wording import sentence
 
 SECONDS_BETWEEN_LINES: Final = 5.0
-Kind = Literal["auto", "bar", "lines", "json"]
+Kind = Literal["none", "auto", "bar", "lines", "json"]
 
 
 def progress_for(kind: Kind = "auto", stream: TextIO | None = None) -> Progress:
     """The display that was asked for; by itself a bar where the stream is a terminal, and lines where it is not."""
+    if kind == "none":
+        return NullProgress()
     stream = stream or sys.stderr
     console = Console(file=stream, force_terminal=True if kind == "bar" else None)
     if kind == "json":
@@ -51,12 +53,12 @@ class Lines:
         self.stream = stream
         self.task = ""
         self.total = 0
-        self.begun = self.told = 0.0
+        self.begun = self._shown = 0.0
 
     def begin(self, task: str, total: int) -> None:
         """See `Progress.begin`."""
         self.task, self.total = task, total
-        self.begun = self.told = time.monotonic()
+        self.begun = self._shown = time.monotonic()
 
     def advance(self, done: int, detail: str = "") -> None:
         """See `Progress.advance`; most calls say nothing."""
@@ -83,8 +85,8 @@ class Lines:
 
     def _due(self) -> bool:
         now = time.monotonic()
-        due = now - self.told >= SECONDS_BETWEEN_LINES
-        self.told = now if due else self.told
+        due = now - self._shown >= SECONDS_BETWEEN_LINES
+        self._shown = now if due else self._shown
         return due
 
 
@@ -98,13 +100,13 @@ class JsonProgress:
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
         self.task = ""
-        self.told = 0.0
-        self.held: dict[str, object] | None = None
+        self._shown = 0.0
+        self._held: dict[str, object] | None = None
 
     def begin(self, task: str, total: int) -> None:
         """See `Progress.begin`."""
         self.end()
-        self.task, self.told = task, 0.0
+        self.task, self._shown = task, 0.0
         self._write({"event": "begin", "task": task, "total": total or None})
 
     def advance(self, done: int, detail: str = "") -> None:
@@ -121,17 +123,17 @@ class JsonProgress:
 
     def end(self) -> None:
         """See `Progress.end`."""
-        if self.held is not None:
-            self._write(self.held)
+        if self._held is not None:
+            self._write(self._held)
         if self.task:
             self._write({"event": "end", "task": self.task})
-        self.task, self.held = "", None
+        self.task, self._held = "", None
 
     def _hold(self, line: dict[str, object]) -> None:
-        self.held = line
+        self._held = line
         now = time.monotonic()
-        if now - self.told >= SECONDS_BETWEEN_LINES:
-            self.told, self.held = now, None
+        if now - self._shown >= SECONDS_BETWEEN_LINES:
+            self._shown, self._held = now, None
             self._write(line)
 
     def _write(self, line: dict[str, object]) -> None:
@@ -141,14 +143,14 @@ class JsonProgress:
 def run_keys(run: RunProgress) -> dict[str, object]:
     """A run's progress under the names that programs read."""
     return {
-        "cells": run.cells,
+        "cells": run.total,
         "complete": run.complete,
         "failed": run.failed,
-        "running": run.running,
+        "running": len(run.running),
         "candidates": run.candidates,
         "candidates_per_second": None if run.rate is None else round(run.rate, 4),
         "objective": run.objective,
         "best_validation": dict(run.best),
         "seconds": round(run.seconds, 1),
-        "seconds_left": None if run.left is None else round(run.left, 1),
+        "seconds_left": None if run.seconds_left is None else round(run.seconds_left, 1),
     }

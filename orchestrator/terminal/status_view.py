@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Final
 
 from rich import box
@@ -11,12 +12,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.monitoring.status import Driver, RunStatus
+from orchestrator.monitoring.progress import RunningCell, RunProgress
+from orchestrator.monitoring.status import RunStatus
 from orchestrator.terminal.consoles import standard_output
 from orchestrator.terminal.wording import SCORES, duration
 
-SECONDS_BETWEEN_LOOKS: Final = 2.0
-STATES: Mapping[str, str] = {
+_SECONDS_BETWEEN_LOOKS: Final = 2.0
+_STATES: Mapping[str, str] = {
     "interrupted": "interrupted: run the same command to go on",
     "finished": "finished: every cell is complete",
     "incomplete": "ended with failed cells: `polarmap run … --retry-failed` does them again",
@@ -25,31 +27,16 @@ STATES: Mapping[str, str] = {
 
 def as_json(status: RunStatus) -> str:
     """The status as one line of JSON; the keys are described in `docs/following_a_run.md`."""
-    driver = status.driver
+    driver, progress = status.driver, asdict(status.progress)
     return json.dumps(
         {
             "name": status.name,
             "state": status.state,
             "begun": status.begun,
-            "driver": None
-            if driver is None
-            else {"host": driver.host, "pid": driver.pid, "begun": driver.begun, "written": driver.written},
-            "cells": [
-                {
-                    "inputs": one.inputs,
-                    "complete": one.complete,
-                    "failed": one.failed,
-                    "under_way": one.under_way,
-                    "left": one.left,
-                    "best_validation": one.best,
-                }
-                for one in status.inputs
-            ],
-            "objective": status.objective,
+            "driver": driver and {key: getattr(driver, key) for key in ("host", "pid", "begun", "written")},
+            **{key: progress[key] for key in ("cells", "objective", "seconds_left", "running")},
             "candidates": status.candidates,
-            "candidates_per_minute": per_minute(status),
-            "seconds_left": driver.left if driver is not None and status.state == "running" else None,
-            "running": list(driver.running) if driver is not None and status.state == "running" else [],
+            "candidates_per_minute": _per_minute(status.progress),
             "failed": [{"cell": cell, "reason": reason} for cell, reason in status.failed],
             "workers_lost": status.lost,
         },
@@ -57,20 +44,14 @@ def as_json(status: RunStatus) -> str:
     )
 
 
-def per_minute(status: RunStatus) -> dict[str, float | None]:
+def _per_minute(run: RunProgress) -> dict[str, float | None]:
     """Candidates a minute: lately, while it runs, and over the whole of the last call."""
-    driver = status.driver
-    if driver is None:
-        return {"lately": None, "overall": None}
-    lately = driver.rate if status.state == "running" else None
-    overall = driver.candidates / driver.seconds if driver.candidates and driver.seconds else None
-    return {
-        "lately": None if lately is None else round(60 * lately, 2),
-        "overall": None if overall is None else round(60 * overall, 2),
-    }
+    overall = run.candidates / run.seconds if run.candidates and run.seconds else None
+    rates = {"lately": run.rate, "overall": overall}
+    return {when: None if rate is None else round(60 * rate, 2) for when, rate in rates.items()}
 
 
-def as_rich(status: RunStatus) -> Group:
+def _as_rich(status: RunStatus) -> Group:
     """The status for a terminal, narrow ones too."""
     lines = [*_head(status), _candidates(status)]
     if status.state == "running":
@@ -81,30 +62,30 @@ def as_rich(status: RunStatus) -> Group:
 
 
 def _head(status: RunStatus) -> list[str]:
-    driver, state = status.driver, STATES.get(status.state)
+    driver, state = status.driver, _STATES.get(status.state)
     if state is not None or driver is None:
         last = "" if driver is None else f"last worked on by {driver.host} until {_when(driver.written)}"
         return [f"{status.name}: {state or 'running'}", last]
     return [
         f"{status.name}: running on {driver.host}, pid {driver.pid}, since {_when(driver.begun)}",
-        *_running(driver),
+        *_running(status.progress.running),
     ]
 
 
-def _running(driver: Driver) -> list[str]:
-    cells = [f"{one['cell']} ({one['candidates']} candidates, {duration(one['seconds'])})" for one in driver.running]
+def _running(cells: Sequence[RunningCell]) -> list[str]:
+    shown = [f"{one.cell} ({one.candidates} candidates, {duration(one.seconds)})" for one in cells[:4]]
     more = f" and {len(cells) - 4} more" if len(cells) > 4 else ""
-    return [f"at work: {', '.join(cells[:4])}{more}"] if cells else []
+    return [f"at work: {', '.join(shown)}{more}"] if cells else []
 
 
 def _candidates(status: RunStatus) -> str:
-    rates = per_minute(status)
+    rates = _per_minute(status.progress)
     known = [f"{rate:.3g} a minute {when}" for when, rate in rates.items() if rate is not None]
     return f"candidates: {status.candidates} finished{''.join(f', {one}' for one in known)}"
 
 
 def _left(status: RunStatus) -> str:
-    left = None if status.driver is None else status.driver.left
+    left = status.progress.seconds_left
     return "time left: unknown until a cell of this call has ended" if left is None else f"time left: {duration(left)}"
 
 
@@ -113,9 +94,9 @@ def _table(status: RunStatus) -> Table:
     table.add_column("cells of")
     for name in ("complete", "failed", "under way", "left"):
         table.add_column(name, justify="right")
-    table.add_column(f"best validation {SCORES[status.objective]}", justify="right")
-    for one in status.inputs:
-        best = "–" if one.best is None else f"{one.best:.3f}"
+    table.add_column(f"best validation {SCORES[status.progress.objective]}", justify="right")
+    for one in status.progress.cells:
+        best = "–" if one.best_validation is None else f"{one.best_validation:.3f}"
         table.add_row(one.inputs, *map(str, (one.complete, one.failed, one.under_way, one.left)), best)
     return table
 
@@ -130,10 +111,10 @@ def print_status(status: RunStatus, *, machine: bool) -> None:
     if machine:
         print(as_json(status), flush=True)
     else:
-        console.print(as_rich(status))
+        console.print(_as_rich(status))
 
 
-def watch(read: Callable[[], RunStatus], *, machine: bool, seconds: float = SECONDS_BETWEEN_LOOKS) -> None:
+def watch(read: Callable[[], RunStatus], *, machine: bool, seconds: float = _SECONDS_BETWEEN_LOOKS) -> None:
     """Show the status again and again until no driver is at the run; what was seen last stays."""
     console = standard_output()
     status = read()
@@ -144,8 +125,8 @@ def watch(read: Callable[[], RunStatus], *, machine: bool, seconds: float = SECO
             status = read()
             print_status(status, machine=machine)
         return
-    with Live(as_rich(status), console=console, auto_refresh=False) as live:
+    with Live(_as_rich(status), console=console, auto_refresh=False) as live:
         while status.state == "running":
             time.sleep(seconds)
             status = read()
-            live.update(as_rich(status), refresh=True)
+            live.update(_as_rich(status), refresh=True)

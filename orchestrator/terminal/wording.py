@@ -8,9 +8,9 @@ from orchestrator.monitoring.progress import RunProgress
 SCORES: Mapping[Objective, str] = {"balanced_log_loss": "log loss", "auc": "AUC"}
 
 
-def counts(run: RunProgress) -> str:
+def _counts(run: RunProgress) -> str:
     """`12 of 33 cells, 1 failed, 2 running`."""
-    return f"{run.complete + run.failed} of {run.cells} cells, {run.failed} failed, {run.running} running"
+    return f"{run.complete + run.failed} of {run.total} cells, {run.failed} failed, {len(run.running)} running"
 
 
 def pace(run: RunProgress) -> str:
@@ -31,7 +31,7 @@ def best(scores: Mapping[str, float], objective: Objective) -> str:
     )
 
 
-def remaining(seconds: float | None) -> str:
+def _remaining(seconds: float | None) -> str:
     """`about 4 min left`, or that it cannot be known yet."""
     return "time left: unknown until a cell has ended" if seconds is None else f"about {duration(seconds)} left"
 
@@ -50,5 +50,5 @@ def duration(seconds: float) -> str:
 
 def sentence(run: RunProgress) -> str:
     """All of it in one line."""
-    parts = (counts(run), pace(run), best(run.best, run.objective), remaining(run.left))
+    parts = (_counts(run), pace(run), best(run.best, run.objective), _remaining(run.seconds_left))
     return "; ".join(part for part in parts if part)

@@ -49,7 +49,6 @@ def _recipe(
     inputs: str = "stress",
     heads: str = "tracer",
     fusion: str = "concatenate",
-    first_layer: str = "three_channels",
     seed: int = 7,
     views_seed: int = 11,
     state: object = None,
@@ -59,9 +58,7 @@ def _recipe(
     weights = "random" if state is None else "weights.pth"
     return Recipe(
         inputs=inputs,
-        network=NetworkSettings(
-            backbone=backbone, weights=weights, heads=heads, fusion=fusion, first_layer=first_layer
-        ),
+        network=NetworkSettings(backbone=backbone, weights=weights, heads=heads, fusion=fusion),
         training=TrainingSettings(**({"epochs": 2, "batch_size": 8} | (training or {}))),
         hyperparameters=Hyperparameters(**hyperparameters),
         seed=seed,

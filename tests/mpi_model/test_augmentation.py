@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import rounding
 import torch
 
 from mpi_model.augmentation import GAIN, GAMMA, ROTATION, augment, rotate
@@ -42,8 +43,10 @@ def test_both_phases_of_an_exam_turn_together_and_exams_turn_apart() -> None:
     images = torch.zeros(24, 2, 1, 48, 48)
     images[..., 6:10, 22:26] = 0.8
     angles = np.angle(centroids(augment(images, torch.Generator().manual_seed(4))) / centroids(images))
-    np.testing.assert_allclose(angles[:, 0], angles[:, 1], atol=2e-3)
-    assert np.abs(angles).max() < ROTATION + 2e-3
+    # Blur and interpolation smear the spot, on any processor: by a thirtieth of a pixel, 15 pixels from the centre.
+    smeared = 1 / 30 / 15
+    np.testing.assert_allclose(angles[:, 0], angles[:, 1], rtol=0, atol=smeared)
+    assert np.abs(angles).max() < ROTATION + smeared
     assert np.abs(angles).max() > ROTATION / 2
     assert len(np.unique(angles[:, 0].round(4))) > 12
 
@@ -64,7 +67,9 @@ def test_a_quarter_turn_is_numpys() -> None:
     """Rotation is about the centre and anticlockwise, without a shift of half a pixel."""
     image = torch.rand(1, 2, 8, 8, generator=torch.Generator().manual_seed(3))
     turned = rotate(image, torch.tensor([math.pi / 2]))
-    np.testing.assert_allclose(turned.numpy(), np.rot90(image.numpy(), axes=(2, 3)), atol=1e-5)
+    # A place is computed in four roundings of numbers up to 8 pixels, in both directions; pixels differ by up to 1.
+    bound = 2 * rounding.of_sum(4) * 8
+    np.testing.assert_allclose(turned.numpy(), np.rot90(image.numpy(), axes=(2, 3)), rtol=0, atol=bound)
 
 
 def test_the_level_of_counts_changes_by_a_few_percent_at_most() -> None:
@@ -74,7 +79,8 @@ def test_the_level_of_counts_changes_by_a_few_percent_at_most() -> None:
     centre = augment(images, torch.Generator().manual_seed(5))[..., 4, 4].squeeze(-1).numpy()
     lowest = level ** math.exp(GAMMA) * (1 - GAIN)
     highest = level ** math.exp(-GAMMA) * (1 + GAIN)
-    assert lowest - 1e-6 <= centre.min() < centre.max() <= highest + 1e-6
+    bound = rounding.of_sum(16)  # gain, power, three by three blur and bilinear interpolation of numbers below 1
+    assert lowest - bound <= centre.min() < centre.max() <= highest + bound
     assert abs(np.corrcoef(centre.T)[0, 1]) < 0.3
 
 

@@ -14,11 +14,12 @@ from mpi_model.training import refit
 
 CPU = torch.device("cpu")
 COMPACT = NetworkSettings(backbone="compact", weights="random", heads="separate")
+# Every depth of two families, one depth of each large one; their other depths are slow, and the same code.
 CASES = [
-    (name, depth)
+    pytest.param(name, depth, marks=[] if name in {"compact", "resnet18"} or depth == 2 else pytest.mark.slow)
     for name in ("compact", "resnet18", "vgg16_bn", "efficientnet_b0")
     for depth in range(backbone(name).stage_count + 1)
-]
+] + [("efficientnet_lite0", depth) for depth in (0, 1, 9, 18)]
 
 
 @pytest.mark.parametrize(("name", "depth"), CASES)

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import rounding
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,7 +46,9 @@ def test_training_and_selection_measure_the_same_loss_as_a_plain_loop(exams: lis
     weights = exam_weights(labels, tracer)
     assert weights.mean() == pytest.approx(1)
     loss = training_loss(torch.from_numpy(scores), torch.from_numpy(labels).double(), torch.from_numpy(weights), 0.0)
-    assert float(loss) == pytest.approx(naive(exams), rel=1e-4, abs=1e-6)  # logits are scored in fp32
+    # Scores up to 30 are rounded to fp32 before an exponential, and up to 30 losses are weighted and added in it.
+    bound = rounding.of_sum(30 + 30 + 10)
+    assert float(loss) == pytest.approx(naive(exams), rel=bound, abs=bound)
     selected = balanced_log_loss(scores, labels, tracer, class_weights(labels, tracer))
     assert selected == pytest.approx(naive(exams), rel=1e-9, abs=1e-12)
 
@@ -79,7 +82,7 @@ def test_label_smoothing_moves_targets_halfway_in_training_only() -> None:
     """With s = 0.2 the best probability for a positive exam is 0.9."""
     logits = torch.tensor([math.log(9.0)], requires_grad=True)
     training_loss(logits, torch.ones(1), torch.ones(1), 0.2).backward()
-    assert float(logits.grad) == pytest.approx(0, abs=1e-6)
+    assert float(logits.grad) == pytest.approx(0, abs=rounding.of_sum(8))  # sigmoid and target, near 1
 
 
 def test_validation_uses_the_training_parts_weights() -> None:

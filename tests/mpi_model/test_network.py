@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import rounding
 import torch
 
 from mpi_model.backbones import build_encoder
@@ -93,7 +94,9 @@ def test_pretrained_encoders_see_colours_normalised_as_imagenet_was(channels: in
     colours = images[:, 0].numpy().repeat(3 // channels, axis=1)
     mean, spread = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     expected = (colours - mean[:, None, None]) / spread[:, None, None]
-    np.testing.assert_allclose(seen[0].numpy(), expected, atol=1e-6)
+    # Mean, difference, spread and quotient are rounded: four times, of numbers up to the largest result.
+    bound = rounding.of_sum(4) * np.abs(expected).max()
+    np.testing.assert_allclose(seen[0].numpy(), expected, rtol=0, atol=bound)
     assert torch.equal(network.encoders[0].stages[0][0].weight, torch.from_numpy(state["stages.0.0.weight"]))
 
 

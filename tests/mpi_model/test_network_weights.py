@@ -12,7 +12,8 @@ from torch import nn
 
 from mpi_model.backbones import build_encoder
 from mpi_model.errors import WeightsError
-from mpi_model.stages import backbone, checkpoint_path
+from mpi_model.imagenet import checkpoint_path
+from mpi_model.stages import backbone
 from mpi_model.weights import apply_state, fetch_imagenet, load_state
 
 

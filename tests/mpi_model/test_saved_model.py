@@ -16,15 +16,19 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize(
-    ("heads", "inputs", "fusion"),
-    [("tracer", "dual", "difference"), ("shared", "rest", "concatenate"), ("separate", "dual", "concatenate")],
+    ("heads", "inputs", "fusion", "end"),
+    [
+        ("tracer", "dual", "difference", None),
+        ("shared", "rest", "concatenate", 2),
+        ("separate", "dual", "concatenate", 3),
+    ],
 )
 def test_a_reloaded_network_gives_identical_scores(
-    heads: str, inputs: str, fusion: str, paint: Callable, exams: Callable, make_recipe: Callable
+    heads: str, inputs: str, fusion: str, end: int | None, paint: Callable, exams: Callable, make_recipe: Callable
 ) -> None:
-    """A final model written today predicts the same tomorrow, from its two files alone."""
+    """A final model written today predicts the same tomorrow, from its two files alone, wherever its encoder ends."""
     maps, labels = paint(16, channels=3)
-    recipe = make_recipe(heads=heads, inputs=inputs, fusion=fusion, dropout=0.2)
+    recipe = make_recipe(heads=heads, inputs=inputs, fusion=fusion, dropout=0.2, encoder_stages=end)
     network = refit(maps, exams(labels, range(16)), recipe=recipe, steps=3, horizon=3, device=CPU)
     weights, document = save_network(network, {"threshold": {"Tc-99m": 0.5}})
     reloaded = load_network(weights, document)
@@ -34,6 +38,7 @@ def test_a_reloaded_network_gives_identical_scores(
     )
     assert load_description(document) == {"threshold": {"Tc-99m": 0.5}}
     assert reloaded.architecture == network.architecture
+    assert len(reloaded.encoders[0].stages) == (end or 4)
 
 
 def test_damaged_or_mismatched_files_are_refused(paint: Callable, exams: Callable, make_recipe: Callable) -> None:

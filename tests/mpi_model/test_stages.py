@@ -8,9 +8,11 @@ import torchvision
 
 from mpi_model.backbones import build_encoder, empty_encoder
 from mpi_model.errors import ExperimentError, SpaceError, WeightsError
-from mpi_model.stages import BACKBONES, backbone, check_freeze_depth, check_image_size, checkpoint_path
+from mpi_model.imagenet import checkpoint_path
+from mpi_model.stages import BACKBONES, TorchvisionWeights, backbone, check_freeze_depth, check_image_size
 
-FROM_TORCHVISION = [name for name in BACKBONES if name != "compact"]
+FROM_TORCHVISION = [name for name, entry in BACKBONES.items() if isinstance(entry.imagenet, TorchvisionWeights)]
+ENDS = [(name, end) for name, entry in BACKBONES.items() for end in range(1, entry.stage_count + 1)]
 
 
 @pytest.mark.parametrize("name", FROM_TORCHVISION)
@@ -24,18 +26,25 @@ def test_stages_and_classifier_cover_the_torchvision_network(name: str) -> None:
     assert sorted(listed) == sorted(key for key, _ in source.named_parameters())
 
 
-@pytest.mark.parametrize("name", BACKBONES)
-def test_table_tells_the_width_and_the_smallest_image_of_the_real_network(name: str) -> None:
-    """`polarmap check` promises, without torch, what the network then does."""
-    entry = backbone(name)
-    encoder = empty_encoder(name)
+@pytest.mark.parametrize(("name", "end"), ENDS)
+def test_table_tells_the_width_and_the_smallest_image_of_the_real_network(name: str, end: int) -> None:
+    """`polarmap check` promises, without torch, what an encoder then does, wherever it ends."""
+    entry = backbone(name, end)
+    encoder = empty_encoder(name, stages=end)
     channels = 1 if name == "compact" else 3
     images = torch.empty(1, channels, entry.smallest_image, entry.smallest_image, device="meta")
     assert encoder(images).shape == (1, entry.feature_width)
-    assert len(encoder.stages) == entry.stage_count
+    assert len(encoder.stages) == entry.stage_count == end
     for stage in encoder.stages:
         images = stage(images)
-    assert images.shape == (1, entry.channels, 2, 2)
+    assert images.shape == (1, entry.stages[-1].channels, 2, 2)
+
+
+@pytest.mark.parametrize("end", [0, 19, -1])
+def test_an_end_that_the_backbone_does_not_have_is_refused_with_its_stages(end: int) -> None:
+    """The message says how many stages there are, and their names in short."""
+    with pytest.raises(ExperimentError, match=r"efficientnet_lite0 has 18 stages \(stem, block1, …, block16, head\)"):
+        backbone("efficientnet_lite0", end)
 
 
 @pytest.mark.parametrize("name", ["vgg16_bn", "efficientnet_b0"])

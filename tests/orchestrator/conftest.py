@@ -11,7 +11,7 @@ from orchestrator.driver.resume import RunOptions, RunOutcome
 from orchestrator.driver.run import run_experiment
 from orchestrator.experiment.file import load_experiment
 from orchestrator.ledger.paths import RunPaths, run_paths
-from orchestrator.monitoring.progress import Progress, Silence
+from orchestrator.monitoring.progress import NullProgress, Progress
 from orchestrator.runners.inline import InlineRunner
 from orchestrator.runners.runner import Runner
 
@@ -35,7 +35,7 @@ def _run(
 ) -> RunOutcome:
     options = RunOptions(open_test=open_test, retry_failed=retry_failed)
     loaded = load_experiment(experiment, overrides)
-    return run_experiment(loaded, options, progress or Silence(), runner or InlineRunner())
+    return run_experiment(loaded, options, progress or NullProgress(), runner or InlineRunner())
 
 
 def _digests(paths: RunPaths) -> dict[str, str]:

@@ -2,9 +2,7 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from orchestrator.cli import main
 from orchestrator.ledger.markers import marker_bytes, marker_in
@@ -46,25 +44,10 @@ def test_problems_of_the_file_and_of_the_cohort_come_together(tiny, capsys):
     assert "manifest row 1: label must be 0 or 1" in said[1]
 
 
-def test_a_first_layer_for_grey_maps_is_refused_for_a_coloured_cohort(tiny, capsys):
-    """What a cohort's images are is known before anything is trained, and so is what cannot read them."""
-    adapted = ["network.backbone=resnet18", "images.size=64", "network.first_layer=one_channel"]
-    arguments = ["check", str(tiny), *(word for setting in adapted for word in ("--set", setting))]
-    assert main(arguments) == 0
-    colour = np.random.default_rng(0).integers(0, 255, (24, 24, 3)).astype(np.uint8)
-    Image.fromarray(colour).save(tiny.parent / "colour.png")
-    manifest = tiny.parent / "manifest.csv"
-    manifest.write_text(manifest.read_text().replace("000-stress.npy", "colour.png"))
-    capsys.readouterr()
-    assert main(arguments) == 2
-    (said,) = capsys.readouterr().err.splitlines()
-    assert 'network.first_layer: "one_channel" reads grey maps, found maps of 3 channels' in said
-
-
 @pytest.mark.parametrize("verb", ["check", "run"])
 def test_an_experiment_file_named_as_its_space_is_one_line(verb, tiny, capsys):
     """A file of the wrong kind is one mistake, not one for each of its tables."""
     assert main([verb, str(tiny), "--set", "search.space=experiment.toml"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "is no search space" in line
+    assert "is not a search space" in line
     assert "[head_learning_rate]" in line

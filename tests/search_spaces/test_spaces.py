@@ -1,4 +1,6 @@
-"""Search spaces: the ones in the box, users' own files, and what is refused before any training."""
+"""Search spaces: built-in ones, users' own files, and what is refused before any training."""
+
+from dataclasses import asdict
 
 import optuna
 import pytest
@@ -7,6 +9,7 @@ from mpi_model.errors import SpaceError
 from mpi_model.stages import BACKBONES
 from search_spaces.catalog import load_space, space_names
 from search_spaces.space import first_candidate, hyperparameters, propose
+from search_spaces.stored import drawn_values, read_stored_space, stored_space
 
 MINE = """
 [freeze_depth]
@@ -29,19 +32,104 @@ value = 0.3
 """
 
 
+ENCODER = '[encoder_stages]\nkind = "int"\nlow = 2\nhigh = "stages"\n'
+
+
 @pytest.mark.parametrize("name", space_names())
 @pytest.mark.parametrize("backbone", sorted(BACKBONES))
-def test_every_space_in_the_box_fits_every_backbone(tmp_path, name, backbone):
+def test_every_built_in_space_fits_every_backbone(tmp_path, name, backbone):
     """A space that ships proposes candidates the network accepts, whatever the number of its stages."""
     stages = BACKBONES[backbone].stage_count
     space = load_space(name, tmp_path, stages)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    depths = set()
-    for _ in range(60):
+    depths, ends = set(), set()
+    for _ in range(40 * stages):
         candidate = hyperparameters(propose(space, study.ask()))
         depths.add(candidate.freeze_depth)
-        assert (candidate.encoder_learning_rate is None) == (candidate.freeze_depth == stages)
-    assert depths == (set(range(stages + 1)) if "freeze" in name or "transfer" in name else {0})
+        ends.add(candidate.encoder_stages)
+        end = candidate.encoder_stages or stages
+        assert candidate.freeze_depth <= end <= stages
+        assert (candidate.encoder_learning_rate is None) == (candidate.freeze_depth == end)
+    assert depths == ({0} if name == "learning_rates" else set(range(stages + 1)))
+    assert ends == (set(range(2, stages + 1)) if "encoder" in name else {None})
+
+
+def test_tpe_learns_the_end_of_the_encoder_and_the_freeze_depth_together(tmp_path):
+    """Ranges that differ between candidates are proposed within them and modelled over all of them."""
+    space = load_space("learning_rates_and_encoder_stages", tmp_path, 18)
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0, n_startup_trials=10))
+    study.enqueue_trial(first_candidate(space))
+    late = []
+    for number in range(80):
+        trial = study.ask()
+        values = propose(space, trial)
+        assert 0 <= values["freeze_depth"] <= values["encoder_stages"]
+        study.tell(trial, (values["encoder_stages"] - 6) ** 2 + (values["freeze_depth"] - 4) ** 2)
+        late += [(values["encoder_stages"], values["freeze_depth"])] if number >= 60 else []
+    assert abs(sum(end for end, _ in late) / 20 - 6) < 1
+    assert abs(sum(depth for _, depth in late) / 20 - 4) < 1
+
+
+@pytest.mark.parametrize("most", ['"stages"', "9"])
+def test_a_first_candidate_freezes_no_more_than_its_encoder_has(tmp_path, most):
+    """Defaults that do not fit together are cut to the encoder, as drawn values are."""
+    text = MINE.replace("default = 1", "default = 8").replace('"stages"\n', f"{most}\n")
+    (tmp_path / "mine.toml").write_text(ENCODER + "default = 3\n" + text)
+    space = load_space("mine.toml", tmp_path, 10)
+    first = first_candidate(space)
+    assert (first["encoder_stages"], first["freeze_depth"]) == (3, 3)
+    assert "encoder_learning_rate" not in first
+    study = optuna.create_study()
+    study.enqueue_trial(first)
+    assert propose(space, study.ask()) == first | {"dropout": 0.3, "encoder_learning_rate": None}
+
+
+@pytest.mark.parametrize("kind", ["drawn", "fixed"])
+def test_a_stored_space_knows_what_a_candidate_drew(tmp_path, kind):
+    """The export to Optuna reads a run's candidates by the space that was stored, whatever ended their encoders."""
+    end = 'kind = "int"\nlow = 2\nhigh = "stages"' if kind == "drawn" else 'kind = "fixed"\nvalue = 3'
+    (tmp_path / "mine.toml").write_text(f"[encoder_stages]\n{end}\n{MINE}")
+    space = load_space("mine.toml", tmp_path, 4)
+    stored = read_stored_space(stored_space(space))
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    frozen = 0
+    for _ in range(30):
+        trial = study.ask()
+        effective = asdict(hyperparameters(propose(space, trial)))
+        # The ledger keeps the default of a rate that the wholly frozen encoder does not have.
+        drawn = drawn_values(stored, effective | {"encoder_learning_rate": 1e-4})
+        assert set(drawn) == set(trial.params)
+        frozen += "encoder_learning_rate" not in drawn
+        for parameter in stored:
+            if parameter.name in drawn:
+                assert parameter.distribution._contains(parameter.distribution.to_internal_repr(drawn[parameter.name]))
+    assert 0 < frozen < 30
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (ENCODER.replace("low = 2", "low = 0") + MINE, "a whole number from 1 to 4, but 0 is possible"),
+        (ENCODER.replace('"stages"', "5") + MINE, "a whole number from 1 to 4, but 5 is possible"),
+        (MINE + ENCODER, "[encoder_stages] comes after [freeze_depth]"),
+        (
+            ENCODER + MINE.replace("low = 0", "low = 3").replace("default = 1", ""),
+            "`freeze_depth` can be 3 where `encoder_stages` is 2",
+        ),
+        (
+            ENCODER + MINE.replace('"int"\nlow = 0\nhigh = "stages"', '"choice"\nchoices = [1, 3]'),
+            "`freeze_depth` can be 3 where `encoder_stages` is 2",
+        ),
+        (ENCODER + MINE.replace("< stages", "< 4"), "`freeze_depth` can reach 2, which leaves no encoder to train"),
+        (MINE.replace("< stages", "< encoder_stages"), "`when` names `encoder_stages`, not drawn before it"),
+    ],
+)
+def test_an_encoder_and_a_freeze_depth_that_cannot_go_together_are_refused(tmp_path, text, message):
+    """No candidate can freeze more stages than its encoder has: what would is refused before any training."""
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(SpaceError) as refused:
+        load_space("mine.toml", tmp_path, 4)
+    assert message in str(refused.value)
 
 
 def test_a_wholly_frozen_encoder_leaves_no_learning_rate_in_the_study(tmp_path):

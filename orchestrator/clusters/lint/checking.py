@@ -1,81 +1,39 @@
-"""Every rule over one file."""
+"""Applies every rule to one cluster file."""
 
 from pathlib import Path
 from typing import Final
 
-from orchestrator.clusters.lint import (
-    aws,
-    node_keys,
-    old_form,
-    private_hosts,
-    ray_schema,
-    secrets,
-    sizes,
-    start_commands,
-    versions,
-)
+from orchestrator.clusters.lint import aws, commands, private_hosts, ray_schema, secrets, sizes
 from orchestrator.clusters.lint.prices import price_bound
 from orchestrator.clusters.lint.reading import read_cluster_file
-from orchestrator.clusters.lint.records import Checked, Rule
+from orchestrator.clusters.lint.records import CheckResult
 
-RULES: Final[tuple[Rule, ...]] = (
-    ray_schema.valid_for_ray,
-    old_form.old_nodes,
-    old_form.old_settings,
-    node_keys.repeated_keys,
-    node_keys.keys_that_are_no_text,
-    node_keys.provider_keys,
-    node_keys.node_config_keys,
-    sizes.worker_numbers,
-    sizes.head_type,
-    sizes.cost_bound,
-    aws.node_types_given,
-    aws.launch_templates,
-    aws.security_groups,
-    aws.profiles,
-    aws.metadata_service,
-    aws.volumes,
-    aws.images,
-    aws.addresses,
-    aws.stopped_nodes,
-    aws.spot,
-    aws.head_end,
-    aws.placeholders,
-    start_commands.start_commands_given,
-    start_commands.dashboard,
-    start_commands.token,
-    start_commands.usage_statistics,
-    start_commands.autoscaling,
-    versions.nightly,
-    versions.ray_version,
-    versions.python_version,
-    versions.image_pinned,
-    secrets.secrets,
-    secrets.mounts,
-    secrets.host_keys,
-    private_hosts.hosts,
-    private_hosts.host_numbers,
-    private_hosts.node_types_forbidden,
-    private_hosts.user,
-    private_hosts.autoscaler,
+RULES: Final = (
+    *ray_schema.RULES,
+    *sizes.RULES,
+    *aws.RULES,
+    *commands.RULES,
+    *secrets.RULES,
+    *private_hosts.RULES,
 )
 
 
-def check_cluster_file(path: Path) -> Checked:
-    """Judge a Ray cluster file, without Ray, a network or an account.
+def check_cluster_file(path: Path) -> CheckResult:
+    """Check a Ray cluster file without starting Ray, without network and without an account.
 
     Args:
         path: The file.
 
     Returns:
-        Its findings from top to bottom, and what it can cost an hour.
+        The findings in the order of their lines, and the largest hourly price.
 
     Raises:
         ExperimentError: The file cannot be read as YAML.
     """
     file = read_cluster_file(path)
+    # Two rules may report the same finding; a dict drops the repetition and keeps the order.
     findings = dict.fromkeys(found for rule in RULES for found in rule(file))
-    return Checked(
+    return CheckResult(
         name=path.name,
         findings=tuple(sorted(findings, key=lambda found: (found.line, found.rule, found.place))),
         price=price_bound(file),

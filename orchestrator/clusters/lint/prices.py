@@ -1,7 +1,7 @@
-"""The most a cluster file can cost an hour, from a dated table of on-demand prices.
+"""The highest hourly price of a cluster file, from a dated table of on-demand prices.
 
-A spot price never exceeds the on-demand price unless the file asks for more, so on-demand is its upper bound. Not in
-the sum: volumes, traffic, NAT gateways, endpoints, taxes.
+A spot price never exceeds the on-demand price unless the file sets a higher maximum, so that on-demand is an upper
+bound. Not included: volumes, traffic, NAT gateways, endpoints, taxes.
 """
 
 import tomllib
@@ -11,16 +11,15 @@ from typing import Final
 
 from orchestrator.clusters.lint.reading import ClusterFile
 from orchestrator.clusters.lint.records import PriceBound
-from orchestrator.clusters.lint.sizes import whole
 
 _TABLE: Final = tomllib.loads(resources.files(__package__).joinpath("prices.toml").read_text("utf-8"))
 _DATE: Final[date] = _TABLE["date"]
 
 
 def price_bound(file: ClusterFile) -> PriceBound | None:
-    """The price of one head and the dearest workers that the file allows; None outside AWS.
+    """The price of one head and the most expensive workers that the file allows; None outside AWS.
 
-    Where a price is missing, or the file does not bound its size, there is no sum.
+    Without a price for every type, or without a maximum size, there is no sum.
     """
     if file.provider != "aws":
         return None
@@ -40,23 +39,28 @@ def price_bound(file: ClusterFile) -> PriceBound | None:
 
 
 def _worker_slots(file: ClusterFile, prices: dict[str, float]) -> tuple[tuple[int, str], ...] | None:
-    """The dearest workers within `max_workers`, types without a price first; None where nothing bounds them."""
-    room = whole(file.at("max_workers"))
-    if room is None:
+    """The most expensive workers within `max_workers`, unpriced types first; None without a maximum."""
+    remaining = file.integer("max_workers")
+    if remaining is None:
         return None
-    kinds = [
-        # Ray starts no workers of the head's type unless that type says so.
-        (_instance_type(file, name), whole(kind.get("max_workers", 0 if name == file.head_type else None)))
-        for name, kind in file.node_types.items()
-    ]
+    kinds = [(_instance_type(file, name), _limit(file, name)) for name in file.node_types]
+    # The most expensive first; a type without a price could be the most expensive.
     kinds.sort(key=lambda kind: -prices.get(kind[0], float("inf")))
     slots = []
-    for instance_type, most in kinds:
-        count = room if most is None else min(most, room)
-        room -= count
+    for instance_type, limit in kinds:
+        count = remaining if limit is None else min(limit, remaining)
+        remaining -= count
         if count > 0:
             slots.append((count, instance_type))
     return tuple(slots)
+
+
+def _limit(file: ClusterFile, name: str) -> int | None:
+    """The most workers of a type; None where only the cluster's maximum limits them."""
+    place = ("available_node_types", name)
+    # Ray starts no workers of the head's type unless that type sets max_workers.
+    default = 0 if name == file.head_type else None
+    return file.integer(*place, "max_workers") if "max_workers" in file.mapping(*place) else default
 
 
 def _instance_type(file: ClusterFile, node_type: str) -> str:

@@ -1,65 +1,61 @@
-"""What the linter says: findings with their lines, and a price bound."""
+"""Results of the check: findings with their lines, and an upper bound of the price."""
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
 from orchestrator.clusters.lint.reading import ClusterFile, Place
 
-Severity = Literal["error", "warning", "note"]
+_Severity = Literal["error", "warning", "note"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing to mend or to know."""
+    """One problem of a cluster file."""
 
-    severity: Severity
-    """`error`: would not work, or is open to others; `warning`: unsafe or costly; `note`: to know."""
+    severity: _Severity
+    """`error`: would fail, or is open to others; `warning`: unsafe or costly; `note`: information."""
     rule: str
     line: int
-    """Counted from 1; 1 also stands for what is missing from the whole file."""
+    """Counted from 1; also 1 for a setting that is missing from the whole file."""
     place: str
-    """Dotted keys."""
+    """Keys joined by dots."""
     problem: str
     remedy: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceBound:
-    """What the file costs an hour at its largest, by a dated table."""
+    """The hourly price of the largest cluster that the file allows, from a dated table."""
 
     dollars: float | None
-    """US dollars an hour, every spot node counted at its on-demand price; None where a price is missing."""
+    """US dollars an hour, spot nodes at their on-demand price; None if a price or the size is unknown."""
     region: str
     priced: date
-    """The day of the price table."""
+    """The date of the price table."""
     nodes: tuple[tuple[int, str], ...]
-    """How many of which instance type stand in the bound."""
+    """Number and instance type of the nodes in the bound."""
     unknown: tuple[str, ...]
-    """Instance types that the table does not hold."""
+    """Instance types that the table lacks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
-    """A checked file."""
+class CheckResult:
+    """The findings of one file."""
 
     name: str
     findings: tuple[Finding, ...]
     price: PriceBound | None
-    """None for hosts that nobody rents."""
+    """None for hosts that are not rented."""
 
     @property
     def clean(self) -> bool:
-        """Whether nothing has to be mended: no error, no warning."""
+        """Whether there is neither an error nor a warning."""
         return all(finding.severity == "note" for finding in self.findings)
 
 
-Rule = Callable[[ClusterFile], Iterator[Finding]]
-
-
-def finding(file: ClusterFile, severity: Severity, rule: str, place: Place, problem: str, remedy: str) -> Finding:
-    """A finding at the line of its place, or of the nearest enclosing key that is there."""
+def finding(file: ClusterFile, severity: _Severity, rule: str, place: Place, problem: str, remedy: str) -> Finding:
+    """A finding at the line of its place, or of the nearest enclosing key."""
     return Finding(
         severity=severity,
         rule=rule,

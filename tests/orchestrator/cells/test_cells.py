@@ -4,14 +4,20 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+import torch
+from scipy.special import expit
 
 from mpi_model.determinism import single_threaded
 from mpi_model.maps import FULL_SCALE, LabelledExams, Maps
+from mpi_model.prediction import predict_scores
 from mpi_model.settings import NetworkSettings, TrainingSettings
+from mpi_model.training import refit
 from orchestrator.cells.cell import run_cell
+from orchestrator.cells.decision import best_threshold, platt
 from orchestrator.cells.guard import run_guarded
-from orchestrator.cells.records import CellKey, CellTask, InnerSplit, Procedure, Workbench
-from orchestrator.cells.study import best
+from orchestrator.cells.recipe import recipe_for
+from orchestrator.cells.records import CellKey, CellTask, InnerSplit, Procedure, WorkerContext
+from orchestrator.cells.study import ranked
 from orchestrator.experiment.settings import DecisionSettings, SearchSettings
 from search_spaces.catalog import load_space
 
@@ -52,7 +58,9 @@ def task_and_bench(tmp_path):
         decision=DecisionSettings(threshold="balanced_accuracy", calibration="platt"),
         space=load_space("learning_rates_and_freeze_depth", tmp_path, 4),
     )
-    bench = Workbench(maps=maps_of(labels), procedure=procedure, state=None, device="cpu", facts={"experiment": "e"})
+    bench = WorkerContext(
+        maps=maps_of(labels), procedure=procedure, state=None, device="cpu", facts={"experiment": "e"}
+    )
     with single_threaded():
         yield task, bench
 
@@ -88,10 +96,32 @@ def test_a_ledger_of_another_search_is_not_replayed(task_and_bench):
     assert "other hyperparameters than its replay" in result.reason
 
 
-def test_the_choice_is_the_best_complete_candidate_and_its_median_steps(task_and_bench):
-    """The winner has the smallest mean loss over inner folds, recomputed here from the epochs."""
+def test_the_choice_is_the_candidate_whose_last_epochs_are_best(task_and_bench):
+    """With whole schedules, the last epoch of each inner fold counts, whatever a lucky one before it showed."""
     task, bench = task_and_bench
     result, candidates = collected(task, bench)
+
+    def mean_last_loss(candidate):
+        return np.mean(
+            [
+                next(item.validation_loss for item in candidate.epochs if (item.inner_fold, item.epoch) == (fold, 4))
+                for fold in (0, 1)
+            ]
+        )
+
+    complete = [candidate for candidate in candidates if candidate.state == "complete"]
+    winner = min(complete, key=mean_last_loss)
+    assert result.candidate == winner.number
+    assert winner.objective == pytest.approx(mean_last_loss(winner))
+    assert winner.best_steps == (12, 12), "20 exams are 3 batches of at most 8, for 4 epochs"
+    assert result.steps == 20, "40 exams are 5 batches, for as many epochs"
+
+
+def test_with_the_budget_of_the_best_epoch_the_refit_takes_its_median_steps(task_and_bench):
+    """The winner has the smallest mean of best losses over inner folds, recomputed here from the epochs."""
+    task, bench = task_and_bench
+    procedure = replace(bench.procedure, training=replace(bench.procedure.training, budget="best_epoch"))
+    result, candidates = collected(task, replace(bench, procedure=procedure))
 
     def mean_best_loss(candidate):
         return np.mean(
@@ -108,6 +138,37 @@ def test_the_choice_is_the_best_complete_candidate_and_its_median_steps(task_and
         for fold in (0, 1)
     ]
     assert result.steps == round(float(np.median([epoch * batches for epoch in best_epochs])))
+
+
+def test_members_are_refits_of_the_winners_in_turn(task_and_bench):
+    """Of three members with two winners, the second alone is the runner-up's; thresholds come from all three."""
+    task, bench = task_and_bench
+    procedure = replace(
+        bench.procedure,
+        training=replace(bench.procedure.training, members=3),
+        search=replace(bench.procedure.search, winners=2, prune=False),
+    )
+    result, candidates = collected(task, replace(bench, procedure=procedure))
+    first, second = sorted(candidates, key=lambda candidate: candidate.objective)[:2]
+
+    def alone(candidate, member):
+        network = refit(
+            bench.maps,
+            task.training,
+            recipe=recipe_for(task, bench, candidate.values, "member", member),
+            steps=20,
+            horizon=20,
+            device=torch.device("cpu"),
+        )
+        return predict_scores(network, bench.maps, task.evaluation, device=torch.device("cpu")).tolist()
+
+    scores = [[item.score for item in result.predictions if item.member == member] for member in range(3)]
+    assert scores == [alone(first, 0), alone(second, 1), alone(first, 2)]
+    labels = np.concatenate([split.validation.labels for split in task.inner])
+    inner = (2 * np.asarray(first.inner_scores) + np.asarray(second.inner_scores)) / 3
+    slope, intercept = platt(inner, labels)
+    cut = best_threshold(inner, labels)
+    assert [item.threshold for item in result.predictions] == pytest.approx([expit(slope * cut + intercept)] * 30)
 
 
 def test_other_inputs_and_other_searches_train_from_the_same_seeds(task_and_bench):
@@ -134,7 +195,7 @@ def test_a_diverging_candidate_is_a_failed_row_and_the_cell_goes_on(task_and_ben
     assert all(candidate.error and candidate.objective is None for candidate in candidates)
     assert result.state == "failed"
     assert "none of 5 candidates could be trained" in result.reason
-    assert best(candidates, wild.search) is None
+    assert ranked(candidates, wild.search) == []
 
 
 def test_members_differ_and_are_numbered(task_and_bench):

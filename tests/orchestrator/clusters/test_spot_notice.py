@@ -1,4 +1,4 @@
-"""The watchman of rented workers: what AWS announces reaches Ray, and an orphan ends itself."""
+"""The watcher of rented workers: what AWS announces reaches Ray, and an orphan ends itself."""
 
 import json
 import os
@@ -16,7 +16,7 @@ import ray
 from ray.cluster_utils import Cluster
 from ray.core.generated.common_pb2 import NodeDeathInfo
 
-from orchestrator.clusters.spot_notice import MARGIN_SECONDS, Interruption, interruption
+from orchestrator.clusters.spot_notice import _MARGIN_SECONDS, Interruption, _interruption
 
 TOKEN = "token-of-the-metadata-service"
 
@@ -84,8 +84,8 @@ def in_format_of_aws(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def watchman(*words: str) -> subprocess.Popen[str]:
-    """The watchman as a worker starts it."""
+def watcher(*words: str) -> subprocess.Popen[str]:
+    """The watcher as a worker starts it."""
     command = [sys.executable, "-m", "orchestrator.clusters.spot_notice", "--poll-seconds=0.2", *words]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"RAY_AUTH_MODE": "disabled"})
 
@@ -100,10 +100,10 @@ def until(fact: Callable[[], object], seconds: float = 120) -> None:
 
 def test_a_notice_is_read_with_a_token_and_silence_is_no_notice(metadata_service):
     """AWS's version-2 protocol is followed: a token first, 404 means that all is well, the time is in UTC."""
-    assert interruption(metadata_service.url) is None
+    assert _interruption(metadata_service.url) is None
     metadata_service.notice = {"action": "terminate", "time": "2026-11-22T08:22:00Z"}
 
-    found = interruption(metadata_service.url)
+    found = _interruption(metadata_service.url)
 
     assert found == Interruption(action="terminate", at=datetime(2026, 11, 22, 8, 22, tzinfo=UTC))
     # Ray calls it a preemption only after its own deadline: that has to lie well before the two minutes are over.
@@ -116,7 +116,7 @@ def test_an_answer_that_is_no_notice_is_an_error_and_not_a_drain(metadata_servic
     metadata_service.notice = {"message": "hello"}
 
     with pytest.raises(ValueError, match="no action and time"):
-        interruption(metadata_service.url)
+        _interruption(metadata_service.url)
 
 
 def test_a_worker_without_a_head_ends_itself(metadata_service, tmp_path):
@@ -125,7 +125,7 @@ def test_a_worker_without_a_head_ends_itself(metadata_service, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as head:
         address = f"127.0.0.1:{head.getsockname()[1]}"
         words = (f"--address={address}", f"--metadata-service={metadata_service.url}")
-        watching = watchman(*words, "--orphan-seconds=1", f"--orphan-command=touch '{last}'")
+        watching = watcher(*words, "--orphan-seconds=1", f"--orphan-command=touch '{last}'")
         try:
             until(lambda: metadata_service.asked > 15)  # three seconds of polling, three times the patience
             assert watching.poll() is None
@@ -153,11 +153,11 @@ def test_the_loss_of_an_announced_node_is_a_preemption_to_ray(metadata_service, 
         cells = [Cell.remote() for _ in (announced, unannounced)]
         ray.get([cell.ready.remote() for cell in cells], timeout=60)
         words = (f"--address={cluster.address}", f"--metadata-service={metadata_service.url}")
-        watching = watchman(*words, f"--node-id={announced.node_id}")
+        watching = watcher(*words, f"--node-id={announced.node_id}")
         try:
             until(lambda: metadata_service.asked > 1)
             assert watching.poll() is None
-            soon = datetime.now(UTC) + timedelta(seconds=MARGIN_SECONDS)  # cells get the shortest time: a second
+            soon = datetime.now(UTC) + timedelta(seconds=_MARGIN_SECONDS)  # cells get the shortest time: a second
             metadata_service.notice = {"action": "terminate", "time": in_format_of_aws(soon)}
             _, said = watching.communicate(timeout=120)
         finally:

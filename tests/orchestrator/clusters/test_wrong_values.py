@@ -30,9 +30,7 @@ def with_value(file: ClusterFile, place: tuple[Any, ...], value: Any) -> Cluster
     for key in place[:-1]:
         holder = holder[key]
     holder[place[-1]] = value
-    return ClusterFile(
-        path=file.path, settings=settings, lines=file.lines, repeated=file.repeated, text=file.text
-    )  # fmt: skip
+    return ClusterFile(path=file.path, settings=settings, lines=file.lines, text=file.text)
 
 
 @pytest.mark.parametrize("name", ["clean_aws", "clean_local"])

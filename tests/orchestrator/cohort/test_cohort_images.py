@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from mpi_model.errors import CohortError
-from orchestrator.cohort.images import area_weights, linear_weights, read_map
+from orchestrator.cohort.images import _linear_weights, area_weights, read_map
 
 DISC = np.add.outer(np.arange(16), np.arange(16)).astype(np.uint8) * 7
 
@@ -118,7 +118,7 @@ def test_growing_interpolates_between_centres_and_keeps_a_ramp(tmp_path: Path) -
 @pytest.mark.parametrize(("source", "target"), [(8, 8), (9, 8), (4096, 224), (8, 1024), (24, 32)])
 def test_resampling_weights_are_whole_numbers_of_one_total(source: int, target: int) -> None:
     """Sums stay exact in float64, the reason why stored pixels cannot depend on the machine."""
-    weights = (area_weights if target <= source else linear_weights)(source, target)
+    weights = (area_weights if target <= source else _linear_weights)(source, target)
     assert weights.shape == (target, source)
     assert (weights == np.rint(weights)).all()
     assert set(weights.sum(axis=1)) == {source if target <= source else 2 * target}

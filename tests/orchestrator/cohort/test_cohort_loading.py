@@ -12,8 +12,7 @@ from PIL import Image
 
 from mpi_model.errors import CohortError
 from orchestrator.cohort.loading import load_cohort
-from orchestrator.cohort.problems import SHOWN
-from orchestrator.cohort.records import select
+from orchestrator.cohort.problems import MAX_LISTED
 
 Rows = list[dict[str, str]]
 Write = Callable[..., Path]
@@ -155,16 +154,6 @@ def test_unknown_columns_are_carried_and_reported(write_manifest: Write, rows: R
     assert cohort.exams["has_rest"].tolist() == [True] * 4
 
 
-def test_selecting_keeps_rows_and_maps_together(write_manifest: Write, rows: Rows) -> None:
-    """A part of a cohort is the cohort of those rows, with the same digest as a manifest of them."""
-    part = select(load_cohort(write_manifest(rows), size=16), np.array([True, False, False, True]))
-    alone = load_cohort(write_manifest([rows[1], rows[2]]), size=16)
-    assert part.digest == alone.digest
-    assert part.exams["exam_id"].tolist() == ["e2", "e3"]
-    with pytest.raises(ValueError, match="cannot select"):
-        select(part, np.array([True]))
-
-
 def _break(row: int, **cells: str) -> Callable[[Rows, Path], None]:
     return lambda rows, folder: rows[row].update(cells)
 
@@ -251,7 +240,7 @@ def test_a_kind_of_problem_is_cut_and_counted(write_manifest: Write) -> None:
     rows[49]["label"] = "2"
     with pytest.raises(CohortError) as caught:
         load_cohort(write_manifest(rows), size=16)
-    assert len(caught.value.problems) == 1 + SHOWN + 1
+    assert len(caught.value.problems) == 1 + MAX_LISTED + 1
     assert caught.value.problems[-1] == "… and 30 more of the kind: unusable image"
 
 

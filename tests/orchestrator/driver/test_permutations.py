@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 
 from mpi_model.maps import Maps
-from orchestrator import open_run
 from orchestrator.cohort.permutation import with_permuted_labels
 from orchestrator.cohort.records import Cohort, digest_of
 from orchestrator.driver.permute import permute_labels, permuted
 from orchestrator.driver.resume import RunOptions
 from orchestrator.experiment.file import load_experiment
-from orchestrator.monitoring.progress import Silence
+from orchestrator.monitoring.progress import NullProgress
+from polarmap import open_run
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_permutations_are_different_and_repeatable(cohort):
 def test_permuting_runs_the_whole_pipeline_and_leaves_the_test_closed(tiny):
     """Each permutation is a finished run with a plan of its own, without final networks or test predictions."""
     loaded = load_experiment(tiny, ["search.candidates=1", "training.epochs=2", 'cohort.inputs=["stress"]'])
-    report = permute_labels(loaded, 2, RunOptions(runner="inline"), Silence())
+    report = permute_labels(loaded, 2, RunOptions(runner="inline"), NullProgress())
 
     rows = report.summary
     assert set(rows["tracer"]) == {"Tc-99m", "Tl-201"}

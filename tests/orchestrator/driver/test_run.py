@@ -10,11 +10,11 @@ import torch
 
 from mpi_model.prediction import predict_scores
 from mpi_model.saved_model import load_network
-from orchestrator import open_run
 from orchestrator.cells.records import CellKey
 from orchestrator.cli import main
 from orchestrator.cohort.loading import load_cohort
 from orchestrator.driver import prepare as preparation
+from polarmap import open_run
 
 FIRST = CellKey(inputs="stress", partition="development", repeat=0, fold=0)
 

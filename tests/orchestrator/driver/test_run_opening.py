@@ -5,7 +5,10 @@ import json
 import pytest
 
 from mpi_model.errors import CohortError
-from orchestrator import open_run
+from orchestrator.driver.predict import predict_exams
+from orchestrator.monitoring.progress import NullProgress
+from orchestrator.report import models
+from polarmap import open_run
 
 
 def test_the_test_partition_stays_closed_until_it_is_opened(tiny, run, paths_of):
@@ -41,3 +44,21 @@ def test_opening_a_test_that_is_not_there_is_refused_before_anything_is_trained(
     experiment = make_tiny(tmp_path, test_patients=0)
     with pytest.raises(CohortError, match="partition"):
         run(experiment, open_test=True, runner=no_runner)
+
+
+def test_the_report_and_predict_speak_of_one_model(make_tiny, tmp_path, run, paths_of):
+    """Two members: `predict` on the test exams gives the scores, probabilities and decisions that the report judges."""
+    experiment = make_tiny(tmp_path)
+    run(experiment, "training.members=2", open_test=True)
+    found = open_run(paths_of(experiment).root)
+    predicted = predict_exams(found, experiment.parent / "manifest.csv", NullProgress())
+    rows = found.predictions.query("partition == 'test'")
+    for (tracer, inputs), mine in rows.groupby(["tracer", "inputs"]):
+        judged = models.tested(mine)
+        model = predicted[(predicted["tracer"] == tracer) & (predicted["inputs"] == inputs)]
+        model = model.set_index("exam_id").loc[list(judged.exam_ids)]
+
+        assert mine["member"].nunique() == 2
+        assert model["score"].to_numpy() == pytest.approx(judged.scores.scores, abs=1e-6)
+        assert model["probability"].to_numpy() == pytest.approx(judged.probabilities, abs=1e-7)
+        assert model["positive"].tolist() == judged.positive.astype(int).tolist()

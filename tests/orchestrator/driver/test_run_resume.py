@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 
 from mpi_model.errors import RunDirectoryError
-from orchestrator import open_run
 from orchestrator.cells import guard
 from orchestrator.cells.records import CellKey
 from orchestrator.driver.ledger_events import LedgerEvents
-from orchestrator.ledger.parts import committed_state, read_candidates
+from orchestrator.ledger.state import RunState
 from orchestrator.report.build import report_of
+from polarmap import open_run
 
 FIRST = CellKey(inputs="stress", partition="development", repeat=0, fold=0)
 
@@ -62,9 +62,10 @@ def test_a_run_killed_in_the_middle_of_a_cell_ends_like_an_undisturbed_one(
         with pytest.raises(Stopped):
             run(tiny)
     paths = paths_of(tiny)
-    assert committed_state(paths, FIRST) == "complete"
+    state = RunState.read(paths)
+    assert state.state_of(FIRST) == "complete"
     second = CellKey(inputs="dual", partition="development", repeat=0, fold=0)
-    assert len(read_candidates(paths, second)) == 2
+    assert len(state.finished(second)) == 2
     assert report_of(open_run(paths.root)).cells["state"].tolist() == ["complete"]
 
     outcome = run(tiny, open_test=True)
@@ -80,7 +81,7 @@ def test_a_candidate_file_without_its_predecessor_is_not_trusted(mine, run, dige
     paths.commit(FIRST).unlink()
     (folder / "candidate-0001.parquet").write_bytes((folder / "candidates.parquet").read_bytes())
 
-    assert read_candidates(paths, FIRST) == ()
+    assert RunState.read(paths).finished(FIRST) == ()
     run(mine)
     assert digests(paths) == before
 
@@ -123,7 +124,7 @@ def test_two_drivers_cannot_write_one_run(mine, run, paths_of, no_runner):
 def test_a_failed_cell_is_kept_as_a_row_and_done_again_when_asked(
     tiny, finished, monkeypatch, capsys, run, digests, paths_of, no_runner, folder_of
 ):
-    """One cell that cannot be trained fails alone; --retry-failed sets it aside and finishes the run."""
+    """One cell that cannot be trained fails alone; --retry-failed puts it into quarantine and finishes the run."""
     original = guard.run_cell
 
     def failing(task, *rest):

@@ -65,7 +65,11 @@ def test_all_problems_come_together_with_their_places_and_nearest_names(tmp_path
         ("network.backbone=resnet81", "resnet18"),
         ("network.backbone=compact", "needs a backbone with ImageNet weights"),
         ("images.size=24", "64"),
-        ("network.first_layer=grey", '`network.first_layer` must be one of "three_channels", "one_channel"'),
+        (
+            "network.encoder_stages=6",
+            "network.encoder_stages: resnet18 has 5 stages (stem, layer1, ",
+        ),
+        ("network.encoder_stages=some", '`network.encoder_stages` must be a whole number or one of "all"'),
         ("statistics.level=1.5", "`statistics.level` must lie between"),
         ('statistics.endpoints={"In-111"="x"}', "unknown tracer 'In-111'"),
         ("resources.gpus_per_cell=1.5", "`resources.gpus_per_cell` must be"),
@@ -85,13 +89,12 @@ def test_values_that_cannot_work_are_refused_with_the_rule(tmp_path, override, m
 
 
 def test_every_problem_of_the_network_is_told_at_once(tmp_path):
-    """Image size, weights and first layer are judged apart, so that one run of the check shows all three."""
-    overrides = ["network.backbone=compact", "network.first_layer=one_channel", "images.size=8"]
+    """Image size and weights are judged apart, so that one run of the check shows both."""
+    overrides = ["network.backbone=compact", "images.size=8"]
     with pytest.raises(ExperimentError) as refused:
         load_experiment(written(tmp_path, LEAST), overrides)
-    size, first_layer, weights = refused.value.problems
+    size, weights = refused.value.problems
     assert "images.size" in size
-    assert "network.first_layer: compact takes the maps' own channels" in first_layer
     assert "needs a backbone with ImageNet weights" in weights
 
 

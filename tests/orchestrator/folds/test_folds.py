@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from mpi_model.errors import FoldsError
 from orchestrator.experiment.settings import FoldSettings
-from orchestrator.folds.dealing import deal
 from orchestrator.folds.plan import evaluated, inner_parts, plan_folds
-from orchestrator.folds.strata import merge_small, patient_table
+from orchestrator.folds.strata import _merge_small, _patient_table, assign_folds
 
 
 def exams_of(rows: list[tuple[str, str, int, str]]) -> pd.DataFrame:
@@ -111,14 +110,14 @@ def test_a_hold_out_is_a_fifth_of_the_training_patients():
 
 
 @given(sizes=st.lists(st.integers(1, 30), min_size=1, max_size=8), folds=st.integers(2, 10), seed=st.integers(0, 99))
-def test_dealing_spreads_every_stratum_and_everybody_within_one_patient(sizes, folds, seed):
+def test_every_stratum_and_all_patients_are_spread_within_one_patient(sizes, folds, seed):
     """No fold gets two patients more of any stratum, or in all, than another (counted anew here)."""
     strata = [(f"s{number}",) for number, size in enumerate(sizes) for _ in range(size)]
-    dealt = deal(strata, folds, seed)
+    assigned = assign_folds(strata, folds, seed)
 
     for chosen in [None, *sorted(set(strata))]:
         counts = [
-            sum(1 for place, fold in enumerate(dealt) if fold == each and chosen in (None, strata[place]))
+            sum(1 for place, fold in enumerate(assigned) if fold == each and chosen in (None, strata[place]))
             for each in range(folds)
         ]
         assert max(counts) - min(counts) <= 1
@@ -149,7 +148,7 @@ def test_small_strata_give_up_their_last_column_first():
     """Merging drops sex before tracer and label last, and leaves large strata whole."""
     strata = [("Tl", "1", "F")] * 9 + [("Tl", "1", "M")] * 2 + [("Tl", "1", "X")] * 3 + [("Tc", "0", "F")] * 1
 
-    merged = merge_small(strata, ("tracer", "label", "sex"), smallest=5)
+    merged = _merge_small(strata, ("tracer", "label", "sex"), min_size=5)
 
     assert merged == [("Tl", "1", "F")] * 9 + [("Tl", "1", "*")] * 5 + [("*", "*", "*")]
 
@@ -158,7 +157,7 @@ def test_a_patient_is_one_row_with_its_tracers_and_labels():
     """Both tracers of a patient make one stratum, and any positive exam makes a tracer positive."""
     exams = exams_of([("A", "Tl-201", 0, "F"), ("A", "Tc-99m", 1, "F"), ("B", "Tl-201", 0, ""), ("B", "Tl-201", 1, "")])
 
-    table = patient_table(exams, ("tracer", "label", "sex"))
+    table = _patient_table(exams, ("tracer", "label", "sex"))
 
     assert table.loc["A"].tolist() == ["Tc-99m+Tl-201", "10", "F"]
     assert table.loc["B"].tolist() == ["Tl-201", "1", "(blank)"]

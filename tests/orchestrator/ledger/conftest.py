@@ -9,11 +9,11 @@ import pytest
 from orchestrator.driver.resume import RunOptions, RunOutcome
 from orchestrator.driver.run import run_experiment
 from orchestrator.experiment.file import load_experiment
-from orchestrator.monitoring.progress import Progress, Silence
+from orchestrator.monitoring.progress import NullProgress, Progress
 from orchestrator.runners.inline import InlineRunner
 
 
-class Heard(Silence):
+class Heard(NullProgress):
     """A terminal that keeps what it was told."""
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ def run() -> Callable[..., RunOutcome]:
     def run(experiment: Path, *overrides: str, open_test: bool = True, progress: Progress | None = None) -> RunOutcome:
         options = RunOptions(open_test=open_test)
         loaded = load_experiment(experiment, overrides)
-        return run_experiment(loaded, options, progress or Silence(), InlineRunner())
+        return run_experiment(loaded, options, progress or NullProgress(), InlineRunner())
 
     return run
 

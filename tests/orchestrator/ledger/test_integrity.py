@@ -1,4 +1,4 @@
-"""Nothing torn, changed or foreign is read as a result: it is found, said, set aside and done again."""
+"""Nothing torn, changed or foreign is read as a result: it is found, said, put into quarantine and done again."""
 
 import hashlib
 import json
@@ -10,13 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mpi_model.errors import RunDirectoryError
-from orchestrator import open_run
 from orchestrator.cells.records import CellKey
 from orchestrator.ledger.compaction import joined
-from orchestrator.ledger.integrity import damaged_work, mend
-from orchestrator.ledger.parts import files_of_cells, read_candidates, write_candidate
+from orchestrator.ledger.integrity import find_damage, quarantine_damaged
+from orchestrator.ledger.parts import write_candidate
 from orchestrator.ledger.paths import COMMIT, run_paths
 from orchestrator.ledger.schemas import TABLES
+from orchestrator.ledger.state import RunState
+from polarmap import open_run
 
 FIRST = CellKey(inputs="stress", partition="development", repeat=0, fold=0)
 FINAL = "dual-final"
@@ -44,10 +45,14 @@ def digests(experiment: Path) -> dict[str, str]:
 
 def damage(experiment: Path) -> dict[str, str]:
     """What the ledger finds wrong with its committed work."""
-    paths = run_paths(root_of(experiment))
-    files = files_of_cells(paths)
-    found = [damaged_work(paths, files, name, hash_of(experiment)) for name in (COMMIT, "test_predictions.json")]
-    return found[0] | found[1]
+    found = find_damage(RunState.read(run_paths(root_of(experiment))), hash_of(experiment))
+    return {**found.cells, **found.tests}
+
+
+def quarantined(experiment: Path) -> list[str]:
+    """What the driver says when it has put everything damaged into quarantine."""
+    state = RunState.read(run_paths(root_of(experiment)))
+    return quarantine_damaged(state, find_damage(state, hash_of(experiment)))
 
 
 def committed_files(experiment: Path) -> list[Path]:
@@ -77,13 +82,13 @@ def test_any_changed_byte_and_any_truncation_of_committed_work_is_detected(mine,
 
 
 def test_whole_work_is_not_damaged(mine, heard):
-    """A finished run that nobody touched has nothing to mend."""
+    """A finished run that nobody touched has nothing to repair."""
     assert damage(mine) == {}
-    assert mend(run_paths(root_of(mine)), hash_of(mine)) == []
+    assert quarantined(mine) == []
 
 
 @pytest.mark.parametrize("name", ["predictions.parquet", "epochs.parquet", COMMIT])
-def test_a_damaged_cell_is_set_aside_said_and_done_again(mine, finished, run, heard, name):
+def test_a_damaged_cell_is_quarantined_said_and_done_again(mine, finished, run, heard, name):
     """A flipped byte costs its cell alone: kept under a name that says so, said in log and terminal, done again."""
     path = root_of(mine) / "cells" / FIRST.name / name
     content = bytearray(path.read_bytes())
@@ -114,7 +119,7 @@ def test_a_damaged_final_network_is_trained_again_and_the_opening_stays_one(mine
 
 
 def test_damaged_test_predictions_are_made_again_without_training(mine, finished, run, heard):
-    """Torn predictions of the test exams are set aside and predicted again by the same networks."""
+    """Torn predictions of the test exams are put into quarantine and predicted again by the same networks."""
     path = root_of(mine) / "cells" / FINAL / "test_predictions.parquet"
     path.write_bytes(path.read_bytes()[:-100])
 
@@ -127,7 +132,7 @@ def test_damaged_test_predictions_are_made_again_without_training(mine, finished
 
 
 def test_a_cell_that_was_copied_or_is_of_another_experiment_is_not_a_result(mine, finished, run, heard, tmp_path):
-    """A copy under another cell's name, and a whole cell of another experiment, are set aside and done again."""
+    """A copy of another cell, and a whole cell of another experiment, are put into quarantine and done again."""
     cells = root_of(mine) / "cells"
     shutil.rmtree(cells / "stress-r00-f1")
     shutil.copytree(cells / FIRST.name, cells / "stress-r00-f1")
@@ -151,8 +156,8 @@ def test_readers_refuse_what_is_not_what_was_committed(mine):
     path = root / "cells" / FIRST.name / "predictions.parquet"
     path.write_bytes((root / "cells" / "stress-r00-f1" / "predictions.parquet").read_bytes())
     before = committed_files(mine)
-    with pytest.raises(RunDirectoryError, match=rf"{FIRST.name}/predictions.parquet .* `polarmap run` sets its cell"):
-        joined(run_paths(root), "predictions")
+    with pytest.raises(RunDirectoryError, match=rf"{FIRST.name}/predictions.parquet .* `polarmap run` puts its cell"):
+        joined(RunState.read(run_paths(root)), "predictions")
     assert committed_files(mine) == before
 
 
@@ -170,7 +175,7 @@ def test_candidates_that_are_damaged_or_not_their_own_are_done_again(tiny, finis
     with pytest.raises(Stopped):
         run(tiny, progress=StopAtTheCell())
     paths = run_paths(root_of(tiny))
-    one, two = read_candidates(paths, FIRST)
+    one, two = RunState.read(paths).finished(FIRST)
     folder = root_of(tiny) / "cells" / FIRST.name
     first = (folder / "candidate-0000.parquet").read_bytes()
     for number in range(0, len(first), 97):
@@ -178,7 +183,7 @@ def test_candidates_that_are_damaged_or_not_their_own_are_done_again(tiny, finis
         changed[number] ^= 1
         (folder / "candidate-0000.parquet").write_bytes(changed)
         try:
-            assert read_candidates(paths, FIRST)[0] == one, number
+            assert RunState.read(paths).finished(FIRST)[0] == one, number
         except RunDirectoryError:
             continue
     (folder / "candidate-0000.parquet").write_bytes(first)
@@ -192,9 +197,9 @@ def test_candidates_that_are_damaged_or_not_their_own_are_done_again(tiny, finis
     (folder.parent / elsewhere.name).mkdir()
     (folder.parent / elsewhere.name / "candidate-0000.parquet").write_bytes(first)
 
-    assert len(mend(paths, hash_of(tiny))) == 4
-    assert read_candidates(paths, FIRST) == (one,)
-    assert read_candidates(paths, other) == read_candidates(paths, elsewhere) == ()
+    assert len(quarantined(tiny)) == 4
+    assert RunState.read(paths).finished(FIRST) == (one,)
+    assert RunState.read(paths).finished(other) == RunState.read(paths).finished(elsewhere) == ()
     assert not (folder / ".candidate-0003.parquet.1.tmp").exists()
     run(tiny)
     assert digests(tiny) == digests(finished)
@@ -205,7 +210,7 @@ def test_candidate_files_that_a_killed_driver_left_in_a_committed_cell_are_swept
     """Killed between the marker and the last deletion, a driver leaves files that the next one removes in silence."""
     folder = root_of(mine) / "cells" / FIRST.name
     (folder / "candidate-0002.parquet").write_bytes(b"of no use any more")
-    assert mend(run_paths(root_of(mine)), hash_of(mine)) == []
+    assert quarantined(mine) == []
     assert not (folder / "candidate-0002.parquet").exists()
     assert damage(mine) == {}
 

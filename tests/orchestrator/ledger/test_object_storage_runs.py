@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from mpi_model.errors import RunDirectoryError
-from orchestrator import open_run
 from orchestrator.cli import main
 from orchestrator.experiment.file import load_experiment
-from orchestrator.monitoring.progress import RunProgress, Silence
+from orchestrator.monitoring.progress import NullProgress, RunProgress
 from orchestrator.storage import object_store as object_storage
 from orchestrator.storage.locations import open_storage
+from polarmap import open_run
 
 TABLES = ("cells", "candidates", "epochs", "predictions")
 
@@ -34,7 +34,7 @@ def in_bucket(url: str) -> dict[str, str]:
     return {name: hashlib.sha256(storage.read(name)).hexdigest() for name in names}
 
 
-class AfterSteps(Silence):
+class AfterSteps(NullProgress):
     """Does something once when the training has shown so many steps: five a cell, one before."""
 
     def __init__(self, steps: int, action: Callable[[], None]) -> None:
@@ -110,7 +110,7 @@ def test_a_storage_that_is_away_for_a_while_costs_time_and_nothing_else(
 def test_a_storage_that_stays_away_ends_the_run_with_the_remedy(bucket, s3_server, monkeypatch):
     """After the bound, one line says what was tried, that nothing is lost and what to check."""
     monkeypatch.setattr(object_storage, "REQUEST_SECONDS", 1)
-    storage = object_storage.ObjectStorage(f"{bucket}/run", patience=3)
+    storage = object_storage.ObjectStorage(f"{bucket}/run", timeout=3)
     storage.write("one", b"1")
     s3_server.process.send_signal(signal.SIGSTOP)
     try:

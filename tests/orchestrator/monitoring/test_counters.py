@@ -6,7 +6,8 @@ import pytest
 
 from orchestrator.cells.cell import failed_cell
 from orchestrator.cells.records import CandidateResult, CellKey, CellResult
-from orchestrator.monitoring.counters import LATELY, Standing, Tally
+from orchestrator.monitoring.counters import LATELY, RunCounters
+from orchestrator.monitoring.progress import InputsProgress
 
 STRESS = [CellKey(inputs="stress", partition="development", repeat=0, fold=fold) for fold in range(4)]
 DUAL = [CellKey(inputs="dual", partition="development", repeat=0, fold=fold) for fold in range(2)]
@@ -48,41 +49,53 @@ def clock() -> Clock:
     return Clock()
 
 
-def tally(clock: Clock, keys: list[CellKey], **standing: object) -> Tally:
-    """A tally of cells that are all to do."""
-    facts = {"cells": len(keys), "complete": 0, "failed": 0, "begun": frozenset(), "best": {}, **standing}
-    return Tally(Standing(left=tuple(keys), **facts), "balanced_log_loss", clock=clock)  # type: ignore[arg-type]
+def counters_of(
+    clock: Clock, keys: list[CellKey], begun: list[CellKey] | None = None, best: dict[str, float] | None = None
+) -> RunCounters:
+    """Counters of cells that are all to do."""
+    ledger = [
+        InputsProgress(
+            inputs=name,
+            complete=0,
+            failed=0,
+            under_way=0,
+            left=sum(key.inputs == name for key in keys),
+            best_validation=(best or {}).get(name),
+        )
+        for name in dict.fromkeys(key.inputs for key in keys)
+    ]
+    return RunCounters(ledger, keys, begun or [], "balanced_log_loss", clock=clock)
 
 
 def test_time_left_is_unknown_until_a_cell_of_this_call_has_ended(clock):
     """No number is shown that nothing supports: not before a cell ended, not from one that was half done before."""
-    mine = tally(clock, STRESS, begun=frozenset(STRESS[:1]))
-    assert mine.progress().left is None
+    mine = counters_of(clock, STRESS, begun=STRESS[:1])
+    assert mine.progress().seconds_left is None
     mine.start(STRESS[0])
     clock.now += 10
     mine.end(complete(STRESS[0]))
-    assert mine.progress().left is None
+    assert mine.progress().seconds_left is None
     mine.start(STRESS[1])
     clock.now += 30
     mine.end(complete(STRESS[1]))
-    assert mine.progress().left == pytest.approx(2 * 30)
+    assert mine.progress().seconds_left == pytest.approx(2 * 30)
 
 
 def test_two_workers_need_half_the_time(clock):
     """Time left divides by the cells that really went side by side."""
-    mine = tally(clock, STRESS)
+    mine = counters_of(clock, STRESS)
     for key in STRESS[:2]:
         mine.start(key)
     clock.now += 40
     for key in STRESS[:2]:
         mine.end(complete(key))
 
-    assert mine.progress().left == pytest.approx(40)
+    assert mine.progress().seconds_left == pytest.approx(40)
 
 
 def test_a_cell_under_way_counts_for_what_it_still_needs_and_dual_costs_what_dual_cost(clock):
-    """Each inputs has its own mean; a cell half done needs its other half."""
-    mine = tally(clock, [STRESS[0], DUAL[0], STRESS[1], DUAL[1]])
+    """Each input configuration has its own mean; a cell half done needs its other half."""
+    mine = counters_of(clock, [STRESS[0], DUAL[0], STRESS[1], DUAL[1]])
     for key, seconds in ((STRESS[0], 10), (DUAL[0], 50)):
         mine.start(key)
         clock.now += seconds
@@ -90,12 +103,12 @@ def test_a_cell_under_way_counts_for_what_it_still_needs_and_dual_costs_what_dua
     mine.start(STRESS[1])
     clock.now += 4
 
-    assert mine.progress().left == pytest.approx(6 + 50)
+    assert mine.progress().seconds_left == pytest.approx(6 + 50)
 
 
 def test_rates_look_back_a_little_while_only(clock):
     """A run that slowed down says so: candidates of long ago do not count as lately."""
-    mine = tally(clock, STRESS)
+    mine = counters_of(clock, STRESS)
     mine.start(STRESS[0])
     for _ in range(60):
         clock.now += 1
@@ -107,8 +120,8 @@ def test_rates_look_back_a_little_while_only(clock):
 
 
 def test_the_best_score_is_the_lowest_loss_of_its_inputs_and_of_earlier_calls(clock):
-    """Inputs are never mixed, pruned candidates have no score, and what an earlier call found still counts."""
-    mine = tally(clock, [*STRESS, *DUAL], best={"stress": 0.4})
+    """Input configurations are never mixed, pruned candidates have no score, and earlier calls still count."""
+    mine = counters_of(clock, [*STRESS, *DUAL], best={"stress": 0.4})
     for key, objective in ((STRESS[0], 0.6), (DUAL[0], 0.7), (DUAL[0], 0.3), (DUAL[0], None)):
         mine.add(key, candidate(objective))
 
@@ -117,10 +130,10 @@ def test_the_best_score_is_the_lowest_loss_of_its_inputs_and_of_earlier_calls(cl
 
 def test_a_cell_that_begins_again_is_the_same_cell_in_another_try(clock):
     """A lost worker does not make two cells of one, and its failed end counts as failed."""
-    mine = tally(clock, STRESS)
+    mine = counters_of(clock, STRESS)
     assert [mine.start(STRESS[0]), mine.start(STRESS[0])] == [1, 2]
-    assert mine.progress().running == 1
+    assert len(mine.progress().running) == 1
     mine.end(failed_cell(STRESS[0], "cpu", "lost", 0.0))
 
     now = mine.progress()
-    assert (now.complete, now.failed, now.running) == (0, 1, 0)
+    assert (now.complete, now.failed, now.running, now.total) == (0, 1, (), 4)

@@ -11,16 +11,16 @@ from dataclasses import replace
 import pytest
 
 from mpi_model.errors import RunDirectoryError
-from orchestrator import open_run
 from orchestrator.cells import guard
 from orchestrator.cli import main
 from orchestrator.ledger.paths import RunPaths, run_paths
-from orchestrator.monitoring.progress import RunProgress, Silence
+from orchestrator.monitoring.progress import NullProgress, RunProgress
 from orchestrator.monitoring.status import RunStatus, status_of
 from orchestrator.storage.holder import holder_text, this_process
+from polarmap import open_run
 
 
-class Onlooker(Silence):
+class Onlooker(NullProgress):
     """Asks for the status whenever the run tells how far it is, as somebody in another terminal would."""
 
     def __init__(self, paths: RunPaths) -> None:
@@ -42,10 +42,10 @@ def test_while_it_goes_on_the_status_counts_what_the_driver_counts(tiny, run, pa
         assert status.state == "running"
         assert status.driver is not None
         assert status.driver.pid == os.getpid()
-        assert sum(one.complete for one in status.inputs) == told.complete
+        assert status.progress.complete == told.complete
         assert status.candidates == told.candidates
-        assert {one.inputs: one.best for one in status.inputs if one.best is not None} == told.best
-        assert sum(one.complete + one.failed + one.under_way + one.left for one in status.inputs) == 6
+        assert status.progress.best == told.best
+        assert status.progress.total == told.total == 6
     assert status_of(paths_of(tiny)).state == "finished"
 
 
@@ -67,7 +67,7 @@ def test_a_run_killed_without_a_word_is_interrupted_and_its_candidates_are_count
     status = status_of(paths)
     assert json.loads(paths.progress.read_bytes())["over"] is False
     assert status.state == "interrupted"
-    assert sum(one.under_way for one in status.inputs) == 1
+    assert sum(one.under_way for one in status.progress.cells) == 1
     assert status.candidates >= 2
     run(tiny)
     assert status_of(paths).state == "finished"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from orchestrator.phantom.geometry import disc_sampler, paint, pixel_positions, polar_grid, segment_at
+from orchestrator.phantom.geometry import paint, pixel_positions, polar_grid, segment_at
 from orchestrator.phantom.parameters import GridParameters, HeartParameters
 
 GRID = GridParameters(rings=24, angles=72)
@@ -80,7 +80,7 @@ def test_painting_a_plane_gives_the_plane(size: int) -> None:
     grid = polar_grid(GRID, HeartParameters())
     turn = np.radians(grid.angle)
     field = grid.radius * (np.cos(turn) + 2.0 * np.sin(turn))
-    image = paint(field[None], disc_sampler(GRID, size))[0]
+    image = paint(field[None], size)[0]
     radius, angle = pixel_positions(size)
     plane = radius * (np.cos(np.radians(angle)) + 2.0 * np.sin(np.radians(angle)))
     inside = radius < 1.0 - 1.0 / GRID.rings

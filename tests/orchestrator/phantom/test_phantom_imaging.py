@@ -7,7 +7,15 @@ import pytest
 
 from orchestrator.phantom.cohort import simulate
 from orchestrator.phantom.geometry import PolarGrid, polar_grid
-from orchestrator.phantom.imaging import SCAN_NORMALS, SCAN_UNIFORMS, Scan, acquire, blur, draw_scan, resample
+from orchestrator.phantom.imaging import (
+    _SCAN_NORMALS,
+    _SCAN_UNIFORMS,
+    _acquire,
+    _blur,
+    _draw_scan,
+    _resample,
+    _Scan,
+)
 from orchestrator.phantom.parameters import GridParameters, HeartParameters, ImagingParameters, NormalParameters
 
 HEART = HeartParameters()
@@ -15,10 +23,10 @@ GRID = polar_grid(GridParameters(rings=40, angles=180), HEART)
 SIZE = np.array([180.0])
 
 
-def still_scan(grid: PolarGrid, *, tracer: int, phase: int = 0, rows: int = 1) -> Scan:
+def still_scan(grid: PolarGrid, *, tracer: int, phase: int = 0, rows: int = 1) -> _Scan:
     """A scan without rotation, shift, cut or spill."""
-    z, u = np.zeros((rows, SCAN_NORMALS)), np.full((rows, SCAN_UNIFORMS), 0.999)
-    return draw_scan(z, u, np.full(rows, tracer), phase, ImagingParameters(), NormalParameters())
+    z, u = np.zeros((rows, _SCAN_NORMALS)), np.full((rows, _SCAN_UNIFORMS), 0.999)
+    return _draw_scan(z, u, np.full(rows, tracer), phase, ImagingParameters(), NormalParameters())
 
 
 def full_width_at_half_maximum(profile: np.ndarray, step: float) -> float:
@@ -36,7 +44,7 @@ def test_a_point_spreads_to_the_stated_resolution(millimetres: float) -> None:
     """Protects the units of the resolution: millimetres along the wall, around and along the ventricle."""
     point = np.zeros((1, *GRID.shape))
     point[0, 32, 90] = 1.0
-    spread = blur(GRID, point, np.array([millimetres / 2.3548]), SIZE, HEART)[0]
+    spread = _blur(GRID, point, np.array([millimetres / 2.3548]), SIZE, HEART)[0]
     around = full_width_at_half_maximum(spread[32], 180.0 * GRID.girth[32] / 180)
     assert around == pytest.approx(millimetres, rel=0.03)
     along = full_width_at_half_maximum(spread[:, 90], 180.0 * HEART.length_to_circumference / 40)
@@ -63,20 +71,20 @@ def test_blurring_is_two_gaussians_that_cross_the_apex() -> None:
         for offset, share in zip(offsets, weight / weight.sum(), strict=True):
             at = ring + offset
             expected[ring] += share * (around[min(at, rings - 1)] if at >= 0 else np.roll(around[-1 - at], 36))
-    assert blur(grid, field[None], np.array([sigma]), SIZE, HEART)[0] == pytest.approx(expected, abs=1e-4)
+    assert _blur(grid, field[None], np.array([sigma]), SIZE, HEART)[0] == pytest.approx(expected, abs=1e-4)
 
 
 def test_blurring_keeps_a_level_surface() -> None:
     """Protects the normalisation of both kernels."""
     level = np.ones((1, *GRID.shape))
-    assert blur(GRID, level, np.array([5.0]), SIZE, HEART) == pytest.approx(level)
+    assert _blur(GRID, level, np.array([5.0]), SIZE, HEART) == pytest.approx(level)
 
 
 def test_a_rotated_scan_shows_the_wall_further_on() -> None:
     """Protects sign and size of the rotation: 10 degrees counter-clockwise move the pattern by 10 degrees."""
     turn = np.radians(GRID.angle)
     scan = replace(still_scan(GRID, tracer=0), rotation=np.array([10.0]))
-    seen = resample(GRID, (GRID.radius * np.cos(turn))[None], scan)[0]
+    seen = _resample(GRID, (GRID.radius * np.cos(turn))[None], scan)[0]
     assert seen[:-1] == pytest.approx((GRID.radius * np.cos(turn - np.radians(10.0)))[:-1], abs=0.01)
 
 
@@ -86,14 +94,14 @@ def test_noise_has_the_size_of_its_tracer(tracer: int, phase: int, low: float, h
     grid = polar_grid(GridParameters(), HEART)
     rows = 200
     noise = np.random.default_rng(1).standard_normal((rows, *grid.shape))
-    counts = acquire(
+    counts = _acquire(
         grid,
         np.ones((rows, *grid.shape)),
         still_scan(grid, tracer=tracer, phase=phase, rows=rows),
         noise,
         tracer=np.full(rows, tracer),
         circumference_mm=np.full(rows, 180.0),
-        held=np.ones(rows),
+        retained=np.ones(rows),
         heart=HEART,
         imaging=ImagingParameters(),
     )
@@ -126,9 +134,9 @@ def test_thallium_blurs_the_edge_of_a_defect_more() -> None:
     half = np.where(np.cos(np.radians(grid.angle)) > 0.0, 1.0, 0.4)[None]
     steepest = []
     for tracer in (0, 1):
-        counts = acquire(
+        counts = _acquire(
             grid, half, still_scan(grid, tracer=tracer), np.zeros_like(half), tracer=np.array([tracer]),
-            circumference_mm=SIZE, held=np.ones(1), heart=HEART, imaging=ImagingParameters(),
+            circumference_mm=SIZE, retained=np.ones(1), heart=HEART, imaging=ImagingParameters(),
         )[0, 10]  # fmt: skip
         steepest.append(np.abs(np.diff(counts / counts.max())).max())
     assert steepest[1] < 0.93 * steepest[0]
@@ -144,9 +152,9 @@ def test_spill_heats_the_inferior_wall_and_a_cut_dims_the_rim() -> None:
         "cut": replace(plain, cut_angle=np.array([0.0]), cut_depth=np.array([0.35])),
     }
     seen = {
-        name: acquire(
+        name: _acquire(
             grid, level, scan, np.zeros_like(level), tracer=np.zeros(1, int),
-            circumference_mm=SIZE, held=np.ones(1), heart=HEART, imaging=ImagingParameters(),
+            circumference_mm=SIZE, retained=np.ones(1), heart=HEART, imaging=ImagingParameters(),
         )[0] / scan.peak_counts[0]
         for name, scan in accidents.items()
     }  # fmt: skip
@@ -159,10 +167,10 @@ def test_spill_heats_the_inferior_wall_and_a_cut_dims_the_rim() -> None:
 def test_spill_is_mostly_a_matter_of_technetium_at_rest() -> None:
     """Protects the shares of spill by tracer and phase."""
     rows = 4000
-    z, u = np.zeros((rows, SCAN_NORMALS)), np.random.default_rng(0).random((rows, SCAN_UNIFORMS))
+    z, u = np.zeros((rows, _SCAN_NORMALS)), np.random.default_rng(0).random((rows, _SCAN_UNIFORMS))
     shares = {
         (tracer, phase): float(
-            np.mean(draw_scan(z, u, np.full(rows, tracer), phase, ImagingParameters(), NormalParameters()).spill > 0)
+            np.mean(_draw_scan(z, u, np.full(rows, tracer), phase, ImagingParameters(), NormalParameters()).spill > 0)
         )
         for tracer in (0, 1)
         for phase in (0, 1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from orchestrator.phantom.cohort import simulate
-from orchestrator.phantom.labels import label, readings, recorded_label, score, true_scores
+from orchestrator.phantom.labels import _label, _score, readings, recorded_label, true_scores
 from orchestrator.phantom.parameters import LabelParameters, PhantomParameters
 
 RULES = LabelParameters()
@@ -15,8 +15,8 @@ RULES = LabelParameters()
 def test_scores_step_at_the_edges() -> None:
     """Protects the scale 0 to 4: an edge belongs to the higher score."""
     edges = np.array(RULES.score_edges)
-    assert score(np.array([0.0, *edges, 1.0]), RULES).tolist() == [0, 1, 2, 3, 4, 4]
-    assert score(edges - 1e-9, RULES).tolist() == [0, 1, 2, 3]
+    assert _score(np.array([0.0, *edges, 1.0]), RULES).tolist() == [0, 1, 2, 3, 4, 4]
+    assert _score(edges - 1e-9, RULES).tolist() == [0, 1, 2, 3]
 
 
 def test_summed_scores_are_sums_over_17_segments() -> None:
@@ -33,7 +33,7 @@ def test_summed_scores_are_sums_over_17_segments() -> None:
 )
 def test_each_tracer_has_its_endpoint(tracer: int, sss: int, sds: int, expected: int) -> None:
     """Protects the two label rules: SSS of 4 or more, and for Tl-201 risk also SDS of 3 or more."""
-    assert label(np.array([float(sss)]), np.array([float(sds)]), np.array([tracer]), RULES)[0] == expected
+    assert _label(np.array([float(sss)]), np.array([float(sds)]), np.array([tracer]), RULES)[0] == expected
 
 
 def test_perfect_readers_record_the_truth() -> None:

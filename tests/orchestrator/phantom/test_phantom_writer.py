@@ -10,7 +10,7 @@ from PIL import Image
 
 from mpi_model.errors import ExperimentError
 from orchestrator.phantom.cohort import simulate
-from orchestrator.phantom.colours import clinical_colours
+from orchestrator.phantom.colours import _colour_table
 from orchestrator.phantom.preview import preview
 from orchestrator.phantom.writer import Format, write_cohort
 
@@ -105,7 +105,7 @@ def test_screenshots_are_colour_and_hot_is_white(tmp_path: Path) -> None:
     row, column = np.unravel_index(exams.stress[0].argmax(), (64, 64))
     assert picture[row, column].tolist() == [255, 255, 255]
     assert picture[0, 0].tolist() == [0, 0, 0]
-    table = {tuple(colour) for colour in clinical_colours().tolist()}
+    table = {tuple(colour) for colour in _colour_table().tolist()}
     assert {tuple(colour) for colour in picture.reshape(-1, 3).tolist()} <= table
     assert len(table) == 256, "no two counts share a colour"
 

@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 from ray import cloudpickle
 
-from orchestrator.cells.records import CandidateResult, CellKey, CellResult
-from orchestrator.cells.tasks import cell_keys
+from orchestrator.cells.records import CandidateResult, CellKey, CellResult, cell_keys
 from orchestrator.driver.prepare import prepare
 from orchestrator.driver.resume import facts_of
 from orchestrator.driver.run import pending_jobs
-from orchestrator.driver.training import workbench
+from orchestrator.driver.training import worker_context
 from orchestrator.experiment.devices import device_for
 from orchestrator.experiment.file import load_experiment
 from orchestrator.ledger.paths import run_paths
-from orchestrator.monitoring.progress import Silence
+from orchestrator.ledger.state import RunState
+from orchestrator.monitoring.progress import NullProgress
 from orchestrator.runners.ray_session import ray_session
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import this file
@@ -69,16 +69,16 @@ def new_events() -> type[Collected]:
 
 @pytest.fixture(scope="session")
 def work_of() -> Callable[..., tuple]:
-    """Jobs, bench and resources of an experiment of which nothing has run."""
+    """Jobs, worker context and resources of an experiment of which nothing has run."""
 
     def make(experiment: Path, *overrides: str) -> tuple:
-        prepared = prepare(load_experiment(experiment, overrides), Silence())
+        prepared = prepare(load_experiment(experiment, overrides), NullProgress())
         settings = prepared.loaded.experiment
         facts = facts_of(prepared, None, device_for(settings.resources))
-        keys = cell_keys(prepared.plan, settings.cohort.inputs)
-        jobs = pending_jobs(prepared, run_paths(experiment.parent / "nothing"), keys)
-        bench = workbench(prepared, None, "cpu", facts)
-        return jobs, bench, settings.resources
+        keys = cell_keys(settings)
+        jobs = pending_jobs(prepared, RunState.read(run_paths(experiment.parent / "nothing")), keys)
+        context = worker_context(prepared, None, "cpu", facts)
+        return jobs, context, settings.resources
 
     return make
 
@@ -113,7 +113,7 @@ class CheapWork:
         self.trouble = trouble
         folder.mkdir()
 
-    def __call__(self, task, bench, finished, on_candidate):
+    def __call__(self, task, context, finished, on_candidate):
         self.trouble(task.key, -1)
         for number in range(len(finished), 3):
             (self.folder / f"{task.key.name} {number} {uuid.uuid4().hex}").touch()

@@ -58,7 +58,7 @@ def test_nodes_may_go_as_often_as_they_like_and_workers_may_not(make_queue):
         assert queue.lost(queue.next(), "node") == 1
     assert queue.lost(queue.next(), "worker") == 2
     last = queue.next()
-    assert (last.cell, last.attempt) == (0, 2)
+    assert (last.cell, last.number) == (0, 2)
     assert queue.lost(last, "worker") is None
     assert queue.next().cell == 1
 
@@ -74,9 +74,9 @@ def test_a_cell_without_room_on_its_gpu_gets_twice_as_much_until_it_has_it_all(m
     queue = make_queue(attempts=1, gpus=0.25)
     shares = []
     while True:
-        ticket = queue.next()
-        shares.append(ticket.gpus)
-        if queue.lost(ticket, "gpu_memory") is None:
+        attempt = queue.next()
+        shares.append(attempt.gpus)
+        if queue.lost(attempt, "gpu_memory") is None:
             break
     assert shares == [0.25, 0.5, 1.0]
     assert queue.next().gpus == 1.0
@@ -91,7 +91,7 @@ def test_a_pilot_runs_alone_and_goes_on_with_what_it_measured(make_queue):
     queue.measured(pilot, 0.25)
     again, other = queue.next(), queue.next()
 
-    assert (again.cell, again.attempt, again.gpus, again.pilot) == (0, 1, 0.25, False)
+    assert (again.cell, again.number, again.gpus, again.pilot) == (0, 1, 0.25, False)
     assert (other.cell, other.gpus, other.pilot) == (1, 0.25, False)
 
 

@@ -32,9 +32,9 @@ def troubled(tmp_path_factory, make_tiny, tune_folder, work_of, new_events, chea
             return troubles.cell_of(key, state="failed", reason="CUDA error", fault="gpu_fault")
         return None
 
-    jobs, bench, resources = work_of(make_tiny(folder), "resources.attempts=2")
+    jobs, context, resources = work_of(make_tiny(folder), "resources.attempts=2")
     events, work = new_events(), cheap_work(folder / "trained", trouble)
-    grid = run_on_tune(jobs, bench, resources, events, tune_folder / "troubled", work, batch=4)
+    grid = run_on_tune(jobs, context, resources, events, tune_folder / "troubled", work, batch=4)
     return events, work, grid, folder
 
 

@@ -33,11 +33,11 @@ def test_a_host_out_of_memory_fails_the_cell_after_its_attempts_and_says_what_to
     """Ray ends workers on a host that is over its bound; the run neither crashes nor goes on for ever."""
     monkeypatch.setenv("RAY_memory_usage_threshold", "0.01")
     monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "3000")
-    jobs, bench, resources = work_of(tiny, "resources.attempts=2")
+    jobs, context, resources = work_of(tiny, "resources.attempts=2")
     work = cheap_work(tiny.parent / "trained", lambda key, number: time.sleep(60))
     assert not ray.is_initialized()
     with ray_session(None) as folder:
-        run_on_tune(jobs[:1], bench, resources, collected, folder / "memory", work)
+        run_on_tune(jobs[:1], context, resources, collected, folder / "memory", work)
 
     ((result, attempt),) = collected.cells
     assert (result.state, attempt) == ("failed", 2)

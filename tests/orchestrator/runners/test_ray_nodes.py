@@ -15,12 +15,12 @@ from ray.cluster_utils import Cluster
 from ray.core.generated.common_pb2 import NodeDeathInfo
 
 from orchestrator.cells.guard import run_guarded
-from orchestrator.clusters.spot_notice import MARGIN_SECONDS, Interruption, drain
+from orchestrator.clusters.spot_notice import _MARGIN_SECONDS, Interruption, drain
 from orchestrator.driver.ledger_events import LedgerEvents
 from orchestrator.driver.resume import RunOptions
 from orchestrator.driver.run import run_experiment
 from orchestrator.experiment.file import load_experiment
-from orchestrator.monitoring.progress import Silence
+from orchestrator.monitoring.progress import NullProgress
 from orchestrator.runners.environment import prepare_for_ray
 from orchestrator.runners.inline import InlineRunner
 from orchestrator.runners.ray_tune import RayRunner, run_on_tune
@@ -60,7 +60,7 @@ def marking(folder: Path):
     def nodes() -> set[str]:
         return {path.name.split()[2] for path in folder.iterdir()}
 
-    def work(task, bench, finished, on_candidate):
+    def work(task, context, finished, on_candidate):
         def marked(candidate):
             node, deadline = ray.get_runtime_context().get_node_id(), time.monotonic() + 120
             (folder / f"{task.key.name} {candidate.number} {node}").touch()
@@ -68,7 +68,7 @@ def marking(folder: Path):
             while (len(nodes()) < 2 or node != head) and time.monotonic() < deadline:
                 time.sleep(0.05)
 
-        return run_guarded(task, bench, finished, marked)
+        return run_guarded(task, context, finished, marked)
 
     return work
 
@@ -76,7 +76,7 @@ def marking(folder: Path):
 class SecondNode:
     """Adds a node after the first candidate of a run, and kills it when the first candidate came from it.
 
-    If it is announced, the node is drained first, as the watchman of rented workers does, and goes after the deadline.
+    If it is announced, the node is drained first, as the watcher of rented workers does, and goes after the deadline.
     """
 
     def __init__(self, cluster: Cluster, marks: Path, announced: bool) -> None:
@@ -96,7 +96,7 @@ class SecondNode:
 
     def announce(self) -> None:
         """AWS's notice, two minutes shorter than AWS's; Ray lets cells go on until its own deadline, a second away."""
-        notice = Interruption(action="terminate", at=datetime.now(UTC) + timedelta(seconds=MARGIN_SECONDS))
+        notice = Interruption(action="terminate", at=datetime.now(UTC) + timedelta(seconds=_MARGIN_SECONDS))
         assert drain(notice, self.cluster.address, self.node.node_id)
         past = datetime.now(UTC) + timedelta(seconds=3)
         while datetime.now(UTC) < past:
@@ -136,7 +136,7 @@ def test_a_second_node_joins_works_and_dies_and_the_tables_are_those_of_one_proc
         with monkeypatch.context() as patched:
             if isinstance(runner, RayRunner):
                 patched.setattr(LedgerEvents, "candidate", candidate)
-            outcome = run_experiment(loaded, RunOptions(), Silence(), runner)
+            outcome = run_experiment(loaded, RunOptions(), NullProgress(), runner)
         assert outcome.failed == ()
         digests.append({name: hashlib.sha256(outcome.paths.table(name).read_bytes()).hexdigest() for name in TABLES})
 
@@ -153,7 +153,7 @@ def test_a_cell_without_room_on_its_gpu_is_given_twice_as_much(
     tiny, cluster, work_of, collected, cheap_work, troubles, tmp_path
 ):
     """A quarter of a GPU is too small, a half is enough: no attempt is spent, and Ray reserves what is said."""
-    jobs, bench, resources = work_of(tiny, "resources.gpus_per_cell=0.25", "resources.attempts=1")
+    jobs, context, resources = work_of(tiny, "resources.gpus_per_cell=0.25", "resources.attempts=1")
 
     def trouble(key, number):
         share = ray.get_runtime_context().get_assigned_resources()["GPU"]
@@ -161,7 +161,7 @@ def test_a_cell_without_room_on_its_gpu_is_given_twice_as_much(
         return troubles.cell_of(key, state="failed", reason="no room", fault="gpu_memory") if share < 0.5 else None
 
     work = cheap_work(tmp_path / "trained", trouble)
-    run_on_tune(jobs[-1:], bench, resources, collected, tmp_path / "share", work)
+    run_on_tune(jobs[-1:], context, resources, collected, tmp_path / "share", work)
 
     ((result, attempt),) = collected.cells
     assert (result.state, attempt) == ("complete", 1)

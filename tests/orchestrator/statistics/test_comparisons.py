@@ -10,19 +10,19 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from mpi_model.errors import StatisticsError
-from orchestrator.statistics.auc import auc, delong_covariance
+from orchestrator.statistics.auc import auc, delong_covariance, logit_delong_interval
 from orchestrator.statistics.comparisons import (
     above_chance,
     corrected_resampled_t,
     correlated_bayesian_t,
     cross_validated_difference,
+    held_out_difference,
     holm,
     paired_delong,
-    permutation_and_bootstrap,
 )
-from orchestrator.statistics.cross_validation import fold_aucs
+from orchestrator.statistics.cross_validation import CrossValidation, fold_aucs, pairs_statistic
 from orchestrator.statistics.intervals import Interval
-from orchestrator.statistics.resampling import bootstrap_aucs, monte_carlo_p_value, rank_swap_p_value, weighted_aucs
+from orchestrator.statistics.resampling import rank_swap_p_value
 from orchestrator.statistics.scores import Exams, FoldScores, PatientScores
 
 LEVEL = 0.95
@@ -84,30 +84,54 @@ def test_models_on_other_scales_may_be_swapped() -> None:
 
 
 def test_a_monte_carlo_p_value_is_never_zero() -> None:
-    """With B draws the smallest p is 1/(B + 1)."""
-    assert monte_carlo_p_value(0.9, np.zeros(99)) == 0.01
+    """With B draws the smallest p is 1/(B + 1): two models that rank oppositely, which no swap surpasses."""
+    exams = Exams.of(np.arange(40) < 20)
+    first, second = (PatientScores(exams=exams, scores=sign * np.arange(40.0)) for sign in (1, -1))
+
+    assert rank_swap_p_value(first, second, 99, seed=0) == 0.01
 
 
-def test_bootstrap_weights_reproduce_resampled_data() -> None:
-    """The AUC under patient weights equals the AUC of the data with patients repeated as often as drawn."""
-    first, _ = pair(20)
-    tied = PatientScores(exams=first.exams, scores=np.round(first.scores))
-    weights = np.random.default_rng(0).integers(1, 4, size=(1, 20)).astype(float)
-    rows = np.repeat(np.arange(20), weights[0].astype(int))
-    repeated = PatientScores(exams=Exams.of(tied.exams.labels[rows], rows), scores=tied.scores[rows])
-
-    assert weighted_aucs(tied, weights)[0] == pytest.approx(auc(repeated), abs=1e-12)
-
-
-def test_the_bootstrap_is_paired() -> None:
-    """Both models see the same draws: the spread of the difference is that of correlated models."""
-    first, second = pair(200)
-    areas = bootstrap_aucs([first, second], 2000, seed=4)
+def test_the_difference_squares_and_adds_the_two_aucs_own_limits() -> None:
+    """Newcombe's rule written out: distances to the reported limits, joined with DeLong's correlation."""
+    first, second = pair(80, gains=(2.5, 1.0))
+    one, other = (logit_delong_interval(model, LEVEL) for model in (first, second))
     _, covariance = delong_covariance([first, second])
+    rho = covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1])
+    found = held_out_difference(first, second, LEVEL).interval
+    a, b = one.estimate - one.low, other.high - other.estimate
+    c, d = one.high - one.estimate, other.estimate - other.low
 
-    assert np.corrcoef(areas)[0, 1] == pytest.approx(
-        covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1]), abs=0.1
-    )
+    assert found.estimate == pytest.approx(one.estimate - other.estimate)
+    assert found.estimate - found.low == pytest.approx(np.sqrt(a**2 + b**2 - 2 * rho * a * b))
+    assert found.high - found.estimate == pytest.approx(np.sqrt(c**2 + d**2 - 2 * rho * c * d))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_interval_and_p_value_never_contradict_each_other(seed: int) -> None:
+    """P is below .05 exactly where the 95 % interval leaves 0 out, small samples included."""
+    found = held_out_difference(*pair(24 + 6 * seed, gains=(2.2, 1.2), seed=seed), LEVEL)
+
+    assert (found.p < 0.05) == (not found.interval.low <= 0 <= found.interval.high)
+    assert 0 < found.p <= 1
+
+
+def test_the_difference_covers_where_both_models_are_nearly_perfect() -> None:
+    """Six and six, then 18 and 28 exams: the true difference is inside in 93 % or more; DeLong's keeps .6 and .85."""
+    generator = np.random.default_rng(12)
+    for positives, negatives, areas in ((6, 6, (0.99, 0.95)), (18, 28, (0.99, 0.95))):
+        exams = Exams.of(np.arange(positives + negatives) < positives)
+        shifts = np.sqrt(2) * stats.norm.ppf(areas)
+        covered = 0
+        for _ in range(150):
+            shared, *own = generator.normal(size=(3, exams.labels.size))
+            models = [
+                PatientScores(exams=exams, scores=np.sqrt(0.5) * (shared + one) + shift * exams.labels)
+                for one, shift in zip(own, shifts, strict=True)
+            ]
+            interval = held_out_difference(*models, LEVEL).interval
+            covered += interval.low <= areas[0] - areas[1] <= interval.high
+        # Three standard errors of .95 in 150 simulations are .053.
+        assert covered / 150 > 0.95 - 0.053
 
 
 def test_a_clear_gain_is_found_and_its_direction_kept() -> None:
@@ -115,17 +139,45 @@ def test_a_clear_gain_is_found_and_its_direction_kept() -> None:
     better, worse = pair(120, gains=(3.0, 0.5))
     for found in (
         paired_delong(better, worse, LEVEL),
-        permutation_and_bootstrap(better, worse, LEVEL, draws=499, seed=0),
+        held_out_difference(better, worse, LEVEL),
     ):
         assert found.interval.low > 0
         assert found.p < 0.01
     better_folds, worse_folds = fold_pair(gains=(3.0, 0.5))
     for found in (
-        cross_validated_difference(better_folds, worse_folds, LEVEL),
+        cross_validated_difference(CrossValidation.of(better_folds), CrossValidation.of(worse_folds), LEVEL),
         corrected_resampled_t(fold_aucs(better_folds) - fold_aucs(worse_folds), LEVEL),
     ):
         assert found.interval.low > 0
         assert found.p < 0.01
+
+
+def test_the_cross_validated_difference_is_students_t_of_the_paired_pairs() -> None:
+    """Estimate, variance and p-value put together by hand: what both models share cancels before it is squared."""
+    models = fold_pair(gains=(2.0, 1.2))
+    first, second = (CrossValidation.of(model) for model in models)
+    pairs = pairs_statistic(models[0].exams, models[0].scores, models[0].cells, minus=models[1].scores)
+    error = np.sqrt(max(first.factor, second.factor) * pairs.variance(models[0].exams))
+    degrees = pairs.degrees(models[0].exams)
+    found = cross_validated_difference(first, second, LEVEL)
+    estimate = float((fold_aucs(models[0]) - fold_aucs(models[1])).mean())
+
+    assert found.interval.estimate == pytest.approx(estimate)
+    assert found.interval.high - estimate == pytest.approx(stats.t.ppf(0.975, degrees) * error)
+    assert found.p == pytest.approx(2 * stats.t.sf(abs(estimate) / error, degrees))
+    # One-sided, against a loss of .05: the same distribution, one tail.
+    assert found.p_above(-0.05) == pytest.approx(stats.t.sf((estimate + 0.05) / error, degrees), rel=1e-4)
+
+
+def test_the_one_sided_p_value_and_the_limit_agree() -> None:
+    """Non-inferiority: p is below .025 exactly where the lower limit of the 95 % interval lies above −margin."""
+    first, second = pair(80, gains=(1.6, 1.5))
+    found = held_out_difference(first, second, LEVEL)
+    at_limit = found.p_above(found.interval.low)
+
+    assert at_limit == pytest.approx(0.025, abs=1e-6)
+    assert found.p_above(found.interval.low - 0.01) < 0.025 < found.p_above(found.interval.low + 0.01)
+    assert found.p_above(found.interval.estimate + 0.1) > 0.5
 
 
 def test_equivalence_sums_to_one_and_finds_the_rope() -> None:
@@ -145,7 +197,7 @@ def test_models_that_coincide_are_refused_not_compared() -> None:
     with pytest.raises(StatisticsError, match="placements coincide"):
         paired_delong(same, PatientScores(exams=first.exams, scores=2 * first.scores[0] + 1), LEVEL)
     with pytest.raises(StatisticsError, match="placements coincide"):
-        cross_validated_difference(first, first, LEVEL)
+        cross_validated_difference(CrossValidation.of(first), CrossValidation.of(first), LEVEL)
     with pytest.raises(StatisticsError, match="same amount"):
         corrected_resampled_t(fold_aucs(second) - fold_aucs(second), LEVEL)
 
@@ -160,7 +212,7 @@ def test_other_folds_are_refused() -> None:
     other = FoldScores(exams=second.exams, scores=second.scores, folds=folds)
 
     with pytest.raises(StatisticsError, match="same folds"):
-        cross_validated_difference(first, other, LEVEL)
+        cross_validated_difference(CrossValidation.of(first), CrossValidation.of(other), LEVEL)
 
 
 def test_holm_keeps_the_size_of_the_declared_family() -> None:

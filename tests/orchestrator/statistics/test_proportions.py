@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from statsmodels.stats.proportion import proportion_confint
 
 from mpi_model.errors import StatisticsError
+from orchestrator.statistics.patient_means import PatientMean
 from orchestrator.statistics.proportions import (
-    Clustered,
     Decisions,
     balanced_accuracy_interval,
     correct_of_class,
@@ -64,8 +64,8 @@ def test_balanced_accuracy_stays_inside_the_unit_interval(right_positive: int, r
 def test_identical_exams_of_a_patient_count_once() -> None:
     """Three exams a patient that always agree tell as much as one: the interval is that of the patients."""
     owners, right = np.arange(30), np.arange(30) < 20
-    once = Clustered(successes=right.astype(float), trials=np.ones(30))
-    thrice = Clustered(successes=3.0 * right, trials=np.full(30, 3.0))
+    once = PatientMean(sums=right.astype(float), counts=np.ones(30))
+    thrice = PatientMean(sums=3.0 * right, counts=np.full(30, 3.0))
 
     assert effective_trials(once) == 30
     assert effective_trials(thrice) == pytest.approx(owners.size, rel=0.05)
@@ -74,7 +74,7 @@ def test_identical_exams_of_a_patient_count_once() -> None:
 
 def test_unanimous_exams_of_few_patients_are_not_taken_for_many() -> None:
     """Thirty right decisions of ten patients: no correlation can be estimated, so ten patients is what counts."""
-    data = Clustered(successes=np.full(10, 3.0), trials=np.full(10, 3.0))
+    data = PatientMean(sums=np.full(10, 3.0), counts=np.full(10, 3.0))
 
     assert wilson_interval(data, LEVEL).low == pytest.approx(proportion_confint(10, 10, 0.05, "wilson")[0])
 

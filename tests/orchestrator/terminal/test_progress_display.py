@@ -8,22 +8,25 @@ import re
 
 import pytest
 
-from orchestrator.monitoring.progress import RunProgress
+from orchestrator.monitoring.progress import InputsProgress, RunningCell, RunProgress
 from orchestrator.terminal import progress as displays
 from orchestrator.terminal.progress import JsonProgress, Lines, progress_for
 from orchestrator.terminal.wording import duration, sentence
 
 STATE = RunProgress(
-    cells=33,
-    complete=11,
-    failed=1,
-    running=2,
+    cells=(
+        InputsProgress(inputs="stress", complete=6, failed=1, under_way=1, left=8, best_validation=0.4121),
+        InputsProgress(inputs="dual", complete=5, failed=0, under_way=1, left=11, best_validation=0.3809),
+    ),
+    objective="balanced_log_loss",
+    running=(
+        RunningCell(cell="stress-r01-f2", attempt=1, candidates=3, seconds=7.0),
+        RunningCell(cell="dual-r01-f0", attempt=2, candidates=0, seconds=1.5),
+    ),
     candidates=104,
     rate=1.9,
-    objective="balanced_log_loss",
-    best={"stress": 0.4121, "dual": 0.3809},
     seconds=55.0,
-    left=250.0,
+    seconds_left=250.0,
 )
 
 
@@ -49,16 +52,13 @@ def test_a_plain_line_says_all_and_calls_the_score_a_validation_score(at_once):
 def test_what_is_not_known_is_said_to_be_unknown():
     """Before the first cell has ended there is no time left, no rate and no score, and none is made up."""
     early = RunProgress(
-        cells=6,
-        complete=0,
-        failed=0,
-        running=1,
+        cells=(InputsProgress(inputs="rest", complete=0, failed=0, under_way=1, left=5, best_validation=None),),
+        objective="auc",
+        running=STATE.running[:1],
         candidates=0,
         rate=None,
-        objective="auc",
-        best={},
         seconds=1,
-        left=None,
+        seconds_left=None,
     )
     assert sentence(early) == (
         "0 of 6 cells, 0 failed, 1 running; 0 candidates; time left: unknown until a cell has ended"

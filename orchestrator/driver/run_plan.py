@@ -1,0 +1,255 @@
+"""What `polarmap plan` and `polarmap.plan` answer: folds, work, precision and time to expect. No torch, no Ray."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mpi_model.stages import backbone
+from orchestrator.driver.cohort_check import CohortCheck, ExamGroup, check_of, exam_groups, records
+from orchestrator.driver.prepare import Prepared, prepare
+from orchestrator.experiment.settings import LoadedExperiment
+from orchestrator.folds.plan import Membership
+from orchestrator.ledger.paths import run_paths
+from orchestrator.ledger.reading import Run
+from orchestrator.monitoring.progress import Progress
+from orchestrator.statistics.precision import (
+    ExpectedWidth,
+    NoninferiorityPower,
+    expected_width,
+    noninferiority_power,
+)
+
+SUPPOSED_AUC: Final = 0.85
+"""The AUC that the expected intervals suppose: about what this field reports."""
+_CELL: Final = ["inputs", "partition", "repeat", "fold"]
+_DECIDING_TIME: Final = ("images", "network", "search", "training")
+_FOLD_COLUMNS: Final = (
+    *("tracer", "inputs", "patients_min", "patients_max"),
+    *("positive_min", "positive_max", "negative_min", "negative_max"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedHypothesis:
+    """The primary hypothesis of one tracer in one partition, and the power that the cohort gives it."""
+
+    partition: str
+    tracer: str
+    pair: str
+    """The two input configurations, such as `stress-dual`."""
+    power: NoninferiorityPower
+
+    def to_dict(self) -> dict[str, object]:
+        """One flat record for `polarmap plan --json`."""
+        found = asdict(self)
+        return {**found.pop("power"), **found, "answerable": self.power.answerable}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPlan:
+    """What a run would do, known before anything is trained."""
+
+    check: CohortCheck
+    """The cohort, as `polarmap.check` gives it."""
+    repeats: int
+    folds: int
+    fold_sizes: pd.DataFrame
+    """One row a tracer and group of input configurations: patients, and patients with a positive or a negative exam,
+    in the smallest and the largest fold over all repeats."""
+    cells: int
+    """Cells of the experiment, final ones included."""
+    trainings: int
+    """The most networks that will be trained."""
+    epochs: int
+    """The most epochs of a training."""
+    backbone: str
+    encoder: tuple[str, ...]
+    """The encoder's stages by name, which the numbers of a search space count."""
+    backbone_stages: int
+    """Stages of the whole backbone."""
+    encoder_searched: bool
+    """Whether the search decides where the encoder ends."""
+    precision: pd.DataFrame
+    """The interval to expect at an AUC of .85: `partition, tracer, inputs, positive, negative` (patients), `auc, low,
+    high, width, level, method`."""
+    hypotheses: tuple[PlannedHypothesis, ...]
+    """The primary hypotheses with their power; empty where `statistics.noninferiority` declares none."""
+    timed_cells: int
+    """Finished cells of an earlier, equal run that tell how long a cell takes."""
+    seconds_per_cell: float | None
+    """Their mean; None where there are none."""
+
+    @property
+    def worker_hours(self) -> float | None:
+        """Hours of all cells one after the other; None where no cell has run yet."""
+        return None if self.seconds_per_cell is None else self.seconds_per_cell * self.cells / 3600
+
+    def to_dict(self) -> dict[str, object]:
+        """The keys of `polarmap plan --json`: those of `check --json` and what a run would do."""
+        return {
+            **self.check.to_dict(),
+            "repeats": self.repeats,
+            "folds": self.folds,
+            "fold_sizes": [_listed(row) for row in records(self.fold_sizes)],
+            "cells": self.cells,
+            "trainings": self.trainings,
+            "epochs": self.epochs,
+            "backbone": self.backbone,
+            "encoder": list(self.encoder),
+            "backbone_stages": self.backbone_stages,
+            "encoder_searched": self.encoder_searched,
+            "precision": [_listed(row) for row in records(self.precision)],
+            "hypotheses": [one.to_dict() for one in self.hypotheses],
+            "timed_cells": self.timed_cells,
+            "seconds_per_cell": self.seconds_per_cell,
+            "worker_hours": self.worker_hours,
+        }
+
+    def _repr_html_(self) -> str:
+        """The tables of cohort, folds and precision, in a notebook."""
+        tables = (self.check.cohort, self.fold_sizes, self.precision)
+        return "".join(table.to_html(index=False, border=0) for table in tables)
+
+
+def plan_experiment(loaded: LoadedExperiment, progress: Progress) -> RunPlan:
+    """What a run of an experiment would do; an earlier run of its name tells how long a cell takes.
+
+    Args:
+        loaded: The experiment.
+        progress: Told how many maps are read.
+
+    Raises:
+        PolarmapError: See `orchestrator.driver.prepare.prepare`.
+    """
+    paths = run_paths(loaded.run_directory)
+    return plan_of(prepare(loaded, progress), Run(paths) if paths.experiment.exists() else None)
+
+
+def plan_of(prepared: Prepared, earlier: Run | None = None) -> RunPlan:
+    """What a run of the prepared experiment would do.
+
+    Args:
+        prepared: The experiment with its cohort and fold plan.
+        earlier: A run of that name, begun or finished, whose cells tell how long one takes.
+    """
+    experiment, plan = prepared.loaded.experiment, prepared.plan
+    network = experiment.network
+    cells = len(experiment.cohort.inputs) * (plan.repeats * plan.count + 1)
+    seconds = _seconds_of_cells(prepared, earlier)
+    return RunPlan(
+        check=check_of(prepared),
+        repeats=plan.repeats,
+        folds=plan.count,
+        fold_sizes=_fold_sizes(prepared),
+        cells=cells,
+        trainings=cells * (experiment.search.candidates * experiment.search.inner_folds + experiment.training.members),
+        epochs=experiment.training.epochs,
+        backbone=network.backbone,
+        encoder=backbone(network.backbone, network.encoder_stages).stage_names,
+        backbone_stages=backbone(network.backbone).stage_count,
+        encoder_searched=any(parameter.name == "encoder_stages" for parameter in prepared.space.parameters),
+        precision=pd.DataFrame([_precision_row(group, width) for group, width in _expected(prepared)]),
+        hypotheses=tuple(_hypotheses(prepared)),
+        timed_cells=len(seconds),
+        seconds_per_cell=float(seconds.mean()) if len(seconds) else None,
+    )
+
+
+def _listed(row: dict[str, object]) -> dict[str, object]:
+    return {**row, "inputs": str(row["inputs"]).split(", ")}
+
+
+def _fold_sizes(prepared: Prepared) -> pd.DataFrame:
+    """Class balance: for each tracer the smallest and largest fold over all repeats."""
+    plan = prepared.plan
+    rows = []
+    for members in _alike(plan.memberships):
+        first = members[0]
+        masks = (first.positive | first.negative, first.positive, first.negative)
+        inputs = ", ".join(member.inputs for member in members)
+        rows.append((first.tracer, inputs, *(size for mask in masks for size in _range(plan.folds, plan.count, mask))))
+    return pd.DataFrame(rows, columns=list(_FOLD_COLUMNS))
+
+
+def _alike(memberships: tuple[Membership, ...]) -> list[list[Membership]]:
+    """Memberships gathered that hold the same patients."""
+    gathered: dict[tuple[str, bytes, bytes], list[Membership]] = {}
+    for member in memberships:
+        key = (member.tracer, member.positive.tobytes(), member.negative.tobytes())
+        gathered.setdefault(key, []).append(member)
+    return list(gathered.values())
+
+
+def _range(folds: NDArray[np.int64], count: int, mask: NDArray[np.bool_]) -> tuple[int, int]:
+    sizes = [int((row[mask] == fold).sum()) for row in folds for fold in range(count)]
+    return min(sizes), max(sizes)
+
+
+def _expected(prepared: Prepared) -> Iterator[tuple[ExamGroup, ExpectedWidth]]:
+    """The interval to expect for every group of exams that holds both classes."""
+    level = prepared.loaded.experiment.statistics.level
+    for group in exam_groups(prepared):
+        positive, negative = _patients_by_class(group)
+        if positive and negative:
+            width = expected_width(positive, negative, SUPPOSED_AUC, *_design(prepared, group), level)
+            yield group, width
+
+
+def _hypotheses(prepared: Prepared) -> Iterator[PlannedHypothesis]:
+    """The power of the declared comparison, for every group of exams that both its input configurations use."""
+    statistics = prepared.loaded.experiment.statistics
+    question = statistics.noninferiority
+    if question is None:
+        return
+    for group in exam_groups(prepared):
+        positive, negative = _patients_by_class(group)
+        if min(positive, negative) > 1 and set(question.sides) <= set(group.inputs):
+            design = _design(prepared, group)
+            power = noninferiority_power(positive, negative, question.margin, SUPPOSED_AUC, *design, statistics.level)
+            yield PlannedHypothesis(partition=group.partition, tracer=group.tracer, pair=question.pair, power=power)
+
+
+def _patients_by_class(group: ExamGroup) -> tuple[int, int]:
+    """Patients with a positive exam, and with a negative one."""
+    positive, negative = (group.exams.loc[group.exams["label"] == label, "patient_id"].nunique() for label in (1, 0))
+    return positive, negative
+
+
+def _design(prepared: Prepared, group: ExamGroup) -> tuple[int | None, int | None]:
+    """Folds and repeats: cross-validation reuses training patients, which widens an interval; a test does not."""
+    return (None, None) if group.partition == "test" else (prepared.plan.count, prepared.plan.repeats)
+
+
+def _precision_row(group: ExamGroup, expected: ExpectedWidth) -> dict[str, object]:
+    interval = expected.interval
+    return {
+        "partition": group.partition,
+        "tracer": group.tracer,
+        "inputs": ", ".join(group.inputs),
+        "positive": expected.positives,
+        "negative": expected.negatives,
+        "auc": interval.estimate,
+        "low": interval.low,
+        "high": interval.high,
+        "width": expected.width,
+        "level": interval.level,
+        "method": interval.method,
+    }
+
+
+def _seconds_of_cells(prepared: Prepared, earlier: Run | None) -> pd.Series:
+    """Seconds of the cells that an earlier run has finished, if a cell of it did what one of this run will do."""
+    none = pd.Series(dtype="float64")
+    if earlier is None:
+        return none
+    stored, mine = earlier.description.settings, prepared.loaded.experiment
+    if any(getattr(stored, section) != getattr(mine, section) for section in _DECIDING_TIME):
+        return none
+    cells, timings = earlier.tables("cells", "timings")
+    done = cells.loc[cells["state"] == "complete", _CELL]
+    found: pd.Series = timings[timings["candidate"].isna()].merge(done, on=_CELL)["seconds"]
+    return found

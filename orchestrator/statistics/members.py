@@ -1,0 +1,62 @@
+"""What "the model" is when a cell has several members: one definition of score, probability and decision.
+
+The score is the mean of the members' scores. A probability is averaged as log odds, so that it rises with the
+mean score: members of a cell share one calibration p = expit(a · score + b), and the mean of their log odds is
+a · (mean score) + b. The exam is called positive where that probability reaches the threshold. Averaging the
+probabilities themselves would rank exams differently from the AUC: one member that is far off moves a mean of
+scores, but not a mean of probabilities.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import expit, logit
+
+from mpi_model.errors import StatisticsError
+from orchestrator.statistics.scores import Flags, Floats
+
+_EDGE = 1e-16
+"""Probabilities of exactly 0 or 1 have no log odds; where members differ they are moved this far inside."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Model:
+    """What the members of a cell say together; every array has the shape of one member's, such as `[R, N]`."""
+
+    scores: Floats
+    probabilities: Floats
+    """Not a number where the predictions have none."""
+    thresholds: Floats
+    """On the scale of probabilities; not a number where none was fixed."""
+
+    @property
+    def positive(self) -> Flags | None:
+        """Probability ≥ threshold; None where an exam lacks either."""
+        if np.isnan(self.probabilities).any() or np.isnan(self.thresholds).any():
+            return None
+        decided: Flags = self.probabilities >= self.thresholds
+        return decided
+
+
+def model_of(scores: Floats, probabilities: Floats, thresholds: Floats) -> Model:
+    """The model that M members make.
+
+    Args:
+        scores: `[M, …]`.
+        probabilities: `[M, …]`, in [0, 1].
+        thresholds: `[M, …]`, on the scale of probabilities; the same for all members of a run's cell.
+
+    Raises:
+        StatisticsError: The three shapes differ.
+    """
+    if not scores.shape == probabilities.shape == thresholds.shape:
+        shapes = f"{scores.shape}, {probabilities.shape} and {thresholds.shape}"
+        raise StatisticsError(f"scores, probabilities and thresholds must have one shape, but have {shapes}")
+    return Model(scores=scores.mean(axis=0), probabilities=_mean_odds(probabilities), thresholds=_mean_odds(thresholds))
+
+
+def _mean_odds(values: Floats) -> Floats:
+    """The mean over the first axis on the scale of log odds; values that agree are returned as they are."""
+    inside = np.clip(values, _EDGE, 1 - _EDGE)
+    averaged: Floats = np.where((values == values[0]).all(axis=0), values[0], expit(logit(inside).mean(axis=0)))
+    return averaged

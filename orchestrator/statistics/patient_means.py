@@ -1,0 +1,88 @@
+"""A mean over exams whose uncertainty comes from patients: proportions, squared errors, net benefit."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import stdtrit
+
+from mpi_model.errors import StatisticsError
+from orchestrator.statistics.intervals import Interval, logit_interval
+from orchestrator.statistics.scores import Exams, Flags, Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PatientMean:
+    """The mean of a quantity over exams, kept by patient."""
+
+    sums: Floats
+    """`[P]`, the quantity summed over the patient's exams."""
+    counts: Floats
+    """`[P]`, the patient's exams; zero where the patient has none that counts."""
+
+    @property
+    def mean(self) -> float:
+        """Σ sums / Σ counts."""
+        return float(self.sums.sum() / self.counts.sum())
+
+    @property
+    def residuals(self) -> Floats:
+        """`[P]`, sums − mean · counts; they add up to zero."""
+        return self.sums - self.mean * self.counts
+
+    @property
+    def patient_count(self) -> int:
+        """Patients with an exam that counts."""
+        return int((self.counts > 0).sum())
+
+    @property
+    def variance(self) -> float:
+        """Of the mean, over patients: the ratio estimator's, n/(n−1) Σ residual² / (Σ counts)².
+
+        Raises:
+            StatisticsError: There is a single patient.
+        """
+        patients = self.patient_count
+        if patients < 2:
+            raise StatisticsError("a variance over patients needs two of them")
+        return patients / (patients - 1) * float((self.residuals**2).sum() / self.counts.sum() ** 2)
+
+
+def mean_by_patient(values: Floats, exams: Exams, chosen: Flags | None = None) -> PatientMean:
+    """Gather a quantity by patient.
+
+    Args:
+        values: `[N]`, or `[R, N]`, which is averaged over repeats first.
+        exams: Whose exams they are.
+        chosen: `[N]`, the exams that count; all when None.
+    """
+    averaged = values if values.ndim == 1 else values.mean(axis=0)
+    mask = np.ones(exams.labels.size, dtype=np.bool_) if chosen is None else chosen
+    patients, count = exams.patients[mask], exams.patient_count
+    return PatientMean(
+        sums=np.bincount(patients, averaged[mask], count).astype(np.float64),
+        counts=np.bincount(patients, minlength=count).astype(np.float64),
+    )
+
+
+def correlation_of(first: PatientMean, second: PatientMean) -> float:
+    """The correlation of two means through the patients that count in both; 0 where one does not vary."""
+    scale = float(np.sqrt((first.residuals**2).sum() * (second.residuals**2).sum()))
+    return float((first.residuals * second.residuals).sum()) / scale if scale > 0 else 0.0
+
+
+def logit_mean_interval(data: PatientMean, level: float, *, method: str, inflation: float = 1.0) -> Interval:
+    """The mean of a quantity in [0, 1], its variance over patients, on the logit scale with Student's t.
+
+    Args:
+        data: The quantity by patient.
+        level: Confidence level.
+        method: Name for the reports.
+        inflation: Factor on the variance, for cross-validation.
+
+    Raises:
+        StatisticsError: The quantity is 0, 1 or the same everywhere, or there is a single patient.
+    """
+    quantile = float(stdtrit(max(1, data.patient_count - 1), (1 + level) / 2))
+    return logit_interval(
+        estimate=data.mean, variance=inflation * data.variance, level=level, method=method, quantile=quantile
+    )

@@ -1,0 +1,150 @@
+"""Check, plan and run experiments from Python."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from mpi_model.errors import ExperimentError, IncompleteRunError
+from orchestrator.driver.cohort_check import CohortCheck, check_experiment
+from orchestrator.driver.demo import write_demo
+from orchestrator.driver.permute import permute_labels
+from orchestrator.driver.resume import RunOptions
+from orchestrator.driver.run import run_experiment
+from orchestrator.driver.run_plan import RunPlan, plan_experiment
+from orchestrator.experiment import file
+from orchestrator.experiment.file import load_experiment
+from orchestrator.experiment.schema import experiment_schema
+from orchestrator.output_files import private_files
+from orchestrator.terminal.progress import progress_for
+from polarmap.reports import Report
+from polarmap.runs import Run
+
+Runner = Literal["ray", "inline"]
+"""Who runs the cells: Ray Tune, in processes of its own, or this process, one cell after the other."""
+Display = Literal["none", "auto", "bar", "lines", "json"]
+"""Progress on standard error: none, a bar on a terminal and lines elsewhere (auto), or one of them."""
+
+
+def check(experiment: str | Path, settings: Mapping[str, object] | None = None) -> CohortCheck:
+    """Check an experiment file with its cohort, folds and run directory, as `polarmap check` does.
+
+    Args:
+        experiment: The experiment file (TOML).
+        settings: Values that take the place of the file's, by dotted name: `{"folds.repeats": 2}`.
+
+    Raises:
+        PolarmapError: All problems together; `problems` holds one line each.
+    """
+    return check_experiment(Path(experiment), settings or {}, progress_for("none"))
+
+
+def plan(experiment: str | Path, settings: Mapping[str, object] | None = None) -> RunPlan:
+    """What a run would do: folds, trainings, the interval widths to expect, as `polarmap plan` does.
+
+    Args:
+        experiment: The experiment file (TOML).
+        settings: Values that take the place of the file's, by dotted name.
+
+    Raises:
+        PolarmapError: See `check`.
+    """
+    return plan_experiment(load_experiment(Path(experiment), settings or {}), progress_for("none"))
+
+
+def run(
+    experiment: str | Path,
+    settings: Mapping[str, object] | None = None,
+    *,
+    open_test: bool = False,
+    retry_failed: bool = False,
+    runner: Runner = "ray",
+    address: str | None = None,
+    progress: Display = "auto",
+) -> Run:
+    """Run an experiment, or what is left of it: search, train, predict, report, as `polarmap run` does.
+
+    An interrupted run keeps what is finished; the same call goes on from there and gives the same tables.
+
+    Args:
+        experiment: The experiment file (TOML).
+        settings: Values that take the place of the file's, by dotted name.
+        open_test: Whether the frozen final networks are judged on the test partition; every opening is recorded.
+        retry_failed: Whether failed cells are done again.
+        runner: Who runs the cells.
+        address: A running Ray cluster; None starts Ray on this machine.
+        progress: What is shown on standard error.
+
+    Returns:
+        The run, whose tables are data frames.
+
+    Raises:
+        IncompleteRunError: Cells failed. The run is kept: `polarmap.open_run` opens it, and its report gives reasons.
+        PolarmapError: See `mpi_model.errors`.
+    """
+    loaded = load_experiment(Path(experiment), settings or {})
+    options = RunOptions(open_test=open_test, retry_failed=retry_failed, runner=runner, address=address)
+    with private_files():
+        outcome = run_experiment(loaded, options, progress_for(progress))
+    if outcome.failed:
+        raise IncompleteRunError(
+            f"{len(outcome.failed)} of {outcome.cells} cells failed; `polarmap.open_run({outcome.paths.root!r})` has "
+            "the reasons in `cells`, and `retry_failed=True` does them again"
+        )
+    return Run(outcome.paths)
+
+
+def permute(
+    experiment: str | Path,
+    times: int,
+    settings: Mapping[str, object] | None = None,
+    *,
+    runner: Runner = "ray",
+    address: str | None = None,
+    progress: Display = "auto",
+) -> Report:
+    """Run the whole pipeline again under permuted patient labels, as `polarmap permute` does.
+
+    Args:
+        experiment: The experiment file (TOML).
+        times: Permutations; 99 or more for a p of .01.
+        settings: Values that take the place of the file's, by dotted name.
+        runner: Who runs the cells.
+        address: A running Ray cluster; None starts Ray on this machine.
+        progress: What is shown on standard error.
+
+    Returns:
+        One row per tracer and input configuration: the observed AUC and its permutation p-value.
+
+    Raises:
+        IncompleteRunError: Cells of the run itself failed.
+        PolarmapError: See `run`.
+    """
+    if times < 1:
+        raise ExperimentError(f"`times` must be at least 1, but is {times}")
+    loaded = load_experiment(Path(experiment), settings or {})
+    with private_files():
+        found = permute_labels(loaded, times, RunOptions(runner=runner, address=address), progress_for(progress))
+    return Report.of(found)
+
+
+def demo(folder: str | Path = "demo", *, runner: Runner = "ray", progress: Display = "auto") -> Run:
+    """A synthetic cohort, a picture of it and a whole experiment, as `polarmap demo` does.
+
+    Args:
+        folder: A new folder, or that of an earlier demo, which goes on.
+        runner: Who runs the cells.
+        progress: What is shown on standard error.
+    """
+    with private_files():
+        experiment = write_demo(Path(folder), progress_for(progress))
+    return run(experiment, open_test=True, runner=runner, progress=progress)
+
+
+def template() -> str:
+    """The commented experiment file that `polarmap init` writes: every setting with its default."""
+    return file.template()
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of experiment files, as `polarmap schema` prints it."""
+    return experiment_schema()

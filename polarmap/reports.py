@@ -1,0 +1,69 @@
+"""Reports in a notebook or a program, and the statistics that need no run."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Literal, Self
+
+import pandas as pd
+
+from orchestrator.report import records
+from orchestrator.report.compare import comparison_report
+from orchestrator.report.evaluate import evaluation_report, read_predictions
+from orchestrator.report.export import export
+from polarmap.runs import Run, open_run
+
+Format = Literal["markdown", "csv", "latex", "json", "html"]
+
+
+class Report(records.Report):
+    """What a report prints: `summary` is the table of estimates with their intervals, one row a method.
+
+    A notebook shows it as the HTML report does, figures included.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, report: records.Report) -> Self:
+        """The same report for a reader."""
+        return cls(**{item.name: getattr(report, item.name) for item in fields(report)})
+
+    def text(self, format: Format = "markdown") -> str:
+        """The report as Markdown, CSV, LaTeX, JSON or one HTML page, as `polarmap report --format` prints it."""
+        return export(self, format)
+
+    def _repr_html_(self) -> str:
+        page = export(self, "html")
+        return page[page.index("<body>") + len("<body>") : page.index("</body>")]
+
+
+def compare(first: Run | str | Path, second: Run | str | Path) -> Report:
+    """Compare two runs with one fold plan, paired by patient, fold and seed, as `polarmap compare` does.
+
+    Args:
+        first: A run, or its directory.
+        second: Another one with the same fold plan.
+
+    Raises:
+        StatisticsError: Plans, seeds or patients differ, or it is the same run twice; all reasons together.
+    """
+    opened = (run if isinstance(run, Run) else open_run(run) for run in (first, second))
+    return Report.of(comparison_report(*opened))
+
+
+def evaluate(predictions: pd.DataFrame | str | Path, *, level: float = 0.95) -> Report:
+    """The statistics of a run for predictions made elsewhere, as `polarmap evaluate` does.
+
+    Args:
+        predictions: A data frame, or a CSV or Parquet file, one row a prediction. `label` (0 or 1) and `score` or
+            `probability`; where present `patient_id, exam_id, tracer, inputs, partition, repeat, fold, member,
+            threshold` and columns for subgroups.
+        level: Confidence level of the intervals.
+
+    Raises:
+        StatisticsError: The predictions cannot be judged; one line a problem, with the numbers of its rows from 1.
+    """
+    if isinstance(predictions, pd.DataFrame):
+        return Report.of(evaluation_report(predictions, "predictions", level=level))
+    path = Path(predictions)
+    return Report.of(evaluation_report(read_predictions(path), path.stem, level=level))
