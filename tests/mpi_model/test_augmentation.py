@@ -7,7 +7,7 @@ import pytest
 import rounding
 import torch
 
-from mpi_model.augmentation import GAIN, GAMMA, ROTATION, augment, displace, rotate
+from mpi_model.augmentation import GAIN, GAMMA, ROTATION, SHIFT, augment, displace, draw_shifts, rotate
 
 
 def discs(exams: int, phases: int, size: int, radius: float, channels: int = 1) -> torch.Tensor:
@@ -62,15 +62,18 @@ def test_a_shift_moves_a_spot_and_a_stretch_moves_it_outwards() -> None:
     assert outwards / start == pytest.approx(1 / 0.9, abs=0.02)
 
 
-def test_no_dark_border_comes_in_from_outside_the_disc() -> None:
-    """A disc of one level that is shifted is still a disc of that level: its rim is no defect."""
-    axis = torch.arange(32) - 15.5
-    radius = axis[:, None] ** 2 + axis**2
-    image = 0.8 * (radius <= 12**2)[None, None, None].float()
-    moved = displace(image, torch.tensor([[0.08, -0.08, -0.08]]))
-    inside = radius <= 10**2  # nearer than the pixels that the rim is read from
-    assert (moved[..., radius > 12**2] == 0).all()
-    torch.testing.assert_close(moved[..., inside], torch.full_like(moved[..., inside], 0.8))
+def test_both_phases_of_an_exam_are_displaced_alike_and_within_the_limits() -> None:
+    """A spot at one place of both maps stays at one place, no further off than the limits permit."""
+    images = torch.zeros(64, 2, 1, 48, 48)
+    images[..., 6:10, 22:26] = 0.8
+    shifts = draw_shifts(64, torch.Generator().manual_seed(4))
+    places = centroids(displace(images, shifts))
+    moved = np.abs(places - centroids(images))
+    np.testing.assert_allclose(places[:, 0], places[:, 1], rtol=0, atol=1e-4)
+    # Along one axis the spot, 16 pixels from the centre, is shifted and stretched; along the other it is shifted.
+    limit = math.hypot(SHIFT * 24, SHIFT * 24 + 16 * SHIFT) / (1 - SHIFT) + 1 / 30
+    assert limit / 2 < moved.max() < limit
+    assert len(np.unique(moved[:, 0].round(3))) > 32
 
 
 def test_a_batch_is_decided_by_its_generator_alone() -> None:
