@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from mpi_model.errors import StatisticsError
+from orchestrator.cells.records import NETWORK
 from orchestrator.ledger.schemas import SUMMARY_COLUMNS, SUMMARY_DTYPES
 from orchestrator.report.records import EVERYONE
 from orchestrator.statistics.intervals import Interval
@@ -23,6 +24,8 @@ class Group:
     endpoint: str
     inputs: str
     level: float
+    model: str = NETWORK
+    """Who predicts; of a difference between models `first-second`."""
     subgroup: str = EVERYONE
     patients: int | None = None
     exams: int | None = None
@@ -57,7 +60,8 @@ class Group:
 def counted(group: Group, exams: Exams) -> Group:
     """The group with the counts of its exams."""
     identity = {
-        name: getattr(group, name) for name in ("partition", "tracer", "endpoint", "inputs", "level", "subgroup")
+        name: getattr(group, name)
+        for name in ("partition", "tracer", "endpoint", "inputs", "model", "level", "subgroup")
     }
     positives = int(exams.labels.sum())
     return Group(
