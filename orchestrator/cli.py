@@ -93,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(
         prog="polarmap",
         description="How well does a network read stress/rest SPECT myocardial perfusion polar maps? Nested, "
-        "patient-stratified cross-validation on Ray Tune, with intervals that mean what they say.",
+        "patient-stratified cross-validation on Ray Tune, with intervals whose coverage was simulated.",
         epilog="exit codes: 0 done, 1 a bug, 2 usage or experiment file, 3 cohort or folds, 4 incomplete, "
         "130 interrupted",
     )

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from types import UnionType
 from typing import Any, Final, Literal, get_args, get_origin
 
+from mpi_model.stages import BACKBONES
 from orchestrator.experiment.settings import Experiment
 
 SCHEMA_FILE: Final = "polarmap.schema.json"
@@ -22,10 +23,13 @@ SCHEMA_FILE: Final = "polarmap.schema.json"
 
 def experiment_schema() -> dict[str, object]:
     """The schema of an experiment file, as JSON Schema draft 2020-12."""
+    found: dict[str, Any] = _object(Experiment)
+    # The record says `str`; which names there are is known one floor below, without torch.
+    found["properties"]["network"]["properties"]["backbone"]["enum"] = list(BACKBONES)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "An experiment of polarmap",
-        **_object(Experiment),
+        **found,
     }
 
 
