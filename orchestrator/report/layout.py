@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from orchestrator.report.records import ESTIMANDS, EVERYONE
+from orchestrator.report.records import BASELINES, ESTIMANDS, EVERYONE
 
 SHORT_NAMES = {"development": "CV", "test": "test"}
 PARTITION_NAMES = {"development": "cross-validation", "test": "test partition"}
@@ -183,8 +183,10 @@ def _overview(about: str, rows: list[Record]) -> Table:
         methods = " or ".join(dict.fromkeys(row["method"] for row in mine.values()))
         name = f"{SHORT_NAMES[partition]} {MEASURES[metric]}" + ("" if model == rows[0]["model"] else f", {model}")
         body.append((name, *cells, methods))
+    told = "".join(f" {model}: {BASELINES[model]}." for model in models if model in BASELINES)
     note = (
         "CV: cross-validation, mean ± SD over folds (a spread). Below each estimate its interval and patients (events)."
+        + told
     )
     columns = ("", *inputs, "interval by")
     shown = [row for row in leading if (row["partition"], row["metric"]) in OVERVIEW]
