@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from orchestrator.report.layout import MISSING, Record, Table, as_records, number, summary_tables
+from orchestrator.report.layout import MISSING, PARTITION_NAMES, Record, Table, as_records, number, summary_tables
 from orchestrator.report.records import Report
 
 
@@ -14,12 +14,21 @@ def tables_of(report: Report, *, full: bool = True) -> list[Table]:
     return [table for table in (*summary_tables(report.summary), *run) if table.rows and table.shown in kinds]
 
 
+def answers(summary: pd.DataFrame) -> list[str]:
+    """The answers to the primary hypotheses, the test's before cross-validation's; empty where none was declared."""
+    rows = [row for row in as_records(summary) if row["metric"] == "auc_noninferiority"]
+    rows.sort(key=lambda row: (str(row["tracer"]), row["partition"] != "test"))
+    return [
+        f"{row['tracer']}, {row['endpoint']}, {PARTITION_NAMES[row['partition']]}: {row['reason']}." for row in rows
+    ]
+
+
 def statements(report: Report) -> list[str]:
-    """The sentences below the tables: openings of the test partition, then notices."""
+    """The sentences of a report: the answers first, then openings of the test partition and notices."""
     times = {1: "once", 2: "twice"}
     opened = report.openings
     lines = [] if opened is None else [f"The test partition has been opened {times.get(opened, f'{opened} times')}."]
-    return [*lines, *report.notices]
+    return [*answers(report.summary), *lines, *report.notices]
 
 
 def _hyperparameters(cells: pd.DataFrame) -> Table:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final, Literal
 
 import pandas as pd
@@ -9,6 +10,18 @@ import pandas as pd
 Partition = Literal["development", "test"]
 EVERYONE: Final = "all"
 """The subgroup of all exams."""
+
+ESTIMANDS: Final = MappingProxyType(
+    {
+        "final network": "for the one network that was trained on all development patients, judged on all such "
+        "patients as those of the test partition",
+        "these networks": "for the mean over the networks that this cross-validation trained, judged on all such "
+        "patients; for these networks, not for the procedure that trained them",
+        "procedure": "for the mean over the networks that this cross-validation trained, judged on all such patients; "
+        "repeats agree, so they serve for what the procedure gives on average as well",
+    }
+)
+"""What the intervals of a row are for, in one sentence, by its `estimand`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

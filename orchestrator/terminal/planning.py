@@ -17,7 +17,7 @@ def print_plan(plan: RunPlan) -> None:
     print_check(plan.check, console)
     console.print()
     console.print(_fold_table(plan))
-    for line in (_network(plan), _work(plan), *_precision(plan), _time(plan)):
+    for line in (_network(plan), _work(plan), *_precision(plan), *_hypotheses(plan), _time(plan)):
         console.print(line, highlight=False, markup=False)
 
 
@@ -55,6 +55,12 @@ def _precision(plan: RunPlan) -> Iterator[str]:
             f"{row['negative']} negative patients an AUC of {row['auc']:.2f} comes with a {row['level']:.0%} interval "
             f"of about [{row['low']:.2f}, {row['high']:.2f}] (width {row['width']:.2f}, {row['method']})"
         )
+
+
+def _hypotheses(plan: RunPlan) -> Iterator[str]:
+    for one in plan.hypotheses:
+        where = "test" if one.partition == "test" else "cross-validation"
+        yield f"primary hypothesis, {one.tracer}, {where} ({one.pair}): {one.power.sentence()}"
 
 
 def _time(plan: RunPlan) -> str:

@@ -49,5 +49,5 @@ def test_an_experiment_file_named_as_its_space_is_one_line(verb, tiny, capsys):
     """A file of the wrong kind is one mistake, not one for each of its tables."""
     assert main([verb, str(tiny), "--set", "search.space=experiment.toml"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "is no search space" in line
+    assert "is not a search space" in line
     assert "[head_learning_rate]" in line
