@@ -56,7 +56,11 @@ def _of_kind(kind: Any) -> dict[str, object]:  # noqa: ANN401 - any annotation
     if origin is Literal:
         return {"enum": list(arguments)}
     if origin in (typing.Union, UnionType):
-        return {"anyOf": [_of_kind(option) for option in arguments if option is not type(None)]}
+        # None is a key that is left out: TOML has no null.
+        options = [_of_kind(option) for option in arguments if option is not type(None)]
+        return options[0] if len(options) == 1 else {"anyOf": options}
+    if dataclasses.is_dataclass(kind):
+        return _object(kind)
     if origin is tuple:
         return {"type": "array", "items": _of_kind(arguments[0])}
     if origin in (Mapping, dict):
