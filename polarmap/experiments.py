@@ -21,7 +21,7 @@ from polarmap.runs import Run
 
 Runner = Literal["ray", "inline"]
 """Who runs the cells: Ray Tune, in processes of its own, or this process, one cell after the other."""
-Display = Literal["none", "auto", "bar", "lines", "json"]
+_Display = Literal["none", "auto", "bar", "lines", "json"]
 """Progress on standard error: none, a bar on a terminal and lines elsewhere (auto), or one of them."""
 
 
