@@ -101,7 +101,7 @@ class Source:
             for name in [*filter(_is_data, names), *links]:
                 count += 1
                 if count > _MOST_FILES:
-                    raise CohortError(f"the source has more than {MOST_FILES} files; import it in parts")
+                    raise CohortError(f"the source has more than {_MOST_FILES} files; import it in parts")
                 full = Path(folder) / name
                 yield from self._one(full, full.relative_to(self.path).as_posix())
 
@@ -143,7 +143,7 @@ class Source:
         packed = max(stream.seek(0, os.SEEK_END), 1)
         total = sum(member.file_size for member in members)
         if len(members) > _MOST_FILES or (total > RATIO_FROM and total > _LARGEST_RATIO * packed):
-            yield prefix, None, f"the archive unpacks to more than {LARGEST_RATIO} times its size; unpack it yourself"
+            yield prefix, None, f"the archive unpacks to more than {_LARGEST_RATIO} times its size; unpack it yourself"
             return
         for member in members:
             name = f"{prefix}/{member.filename}"
@@ -154,7 +154,7 @@ class Source:
             elif not name.lower().endswith(".zip"):
                 yield name, member, ""
             elif depth >= _DEEPEST:
-                yield name, member, f"more than {DEEPEST} archives inside one another; unpack them"
+                yield name, member, f"more than {_DEEPEST} archives inside one another; unpack them"
             else:
                 try:
                     with archive.open(member) as inner:
