@@ -30,6 +30,8 @@ MEASURES = {
     "calibration_intercept": "calibration in the large (perfect: 0)",
     "calibration_slope": "calibration slope (perfect: 1)",
     "agreement": "agreement of two repeats",
+    "auc_of_search": "AUC that the search saw",
+    "optimism": "optimism of the search",
     "fold_auc_variance": "SD of the fold AUCs, part due to",
     "exams_with_flipped_decision": "decision changes with the repeat",
     "probability_range": "range of probability over repeats",

@@ -46,6 +46,10 @@ class RunTables:
     """The input configurations of the experiment, in order."""
     patients: Literal["common", "available"] = "common"
     """`available` runs judge each inputs on other exams, so their comparisons are refused."""
+    epochs: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """The contract's columns; empty for predictions made elsewhere. Tells how much the search flatters."""
+    objective: str = "balanced_log_loss"
+    """What the search chose by."""
     calibrated: bool = False
     """Whether probabilities were recalibrated; net benefit is refused where they were not."""
 

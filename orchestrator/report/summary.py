@@ -17,6 +17,7 @@ from orchestrator.report.comparison_rows import comparison_rows, pair_rows, with
 from orchestrator.report.development_rows import development_rows
 from orchestrator.report.held_out_rows import held_out_rows
 from orchestrator.report.models import CrossValidated, Tested, cross_validated, tested
+from orchestrator.report.optimism_rows import optimism_rows
 from orchestrator.report.records import RunTables
 from orchestrator.report.rows import Group, Row, counted, summary_frame
 from orchestrator.report.subgroup_rows import subgroup_rows
@@ -136,7 +137,10 @@ def _model_rows(
     tables: RunTables, settings: StatisticsSettings, group: Group, model: CrossValidated | Tested
 ) -> list[Row]:
     if isinstance(model, CrossValidated):
-        return development_rows(group, model, settings.specificity, tables.calibrated)
+        return [
+            *development_rows(group, model, settings.specificity, tables.calibrated),
+            *optimism_rows(group, model, tables.cells, tables.epochs, tables.objective),
+        ]
     return held_out_rows(
         group, model, settings.specificity, tables.calibrated, settings.prevalence, _development(tables, group)
     )
