@@ -72,6 +72,7 @@ def worker_context(prepared: Prepared, weights: Path | None, device: str, facts:
             search=experiment.search,
             decision=experiment.decision,
             space=prepared.space,
+            baseline=experiment.statistics.baseline,
         ),
         state=None
         if weights is None

@@ -14,8 +14,8 @@ deviations from the map's level have normal priors around zero with the constant
 regression), which makes the estimate one constant matrix. It is applied to each exam and each phase alone;
 nothing is fitted across patients.
 
-Geometry. The rings of `painting`. Mid and basal septum are one 120-degree sector each, as in the data: 15 segments in
-all.
+Geometry. The rings of `cohort.segments`. Mid and basal septum are one 120-degree sector each, as in the data: 15
+segments in all.
 """
 
 from typing import Final
@@ -23,7 +23,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.importers.painting import APEX, APICAL, BASAL, MID, ring
+from orchestrator.cohort.segments import APEX, APICAL, BASAL, MID, ring
 
 SEGMENTS: Final = (
     *ring(BASAL, (("1", 60, 60), ("2+3", 120, 120), ("4", 240, 60), ("5", 300, 60), ("6", 0, 60))),
