@@ -19,12 +19,12 @@ from orchestrator.cells.decision import Decision, decide, predictions_of
 from orchestrator.cells.recipe import recipe_for
 from orchestrator.cells.records import (
     CandidateResult,
-    CellKey,
     CellResult,
     CellTask,
     Prediction,
     SavedModel,
     WorkerContext,
+    failed_cell,
 )
 from orchestrator.cells.study import OnCandidate, ranked, search
 
@@ -76,23 +76,6 @@ def run_cell(
         seconds=time.perf_counter() - started,
         host=platform.node(),
         device=bench.device,
-    )
-
-
-def failed_cell(key: CellKey, device: str, reason: str, seconds: float) -> CellResult:
-    """A cell that ended without predictions; a row like any other."""
-    return CellResult(
-        key=key,
-        state="failed",
-        reason=reason,
-        candidate=None,
-        steps=None,
-        values={},
-        predictions=(),
-        models=(),
-        seconds=seconds,
-        host=platform.node(),
-        device=device,
     )
 
 

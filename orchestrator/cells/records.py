@@ -4,6 +4,7 @@ No record here holds a patient's id, and none has a place for the label of an ex
 exams are row numbers of `Maps`, labels come only inside `LabelledExams`, and evaluation is bare row numbers.
 """
 
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -187,3 +188,20 @@ class CellResult:
     """The traceback of an unexpected error, for the log."""
     fault: Fault = ""
     """A failure that another try may overcome, elsewhere or with more of a GPU; empty for the rest."""
+
+
+def failed_cell(key: CellKey, device: str, reason: str, seconds: float) -> CellResult:
+    """A cell that ended without predictions; a row like any other."""
+    return CellResult(
+        key=key,
+        state="failed",
+        reason=reason,
+        candidate=None,
+        steps=None,
+        values={},
+        predictions=(),
+        models=(),
+        seconds=seconds,
+        host=platform.node(),
+        device=device,
+    )

@@ -85,11 +85,6 @@ def _search(experiment: Experiment) -> Iterator[str]:
     yield from _at_least("search.candidates", experiment.search.candidates, 1)
     yield from _at_least("search.inner_folds", experiment.search.inner_folds, 1)
     yield from _at_least("search.winners", experiment.search.winners, 1)
-    if experiment.search.winners > experiment.training.members:
-        yield (
-            f"`search.winners` must be at most `training.members` ({experiment.training.members}), or some winners "
-            f"are never refitted, but is {experiment.search.winners}"
-        )
 
 
 def _training(training: TrainingSettings) -> Iterator[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.runners.ray_tune import _run_on_tune
+from orchestrator.runners.ray_tune import run_on_tune
 
 pytestmark = [
     pytest.mark.ray,
@@ -34,7 +34,7 @@ def troubled(tmp_path_factory, make_tiny, tune_folder, work_of, new_events, chea
 
     jobs, context, resources = work_of(make_tiny(folder), "resources.attempts=2")
     events, work = new_events(), cheap_work(folder / "trained", trouble)
-    grid = _run_on_tune(jobs, context, resources, events, tune_folder / "troubled", work, batch=4)
+    grid = run_on_tune(jobs, context, resources, events, tune_folder / "troubled", work, batch=4)
     return events, work, grid, folder
 
 

@@ -9,7 +9,7 @@ import pytest
 import ray
 
 from orchestrator.runners.ray_session import ray_session
-from orchestrator.runners.ray_tune import _run_on_tune
+from orchestrator.runners.ray_tune import run_on_tune
 
 pytestmark = [
     pytest.mark.ray,
@@ -37,7 +37,7 @@ def test_a_host_out_of_memory_fails_the_cell_after_its_attempts_and_says_what_to
     work = cheap_work(tiny.parent / "trained", lambda key, number: time.sleep(60))
     assert not ray.is_initialized()
     with ray_session(None) as folder:
-        _run_on_tune(jobs[:1], context, resources, collected, folder / "memory", work)
+        run_on_tune(jobs[:1], context, resources, collected, folder / "memory", work)
 
     ((result, attempt),) = collected.cells
     assert (result.state, attempt) == ("failed", 2)

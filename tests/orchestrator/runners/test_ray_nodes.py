@@ -23,7 +23,8 @@ from orchestrator.experiment.file import load_experiment
 from orchestrator.monitoring.progress import NullProgress
 from orchestrator.runners.environment import prepare_for_ray
 from orchestrator.runners.inline import InlineRunner
-from orchestrator.runners.ray_tune import RayRunner, _run_on_tune
+from orchestrator.runners.ray_runner import RayRunner
+from orchestrator.runners.ray_tune import run_on_tune
 
 pytestmark = [
     pytest.mark.ray,
@@ -161,7 +162,7 @@ def test_a_cell_without_room_on_its_gpu_is_given_twice_as_much(
         return troubles.cell_of(key, state="failed", reason="no room", fault="gpu_memory") if share < 0.5 else None
 
     work = cheap_work(tmp_path / "trained", trouble)
-    _run_on_tune(jobs[-1:], context, resources, collected, tmp_path / "share", work)
+    run_on_tune(jobs[-1:], context, resources, collected, tmp_path / "share", work)
 
     ((result, attempt),) = collected.cells
     assert (result.state, attempt) == ("complete", 1)

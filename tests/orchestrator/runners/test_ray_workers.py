@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from orchestrator.runners.ray_tune import _run_on_tune
+from orchestrator.runners.ray_tune import run_on_tune
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -21,7 +21,7 @@ def test_a_free_worker_never_ends_one_that_is_starting(tiny, tune_folder, work_o
         time.sleep(0.4)
         return troubles.cell_of(task.key)
 
-    _run_on_tune(jobs, context, resources, collected, tune_folder / "workers", work)
+    run_on_tune(jobs, context, resources, collected, tune_folder / "workers", work)
 
     assert len(collected.cells) == len(jobs)
     assert len(list(tmp_path.glob("worker-*"))) == slots
