@@ -35,9 +35,9 @@ def experiment_schema() -> dict[str, object]:
 
 def _object(record: type[Any]) -> dict[str, object]:
     """A record as a table that holds no other keys."""
-    hints, told = typing.get_type_hints(record), _field_docs(record)
+    hints, texts = typing.get_type_hints(record), _field_docs(record)
     fields = dataclasses.fields(record)
-    properties = {item.name: _property(hints[item.name], item, told.get(item.name, "")) for item in fields}
+    properties = {item.name: _property(hints[item.name], item, texts.get(item.name, "")) for item in fields}
     required = [item.name for item in fields if not _has_default(item)]
     found: dict[str, object] = {"type": "object", "additionalProperties": False, "properties": properties}
     return {**found, "required": required} if required else found
@@ -55,8 +55,12 @@ def _of_kind(kind: Any) -> dict[str, object]:  # noqa: ANN401 - any annotation
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Literal:
         return {"enum": list(arguments)}
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return _object(kind)
     if origin in (typing.Union, UnionType):
-        return {"anyOf": [_of_kind(option) for option in arguments if option is not type(None)]}
+        # TOML has no null: a setting that may be absent is left out of the file.
+        options = [_of_kind(option) for option in arguments if option is not type(None)]
+        return options[0] if len(options) == 1 else {"anyOf": options}
     if origin is tuple:
         return {"type": "array", "items": _of_kind(arguments[0])}
     if origin in (Mapping, dict):
