@@ -69,6 +69,8 @@ def read_value(kind: Any, value: object, place: str, problems: list[str]) -> Any
 
 def _record_of(kind: Any) -> Any:  # noqa: ANN401 - any annotation
     """The record of an optional one; every other annotation as it is."""
+    if get_origin(kind) not in (typing.Union, UnionType):
+        return kind
     options = [option for option in get_args(kind) if option is not type(None)]
     return options[0] if len(options) == 1 and dataclasses.is_dataclass(options[0]) else kind
 
@@ -83,6 +85,8 @@ def convert(kind: Any, value: object) -> Any:  # noqa: ANN401 - a value of the a
         return (
             value if any(value == choice and type(value) is type(choice) for choice in get_args(kind)) else NOT_OF_KIND
         )
+    if kind is type(None):
+        return None if value is None else NOT_OF_KIND
     if origin in (typing.Union, UnionType):
         matches = (convert(option, value) for option in get_args(kind))
         return next((match for match in matches if match is not NOT_OF_KIND), NOT_OF_KIND)
