@@ -159,9 +159,8 @@ def test_evaluate_takes_a_frame_or_a_file(run, tmp_path, capsys):
 def test_predictions_and_searches_leave_a_run(run, experiment, tmp_path):
     """New exams are predicted as the test was, and the searches go to an Optuna journal."""
     found = run.predict(experiment.parent / "manifest.csv")
-    tested = run.predictions.query("model == 'network' and partition == 'test'").merge(
-        found, on=["exam_id", "inputs"], suffixes=("", "_new")
-    )
+    of_networks = run.predictions.query("model == 'network' and partition == 'test'")
+    tested = of_networks.merge(found, on=["exam_id", "inputs"], suffixes=("", "_new"))
     assert len(tested) == 24
     assert (tested["score"] - tested["score_new"]).abs().max() < 1e-6
     assert run.export_optuna(tmp_path / "candidates.journal") == (6, 18)
