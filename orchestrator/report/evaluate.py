@@ -50,9 +50,7 @@ def evaluation_report(
         level=level,
         subgroups=tuple(column for column in columns if column in predictions or subgroups is not None),
         endpoints={},
-        noninferiority=None
-        if noninferiority is None
-        else Noninferiority(pair=noninferiority[0], margin=noninferiority[1]),
+        noninferiority=question,
         prevalence=prevalence,
     )
     problems = list(_option_problems(settings))
