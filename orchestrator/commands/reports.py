@@ -10,7 +10,7 @@ from orchestrator.report.build import report_of
 from orchestrator.report.compare import comparison_report
 from orchestrator.report.evaluate import evaluation_report, read_predictions
 from orchestrator.report.export import export
-from orchestrator.terminal.report import print_report
+from orchestrator.terminal.tables import print_report
 
 
 def report(arguments: argparse.Namespace) -> int:
