@@ -33,7 +33,7 @@ STATE = RunProgress(
 @pytest.fixture
 def at_once(monkeypatch):
     """Lines come without the seconds between them."""
-    monkeypatch.setattr(displays, "SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr(displays, "_SECONDS_BETWEEN_LINES", 0.0)
 
 
 def test_a_plain_line_says_all_and_calls_the_score_a_validation_score(at_once):
