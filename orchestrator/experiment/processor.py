@@ -1,6 +1,6 @@
-"""Whether this machine's processor multiplies bf16 itself; read from the system, without torch.
+"""Where cells run, and whether this machine's processor has bf16 arithmetic; read from the system, without torch.
 
-Without such instructions the library converts every number on its way in and out: bf16 training was then measured
+Without bf16 instructions the library converts every number on its way in and out: bf16 training was then measured
 17 to 23 times slower than single precision (ResNet-18, AVX2), and nothing in the results would show it.
 """
 
@@ -12,11 +12,21 @@ from typing import Final
 
 from mpi_model.errors import ExperimentError
 from mpi_model.settings import Precision
+from orchestrator.experiment.settings import ResourceSettings
 
+_NVIDIA_DRIVER: Final = Path("/proc/driver/nvidia/version")
 _CPUINFO: Final = Path("/proc/cpuinfo")
 _BF16: Final = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 """As Linux spells them: two extensions of x86 (AVX512_BF16, AMX-BF16) and one of ARM (FEAT_BF16)."""
 _WIDEST_FIRST: Final = ("avx512f", "avx2", "avx", "sse4_1", "sve", "asimd", "neon")
+
+
+def device_for(resources: ResourceSettings) -> str:
+    """`cuda` where cells reserve a GPU, `cpu` elsewhere; `auto` looks for an NVIDIA driver on this machine."""
+    # The driver's file, not torch: importing torch takes seconds, and `check` must answer at once.
+    if resources.gpus_per_cell == "auto":
+        return "cuda" if _NVIDIA_DRIVER.exists() else "cpu"
+    return "cuda" if resources.gpus_per_cell > 0 else "cpu"
 
 
 def check_precision(precision: Precision, device: str) -> None:

@@ -3,7 +3,7 @@
 Credentials come from the environment or the machine's role, as obstore finds them: `AWS_ACCESS_KEY_ID`,
 `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_REGION`, `AWS_ENDPOINT_URL`, a container's or an instance's role.
 A request is tried again while the storage is away, up to a bound; each try asks first whether this driver may still
-write, so that one that lost its lock stops between two tries, too.
+write, so that a driver that lost its lock stops between two tries, too.
 """
 
 import datetime

@@ -33,7 +33,7 @@ STATE = RunProgress(
 @pytest.fixture
 def at_once(monkeypatch):
     """Lines come without the seconds between them."""
-    monkeypatch.setattr(displays, "SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr(displays, "_SECONDS_BETWEEN_LINES", 0.0)
 
 
 def test_a_plain_line_says_all_and_calls_the_score_a_validation_score(at_once):
@@ -109,8 +109,8 @@ def test_a_bar_on_a_terminal_and_lines_elsewhere():
     primary, secondary = pty.openpty()
     with os.fdopen(primary, "rb"), os.fdopen(secondary, "w") as terminal:
         assert type(progress_for("auto", terminal)).__name__ == "Bar"
-        assert type(progress_for("lines", terminal)).__name__ == "Lines"
-    assert type(progress_for("auto", io.StringIO())).__name__ == "Lines"
+        assert type(progress_for("lines", terminal)).__name__ == "_Lines"
+    assert type(progress_for("auto", io.StringIO())).__name__ == "_Lines"
     assert type(progress_for("bar", io.StringIO())).__name__ == "Bar"
 
 
