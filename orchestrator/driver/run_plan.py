@@ -1,7 +1,7 @@
 """What `polarmap plan` and `polarmap.plan` answer: folds, work, precision and time to expect. No torch, no Ray."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -17,8 +17,8 @@ from orchestrator.ledger.paths import run_paths
 from orchestrator.ledger.reading import Run
 from orchestrator.monitoring.progress import Progress
 from orchestrator.statistics.precision import (
+    SUPPOSED_CORRELATION,
     ExpectedWidth,
-    NoninferiorityPower,
     expected_width,
     noninferiority_power,
 )
@@ -32,21 +32,10 @@ _FOLD_COLUMNS: Final = (
     *("positive_min", "positive_max", "negative_min", "negative_max"),
 )
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedHypothesis:
-    """The primary hypothesis of one tracer in one partition, and the power that the cohort gives it."""
-
-    partition: str
-    tracer: str
-    pair: str
-    """The two input configurations, such as `stress-dual`."""
-    power: NoninferiorityPower
-
-    def to_dict(self) -> dict[str, object]:
-        """One flat record for `polarmap plan --json`."""
-        found = asdict(self)
-        return {**found.pop("power"), **found, "answerable": self.power.answerable}
+_POWER_COLUMNS: Final = (
+    *("partition", "tracer", "first", "second", "margin", "power"),
+    *("patients", "patients_needed", "auc", "correlation"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +65,9 @@ class RunPlan:
     precision: pd.DataFrame
     """The interval to expect at an AUC of .85: `partition, tracer, inputs, positive, negative` (patients), `auc, low,
     high, width, level, method`."""
-    hypotheses: tuple[PlannedHypothesis, ...]
-    """The primary hypotheses with their power; empty where `statistics.noninferiority` declares none."""
+    power: pd.DataFrame
+    """The power of the primary hypothesis, empty where none was declared: `partition, tracer, first, second, margin,
+    power, patients, patients_needed` (for a power of .8), `auc, correlation` (supposed)."""
     timed_cells: int
     """Finished cells of an earlier, equal run that tell how long a cell takes."""
     seconds_per_cell: float | None
@@ -103,7 +93,7 @@ class RunPlan:
             "backbone_stages": self.backbone_stages,
             "encoder_searched": self.encoder_searched,
             "precision": [_listed(row) for row in records(self.precision)],
-            "hypotheses": [one.to_dict() for one in self.hypotheses],
+            "power": records(self.power),
             "timed_cells": self.timed_cells,
             "seconds_per_cell": self.seconds_per_cell,
             "worker_hours": self.worker_hours,
@@ -126,10 +116,10 @@ def plan_experiment(loaded: LoadedExperiment, progress: Progress) -> RunPlan:
         PolarmapError: See `orchestrator.driver.prepare.prepare`.
     """
     paths = run_paths(loaded.run_directory)
-    return plan_of(prepare(loaded, progress), Run(paths) if paths.experiment.exists() else None)
+    return _plan_of(prepare(loaded, progress), Run(paths) if paths.experiment.exists() else None)
 
 
-def plan_of(prepared: Prepared, earlier: Run | None = None) -> RunPlan:
+def _plan_of(prepared: Prepared, earlier: Run | None = None) -> RunPlan:
     """What a run of the prepared experiment would do.
 
     Args:
@@ -153,7 +143,7 @@ def plan_of(prepared: Prepared, earlier: Run | None = None) -> RunPlan:
         backbone_stages=backbone(network.backbone).stage_count,
         encoder_searched=any(parameter.name == "encoder_stages" for parameter in prepared.space.parameters),
         precision=pd.DataFrame([_precision_row(group, width) for group, width in _expected(prepared)]),
-        hypotheses=tuple(_hypotheses(prepared)),
+        power=pd.DataFrame(list(_power(prepared)), columns=list(_POWER_COLUMNS)),
         timed_cells=len(seconds),
         seconds_per_cell=float(seconds.mean()) if len(seconds) else None,
     )
@@ -193,34 +183,36 @@ def _expected(prepared: Prepared) -> Iterator[tuple[ExamGroup, ExpectedWidth]]:
     """The interval to expect for every group of exams that holds both classes."""
     level = prepared.loaded.experiment.statistics.level
     for group in exam_groups(prepared):
-        positive, negative = _patients_by_class(group)
+        positive, negative = _classes(group)
         if positive and negative:
-            width = expected_width(positive, negative, SUPPOSED_AUC, *_design(prepared, group), level)
-            yield group, width
+            yield group, expected_width(positive, negative, SUPPOSED_AUC, *_design(prepared, group), level)
 
 
-def _hypotheses(prepared: Prepared) -> Iterator[PlannedHypothesis]:
-    """The power of the declared comparison, for every group of exams that both its input configurations use."""
+def _power(prepared: Prepared) -> Iterator[tuple[object, ...]]:
+    """The primary hypothesis, in every group of exams that both its input configurations use."""
     statistics = prepared.loaded.experiment.statistics
     question = statistics.noninferiority
-    if question is None:
-        return
     for group in exam_groups(prepared):
-        positive, negative = _patients_by_class(group)
-        if min(positive, negative) > 1 and set(question.sides) <= set(group.inputs):
-            design = _design(prepared, group)
-            power = noninferiority_power(positive, negative, question.margin, SUPPOSED_AUC, *design, statistics.level)
-            yield PlannedHypothesis(partition=group.partition, tracer=group.tracer, pair=question.pair, power=power)
+        positive, negative = _classes(group)
+        if question is None or not set(question.sides) <= set(group.inputs) or min(positive, negative) < 2:
+            continue
+        design = _design(prepared, group)
+        found = noninferiority_power(positive, negative, question.margin, SUPPOSED_AUC, *design, statistics.level)
+        yield (
+            *(group.partition, group.tracer, *question.sides, question.margin, found.power),
+            *(found.present, found.patients, found.auc, SUPPOSED_CORRELATION),
+        )
 
 
-def _patients_by_class(group: ExamGroup) -> tuple[int, int]:
+def _classes(group: ExamGroup) -> tuple[int, int]:
     """Patients with a positive exam, and with a negative one."""
-    positive, negative = (group.exams.loc[group.exams["label"] == label, "patient_id"].nunique() for label in (1, 0))
+    owners = (group.exams.loc[group.exams["label"] == label, "patient_id"] for label in (1, 0))
+    positive, negative = (one.nunique() for one in owners)
     return positive, negative
 
 
 def _design(prepared: Prepared, group: ExamGroup) -> tuple[int | None, int | None]:
-    """Folds and repeats: cross-validation reuses training patients, which widens an interval; a test does not."""
+    """Folds and repeats; none for a test. A fold reuses the training patients of the others, which widens intervals."""
     return (None, None) if group.partition == "test" else (prepared.plan.count, prepared.plan.repeats)
 
 

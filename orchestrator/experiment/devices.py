@@ -4,11 +4,12 @@ from pathlib import Path
 
 from orchestrator.experiment.settings import ResourceSettings
 
-NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+_NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def device_for(resources: ResourceSettings) -> str:
     """`cuda` where cells reserve a GPU, `cpu` elsewhere; `auto` looks for an NVIDIA driver on this machine."""
+    # The driver's file, not torch: importing torch takes seconds, and `check` must answer at once.
     if resources.gpus_per_cell == "auto":
-        return "cuda" if NVIDIA_DRIVER.exists() else "cpu"
+        return "cuda" if _NVIDIA_DRIVER.exists() else "cpu"
     return "cuda" if resources.gpus_per_cell > 0 else "cpu"

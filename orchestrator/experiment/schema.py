@@ -1,8 +1,8 @@
 """The JSON Schema of `experiment.toml`, written from the records, so that an editor completes and checks the file.
 
 Types, choices, defaults and descriptions are those of `orchestrator.experiment.settings` and `mpi_model.settings`: a
-setting that is added to a record is in the schema. What the schema can't say, such as a rule over two settings,
-`polarmap check` does.
+setting that is added to a record is in the schema. `polarmap check` checks what a
+schema cannot express, such as a rule over two settings.
 """
 
 import ast
@@ -35,15 +35,16 @@ def experiment_schema() -> dict[str, object]:
 
 def _object(record: type[Any]) -> dict[str, object]:
     """A record as a table that holds no other keys."""
-    hints, told = typing.get_type_hints(record), _field_docs(record)
+    hints, texts = typing.get_type_hints(record), _field_docs(record)
     fields = dataclasses.fields(record)
-    properties = {item.name: _property(hints[item.name], item, told.get(item.name, "")) for item in fields}
+    properties = {item.name: _property(hints[item.name], item, texts.get(item.name, "")) for item in fields}
     required = [item.name for item in fields if not _has_default(item)]
     found: dict[str, object] = {"type": "object", "additionalProperties": False, "properties": properties}
     return {**found, "required": required} if required else found
 
 
 def _property(kind: Any, item: "dataclasses.Field[Any]", text: str) -> dict[str, object]:  # noqa: ANN401 - any annotation
+    # A section is described by its record's docstring, a setting by the text below its field.
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return {"description": _first_line(kind), **_object(kind)}
     default = _default(item)
@@ -55,8 +56,12 @@ def _of_kind(kind: Any) -> dict[str, object]:  # noqa: ANN401 - any annotation
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Literal:
         return {"enum": list(arguments)}
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return _object(kind)
     if origin in (typing.Union, UnionType):
-        return {"anyOf": [_of_kind(option) for option in arguments if option is not type(None)]}
+        # TOML has no null: a setting that may be absent is left out of the file.
+        options = [_of_kind(option) for option in arguments if option is not type(None)]
+        return options[0] if len(options) == 1 else {"anyOf": options}
     if origin is tuple:
         return {"type": "array", "items": _of_kind(arguments[0])}
     if origin in (Mapping, dict):
@@ -73,11 +78,13 @@ def _default(item: "dataclasses.Field[Any]") -> object:
     value = item.default_factory() if item.default_factory is not dataclasses.MISSING else item.default
     if value is dataclasses.MISSING:
         return None
+    # JSON has neither tuples nor frozen mappings.
     return list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value
 
 
 def _field_docs(record: type[Any]) -> Mapping[str, str]:
     """The text under each field of a record: Python keeps it in the source alone."""
+    # Dedented, so that a record defined inside another block parses as well.
     (body,) = ast.parse(textwrap.dedent(inspect.getsource(record))).body
     if not isinstance(body, ast.ClassDef):
         return {}

@@ -16,8 +16,9 @@ from mpi_model.vocabulary import INPUTS, Inputs
 Patients = Literal["common", "available"]
 Exams = Literal["all", "first"]
 Objective = Literal["balanced_log_loss", "auc"]
-ThresholdRule = Literal["fixed", "balanced_accuracy"]
-Calibration = Literal["none", "platt"]
+_ThresholdRule = Literal["fixed", "balanced_accuracy"]
+_Calibration = Literal["none", "platt"]
+Baseline = Literal["segments", "none"]
 
 DEFAULT_ENDPOINTS: Mapping[str, str] = MappingProxyType(
     {"Tc-99m": "abnormal perfusion", "Tl-201": "intermediate or high risk"}
@@ -75,8 +76,8 @@ class SearchSettings:
     """Inner folds a candidate is scored on; 1 means one 20 % hold-out."""
     objective: Objective = "balanced_log_loss"
     """What a candidate is chosen by; training always minimises the balanced log loss."""
-    winners: int = 1
-    """Best candidates that the members are refits of, in turn: 1 refits the best one only."""
+    winners: int = 3
+    """Best candidates that the members are refits of, in turn; with one member, of the best one only."""
     prune: bool = True
     """Stop a candidate early that does worse than the median of earlier ones at the same epoch."""
 
@@ -85,9 +86,9 @@ class SearchSettings:
 class DecisionSettings:
     """The `[decision]` section."""
 
-    threshold: ThresholdRule = "fixed"
+    threshold: _ThresholdRule = "fixed"
     """`fixed`: 0.5 of the balanced probability; `balanced_accuracy`: best on inner out-of-fold scores."""
-    calibration: Calibration = "none"
+    calibration: _Calibration = "none"
     """`platt`: a monotone logistic recalibration per tracer from inner out-of-fold scores."""
 
 
@@ -119,6 +120,8 @@ class StatisticsSettings:
     """Manifest columns whose values are reported apart."""
     specificity: float = 0.8
     """The specificity at which sensitivity is reported."""
+    baseline: Baseline = "segments"
+    """What each network is compared with: logistic regression on the 17 segment means of the same maps, or nothing."""
     noninferiority: Noninferiority | None = None
     """The primary hypothesis of every tracer; None where none was declared."""
     comparisons: tuple[str, ...] = ()

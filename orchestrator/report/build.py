@@ -51,7 +51,7 @@ def report_of(run: Run, *, drawn: bool = True, incomplete: bool = False) -> Repo
         report_around(run, summary, cells, tables.exams),
         lacking=refused,
         notices=notices,
-        unstable=hardest_exams(tables),
+        unstable=hardest_exams(tables.of(tables.models[0])),
         figures={title: svg(figure) for title, figure in figures_of(tables, summary).items()} if drawn else {},
     )
 
@@ -65,7 +65,7 @@ def lacking(tables: RunTables) -> tuple[str, ...]:
 def tables_of(run: Run) -> RunTables:
     """What statistics are made from."""
     settings = run.description.settings
-    predictions, cells = run.tables("predictions", "cells")
+    predictions, cells, epochs = run.tables("predictions", "cells", "epochs")
     return RunTables(
         predictions=predictions,
         exams=run.cohort,
@@ -73,6 +73,8 @@ def tables_of(run: Run) -> RunTables:
         cells=cells,
         inputs=settings.cohort.inputs,
         patients=settings.cohort.patients,
+        epochs=epochs,
+        objective=settings.search.objective,
         calibrated=settings.decision.calibration != "none",
     )
 

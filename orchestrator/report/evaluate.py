@@ -12,29 +12,65 @@ import numpy as np
 import pandas as pd
 
 from mpi_model.errors import ExperimentError, StatisticsError
-from orchestrator.experiment.settings import DEFAULT_SUBGROUPS, StatisticsSettings
+from orchestrator.experiment.settings import DEFAULT_SUBGROUPS, Noninferiority, StatisticsSettings
 from orchestrator.report.records import Report, RunTables
 from orchestrator.report.summary import summarise
 
 NO_TRACER = "not stated"
 NO_INPUTS = "model"
-_DEFAULTS = {"tracer": NO_TRACER, "inputs": NO_INPUTS}
+NO_MODEL = "not stated"
+_DEFAULTS = {"tracer": NO_TRACER, "inputs": NO_INPUTS, "model": NO_MODEL}
 
 
-def evaluation_report(predictions: pd.DataFrame, name: str, *, level: float = 0.95) -> Report:
+def evaluation_report(
+    predictions: pd.DataFrame,
+    name: str,
+    *,
+    level: float = 0.95,
+    noninferiority: tuple[str, float] | None = None,
+    prevalence: float | None = None,
+    subgroups: Sequence[str] | None = None,
+) -> Report:
     """The report of predictions made elsewhere.
 
     Args:
         predictions: See `evaluate_predictions`.
         name: Stands at the head of the report.
         level: Confidence level.
+        noninferiority: A pair of input configurations, such as `stress-dual`, and a margin of AUC, both fixed before
+            the predictions were made; None for no primary hypothesis.
+        prevalence: At which predictive values are given; None for none.
+        subgroups: Columns whose values are reported apart; `sex`, where there is such a column, when None.
 
     Raises:
-        StatisticsError: The predictions cannot be judged.
+        StatisticsError: The predictions cannot be judged, or an option is out of its range.
     """
-    subgroups = tuple(column for column in DEFAULT_SUBGROUPS if column in predictions)
-    settings = StatisticsSettings(level=level, subgroups=subgroups, endpoints={})
+    columns = DEFAULT_SUBGROUPS if subgroups is None else tuple(subgroups)
+    question = None if noninferiority is None else Noninferiority(pair=noninferiority[0], margin=noninferiority[1])
+    settings = StatisticsSettings(
+        level=level,
+        subgroups=tuple(column for column in columns if column in predictions or subgroups is not None),
+        endpoints={},
+        noninferiority=question,
+        prevalence=prevalence,
+    )
+    problems = list(_option_problems(settings))
+    if problems:
+        raise StatisticsError(*problems)
     return Report(name=name, summary=evaluate_predictions(predictions, settings))
+
+
+def _option_problems(settings: StatisticsSettings) -> Iterator[str]:
+    if not 0.5 < settings.level < 1:
+        yield f"`level` must lie between 0.5 and 1, but is {settings.level}"
+    if settings.prevalence is not None and not 0 < settings.prevalence < 1:
+        yield f"`prevalence` must lie between 0 and 1, but is {settings.prevalence}"
+    question = settings.noninferiority
+    if question is not None and not (0 < question.margin < 0.5 and all(question.sides)):
+        yield (
+            "a non-inferiority question is a pair of inputs joined by a dash and a margin between 0 and 0.5, such as "
+            f"stress-dual and 0.05, but is {question.pair!r} and {question.margin}"
+        )
 
 
 def read_predictions(path: Path) -> pd.DataFrame:
@@ -43,7 +79,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
     Raises:
         ExperimentError: The file cannot be read.
     """
-    texts = dict.fromkeys(("patient_id", "exam_id", "tracer", "inputs", "partition"), "str")
+    texts = dict.fromkeys(("patient_id", "exam_id", "tracer", "inputs", "model", "partition"), "str")
     try:
         return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=texts)
     except (OSError, ValueError) as error:
@@ -57,8 +93,9 @@ def evaluate_predictions(frame: pd.DataFrame, settings: StatisticsSettings) -> p
 
     Args:
         frame: One row a prediction. `label` (0 or 1) and `score` or `probability`; where present
-            `patient_id`, `exam_id`, `tracer`, `inputs`, `partition`, `repeat`, `fold`, `member`, `threshold`
-            and columns for subgroups.
+            `patient_id`, `exam_id`, `tracer`, `inputs`, `model`, `partition`, `repeat`, `fold`, `member`,
+            `threshold` and columns for subgroups. The `model` of the first row is judged, the others are what it
+            is compared with.
         settings: Level, endpoints, subgroups and so on.
 
     Raises:
@@ -113,7 +150,7 @@ def _value_problems(frame: pd.DataFrame) -> Iterator[str]:
     if "probability" in frame:
         values = pd.to_numeric(frame["probability"], errors="coerce").to_numpy(np.float64)
         yield from _rows("`probability` must lie in [0, 1]", np.isfinite(values) & ((values < 0) | (values > 1)))
-    for name in ("patient_id", "exam_id", "tracer", "inputs"):
+    for name in ("patient_id", "exam_id", "tracer", "inputs", "model"):
         if name in frame:
             blank = frame[name].isna() | (frame[name].astype(str).str.strip() == "")
             yield from _rows(f"`{name}` must not be blank", blank.to_numpy())
@@ -176,7 +213,7 @@ def _design_problems(predictions: pd.DataFrame) -> Iterator[str]:
         (predictions["fold"].notna() & predictions["repeat"].isna()).to_numpy(),
     )
     yield from _rows("a test prediction has no `fold`", (~held_out & predictions["fold"].notna()).to_numpy())
-    key = ["inputs", "tracer", "partition", "repeat", "exam_id", "member"]
+    key = ["model", "inputs", "tracer", "partition", "repeat", "exam_id", "member"]
     yield from _rows(
         "an exam is predicted twice in the same place (name repeats with `repeat`, exams with `exam_id`)",
         predictions.duplicated(key, keep=False).to_numpy(),

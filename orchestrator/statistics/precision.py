@@ -12,7 +12,8 @@ from orchestrator.statistics.intervals import Interval, normal_quantile
 
 SUPPOSED_CORRELATION = 0.5
 """The correlation of the two AUCs that a power supposes: both networks read the same stress map."""
-WANTED_POWER = 0.8
+WANTED_POWER, EVEN_CHANCE = 0.8, 0.5
+"""The power that a study asks for, and the one below which a question cannot be answered."""
 _MOST_TIMES = 1e4
 
 
@@ -60,27 +61,12 @@ def expected_width(
 class NoninferiorityPower:
     """How probably a cohort shows that one model is not worse than another by more than a margin."""
 
-    margin: float
     power: float
     """Where both models have the supposed AUC."""
     patients: int
     """Patients of the same mixture of classes that give the wanted power."""
     present: int
     auc: float
-
-    @property
-    def answerable(self) -> bool:
-        """Whether the cohort has an even chance of an answer."""
-        return self.power >= 0.5
-
-    def sentence(self) -> str:
-        """One or two lines for people."""
-        verdict = "" if self.answerable else "; the question cannot be answered with this cohort"
-        return (
-            f"non-inferiority by {self.margin:g}: power {self.power:.2f} with {self.present} patients{verdict}; a "
-            f"power of {WANTED_POWER:g} needs about {self.patients} patients (both AUC {self.auc:.2f}, correlated "
-            f"{SUPPOSED_CORRELATION:g})"
-        )
 
 
 def noninferiority_power(
@@ -118,9 +104,7 @@ def noninferiority_power(
     least = 2 / min(positives, negatives)
     enough = power(least) >= WANTED_POWER
     times = least if enough else brentq(lambda factor: power(factor) - WANTED_POWER, least, _MOST_TIMES)
-    return NoninferiorityPower(
-        margin=margin, power=power(1.0), patients=int(np.ceil(times * present)), present=present, auc=auc
-    )
+    return NoninferiorityPower(power=power(1.0), patients=int(np.ceil(times * present)), present=present, auc=auc)
 
 
 def _inflation(positives: float, negatives: float, auc: float, folds: int | None, repeats: int | None) -> float:

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from orchestrator.driver.cohort_check import records
 from orchestrator.driver.run_plan import RunPlan
+from orchestrator.statistics.precision import EVEN_CHANCE, WANTED_POWER
 from orchestrator.terminal.checking import print_check
 from orchestrator.terminal.consoles import standard_output
 
@@ -17,7 +18,7 @@ def print_plan(plan: RunPlan) -> None:
     print_check(plan.check, console)
     console.print()
     console.print(_fold_table(plan))
-    for line in (_network(plan), _work(plan), *_precision(plan), *_hypotheses(plan), _time(plan)):
+    for line in (_network(plan), _work(plan), *_precision(plan), *_primary(plan), _time(plan)):
         console.print(line, highlight=False, markup=False)
 
 
@@ -27,6 +28,7 @@ def _fold_table(plan: RunPlan) -> Table:
     for name in ("tracer", "inputs", "patients", "with a positive exam", "with a negative exam"):
         table.add_column(name)
     for tracer, inputs, *sizes in plan.fold_sizes.itertuples(index=False):
+        # Columns alternate between smallest and largest fold.
         ranges = (f"{low} to {high}" for low, high in zip(sizes[::2], sizes[1::2], strict=True))
         table.add_row(tracer, inputs, *ranges)
     return table
@@ -40,6 +42,7 @@ def _network(plan: RunPlan) -> str:
 
 
 def _work(plan: RunPlan) -> str:
+    # One cell for each outer fold of each repeat, and one for the final model.
     inputs = plan.cells // (plan.repeats * plan.folds + 1)
     return (
         f"work: {inputs} inputs × ({plan.repeats} repeats × {plan.folds} folds + 1 final) = "
@@ -57,10 +60,19 @@ def _precision(plan: RunPlan) -> Iterator[str]:
         )
 
 
-def _hypotheses(plan: RunPlan) -> Iterator[str]:
-    for one in plan.hypotheses:
-        where = "test" if one.partition == "test" else "cross-validation"
-        yield f"primary hypothesis, {one.tracer}, {where} ({one.pair}): {one.power.sentence()}"
+def _primary(plan: RunPlan) -> Iterator[str]:
+    """The power of the primary hypothesis, where one was declared."""
+    for row in records(plan.power):
+        where = "test" if row["partition"] == "test" else "cross-validation"
+        verdict = (
+            "" if float(str(row["power"])) >= EVEN_CHANCE else "; the question cannot be answered with this cohort"
+        )
+        yield (
+            f"primary hypothesis, {row['tracer']}, {where}: {row['first']} not worse than {row['second']} by "
+            f"{row['margin']:g}: power {row['power']:.2f} with {row['patients']} patients{verdict}; a power of "
+            f"{WANTED_POWER:g} needs about {row['patients_needed']} patients (both AUC {row['auc']:.2f}, correlated "
+            f"{row['correlation']:g})"
+        )
 
 
 def _time(plan: RunPlan) -> str:
