@@ -10,17 +10,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mpi_model.augmentation import displace, draw_shifts
 from mpi_model.errors import TrainingDivergedError
-from mpi_model.exams import ResidentExams, check_acquired, resident, tracer_tensor
+from mpi_model.exams import ResidentExams, resident, tracer_tensor
 from mpi_model.freezing import freeze, parameter_groups
 from mpi_model.loss import balanced_log_loss, class_weights, mean_auc, training_loss
 from mpi_model.maps import LabelledExams, Maps
 from mpi_model.network import TracerNetwork, build_network
 from mpi_model.prediction import score_tensor
-from mpi_model.prefix import Material, autocast, material_for
 from mpi_model.schedule import epoch_batches, horizon_steps, learning_rate_factor
 from mpi_model.settings import Hyperparameters, NetworkSettings, Precision, TrainingSettings
-from mpi_model.stages import backbone, check_image_size
+from mpi_model.stages import backbone
+from mpi_model.training_inputs import TrainingInputs, autocast, training_inputs
 from mpi_model.vocabulary import Inputs
 from mpi_model.weights import State
 
@@ -67,12 +68,14 @@ class _Session:
     network: TracerNetwork
     optimiser: torch.optim.Optimizer
     exams: ResidentExams
-    material: Material
+    material: TrainingInputs
     horizon: int
     order: torch.Generator
     """Draws the order of the exams and their views; on the CPU."""
     noise: torch.Generator
     """Draws the dropout; on the device."""
+    shifts: torch.Generator
+    """Draws the displacements of the maps; on the CPU."""
 
 
 class _Batch(NamedTuple):
@@ -80,6 +83,8 @@ class _Batch(NamedTuple):
 
     places: Tensor
     """`[B]`, int64, places among the views."""
+    shifts: Tensor
+    """`[B, 3]`, from `draw_shifts`."""
     tracer: Tensor
     labels: Tensor
     weights: Tensor
@@ -165,7 +170,8 @@ def refit(
 
 def _start(maps: Maps, training: LabelledExams, recipe: Recipe, horizon: int, device: torch.device) -> _Session:
     exams = resident(maps, training, recipe.inputs, device)
-    initial, order, noise = (int(seed) for seed in np.random.SeedSequence(recipe.seed).generate_state(3, np.uint32))
+    # Four independent streams: another dropout must not change the order of the exams.
+    initial, order, noise, shifts = np.random.SeedSequence(recipe.seed).generate_state(4, np.uint32).tolist()
     network = build_network(
         recipe.network,
         recipe.inputs,
@@ -176,7 +182,7 @@ def _start(maps: Maps, training: LabelledExams, recipe: Recipe, horizon: int, de
         state=recipe.state,
     ).to(device)
     ends = network.architecture.encoder_stages
-    check_image_size(backbone(recipe.network.backbone, ends), min(maps.stress.shape[-2:]))
+    backbone(recipe.network.backbone, ends).check_image_size(min(maps.stress.shape[-2:]))
     freeze(network, recipe.hyperparameters.freeze_depth)
     return _Session(
         recipe=recipe,
@@ -187,13 +193,14 @@ def _start(maps: Maps, training: LabelledExams, recipe: Recipe, horizon: int, de
         horizon=horizon,
         order=torch.Generator().manual_seed(order),
         noise=torch.Generator(device).manual_seed(noise),
+        shifts=torch.Generator().manual_seed(shifts),
     )
 
 
 def _material(
     network: TracerNetwork, maps: Maps, recipe: Recipe, precision: Precision, device: torch.device
-) -> Material:
-    return material_for(
+) -> TrainingInputs:
+    return training_inputs(
         network,
         maps,
         depth=recipe.hyperparameters.freeze_depth,
@@ -209,7 +216,7 @@ def _watched(
 ) -> _Watched:
     """The validation part in view 0, in full precision whatever the training's is."""
     recipe = session.recipe
-    check_acquired(maps, validation.rows, recipe.inputs)
+    maps.check_acquired(validation.rows, recipe.inputs)
     material = session.material
     if material.first and recipe.training.precision != "fp32":
         unaugmented = replace(recipe, training=replace(recipe.training, augment=False))
@@ -238,6 +245,7 @@ def _epochs(session: _Session, watched: _Watched) -> Iterator[Epoch]:
         done, loss = _run_epoch(session, done, session.horizon)
         scored = score_tensor(session.network, watched.images, watched.tracer, first=watched.first)
         scores = scored.cpu().numpy().astype(np.float64)
+        # A NaN score would rank anywhere, and the candidate could win the search.
         if not np.isfinite(scores).all():
             raise TrainingDivergedError(f"training: scores are not finite after epoch {number}; lower the rates")
         yield Epoch(
@@ -262,22 +270,17 @@ def _run_epoch(session: _Session, done: int, limit: int) -> tuple[int, float]:
     device = exams.tracer.device
     order = torch.cat(batches).to(device)
     places = exams.rows[order] + shown.to(device) * session.material.views.exams
-    columns = (column.split_with_sizes(sizes) for column in _columns(exams, order, places, sum(sizes)))
+    shifts = draw_shifts(len(exams), session.shifts).to(device)
+    first = order[: sum(sizes)]
+    fields = (places, shifts, exams.tracer[first], exams.labels[first], exams.weights[first])
+    columns = (field[: sum(sizes)].split_with_sizes(sizes) for field in fields)
     total = torch.zeros((), device=device)
     for step, (size, *batch) in enumerate(zip(sizes, *columns, strict=True), start=done):
         total += _step(session, _Batch(*batch), step) * size
     loss = float(total) / sum(sizes)
     if not math.isfinite(loss):
-        raise TrainingDivergedError(
-            f"training: the loss is {loss} by step {done + len(sizes)}; lower the learning rates"
-        )
+        raise TrainingDivergedError(f"training: the loss is {loss} by step {done + len(sizes)}; lower the rates")
     return done + len(sizes), loss
-
-
-def _columns(exams: ResidentExams, order: Tensor, places: Tensor, count: int) -> tuple[Tensor, ...]:
-    """The fields of `_Batch` for the first exams of an epoch, gathered once for all its steps."""
-    first = order[:count]
-    return places[:count], exams.tracer[first], exams.labels[first], exams.weights[first]
 
 
 def _step(session: _Session, batch: _Batch, step: int) -> Tensor:
@@ -286,9 +289,13 @@ def _step(session: _Session, batch: _Batch, step: int) -> Tensor:
     for group in session.optimiser.param_groups:
         group["lr"] = group["peak"] * learning_rate_factor(step, session.horizon)
     images = material.at(batch.places)
+    # Pretrained stages are computed once for fixed views; random ones run in every step, and may see a map anew.
+    if recipe.training.augment and recipe.state is None:
+        images = displace(images, batch.shifts)
     with autocast(images.device, recipe.training.precision):
         logits = session.network(images, batch.tracer, first=material.first, generator=session.noise)
     loss = training_loss(logits, batch.labels, batch.weights, recipe.hyperparameters.label_smoothing)
+    # Gradients become None, not zero: parameters that no exam of the batch reached keep their moments.
     session.optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     session.optimiser.step()

@@ -76,8 +76,8 @@ class SearchSettings:
     """Inner folds a candidate is scored on; 1 means one 20 % hold-out."""
     objective: Objective = "balanced_log_loss"
     """What a candidate is chosen by; training always minimises the balanced log loss."""
-    winners: int = 1
-    """Best candidates that the members are refits of, in turn: 1 refits the best one only."""
+    winners: int = 3
+    """Best candidates that the members are refits of, in turn; with one member, of the best one only."""
     prune: bool = True
     """Stop a candidate early that does worse than the median of earlier ones at the same epoch."""
 

@@ -47,11 +47,11 @@ SLICES: Final = (
 )
 """The segments each of the 22 regions covers, slice by slice, in the order F1..F22."""
 
-RESIDUAL_SD: Final = 0.05
+_RESIDUAL_SD: Final = 0.05
 """Of a log count around its model: about the repeatability of a segment (4 % a scan)."""
-SLICE_SD: Final = 0.10
+_SLICE_SD: Final = 0.10
 """Of a slice's log scale around the common one."""
-SEGMENT_SD: Final = 0.15
+_SEGMENT_SD: Final = 0.15
 """Of a segment's log perfusion around the map's level; wide, so that a defect is hardly shrunk."""
 
 
@@ -62,7 +62,7 @@ def segment_operator() -> NDArray[np.float64]:
         `[15, 22]`, a constant. Its rows sum to 1: counts that double double the perfusion.
     """
     design = np.hstack([np.ones((22, 1)), _coverage(), _slice_membership()])
-    ridge = [0.0] + [(RESIDUAL_SD / SEGMENT_SD) ** 2] * 15 + [(RESIDUAL_SD / SLICE_SD) ** 2] * 5
+    ridge = [0.0] + [(_RESIDUAL_SD / _SEGMENT_SD) ** 2] * 15 + [(_RESIDUAL_SD / _SLICE_SD) ** 2] * 5
     solution = np.linalg.solve(design.T @ design + np.diag(ridge), design.T)
     operator: NDArray[np.float64] = solution[:1] + solution[1:16]
     return operator

@@ -7,7 +7,7 @@ import pytest
 import rounding
 import torch
 
-from mpi_model.augmentation import GAIN, GAMMA, ROTATION, augment, rotate
+from mpi_model.augmentation import GAIN, GAMMA, ROTATION, SHIFT, augment, displace, draw_shifts, rotate
 
 
 def discs(exams: int, phases: int, size: int, radius: float, channels: int = 1) -> torch.Tensor:
@@ -49,6 +49,31 @@ def test_both_phases_of_an_exam_turn_together_and_exams_turn_apart() -> None:
     assert np.abs(angles).max() < ROTATION + smeared
     assert np.abs(angles).max() > ROTATION / 2
     assert len(np.unique(angles[:, 0].round(4))) > 12
+
+
+def test_a_shift_moves_a_spot_and_a_stretch_moves_it_outwards() -> None:
+    """A shift by a twelfth of half a map of 48 pixels is two pixels, to the right and downwards."""
+    image = torch.full((1, 1, 1, 48, 48), 1e-6)
+    image[..., 8:12, 22:26] = 1
+    start = centroids(image)[0, 0]
+    right_and_down = centroids(displace(image, torch.tensor([[1 / 12, 1 / 12, 0.0]])))[0, 0]
+    outwards = centroids(displace(image, torch.tensor([[0.0, 0.0, 0.1]])))[0, 0]
+    assert right_and_down - start == pytest.approx(2 - 2j, abs=0.02)
+    assert outwards / start == pytest.approx(1 / 0.9, abs=0.02)
+
+
+def test_both_phases_of_an_exam_are_displaced_alike_and_within_the_limits() -> None:
+    """A spot at one place of both maps stays at one place, no further off than the limits permit."""
+    images = torch.zeros(64, 2, 1, 48, 48)
+    images[..., 6:10, 22:26] = 0.8
+    shifts = draw_shifts(64, torch.Generator().manual_seed(4))
+    places = centroids(displace(images, shifts))
+    moved = np.abs(places - centroids(images))
+    np.testing.assert_allclose(places[:, 0], places[:, 1], rtol=0, atol=1e-4)
+    # Along one axis the spot, 16 pixels from the centre, is shifted and stretched; along the other it is shifted.
+    limit = math.hypot(SHIFT * 24, SHIFT * 24 + 16 * SHIFT) / (1 - SHIFT) + 1 / 30
+    assert limit / 2 < moved.max() < limit
+    assert len(np.unique(moved[:, 0].round(3))) > 32
 
 
 def test_a_batch_is_decided_by_its_generator_alone() -> None:
