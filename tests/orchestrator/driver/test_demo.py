@@ -40,7 +40,7 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("file", [ROOT / "orchestrator" / "experiment" / "demo.toml", EXAMPLE / "experiment.toml"])
-def test_the_study_s_protocol_is_that_of_the_defaults(file):
+def test_only_sizes_are_cut_and_not_the_protocol(file):
     """Demonstration and example cut sizes alone: transfer from ImageNet, tracer heads, all inputs, nested search."""
     ours, default = (
         load_experiment(file).experiment,
