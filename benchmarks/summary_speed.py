@@ -72,7 +72,9 @@ def large_run(*, development: int, test: int, seed: int) -> RunTables:
     predictions = []
     for inputs in INPUTS:
         score = 1.2 * (rows["label"] - 0.5) + generator.normal(size=len(rows))
-        predictions.append(rows.assign(model="network", inputs=inputs, member=0, score=score, probability=expit(score), threshold=0.5))
+        predictions.append(
+            rows.assign(model="network", inputs=inputs, member=0, score=score, probability=expit(score), threshold=0.5)
+        )
     cells = folds[["repeat", "fold"]].drop_duplicates().merge(pd.Series(INPUTS, name="inputs"), how="cross")
     return RunTables(
         predictions=pd.concat(predictions, ignore_index=True),
