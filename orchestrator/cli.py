@@ -271,6 +271,14 @@ def _predict(verb: argparse.ArgumentParser) -> None:
     _file(verb, "--out", required=True, metavar="FILE", help="a new .csv or .parquet file")
 
 
+def _validate(verb: argparse.ArgumentParser) -> None:
+    _folder(verb, "run", metavar="RUN", help="a run directory, or s3://…, with final networks")
+    _file(verb, "manifests", nargs="+", metavar="MANIFEST", help="labelled exams of another centre, one file a centre")
+    _file(verb, "--out", metavar="FILE", help="write the predictions into a new .csv or .parquet file, too")
+    _format(verb)
+    _full(verb)
+
+
 def _demo(verb: argparse.ArgumentParser) -> None:
     _folder(verb, "folder", nargs="?", type=Path, default=Path("demo"), metavar="DIR", help="default: demo")
     _runner(verb)
@@ -298,6 +306,12 @@ VERBS: Final[tuple[tuple[str, Add, tuple[str, str], str], ...]] = (
     ("evaluate", _evaluate, ("reports", "evaluate"), "the same statistics for predictions made elsewhere"),
     ("export-optuna", _export_optuna, ("exports", "export_optuna"), "every search of a run, for optuna-dashboard"),
     ("predict", _predict, ("predictions", "predict"), "the final networks on new exams"),
+    (
+        "validate",
+        _validate,
+        ("predictions", "validate"),
+        "the frozen networks judged on labelled exams of other centres",
+    ),
     ("cluster", _cluster, ("clusters", "check"), "what is wrong or unsafe in a Ray cluster file, and its price"),
     ("demo", _demo, ("demo", "demo"), "a synthetic cohort, a whole experiment, its report"),
 )

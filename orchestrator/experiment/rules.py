@@ -31,10 +31,10 @@ def broken_rules(experiment: Experiment) -> list[str]:
 
 
 def _name(experiment: Experiment) -> Iterator[str]:
-    if not NAME.fullmatch(experiment.name) or experiment.name == "test_openings":
+    if not NAME.fullmatch(experiment.name) or experiment.name in ("test_openings", "validations"):
         yield (
             "`name` must be 1 to 64 letters, digits, dots, dashes or underscores and start with a letter or digit "
-            f"(and not be test_openings), but is {experiment.name!r}; it names the run directory"
+            f"(and not be test_openings or validations), but is {experiment.name!r}; it names the run directory"
         )
 
 

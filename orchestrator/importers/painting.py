@@ -80,7 +80,7 @@ def painting_basis(size: int, segments: Segments) -> NDArray[np.float64]:
     Returns:
         `[S, size, size]`; zero outside the unit disc, summing to the disc over the segments.
     """
-    tiles = _tiles(size * _SUPERSAMPLING, segments)
+    tiles = segment_tiles(size * _SUPERSAMPLING, segments)
     disc = tiles.sum(axis=0)
     blur = _blur(size * _SUPERSAMPLING)
     smooth = disc * (blur @ tiles @ blur.T) / (blur @ disc @ blur.T)
@@ -107,7 +107,7 @@ def painted(percent: NDArray[np.float64], basis: NDArray[np.float64]) -> NDArray
     return pixels
 
 
-def _tiles(size: int, segments: Segments) -> NDArray[np.float64]:
+def segment_tiles(size: int, segments: Segments) -> NDArray[np.float64]:
     """`[S, size, size]` of 0 and 1: which pixel centres lie in which segment; row 0 is anterior."""
     centres = (np.arange(size) + 0.5) / size * 2 - 1
     right, up = np.meshgrid(centres, -centres)

@@ -24,6 +24,11 @@ MEASURES = {
     "brier": "Brier score",
     "calibration_intercept": "calibration in the large (perfect: 0)",
     "calibration_slope": "calibration slope (perfect: 1)",
+    "recalibration_intercept": "recalibration refitted here, intercept",
+    "recalibration_slope": "recalibration refitted here, slope",
+    "brier_recalibrated": "Brier score, recalibrated here",
+    "map_distance_ratio": "map distance (development: 1)",
+    "maps_beyond_development": "maps beyond the development maps' quantile",
     "fold_auc_variance": "SD of the fold AUCs, part due to",
     "exams_with_flipped_decision": "decision changes with the repeat",
     "probability_range": "range of probability over repeats",
@@ -37,7 +42,9 @@ OVERVIEW = (
     ("test", "sensitivity"),
     ("test", "specificity"),
 )
-"""The columns of the overview: partition and measure."""
+"""The rows of the overview: partition and measure."""
+_OVERVIEW_OF_VALIDATION = ("auc", "sensitivity", "specificity", "calibration_slope", "map_distance_ratio")
+"""The same for a cohort of another centre."""
 LEADING = ("auc", "balanced_accuracy", "auc_difference")
 """What a short report says was refused; a full one says everything."""
 MISSING = "—"
@@ -142,26 +149,37 @@ def _overview(about: str, rows: list[Record]) -> Table:
     leading = [row for row in rows if _of(row, EVERYONE) and row["primary"] and row["at"] is None]
     inputs = list(dict.fromkeys(row["inputs"] for row in leading if row["metric"] == "auc"))
     body = []
-    for partition, metric in OVERVIEW:
+    asked = [*OVERVIEW, *_overview_of_validations(leading)]
+    for partition, metric in asked:
         mine = {row["inputs"]: row for row in leading if (row["partition"], row["metric"]) == (partition, metric)}
         if not mine:
             continue
         cells = (f"{estimate(mine[name])}\n{counts(mine[name])}" if name in mine else MISSING for name in inputs)
         methods = " or ".join(dict.fromkeys(row["method"] for row in mine.values()))
-        body.append((f"{SHORT_NAMES[partition]} {MEASURES[metric]}", *cells, methods))
+        body.append((f"{_short_name(partition)} {MEASURES[metric]}", *cells, methods))
     note = (
         "CV: cross-validation, mean ± SD over folds (a spread). Below each estimate its interval and patients (events)."
     )
     columns = ("", *inputs, "interval by")
-    shown = [row for row in leading if (row["partition"], row["metric"]) in OVERVIEW]
+    shown = [row for row in leading if (row["partition"], row["metric"]) in asked]
     return Table(title=f"{about}: overview", columns=columns, rows=tuple(body), note=_noted(note, shown))
+
+
+def _overview_of_validations(rows: list[Record]) -> list[tuple[str, str]]:
+    cohorts = dict.fromkeys(row["partition"] for row in rows if row["partition"] not in SHORT_NAMES)
+    return [(cohort, metric) for cohort in cohorts for metric in _OVERVIEW_OF_VALIDATION]
+
+
+def _short_name(partition: str) -> str:
+    """As the first column of a table calls it; a validation's partition is the cohort's name already."""
+    return SHORT_NAMES.get(partition, partition.removeprefix("validation "))
 
 
 def _leading_differences(about: str, rows: list[Record]) -> Table:
     """The primary comparison of every pair, cross-validation before test."""
     chosen = [row for row in rows if _of(row, EVERYONE) and row["metric"] == "auc_difference" and row["primary"]]
     body = tuple(
-        (f"{SHORT_NAMES[row['partition']]} {row['inputs']}", estimate(row), p_values(row), row["method"], counts(row))
+        (f"{_short_name(row['partition'])} {row['inputs']}", estimate(row), p_values(row), row["method"], counts(row))
         for row in chosen
     )
     columns = ("first − second", "AUC difference", "p", "method", COUNTED)

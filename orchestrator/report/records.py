@@ -54,3 +54,7 @@ class Report:
     lacking: tuple[str, ...] = ()
     """Inputs with cells that failed or have not run, unless a report over what there is was asked for."""
     notices: tuple[str, ...] = ()
+    case_mix: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """From `case_mix.case_mix`: `tracer, endpoint, measure` and one column a cohort."""
+    validations: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """By cohort, how often it was used for a validation, and by how many different sets of frozen networks."""

@@ -21,7 +21,7 @@ def report_around(run: Run, summary: pd.DataFrame, cells: pd.DataFrame, exams: p
         name=description.name,
         summary=summary,
         cells=cells,
-        facts=_facts(description, cells),
+        facts=stored_facts(description, cells),
         exclusions=tuple((item.partition, item.reason, item.count) for item in description.exclusions),
         openings=openings_of(run, exams),
         notices=description.notices,
@@ -35,7 +35,8 @@ def openings_of(run: Run, exams: pd.DataFrame) -> int | None:
     return len(read_openings(open_storage(beside(run.paths.root, "test_openings")), hash_of_test_exams(exams)))
 
 
-def _facts(description: RunDescription, cells: pd.DataFrame) -> dict[str, str]:
+def stored_facts(description: RunDescription, cells: pd.DataFrame) -> dict[str, str]:
+    """The experiment's settings and software as a report prints them."""
     settings, facts = description.settings, description.facts
     inner = settings.search.inner_folds
     return {

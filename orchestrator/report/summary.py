@@ -6,7 +6,7 @@ favours the configuration that fails. `polarmap run --retry-failed` completes it
 stand.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pandas as pd
 
@@ -16,7 +16,7 @@ from orchestrator.report.comparison_rows import comparison_rows, with_holm
 from orchestrator.report.development_rows import development_rows
 from orchestrator.report.held_out_rows import held_out_rows
 from orchestrator.report.models import CrossValidated, Tested, cross_validated, tested
-from orchestrator.report.records import RunTables
+from orchestrator.report.records import Partition, RunTables
 from orchestrator.report.rows import Group, Row, counted, summary_frame
 from orchestrator.report.subgroup_rows import subgroup_rows
 from orchestrator.statistics.scores import Floats
@@ -25,18 +25,21 @@ LEADING = {"development": "NB-inflated logit", "test": "logit DeLong"}
 OTHER_EXAMS = 'patients = "available": each inputs was judged on other exams, so no pair is compared'
 
 
-def summarise(tables: RunTables, settings: StatisticsSettings) -> pd.DataFrame:
+def summarise(
+    tables: RunTables, settings: StatisticsSettings, partitions: Sequence[Partition] = ("development", "test")
+) -> pd.DataFrame:
     """Every estimate the tables of a run allow, per partition, tracer and inputs; tracers are never pooled.
 
     Args:
         tables: Of one run, finished or not.
         settings: The experiment's `[statistics]`.
+        partitions: Those to estimate.
 
     Returns:
         A frame with exactly `orchestrator.ledger.schemas.SUMMARY_COLUMNS`, one row a method.
     """
     rows: list[Row] = []
-    for partition in ("development", "test"):
+    for partition in partitions:
         chosen = tables.predictions[tables.predictions["partition"] == partition]
         for tracer in sorted(tables.exams["tracer"].unique()):
             found = chosen[chosen["tracer"] == tracer]
