@@ -84,7 +84,7 @@ def _toml(value: object) -> str:
 
 
 def commands_page() -> str:
-    """The help of every command, as a terminal of 90 columns shows it."""
+    """The help of every command, as a terminal of 78 columns shows it."""
     root = parser()
     parts = [_help(root)]
     for words, verb in _verbs(root, "polarmap"):
@@ -101,5 +101,5 @@ def _verbs(command: argparse.ArgumentParser, words: str) -> Iterator[tuple[str, 
 
 
 def _help(command: argparse.ArgumentParser) -> str:
-    command.formatter_class = lambda prog: argparse.HelpFormatter(prog, width=90)
+    command.formatter_class = lambda prog: argparse.HelpFormatter(prog, width=78)
     return f"```text\n{command.format_help()}```"

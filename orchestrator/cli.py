@@ -13,18 +13,16 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 from mpi_model.errors import PolarmapError
+from orchestrator.commands.import_arguments import add_merge, add_pseudonymise, add_sources
+from orchestrator.commands.path_arguments import file_argument, folder_argument
 from orchestrator.output_files import private_files
 
 INTERRUPTED: Final = 130
 BUG: Final = 1
 FORMATS: Final = ("rich", "markdown", "csv", "latex", "json", "html")
-
-_FILES: Final = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
-"""What shtab calls for a path; written out, so that the parser is built without importing shtab."""
-_FOLDERS: Final = {"bash": "_shtab_compgen_dirs", "zsh": "_files -/", "tcsh": "d"}
 
 Add = Callable[[argparse.ArgumentParser], None]
 
@@ -93,7 +91,7 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(
         prog="polarmap",
         description="How well does a network read stress/rest SPECT myocardial perfusion polar maps? Nested, "
-        "patient-stratified cross-validation on Ray Tune, with intervals that mean what they say.",
+        "patient-stratified cross-validation on Ray Tune, with intervals whose coverage was simulated.",
         epilog="exit codes: 0 done, 1 a bug, 2 usage or experiment file, 3 cohort or folds, 4 incomplete, "
         "130 interrupted",
     )
@@ -134,19 +132,8 @@ class _Completion(argparse.Action):
         parser.exit()
 
 
-def _file(verb: argparse._ActionsContainer, *names: str, **settings: Any) -> None:  # noqa: ANN401 - argparse's own
-    """An argument that is a path: shells complete file names for it."""
-    settings.setdefault("type", Path)
-    verb.add_argument(*names, **settings).complete = _FILES  # type: ignore[attr-defined] # what shtab reads
-
-
-def _folder(verb: argparse._ActionsContainer, *names: str, **settings: Any) -> None:  # noqa: ANN401 - argparse's own
-    """An argument that is a folder: shells complete folders for it; text where it may be a URL."""
-    verb.add_argument(*names, **settings).complete = _FOLDERS  # type: ignore[attr-defined] # what shtab reads
-
-
 def _init(verb: argparse.ArgumentParser) -> None:
-    _file(verb, "file", nargs="?", default=Path("experiment.toml"), help="default: experiment.toml")
+    file_argument(verb, "file", nargs="?", default=Path("experiment.toml"), help="default: experiment.toml")
 
 
 def _schema(verb: argparse.ArgumentParser) -> None:
@@ -154,7 +141,7 @@ def _schema(verb: argparse.ArgumentParser) -> None:
 
 
 def _synth(verb: argparse.ArgumentParser) -> None:
-    _folder(verb, "folder", nargs="?", type=Path, metavar="DIR", help="a new or empty folder")
+    folder_argument(verb, "folder", nargs="?", type=Path, metavar="DIR", help="a new or empty folder")
     verb.add_argument("--patients", type=int, metavar="N", help="default: a cohort like the reference study's")
     verb.add_argument(
         "--tracer-mix",
@@ -166,29 +153,12 @@ def _synth(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--format", choices=("png", "npy", "colour"), default="png", help="16-bit counts (png, npy) or screenshots"
     )
-    _file(verb, "--preview", metavar="FILE.png", help="draw a panel of patients with their truth")
-    _pseudonymise(verb)
-
-
-def _import(verb: argparse.ArgumentParser) -> None:
-    sources = verb.add_subparsers(title="sources", required=True, metavar="SOURCE")
-    spectf = sources.add_parser("spectf", help="the 267 patients of the UCI SPECTF data, as real polar maps")
-    _file(spectf, "train", metavar="SPECTF.train")
-    _file(spectf, "test", metavar="SPECTF.test")
-    _folder(spectf, "folder", type=Path, metavar="DIR", help="a new or empty folder")
-    spectf.add_argument(
-        "--all-development", action="store_true", help="no test partition: all 267 for cross-validation"
-    )
-    spectf.add_argument("--size", type=int, default=32, metavar="PX", help="pixels of a side (default: 32)")
-    _pseudonymise(spectf)
-
-
-def _pseudonymise(verb: argparse.ArgumentParser) -> None:
-    _file(verb, "--pseudonymise", metavar="KEYFILE", help="call patients by keyed pseudonyms (HMAC-SHA256)")
+    file_argument(verb, "--preview", metavar="FILE.png", help="draw a panel of patients with their truth")
+    add_pseudonymise(verb)
 
 
 def _experiment(verb: argparse.ArgumentParser) -> None:
-    _file(verb, "experiment", help="the experiment file (TOML)")
+    file_argument(verb, "experiment", help="the experiment file (TOML)")
     verb.add_argument(
         "--set", dest="overrides", action="append", default=[], metavar="a.b=c", help="override one setting; repeatable"
     )
@@ -232,7 +202,7 @@ def _format(verb: argparse.ArgumentParser) -> None:
 
 
 def _report(verb: argparse.ArgumentParser) -> None:
-    _folder(verb, "run", metavar="RUN", help="a run directory, or s3://…")
+    folder_argument(verb, "run", metavar="RUN", help="a run directory, or s3://…")
     _format(verb)
     _full(verb)
     verb.add_argument(
@@ -241,53 +211,53 @@ def _report(verb: argparse.ArgumentParser) -> None:
 
 
 def _status(verb: argparse.ArgumentParser) -> None:
-    _folder(verb, "run", type=Path, metavar="RUN", help="a run directory")
+    folder_argument(verb, "run", type=Path, metavar="RUN", help="a run directory")
     verb.add_argument("--json", action="store_true", help="one line of JSON")
     verb.add_argument("--watch", action="store_true", help="again every two seconds until the run ends")
 
 
 def _export_optuna(verb: argparse.ArgumentParser) -> None:
-    _folder(verb, "run", type=Path, metavar="RUN", help="a run directory")
-    _file(verb, "file", metavar="FILE", help="a new Optuna journal file: candidates.journal")
+    folder_argument(verb, "run", type=Path, metavar="RUN", help="a run directory")
+    file_argument(verb, "file", metavar="FILE", help="a new Optuna journal file: candidates.journal")
 
 
 def _compare(verb: argparse.ArgumentParser) -> None:
-    _folder(verb, "first", metavar="RUN", help="a run directory, or s3://…")
-    _folder(verb, "second", metavar="RUN", help="another one with the same fold plan")
+    folder_argument(verb, "first", metavar="RUN", help="a run directory, or s3://…")
+    folder_argument(verb, "second", metavar="RUN", help="another one with the same fold plan")
     _format(verb)
 
 
 def _evaluate(verb: argparse.ArgumentParser) -> None:
-    _file(verb, "predictions", metavar="PREDICTIONS", help="a .csv or .parquet file, one row a prediction")
+    file_argument(verb, "predictions", metavar="PREDICTIONS", help="a .csv or .parquet file, one row a prediction")
     verb.add_argument("--level", type=float, default=0.95, help="confidence level (default: 0.95)")
-    _file(verb, "--json", metavar="FILE", help="write the summary as JSON, too")
+    file_argument(verb, "--json", metavar="FILE", help="write the summary as JSON, too")
     _format(verb)
     _full(verb)
 
 
 def _predict(verb: argparse.ArgumentParser) -> None:
-    _folder(verb, "run", metavar="RUN", help="a run directory, or s3://…, with final networks")
-    _file(verb, "manifest", metavar="MANIFEST", help="new exams; labels are not read")
-    _file(verb, "--out", required=True, metavar="FILE", help="a new .csv or .parquet file")
+    folder_argument(verb, "run", metavar="RUN", help="a run directory, or s3://…, with final networks")
+    file_argument(verb, "manifest", metavar="MANIFEST", help="new exams; labels are not read")
+    file_argument(verb, "--out", required=True, metavar="FILE", help="a new .csv or .parquet file")
 
 
 def _validate(verb: argparse.ArgumentParser) -> None:
-    _folder(verb, "run", metavar="RUN", help="a run directory, or s3://…, with final networks")
-    _file(verb, "manifests", nargs="+", metavar="MANIFEST", help="labelled exams of another centre, one file a centre")
-    _file(verb, "--out", metavar="FILE", help="write the predictions into a new .csv or .parquet file, too")
+    folder_argument(verb, "run", metavar="RUN", help="a run directory, or s3://…, with final networks")
+    file_argument(verb, "manifests", nargs="+", metavar="MANIFEST", help="labelled exams, one file a centre")
+    file_argument(verb, "--out", metavar="FILE", help="write the predictions into a new .csv or .parquet file, too")
     _format(verb)
     _full(verb)
 
 
 def _demo(verb: argparse.ArgumentParser) -> None:
-    _folder(verb, "folder", nargs="?", type=Path, default=Path("demo"), metavar="DIR", help="default: demo")
+    folder_argument(verb, "folder", nargs="?", type=Path, default=Path("demo"), metavar="DIR", help="default: demo")
     _runner(verb)
 
 
 def _cluster(verb: argparse.ArgumentParser) -> None:
     actions = verb.add_subparsers(title="actions", required=True, metavar="ACTION")
     check = actions.add_parser("check", help="what is wrong, unsafe or unbounded in it, and its price bound")
-    _file(check, "file", metavar="FILE", help="a Ray cluster file (YAML)")
+    file_argument(check, "file", metavar="FILE", help="a Ray cluster file (YAML)")
     check.add_argument("--format", choices=("rich", "json"), default="rich", help="default: rich")
 
 
@@ -295,7 +265,8 @@ VERBS: Final[tuple[tuple[str, Add, tuple[str, str], str], ...]] = (
     ("init", _init, ("sources", "init"), "write a commented experiment.toml"),
     ("schema", _schema, ("sources", "schema"), "print the JSON Schema of experiment files, for editors"),
     ("synth", _synth, ("sources", "synth"), "write a synthetic two-tracer cohort with its truth"),
-    ("import", _import, ("sources", "import_spectf"), "turn a known source into a manifest and images"),
+    ("import", add_sources, ("sources", "import_spectf"), "turn what a clinic has into a manifest and images"),
+    ("merge", add_merge, ("imports", "merge"), "several imports into one cohort, with a site column"),
     ("check", _check, ("checks", "check"), "every problem of file, cohort, folds and freeze depths at once"),
     ("plan", _check, ("plans", "plan"), "folds, work to do and the interval widths to expect"),
     ("run", _run, ("experiments", "run"), "the job: search, train, predict, report; run again to resume"),
@@ -306,12 +277,7 @@ VERBS: Final[tuple[tuple[str, Add, tuple[str, str], str], ...]] = (
     ("evaluate", _evaluate, ("reports", "evaluate"), "the same statistics for predictions made elsewhere"),
     ("export-optuna", _export_optuna, ("exports", "export_optuna"), "every search of a run, for optuna-dashboard"),
     ("predict", _predict, ("predictions", "predict"), "the final networks on new exams"),
-    (
-        "validate",
-        _validate,
-        ("predictions", "validate"),
-        "the frozen networks judged on labelled exams of other centres",
-    ),
+    ("validate", _validate, ("predictions", "validate"), "the frozen networks on labelled exams of other centres"),
     ("cluster", _cluster, ("clusters", "check"), "what is wrong or unsafe in a Ray cluster file, and its price"),
     ("demo", _demo, ("demo", "demo"), "a synthetic cohort, a whole experiment, its report"),
 )

@@ -10,7 +10,7 @@ from mpi_model.errors import ExperimentError
 
 @contextmanager
 def private_files() -> Iterator[None]:
-    """Files made inside are for their user alone: what a run writes, Ray's own files included, may tell of patients.
+    """Files made inside are private to their user: what a run writes, Ray's files included, may contain patients' data.
 
     The mask belongs to the whole process, so other threads' files are private meanwhile, too.
     """

@@ -1,7 +1,7 @@
-"""Worlds in which the truth is known: three generators of scores, vectorised over S simulations.
+"""Worlds in which the truth is known: two generators of scores, vectorised over S simulations.
 
-Each hides the others' failure: the learner has training sets that folds share, the noisy folds have models
-that differ more than patients do, the test set has neither but has small classes, heavy tails and ties.
+The noisy folds have models that differ more than patients do; the test set has small classes, heavy tails and ties.
+Learners that are really trained are in `learners.py`.
 """
 
 from dataclasses import dataclass
@@ -56,43 +56,6 @@ class Design:
             folds[:, :, places] = (order + offset) % self.folds
             offset += places.size
         return folds
-
-
-def learner(
-    design: Design, simulations: int, seed: int, *, area: float, features: int, correlation: float = 0.5
-) -> FoldWorld:
-    """A ridge discriminant fitted in every fold, on Gaussian features with a known shift.
-
-    A model with weights w has the AUC Φ(w′d / √(2 w′w)) for features N(y d, I), so the truth is the mean of
-    that over all simulated training sets. Two configurations see features that correlate.
-
-    Args:
-        design: Patients, folds and repeats.
-        simulations: S.
-        seed: Of everything.
-        area: The AUC of the best possible model; the learner stays below it.
-        features: Number of features.
-        correlation: Between a feature of one configuration and its counterpart in the other.
-    """
-    generator = np.random.default_rng(seed)
-    labels, folds = design.labels, design.draw_folds(simulations, generator)
-    shift = np.full(features, np.sqrt(2) * stats.norm.ppf(area) / np.sqrt(features))
-    shape = (simulations, labels.size, features)
-    shared = generator.normal(size=shape)
-    scores, areas = [], []
-    for _ in range(2):
-        own = generator.normal(size=shape)
-        values = np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * own + labels[:, None] * shift
-        held_out, weights = _fit_folds(values, labels, folds, design.folds)
-        scores.append(held_out)
-        areas.append(stats.norm.cdf(weights @ shift / np.sqrt(2 * (weights**2).sum(axis=-1))))
-    return FoldWorld(
-        scores=np.stack(scores),
-        folds=folds,
-        labels=labels,
-        patients=np.arange(labels.size),
-        truth=float(np.mean(areas)),
-    )
 
 
 def noisy_folds(
@@ -183,27 +146,3 @@ def _t3_shift(area: float) -> float:
     grid = np.linspace(0, 12, 121)
     areas = [integrate.quad(lambda x, s=s: stats.t.pdf(x, 3) * stats.t.cdf(x + s, 3), -60, 60)[0] for s in grid]
     return float(np.interp(area, areas, grid))
-
-
-def _fit_folds(values: Floats, labels: Flags, folds: Codes, fold_count: int) -> tuple[Floats, Floats]:
-    """Held-out scores `[S, R, N]` and weights `[S, R, K, p]` of a ridge discriminant fitted without each fold."""
-    simulations, repeats, exams = folds.shape
-    features = values.shape[2]
-    scores = np.empty((simulations, repeats, exams))
-    weights = np.empty((simulations, repeats, fold_count, features))
-    ridge = 0.2 * np.eye(features)
-    for repeat in range(repeats):
-        for fold in range(fold_count):
-            inside = folds[:, repeat] == fold
-            scatter, difference = np.zeros((simulations, features, features)), 0.0
-            for label, sign in ((True, 1.0), (False, -1.0)):
-                kept = (~inside & (labels == label)).astype(np.float64)[:, :, None]
-                mean = (values * kept).sum(axis=1) / kept.sum(axis=1)
-                centred = (values - mean[:, None]) * kept
-                scatter += centred.transpose(0, 2, 1) @ centred
-                difference = difference + sign * mean
-            covariance = scatter / ((~inside).sum(axis=1)[:, None, None] - 2) + ridge
-            weights[:, repeat, fold] = np.linalg.solve(covariance, np.asarray(difference)[:, :, None])[:, :, 0]
-            found = (values @ weights[:, repeat, fold][:, :, None])[:, :, 0]
-            scores[:, repeat] = np.where(inside, found, scores[:, repeat])
-    return scores, weights

@@ -13,7 +13,7 @@ a pixel), so that every sum is exact in float64, and no processor, library or or
 
 import warnings
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from mpi_model.maps import FULL_SCALE
 # Steps between 0 and 1 during resampling. With at most 4096 pixels along an edge, sums stay below 2**53, up to which
 # float64 represents every integer.
 _LEVELS: Final = 2**24
-_MAX_SIDE: Final = 4096
+MAX_SIDE: Final = 4096
 _MIN_SIDE: Final = 8  # fewer pixels cannot show an apical ring
 
 # Pillow's modes: 8-bit grey and single-channel counts; everything else is colour.
@@ -49,15 +49,33 @@ def read_map(path: Path, *, size: int) -> NDArray[np.uint16]:
     """
     if not path.is_file():
         raise CohortError("there is no such file; paths are relative to the manifest's folder")
-    pixels = _decode_array(path) if path.suffix.lower() in {".npy", ".npz"} else _decode_image(path)
-    channels = _channels_first(pixels)
-    _refuse_unusable(channels)
+    channels = checked_channels(decoded(path, array=path.suffix.lower() in {".npy", ".npz"}))
     return _resampled(_squared(_in_levels(channels)), size)
 
 
-def _decode_array(path: Path) -> NDArray[Any]:
+def decoded(source: Path | BinaryIO, *, array: bool) -> NDArray[Any]:
+    """The pixels of an image (PNG, JPEG, TIFF) or an array (NPY, NPZ) as they are stored.
+
+    Raises:
+        CohortError: They cannot be read; the message does not name the file.
+    """
+    return _decode_array(source) if array else _decode_image(source)
+
+
+def checked_channels(pixels: NDArray[Any]) -> NDArray[Any]:
+    """One usable map, `[C, H, W]` with C 1 or 3, values as they are stored.
+
+    Raises:
+        CohortError: Not one map of finite counts.
+    """
+    channels = _channels_first(pixels)
+    _refuse_unusable(channels)
+    return channels
+
+
+def _decode_array(source: Path | BinaryIO) -> NDArray[Any]:
     try:
-        stored = np.load(path, allow_pickle=False)
+        stored = np.load(source, allow_pickle=False)
         if isinstance(stored, np.ndarray):
             return stored
         with stored:
@@ -70,13 +88,13 @@ def _decode_array(path: Path) -> NDArray[Any]:
     return np.asarray(arrays[0])
 
 
-def _decode_image(path: Path) -> NDArray[Any]:
+def _decode_image(source: Path | BinaryIO) -> NDArray[Any]:
     try:
         with warnings.catch_warnings():
             # A small file can declare a huge image; Pillow only warns about it.
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=("PNG", "JPEG", "TIFF")) as image:
+            with Image.open(source, formats=("PNG", "JPEG", "TIFF")) as image:
                 frames = getattr(image, "n_frames", 1)
                 loses_depth = _loses_depth(image)
                 pixels = np.array(_grey_or_rgb(image))
@@ -117,8 +135,8 @@ def _channels_first(pixels: NDArray[Any]) -> NDArray[Any]:
 def _refuse_unusable(channels: NDArray[Any]) -> None:
     height, width = channels.shape[1:]
     shorter, longer = sorted((height, width))
-    if shorter < _MIN_SIDE or longer > _MAX_SIDE:
-        raise CohortError(f"a side must be {_MIN_SIDE} to {_MAX_SIDE} pixels, this map is {width} × {height}")
+    if shorter < _MIN_SIDE or longer > MAX_SIDE:
+        raise CohortError(f"a side must be {_MIN_SIDE} to {MAX_SIDE} pixels, this map is {width} × {height}")
     if 4 * longer > 5 * shorter:
         raise CohortError(f"a map is about square, this image is {width} × {height}; cut out one map a file")
     if channels.dtype.kind not in "buif":

@@ -40,15 +40,27 @@ def load_cohort(
     table = read_table(manifest)
     interpreted = interpret(table, manifest.parent, labelled=labelled)
     images, unreadable = _read_images(interpreted.exams, size, progress)
-    problems = [*interpreted.problems, *unreadable, *duplicate_images(images)]
+    scanned = _scanned(images, interpreted.exams)
+    problems = [*interpreted.problems, *unreadable, *duplicate_images(scanned)]
     if problems:
         raise CohortError(*lines_of(problems))
     # A canonical order makes the digest, and all results, independent of the order of the manifest.
     exams = sorted(interpreted.exams, key=lambda exam: (exam.patient_id, exam.exam_id))
     frame = _frame(exams, interpreted.carried)
     maps = _maps(exams, {(image.row, image.phase): image for image in images})
-    notices = (*interpreted.notices, *_missing_phases(exams), *near_duplicates(images))
+    notices = (*interpreted.notices, *_missing_phases(exams), *_painted(images, scanned), *near_duplicates(scanned))
     return Cohort(exams=frame, maps=maps, notices=notices, digest=digest_of(frame, maps))
+
+
+def _scanned(images: Sequence[ReadImage], exams: Sequence[ManifestExam]) -> list[ReadImage]:
+    """Maps of a camera. Maps painted from the few scores of a reader are often equal in different patients."""
+    painted = {exam.row for exam in exams if exam.carried.get("map_source") == "scores"}
+    return [image for image in images if image.row not in painted]
+
+
+def _painted(images: Sequence[ReadImage], scanned: Sequence[ReadImage]) -> list[str]:
+    count = len(images) - len(scanned)
+    return [f"{count} maps are painted from scores: equal ones are not taken for one scan"] if count else []
 
 
 def _read_images(

@@ -16,7 +16,9 @@ _REQUIRED: Final = ("patient_id", "tracer", "label")
 # Columns that become fields of an exam; `exam_date` is checked and also carried as it is.
 _INTERPRETED: Final = (*_REQUIRED, *PHASES, "partition", "exam_id")
 # Optional columns that are carried without a notice.
-_EXPECTED: Final = frozenset({"exam_date", "sex", "age", "site"})
+_EXPECTED: Final = frozenset({"exam_date", "sex", "age", "site", "map_source"})
+# Imports write days since the first exam, because a date can identify a patient.
+_DAY: Final = re.compile(r"day ([0-9]{1,5})")
 # Columns that the cohort adds; a manifest's column of that name is not read.
 _RESERVED: Final = frozenset({"manifest_row", "has_stress", "has_rest"})
 
@@ -84,7 +86,7 @@ def interpret(table: TextTable, folder: Path, *, labelled: bool = True) -> Manif
     return Manifest(
         exams=exams,
         carried=carried,
-        problems=(*problems, *_duplicate_exams(exams), *_divided_patients(exams)),
+        problems=(*problems, *_duplicate_exams(exams), *_divided_patients(exams), *_mixed_dates(exams)),
         notices=(*_column_notices(table), *_spelling_notices(exams)),
     )
 
@@ -96,7 +98,7 @@ def _without_labels(table: TextTable) -> TextTable:
     return TextTable(columns=(*columns, "label"), rows=rows)
 
 
-def _tracer_of(text: str) -> Tracer | None:
+def tracer_of(text: str) -> Tracer | None:
     """Recognise the common spellings of a tracer.
 
     Args:
@@ -137,7 +139,7 @@ def _missing_columns(table: TextTable) -> list[Problem]:
 
 
 def _exam(row: int, cells: Mapping[str, str], folder: Path, carried: Sequence[str]) -> ManifestExam:
-    tracer = _tracer_of(cells["tracer"])
+    tracer = tracer_of(cells["tracer"])
     return ManifestExam(
         row=row,
         patient_id=cells["patient_id"],
@@ -155,7 +157,9 @@ def _exam(row: int, cells: Mapping[str, str], folder: Path, carried: Sequence[st
 
 
 def _iso_date(text: str) -> str | None:
-    """`2024-05-01`, or with a time of day; None for anything else."""
+    """`2024-05-01`, or with a time of day, or `day 12`; None for anything else. Texts of one kind sort as time does."""
+    if day := _DAY.fullmatch(text):
+        return f"day {int(day[1]):05d}"
     try:
         moment = datetime.datetime.fromisoformat(text).replace(tzinfo=None)
     except ValueError:
@@ -181,7 +185,7 @@ def _cell_problems(row: int, cells: Mapping[str, str], patients: Collection[str]
         ("label", cells["label"] not in {"0", "1"}, f"label must be 0 or 1, {found('label')}"),
         (
             "tracer",
-            _tracer_of(cells["tracer"]) is None,
+            tracer_of(cells["tracer"]) is None,
             f"tracer must be Tc-99m or Tl-201, {found('tracer')}",
         ),
         (
@@ -192,7 +196,7 @@ def _cell_problems(row: int, cells: Mapping[str, str], patients: Collection[str]
         (
             "exam_date",
             date != "" and _iso_date(date) is None,
-            f"exam_date must be YYYY-MM-DD, {found('exam_date')}",
+            f"exam_date must be YYYY-MM-DD or `day N`, {found('exam_date')}",
         ),
         (
             "no phase",
@@ -249,6 +253,16 @@ def _divided_patients(exams: Sequence[ManifestExam]) -> list[Problem]:
         for group in _groups((e for e in exams if e.patient_id), lambda exam: (exam.patient_id,)).values()
         if len({exam.partition for exam in group} & set(PARTITIONS)) > 1
     ]
+
+
+def _mixed_dates(exams: Sequence[ManifestExam]) -> list[Problem]:
+    """Dates and days since the first exam cannot be put into one order."""
+    dated = [exam for exam in exams if exam.exam_date]
+    days = [exam.row for exam in dated if exam.exam_date.startswith("day ")]
+    if not 0 < len(days) < len(dated):
+        return []
+    line = f"{rows_text(days)}: exam_date is a day, in other rows a date; write one kind in all rows"
+    return [Problem(kind="exam_date of two kinds", line=line)]
 
 
 def _column_notices(table: TextTable) -> list[str]:

@@ -34,7 +34,7 @@ def pseudonyms(keyfile: Path) -> Pseudonym:
     Raises:
         ExperimentError: The key cannot be read, is shorter than 16 bytes, or is readable by others.
     """
-    key = _read_key(keyfile)
+    key = read_key(keyfile)
 
     def pseudonym(patient: str) -> str:
         digest = hmac.new(key, patient.encode("utf-8"), hashlib.sha256).digest()
@@ -43,7 +43,7 @@ def pseudonyms(keyfile: Path) -> Pseudonym:
     return pseudonym
 
 
-def _read_key(keyfile: Path) -> bytes:
+def read_key(keyfile: Path) -> bytes:
     remedy = f"make one and store it apart from the cohort: head -c 32 /dev/urandom > {keyfile}; chmod 600 {keyfile}"
     try:
         key, mode = keyfile.read_bytes(), keyfile.stat().st_mode

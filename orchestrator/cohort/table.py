@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from mpi_model.errors import CohortError
-from orchestrator.cohort.problems import Problem, lines_of, rows_text
+from orchestrator.cohort.problems import Problem, lines_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,14 +23,15 @@ class TextTable:
     """1-based data row and its cells. Blank rows are counted, as in a spreadsheet, but left out."""
 
 
-def read_table(path: Path) -> TextTable:
-    """Read a manifest without interpreting its values.
+def read_table(path: Path, *, called: str = "manifest") -> TextTable:
+    """Read a manifest, or another table, without interpreting its values.
 
     A CSV may be separated by commas, semicolons or tabs and may start with a byte-order mark. In a Parquet
     file an integer stored as float becomes its digits, and a date its ISO form.
 
     Args:
         path: A `.csv` or `.parquet` file.
+        called: What messages call it.
 
     Returns:
         The table.
@@ -40,15 +41,15 @@ def read_table(path: Path) -> TextTable:
             of another length than the header, or has no rows.
     """
     if not path.is_file():
-        raise CohortError(f"there is no manifest {path}; give the path of a .csv or .parquet file")
+        raise CohortError(f"there is no {called} {path}; give the path of a .csv or .parquet file")
     readers = {".csv": _read_csv, ".parquet": _read_parquet}
     if path.suffix.lower() not in readers:
-        raise CohortError(f"a manifest is a .csv or .parquet file, not {path.name}; save it as CSV")
-    header, body = readers[path.suffix.lower()](path)
-    return _checked_table(path, header, body)
+        raise CohortError(f"the {called} is a .csv or .parquet file, not {path.name}; save it as CSV")
+    header, body = readers[path.suffix.lower()](path, called)
+    return _checked_table(path, header, body, called)
 
 
-def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
+def _read_csv(path: Path, called: str) -> tuple[list[str], list[list[str]]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             # Excel writes semicolons where the decimal separator is a comma.
@@ -57,18 +58,18 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
             delimiter = max(",;\t", key=first_line.count)
             lines = list(csv.reader(stream, delimiter=delimiter, strict=True))
     except UnicodeDecodeError as error:
-        raise CohortError(f"the manifest {path.name} is not UTF-8 text; save it as 'CSV UTF-8'") from error
+        raise CohortError(f"the {called} {path.name} is not UTF-8 text; save it as 'CSV UTF-8'") from error
     except (OSError, csv.Error) as error:
-        raise CohortError(f"the manifest {path.name} cannot be read as CSV; save it again") from error
+        raise CohortError(f"the {called} {path.name} cannot be read as CSV; save it again") from error
     return (lines[0] if lines else []), lines[1:]
 
 
-def _read_parquet(path: Path) -> tuple[list[str], list[list[str]]]:
+def _read_parquet(path: Path, called: str) -> tuple[list[str], list[list[str]]]:
     try:
         frame = pd.read_parquet(path)
     except Exception as error:  # pyarrow raises several trees of errors on a damaged file
         kind = type(error).__name__
-        raise CohortError(f"the manifest {path.name} cannot be read as Parquet ({kind}); write it again") from error
+        raise CohortError(f"the {called} {path.name} cannot be read as Parquet ({kind}); write it again") from error
     columns = [[_as_text(value) for value in frame.iloc[:, place]] for place in range(frame.shape[1])]
     return [str(name) for name in frame.columns], [list(row) for row in zip(*columns, strict=True)]
 
@@ -87,14 +88,14 @@ def _as_text(value: object) -> str:
     return str(value)
 
 
-def _checked_table(path: Path, header: Sequence[str], body: Sequence[Sequence[str]]) -> TextTable:
+def _checked_table(path: Path, header: Sequence[str], body: Sequence[Sequence[str]], called: str) -> TextTable:
     columns = [name.strip() for name in header]
     numbered = [(row, [cell.strip() for cell in cells]) for row, cells in enumerate(body, start=1)]
     # Spreadsheets often save blank rows below the data.
     filled = [(row, cells) for row, cells in numbered if any(cells)]
     if not columns or not filled:
-        raise CohortError(f"the manifest {path.name} has no exams; it needs a header and one row an exam")
-    problems = [*_column_problems(columns, filled), *_length_problems(columns, filled)]
+        raise CohortError(f"the {called} {path.name} has no exams; it needs a header and one row an exam")
+    problems = [*_column_problems(columns, filled, called), *_length_problems(columns, filled, called)]
     if problems:
         raise CohortError(*lines_of(problems))
     named = [place for place, name in enumerate(columns) if name]
@@ -104,29 +105,29 @@ def _checked_table(path: Path, header: Sequence[str], body: Sequence[Sequence[st
     )
 
 
-def _column_problems(columns: Sequence[str], rows: Sequence[tuple[int, list[str]]]) -> list[Problem]:
+def _column_problems(columns: Sequence[str], rows: Sequence[tuple[int, list[str]]], called: str) -> list[Problem]:
     twice = [name for name, count in Counter(columns).items() if name and count > 1]
     places = [[str(place) for place, name in enumerate(columns, start=1) if name == again] for again in twice]
     problems = [
         Problem(
             kind="columns of one name",
-            line=f"columns {' and '.join(same)} of the manifest have one name; rename one, or add the header",
+            line=f"columns {' and '.join(same)} of the {called} have one name; rename one, or add the header",
         )
         for same in places
     ]
     # An empty column without a name is harmless, and often left by a spreadsheet.
     nameless = [place for place, name in enumerate(columns) if not name]
     if any(place < len(cells) and cells[place] for _, cells in rows for place in nameless):
-        line = "a manifest column without a name holds values; name it or delete it"
+        line = f"a {called} column without a name holds values; name it or delete it"
         problems.append(Problem(kind="column without a name", line=line))
     return problems
 
 
-def _length_problems(columns: Sequence[str], rows: Sequence[tuple[int, list[str]]]) -> list[Problem]:
+def _length_problems(columns: Sequence[str], rows: Sequence[tuple[int, list[str]]], called: str) -> list[Problem]:
     return [
         Problem(
             kind="row of another length than the header",
-            line=f"{rows_text([row])} has {len(cells)} cells, the header {len(columns)}; "
+            line=f"{called} row {row} has {len(cells)} cells, the header {len(columns)}; "
             "put quotes around a cell that holds the separator",
         )
         for row, cells in rows

@@ -16,7 +16,12 @@ from orchestrator.folds.plan import Membership
 from orchestrator.ledger.paths import run_paths
 from orchestrator.ledger.reading import Run
 from orchestrator.monitoring.progress import Progress
-from orchestrator.statistics.precision import ExpectedWidth, expected_width
+from orchestrator.statistics.precision import (
+    SUPPOSED_CORRELATION,
+    ExpectedWidth,
+    expected_width,
+    noninferiority_power,
+)
 
 SUPPOSED_AUC: Final = 0.85
 """The AUC that the expected intervals suppose: about what this field reports."""
@@ -25,6 +30,11 @@ _DECIDING_TIME: Final = ("images", "network", "search", "training")
 _FOLD_COLUMNS: Final = (
     *("tracer", "inputs", "patients_min", "patients_max"),
     *("positive_min", "positive_max", "negative_min", "negative_max"),
+)
+
+_POWER_COLUMNS: Final = (
+    *("partition", "tracer", "first", "second", "margin", "power"),
+    *("patients", "patients_needed", "auc", "correlation"),
 )
 
 
@@ -55,6 +65,9 @@ class RunPlan:
     precision: pd.DataFrame
     """The interval to expect at an AUC of .85: `partition, tracer, inputs, positive, negative` (patients), `auc, low,
     high, width, level, method`."""
+    power: pd.DataFrame
+    """The power of the primary hypothesis, empty where none was declared: `partition, tracer, first, second, margin,
+    power, patients, patients_needed` (for a power of .8), `auc, correlation` (supposed)."""
     timed_cells: int
     """Finished cells of an earlier, equal run that tell how long a cell takes."""
     seconds_per_cell: float | None
@@ -80,6 +93,7 @@ class RunPlan:
             "backbone_stages": self.backbone_stages,
             "encoder_searched": self.encoder_searched,
             "precision": [_listed(row) for row in records(self.precision)],
+            "power": records(self.power),
             "timed_cells": self.timed_cells,
             "seconds_per_cell": self.seconds_per_cell,
             "worker_hours": self.worker_hours,
@@ -129,6 +143,7 @@ def plan_of(prepared: Prepared, earlier: Run | None = None) -> RunPlan:
         backbone_stages=backbone(network.backbone).stage_count,
         encoder_searched=any(parameter.name == "encoder_stages" for parameter in prepared.space.parameters),
         precision=pd.DataFrame([_precision_row(group, width) for group, width in _expected(prepared)]),
+        power=pd.DataFrame(list(_power(prepared)), columns=list(_POWER_COLUMNS)),
         timed_cells=len(seconds),
         seconds_per_cell=float(seconds.mean()) if len(seconds) else None,
     )
@@ -166,15 +181,39 @@ def _range(folds: NDArray[np.int64], count: int, mask: NDArray[np.bool_]) -> tup
 
 def _expected(prepared: Prepared) -> Iterator[tuple[ExamGroup, ExpectedWidth]]:
     """The interval to expect for every group of exams that holds both classes."""
-    level, plan = prepared.loaded.experiment.statistics.level, prepared.plan
+    level = prepared.loaded.experiment.statistics.level
     for group in exam_groups(prepared):
-        positive, negative = (
-            group.exams.loc[group.exams["label"] == label, "patient_id"].nunique() for label in (1, 0)
-        )
-        # A fold reuses the training patients of the others, so cross-validation widens the interval.
-        folds, repeats = (None, None) if group.partition == "test" else (plan.count, plan.repeats)
+        positive, negative = _classes(group)
         if positive and negative:
-            yield group, expected_width(positive, negative, SUPPOSED_AUC, folds, repeats, level)
+            yield group, expected_width(positive, negative, SUPPOSED_AUC, *_design(prepared, group), level)
+
+
+def _power(prepared: Prepared) -> Iterator[tuple[object, ...]]:
+    """The primary hypothesis, in every group of exams that both its input configurations use."""
+    statistics = prepared.loaded.experiment.statistics
+    question = statistics.noninferiority
+    for group in exam_groups(prepared):
+        positive, negative = _classes(group)
+        if question is None or not set(question.sides) <= set(group.inputs) or min(positive, negative) < 2:
+            continue
+        design = _design(prepared, group)
+        found = noninferiority_power(positive, negative, question.margin, SUPPOSED_AUC, *design, statistics.level)
+        yield (
+            *(group.partition, group.tracer, *question.sides, question.margin, found.power),
+            *(found.present, found.patients, found.auc, SUPPOSED_CORRELATION),
+        )
+
+
+def _classes(group: ExamGroup) -> tuple[int, int]:
+    """Patients with a positive exam, and with a negative one."""
+    owners = (group.exams.loc[group.exams["label"] == label, "patient_id"] for label in (1, 0))
+    positive, negative = (one.nunique() for one in owners)
+    return positive, negative
+
+
+def _design(prepared: Prepared, group: ExamGroup) -> tuple[int | None, int | None]:
+    """Folds and repeats; none for a test. A fold reuses the training patients of the others, which widens intervals."""
+    return (None, None) if group.partition == "test" else (prepared.plan.count, prepared.plan.repeats)
 
 
 def _precision_row(group: ExamGroup, expected: ExpectedWidth) -> dict[str, object]:

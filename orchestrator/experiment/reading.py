@@ -49,6 +49,10 @@ def unknown_keys(table: Mapping[str, object], known: Iterable[str], place: str) 
 
 def read_value(kind: Any, value: object, place: str, problems: list[str]) -> Any:  # noqa: ANN401 - a value of the annotated type `kind`
     """Check one TOML value against an annotation; a whole number serves where a float is asked for."""
+    # TOML has no null, but `experiment.json` keeps a record that was left out as one.
+    if value is None and type(None) in get_args(kind):
+        return None
+    kind = _record_of(kind)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         if not isinstance(value, Mapping):
             problems.append(f"`{place}` must be a table, but is {describe(value)}; write it as [{place}]")
@@ -63,6 +67,14 @@ def read_value(kind: Any, value: object, place: str, problems: list[str]) -> Any
     return converted
 
 
+def _record_of(kind: Any) -> Any:  # noqa: ANN401 - any annotation
+    """The record of an optional one; every other annotation as it is."""
+    if get_origin(kind) not in (typing.Union, UnionType):
+        return kind
+    options = [option for option in get_args(kind) if option is not type(None)]
+    return options[0] if len(options) == 1 and dataclasses.is_dataclass(options[0]) else kind
+
+
 NOT_OF_KIND = object()
 
 
@@ -73,6 +85,8 @@ def convert(kind: Any, value: object) -> Any:  # noqa: ANN401 - a value of the a
         return (
             value if any(value == choice and type(value) is type(choice) for choice in get_args(kind)) else NOT_OF_KIND
         )
+    if kind is type(None):
+        return None if value is None else NOT_OF_KIND
     if origin in (typing.Union, UnionType):
         matches = (convert(option, value) for option in get_args(kind))
         return next((match for match in matches if match is not NOT_OF_KIND), NOT_OF_KIND)
@@ -105,7 +119,7 @@ def expected(kind: Any) -> str:  # noqa: ANN401 - any annotation
     if origin is Literal:
         return "one of " + ", ".join(f'"{choice}"' for choice in get_args(kind))
     if origin in (typing.Union, UnionType):
-        return " or ".join(expected(option) for option in get_args(kind))
+        return " or ".join(expected(option) for option in get_args(kind) if option is not type(None))
     if origin is tuple:
         return f"a list, each item {expected(get_args(kind)[0])}"
     if origin in (Mapping, dict):

@@ -25,6 +25,7 @@ def broken_rules(experiment: Experiment) -> list[str]:
         *_search(experiment),
         *_training(experiment.training),
         *_statistics(experiment.statistics),
+        *_hypotheses(experiment),
         *_resources(experiment.resources),
         *_storage(experiment),
     ]
@@ -99,8 +100,26 @@ def _statistics(statistics: StatisticsSettings) -> Iterator[str]:
     yield from _between("statistics.level", statistics.level, 0.5, 1.0)
     yield from _between("statistics.equivalence", statistics.equivalence, 0.0, 0.5)
     yield from _between("statistics.specificity", statistics.specificity, 0.0, 1.0)
+    if statistics.prevalence is not None:
+        yield from _between("statistics.prevalence", statistics.prevalence, 0.0, 1.0)
     for tracer in sorted(set(statistics.endpoints) - set(TRACERS)):
         yield f"`statistics.endpoints` names the unknown tracer {tracer!r}; known: {', '.join(TRACERS)}"
+
+
+def _hypotheses(experiment: Experiment) -> Iterator[str]:
+    statistics, inputs = experiment.statistics, experiment.cohort.inputs
+    primary = statistics.noninferiority
+    if primary is not None:
+        yield from _between("statistics.noninferiority.margin", primary.margin, 0.0, 0.5)
+    declared = {} if primary is None else {"noninferiority.pair": primary.pair}
+    declared |= {f"comparisons[{place}]": pair for place, pair in enumerate(statistics.comparisons)}
+    for key, pair in declared.items():
+        sides = pair.split("-")
+        if len(sides) != 2 or sides[0] == sides[1] or not set(sides) <= set(inputs):
+            yield (
+                f"`statistics.{key}` must be two different entries of `cohort.inputs`, joined by a dash, such as "
+                f'"stress-dual", but is {pair!r}; the inputs are {", ".join(inputs)}'
+            )
 
 
 def _resources(resources: ResourceSettings) -> Iterator[str]:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from types import UnionType
 from typing import Any, Final, Literal, get_args, get_origin
 
+from mpi_model.stages import BACKBONES
 from orchestrator.experiment.settings import Experiment
 
 SCHEMA_FILE: Final = "polarmap.schema.json"
@@ -22,18 +23,21 @@ SCHEMA_FILE: Final = "polarmap.schema.json"
 
 def experiment_schema() -> dict[str, object]:
     """The schema of an experiment file, as JSON Schema draft 2020-12."""
+    found: dict[str, Any] = _object(Experiment)
+    # The record says `str`; which names there are is known one floor below, without torch.
+    found["properties"]["network"]["properties"]["backbone"]["enum"] = list(BACKBONES)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "An experiment of polarmap",
-        **_object(Experiment),
+        **found,
     }
 
 
 def _object(record: type[Any]) -> dict[str, object]:
     """A record as a table that holds no other keys."""
-    hints, told = typing.get_type_hints(record), _field_docs(record)
+    hints, texts = typing.get_type_hints(record), _field_docs(record)
     fields = dataclasses.fields(record)
-    properties = {item.name: _property(hints[item.name], item, told.get(item.name, "")) for item in fields}
+    properties = {item.name: _property(hints[item.name], item, texts.get(item.name, "")) for item in fields}
     required = [item.name for item in fields if not _has_default(item)]
     found: dict[str, object] = {"type": "object", "additionalProperties": False, "properties": properties}
     return {**found, "required": required} if required else found
@@ -51,8 +55,12 @@ def _of_kind(kind: Any) -> dict[str, object]:  # noqa: ANN401 - any annotation
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Literal:
         return {"enum": list(arguments)}
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return _object(kind)
     if origin in (typing.Union, UnionType):
-        return {"anyOf": [_of_kind(option) for option in arguments if option is not type(None)]}
+        # TOML has no null: a setting that may be absent is left out of the file.
+        options = [_of_kind(option) for option in arguments if option is not type(None)]
+        return options[0] if len(options) == 1 else {"anyOf": options}
     if origin is tuple:
         return {"type": "array", "items": _of_kind(arguments[0])}
     if origin in (Mapping, dict):

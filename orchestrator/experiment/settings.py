@@ -92,6 +92,22 @@ class DecisionSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Noninferiority:
+    """The question of a tracer's primary hypothesis: is the first input configuration not worse than the second?"""
+
+    pair: str
+    """Two input configurations, such as `stress-dual`; the first is the one that may be enough."""
+    margin: float
+    """The loss of AUC that would still be accepted, in (0, 0.5); declared before any training."""
+
+    @property
+    def sides(self) -> tuple[str, str]:
+        """The two input configurations."""
+        first, _, second = self.pair.partition("-")
+        return first, second
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StatisticsSettings:
     """The `[statistics]` section: fixed before any training, part of the experiment's hash."""
 
@@ -103,6 +119,12 @@ class StatisticsSettings:
     """Manifest columns whose values are reported apart."""
     specificity: float = 0.8
     """The specificity at which sensitivity is reported."""
+    noninferiority: Noninferiority | None = None
+    """The primary hypothesis of every tracer; None where none was declared."""
+    comparisons: tuple[str, ...] = ()
+    """The secondary hypotheses: pairs of input configurations; all pairs where the list is empty."""
+    prevalence: float | None = None
+    """The prevalence at which predictive values are reported; None for none."""
     endpoints: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_ENDPOINTS))
     """What label 1 means, per tracer."""
 

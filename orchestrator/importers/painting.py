@@ -37,6 +37,8 @@ APEX: Final = (0.0, 0.2)
 """Inner and outer radius of each ring."""
 BLUR: Final = 0.12
 """Standard deviation of the painting kernel in map radii: 28 % of a radius full width at half maximum."""
+NARROW_BLUR: Final = 0.07
+"""For the 20-segment model, whose apex has halves."""
 
 _SUPERSAMPLING: Final = 4
 
@@ -67,7 +69,7 @@ SEGMENTS_20: Final = (
 """The 20-segment model: 1-6 apical, 7-12 mid, 13-18 basal, 19 anteroapical, 20 inferoapical."""
 
 
-def painting_basis(size: int, segments: Segments) -> NDArray[np.float64]:
+def painting_basis(size: int, segments: Segments, blur: float = BLUR) -> NDArray[np.float64]:
     """The images whose weighted sum is a map.
 
     The segments' tiles are blurred by a Gaussian kernel normalised inside the unit disc, then combined so
@@ -76,14 +78,15 @@ def painting_basis(size: int, segments: Segments) -> NDArray[np.float64]:
     Args:
         size: Side of a map in pixels.
         segments: S segments that cover the disc.
+        blur: Of the kernel; small segments need a narrow one, or keeping their means overshoots.
 
     Returns:
         `[S, size, size]`; zero outside the unit disc, summing to the disc over the segments.
     """
     tiles = segment_tiles(size * _SUPERSAMPLING, segments)
     disc = tiles.sum(axis=0)
-    blur = _blur(size * _SUPERSAMPLING)
-    smooth = disc * (blur @ tiles @ blur.T) / (blur @ disc @ blur.T)
+    kernel = _kernel(size * _SUPERSAMPLING, blur)
+    smooth = disc * (kernel @ tiles @ kernel.T) / (kernel @ disc @ kernel.T)
     areas = tiles.sum(axis=(1, 2))
     means = np.einsum("ahw,bhw->ab", smooth, tiles) / areas  # of basis image a over segment b
     shrink = area_weights(size * _SUPERSAMPLING, size) / (size * _SUPERSAMPLING)
@@ -120,8 +123,8 @@ def segment_tiles(size: int, segments: Segments) -> NDArray[np.float64]:
     return np.stack(inside).astype(np.float64)
 
 
-def _blur(size: int) -> NDArray[np.float64]:
+def _kernel(size: int, blur: float) -> NDArray[np.float64]:
     """`[size, size]`, one axis of the separable Gaussian kernel, not normalised."""
     centres = (np.arange(size) + 0.5) / size * 2
-    kernel: NDArray[np.float64] = np.exp(-0.5 * ((centres[:, np.newaxis] - centres) / BLUR) ** 2)
+    kernel: NDArray[np.float64] = np.exp(-0.5 * ((centres[:, np.newaxis] - centres) / blur) ** 2)
     return kernel

@@ -125,7 +125,7 @@ class Source:
         """An archive as a file that stays open: itself, or a nameless copy of one that lies in another."""
         if full is not None:
             return self._open.enter_context(full.open("rb"))
-        copy = self._open.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - closed with the source
+        copy = self._open.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
         while block := stream.read(2**20):
             copy.write(block)
             if copy.tell() > LARGEST_FILE:
@@ -183,7 +183,8 @@ def _member_problem(member: zipfile.ZipInfo) -> str:
 
 def _is_data(name: str) -> bool:
     """Whether a name may be a file of the source, and not something that systems leave behind."""
-    return not name.startswith(".") and name.casefold() not in _NOT_DATA
+    hidden = name.startswith(".") and name.strip(".") != ""  # parts such as `..` of an archive's paths are only text
+    return not hidden and name.casefold() not in _NOT_DATA
 
 
 def _archive_of(path: str, archives: dict[str, zipfile.ZipFile]) -> str:

@@ -65,7 +65,7 @@ def read_description(paths: RunPaths) -> RunDescription:
     problems: list[str] = []
     content = {key: value for key, value in stored.items() if key != "digest"}
     found = read_record(RunDescription, content, "", problems)
-    if not isinstance(found, RunDescription):
+    if problems or not isinstance(found, RunDescription):
         first, more = problems[0].partition(";")[0], len(problems) - 1
         others = f" and {more} more problems" if more else ""
         raise RunDirectoryError(f"{blob} does not describe a run: {first}{others}; {_RESTORE}")

@@ -196,6 +196,8 @@ SUMMARY_COLUMNS: Final = (
     "negatives",
     "state",
     "reason",
+    "estimand",
+    "family",
 )
 """The columns of `summary`, in order; one row a method. Counts are exams except `patients`; `sd` is a spread."""
 

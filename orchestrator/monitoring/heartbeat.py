@@ -75,7 +75,7 @@ def read_heartbeat(paths: RunPaths) -> Heartbeat | None:
     problems: list[str] = []
     stored = json_object(found.content) if found else None
     heartbeat = read_record(Heartbeat, stored, "", problems) if stored is not None else None
-    return heartbeat if isinstance(heartbeat, Heartbeat) else None
+    return heartbeat if isinstance(heartbeat, Heartbeat) and not problems else None
 
 
 def _now() -> str:

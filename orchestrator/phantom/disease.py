@@ -182,7 +182,7 @@ def describe_defects(disease: Disease, row: int, parameters: DiseaseParameters) 
     defect includes the apex.
     """
     one = take_rows(disease, np.array([row]))
-    # The borders depend on the radius; the middle of the ventricle stands for the defect.
+    # The borders depend on the radius; the defect is described in the middle of the ventricle.
     start, extent = (values[0, :, 0] for values in _territory_borders(one, np.array([0.6]), parameters))
     defects: list[dict[str, str | float]] = []
     for slot in np.flatnonzero(one.present[0]):

@@ -65,7 +65,7 @@ def lacking(tables: RunTables) -> tuple[str, ...]:
 def tables_of(run: Run) -> RunTables:
     """What statistics are made from."""
     settings = run.description.settings
-    predictions, cells = run.tables("predictions", "cells")
+    predictions, cells, epochs = run.tables("predictions", "cells", "epochs")
     return RunTables(
         predictions=predictions,
         exams=run.cohort,
@@ -73,6 +73,8 @@ def tables_of(run: Run) -> RunTables:
         cells=cells,
         inputs=settings.cohort.inputs,
         patients=settings.cohort.patients,
+        epochs=epochs,
+        objective=settings.search.objective,
         calibrated=settings.decision.calibration != "none",
     )
 

@@ -1,15 +1,22 @@
-"""Pairs of input configurations on the same patients, folds and seeds, within a tracer."""
+"""Pairs of input configurations on the same patients, folds and seeds, within a tracer.
+
+Pairs are the declared secondary hypotheses, or all of them where none was declared; Holm's adjustment runs over that
+family in both tracers, one family a partition. The primary hypothesis, non-inferiority, is one a tracer and is not
+adjusted.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import combinations
 
 from mpi_model.errors import StatisticsError
+from orchestrator.experiment.settings import Noninferiority, StatisticsSettings
 from orchestrator.report.models import CrossValidated, Tested
 from orchestrator.report.records import EVERYONE
 from orchestrator.report.rows import Group, Row, counted
 from orchestrator.statistics.auc import auc, auc_intervals
 from orchestrator.statistics.comparisons import (
+    CROSS_VALIDATED_DIFFERENCE,
     HELD_OUT_DIFFERENCE,
     Difference,
     above_chance,
@@ -20,57 +27,96 @@ from orchestrator.statistics.comparisons import (
     holm,
     paired_delong,
 )
-from orchestrator.statistics.cross_validation import fold_aucs, inflated_logit_interval
+from orchestrator.statistics.cross_validation import fold_aucs, within_fold_interval
+from orchestrator.statistics.paired_proportions import cross_validated_paired_difference, paired_difference
+from orchestrator.statistics.proportions import Decisions
 from orchestrator.statistics.resampling import rank_swap_p_value
-from orchestrator.statistics.scores import FoldScores, PatientScores, require_same_exams
+from orchestrator.statistics.scores import require_same_exams
 
-CROSS_VALIDATED = "NB-inflated t"
-HELD_OUT = HELD_OUT_DIFFERENCE
-DRAWS = 2000
+PRIMARY = "primary hypothesis, not adjusted"
+_DRAWS = 2000
 """Draws of a report's permutation test."""
-RESAMPLING_SEED = 20_261_122
+_RESAMPLING_SEED = 20_261_122
 """Seeds every permutation of a report, so that a report repeats."""
+_CLASSES = (("sensitivity_difference", True), ("specificity_difference", False))
+
+Model = CrossValidated | Tested | None
 
 
 def comparison_rows(
-    group: Group, models: Mapping[str, CrossValidated | Tested | None], equivalence: float, refused: str = ""
+    group: Group, models: Mapping[str, Model], settings: StatisticsSettings, refused: str = ""
 ) -> list[Row]:
-    """The rows of all pairs of inputs of one tracer and partition.
+    """The rows of the hypotheses of one tracer and partition, the primary one first.
 
     Args:
         group: Its `inputs` are replaced by the pair's.
         models: By inputs, in order; None where an inputs has no estimate.
-        equivalence: Half-width of the region of practical equivalence.
+        settings: Which pairs were declared, the margin, the region of equivalence.
         refused: Why no pair may be compared at all; empty when they may.
     """
-    rows = []
-    for first, second in combinations(models, 2):
+    rows: list[Row] = []
+    primary = settings.noninferiority
+    if primary is not None:
+        first, second = primary.sides
+        pair = replace(group, inputs=primary.pair)
+        rows.append(noninferiority_row(pair, models.get(first), models.get(second), primary, refused))
+    declared = [tuple(pair.split("-")) for pair in settings.comparisons] or list(combinations(models, 2))
+    for first, second in declared:
         pair = replace(group, inputs=f"{first}-{second}")
-        rows.extend(pair_rows(pair, models[first], models[second], equivalence, refused))
+        rows.extend(pair_rows(pair, models.get(first), models.get(second), settings.equivalence, refused))
     return rows
 
 
-def pair_rows(
-    group: Group,
-    first: CrossValidated | Tested | None,
-    second: CrossValidated | Tested | None,
-    equivalence: float,
-    refused: str = "",
-) -> list[Row]:
-    """The rows of one pair: the leading method, what stands beside it, or one refusal."""
-    method = CROSS_VALIDATED if group.partition == "development" else HELD_OUT
-    if refused or first is None or second is None:
-        return [group.refusal("auc_difference", method, refused or "one side has no estimate", primary=True)]
-    group = counted(group, first.scores.exams)
+def noninferiority_row(group: Group, first: Model, second: Model, question: Noninferiority, refused: str = "") -> Row:
+    """The primary hypothesis: the first is not worse than the second by the margin or more.
+
+    Its p-value is one-sided; it is below (1 − level)/2 exactly where the printed interval lies above −margin.
+    """
+    method, metric = _leading_method(group), "auc_noninferiority"
+    reason = _unpaired(first, second, refused)
+    if reason:
+        return group.refusal(metric, method, reason, at=question.margin, primary=True, family=PRIMARY)
+    assert first is not None
+    group = _of(group, first)
     try:
-        require_same_exams([first.scores, second.scores])
+        found = _difference_of(first, second, group.level)
     except StatisticsError as error:
-        return [group.refusal("auc_difference", method, "; ".join(error.problems), primary=True)]
-    if isinstance(first.scores, FoldScores) and isinstance(second.scores, FoldScores):
-        return _cross_validated_pair(group, first.scores, second.scores, equivalence)
-    if isinstance(first.scores, PatientScores) and isinstance(second.scores, PatientScores):
-        return _held_out_pair(group, first.scores, second.scores)
-    return [group.refusal("auc_difference", method, "one side is cross-validated, the other tested", primary=True)]
+        return group.refusal(
+            metric, method, "; ".join(error.problems), at=question.margin, primary=True, family=PRIMARY
+        )
+    return group.interval(
+        metric, found.interval, at=question.margin, p=found.p_above(-question.margin), primary=True, family=PRIMARY,
+        reason=_answer(found, question),
+    )  # fmt: skip
+
+
+def _answer(found: Difference, question: Noninferiority) -> str:
+    """The sentence that answers the question."""
+    first, second = question.sides
+    low, high = found.interval.low, found.interval.high
+    if low > -question.margin:
+        return f"{first} is not worse than {second} by {question.margin:g} or more: shown, the limit is {low:+.3f}"
+    if high < -question.margin:
+        return f"{first} is worse than {second} by more than {question.margin:g}: shown, the limit is {high:+.3f}"
+    return (
+        f"whether {first} is worse than {second} by {question.margin:g} or more is not known: the interval reaches "
+        f"from {low:+.3f} to {high:+.3f}"
+    )
+
+
+def pair_rows(group: Group, first: Model, second: Model, equivalence: float, refused: str = "") -> list[Row]:
+    """The rows of one pair: the leading method, what stands beside it, or one refusal."""
+    method = _leading_method(group)
+    reason = _unpaired(first, second, refused)
+    if reason:
+        return [group.refusal("auc_difference", method, reason, primary=True)]
+    assert first is not None
+    group = _of(group, first)
+    if isinstance(first, CrossValidated) and isinstance(second, CrossValidated):
+        return _cross_validated_pair(group, first, second, equivalence)
+    assert isinstance(first, Tested)
+    assert isinstance(second, Tested)
+    return _held_out_pair(group, first, second)
 
 
 def with_holm(rows: list[Row]) -> list[Row]:
@@ -86,35 +132,79 @@ def with_holm(rows: list[Row]) -> list[Row]:
             and row["subgroup"] == EVERYONE
         ]
         values = holm([rows[place].get("p") for place in family])  # type: ignore[misc] # a float or None
+        tracers = len({rows[place]["tracer"] for place in family})
+        name = f"secondary, Holm over {len(family)} comparisons ({tracers} tracer{'s' if tracers > 1 else ''})"
         for place, value in zip(family, values, strict=True):
-            adjusted[place] = {**rows[place], "p_holm": value}
+            adjusted[place] = {**rows[place], "p_holm": value, "family": name}
     return adjusted
 
 
-def _cross_validated_pair(group: Group, first: FoldScores, second: FoldScores, equivalence: float) -> list[Row]:
-    level = group.level
-    if not above_chance(*(inflated_logit_interval(model, level) for model in (first, second))):
-        return [_gated(group, CROSS_VALIDATED)]
-    differences = fold_aucs(first) - fold_aucs(second)
+def _leading_method(group: Group) -> str:
+    return CROSS_VALIDATED_DIFFERENCE if group.partition == "development" else HELD_OUT_DIFFERENCE
+
+
+def _of(group: Group, model: CrossValidated | Tested) -> Group:
+    """With counts and with what the interval is for: a pair's is for the networks that were trained."""
+    estimand = "these networks" if isinstance(model, CrossValidated) else "final network"
+    return counted(replace(group, estimand=estimand), model.scores.exams)
+
+
+def _unpaired(first: Model, second: Model, refused: str) -> str:
+    """Why two models cannot be paired; empty where they can."""
+    if refused or first is None or second is None:
+        return refused or "one side has no estimate"
+    if type(first) is not type(second):
+        return "one side is cross-validated, the other tested"
+    try:
+        require_same_exams([first.scores, second.scores])
+    except StatisticsError as error:
+        return "; ".join(error.problems)
+    return ""
+
+
+def _difference_of(first: CrossValidated | Tested, second: Model, level: float) -> Difference:
+    if isinstance(first, CrossValidated) and isinstance(second, CrossValidated):
+        return cross_validated_difference(first.cross_validation, second.cross_validation, level)
+    assert isinstance(first, Tested)
+    assert isinstance(second, Tested)
+    return held_out_difference(first.scores, second.scores, level)
+
+
+def _cross_validated_pair(group: Group, first: CrossValidated, second: CrossValidated, equivalence: float) -> list[Row]:
+    level, sides = group.level, (first.cross_validation, second.cross_validation)
+    if not above_chance(*(within_fold_interval(side, level) for side in sides)):
+        return [_gated(group, CROSS_VALIDATED_DIFFERENCE)]
+    differences = fold_aucs(first.scores) - fold_aucs(second.scores)
     spread = float(differences.std(ddof=1))
-    return [
-        _difference(group, CROSS_VALIDATED, lambda: cross_validated_difference(first, second, level), spread, True),
+    rows = [
+        _difference(group, CROSS_VALIDATED_DIFFERENCE, lambda: cross_validated_difference(*sides, level), spread, True),
         _difference(group, "Nadeau–Bengio t", lambda: corrected_resampled_t(differences, level), spread, False),
         *_equivalence(group, lambda: correlated_bayesian_t(differences, equivalence), equivalence),
     ]
-
-
-def _held_out_pair(group: Group, first: PatientScores, second: PatientScores) -> list[Row]:
-    level = group.level
-    if not above_chance(*(auc_intervals(model, level)[0] for model in (first, second))):
-        return [_gated(group, HELD_OUT)]
-
-    swapped = rank_swap_p_value(first, second, DRAWS, RESAMPLING_SEED)
-    return [
-        _difference(group, HELD_OUT, lambda: held_out_difference(first, second, level), None, True),
-        _difference(group, "paired DeLong", lambda: paired_delong(first, second, level), None, False),
-        group.row("auc_difference", "rank-swap permutation", estimate=auc(first) - auc(second), p=swapped),
+    if first.positive is None or second.positive is None:
+        return rows
+    factor = max(side.factor for side in sides)
+    positives = first.positive, second.positive
+    return rows + [
+        group.interval(metric, cross_validated_paired_difference(first.scores.exams, *positives, label, factor, level))
+        for metric, label in _CLASSES
     ]
+
+
+def _held_out_pair(group: Group, first: Tested, second: Tested) -> list[Row]:
+    level, scores = group.level, (first.scores, second.scores)
+    if not above_chance(*(auc_intervals(model, level)[0] for model in scores)):
+        return [_gated(group, HELD_OUT_DIFFERENCE)]
+    swapped = rank_swap_p_value(*scores, _DRAWS, _RESAMPLING_SEED)
+    rows = [
+        _difference(group, HELD_OUT_DIFFERENCE, lambda: held_out_difference(*scores, level), None, True),
+        _difference(group, "paired DeLong", lambda: paired_delong(*scores, level), None, False),
+        group.row("auc_difference", "rank-swap permutation", estimate=auc(scores[0]) - auc(scores[1]), p=swapped),
+    ]
+    if first.positive is None or second.positive is None:
+        return rows
+    one, other = (Decisions(exams=scores[0].exams, positive=called) for called in (first.positive, second.positive))
+    return rows + [group.interval(metric, paired_difference(one, other, label, level)) for metric, label in _CLASSES]
 
 
 def _gated(group: Group, method: str) -> Row:

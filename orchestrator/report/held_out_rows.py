@@ -1,23 +1,18 @@
 """What the test partition says about one inputs and tracer."""
 
-from collections.abc import Callable
-from functools import partial
+from dataclasses import replace
 
 import numpy as np
 
 from mpi_model.errors import StatisticsError
-from orchestrator.report.development_rows import UNCALIBRATED
-from orchestrator.report.models import Tested
+from orchestrator.report.calibration_rows import held_out_calibration_rows
+from orchestrator.report.models import CrossValidated, Tested
 from orchestrator.report.rows import Group, Row
 from orchestrator.statistics.auc import auc, auc_intervals
-from orchestrator.statistics.calibration import (
-    brier_interval,
-    calibration_in_the_large,
-    calibration_slope,
-)
 from orchestrator.statistics.chance import mann_whitney
 from orchestrator.statistics.intervals import Interval
-from orchestrator.statistics.net_benefit import net_benefit
+from orchestrator.statistics.partial_auc import PARTIAL, partial_auc_interval
+from orchestrator.statistics.predictive_values import RATIO, likelihood_ratios, predictive_values
 from orchestrator.statistics.proportions import (
     Decisions,
     balanced_accuracy_interval,
@@ -25,14 +20,21 @@ from orchestrator.statistics.proportions import (
     threshold_at_specificity,
     wilson_interval,
 )
-from orchestrator.statistics.scores import Floats, PatientScores
+from orchestrator.statistics.sample_size import sample_size
+from orchestrator.statistics.scores import Floats
 
-NET_BENEFIT_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)
-"""Threshold probabilities at which net benefit is reported."""
+FEWEST_OF_CLASS = 10
+"""Fewer patients of a class than this: an AUC has an interval, and the reader is told to look at the counts."""
+_FEW = "fewer than {} patients of a class: read the counts, not the estimate"
 
 
 def held_out_rows(
-    group: Group, model: Tested, specificity: float, calibrated: bool, development_negatives: Floats | None
+    group: Group,
+    model: Tested,
+    specificity: float,
+    calibrated: bool,
+    prevalence: float | None,
+    development: CrossValidated | None,
 ) -> list[Row]:
     """All rows of the test partition of one inputs and tracer.
 
@@ -41,20 +43,43 @@ def held_out_rows(
         model: The final model's predictions.
         specificity: Where sensitivity is reported.
         calibrated: Whether probabilities were recalibrated.
-        development_negatives: Held-out scores that single networks gave to the development partition's negative
-            exams, from which the threshold for the fixed specificity comes; None where there are none.
+        prevalence: At which predictive values are reported; None for none.
+        development: The cross-validation of the same inputs and tracer, from which the threshold for the fixed
+            specificity and the training prevalence come; None where there is none.
     """
+    group = replace(group, estimand="final network")
+    training = None if development is None else float(development.scores.exams.labels.mean())
     return [
-        *_auc_rows(group, model),
-        *_decision_rows(group, model),
-        *_fixed_specificity_rows(group, model, specificity, development_negatives),
-        *_calibration_rows(group, model, calibrated),
+        *_auc_rows(group, model, specificity),
+        *_decision_rows(group, model, prevalence),
+        *_fixed_specificity_rows(group, model, specificity, _negatives(development)),
+        *held_out_calibration_rows(group, model, calibrated, training),
+        *_next_study_rows(group, model, calibrated),
     ]
 
 
-def _auc_rows(group: Group, model: Tested) -> list[Row]:
+def _negatives(development: CrossValidated | None) -> Floats | None:
+    """The held-out scores of the development partition's negatives: one an exam and repeat, each of one network.
+
+    Averaged over repeats they would be an ensemble's, which spread less than the scores of the network that the
+    threshold is for.
+    """
+    if development is None:
+        return None
+    return development.scores.scores[:, ~development.scores.exams.labels].ravel()
+
+
+def _auc_rows(group: Group, model: Tested, specificity: float) -> list[Row]:
     leading, *others = auc_intervals(model.scores, group.level)
-    rows = [group.interval("auc", leading, primary=True), *(group.interval("auc", other) for other in others)]
+    few = min(model.scores.exams.class_patients) < FEWEST_OF_CLASS
+    note = _FEW.format(FEWEST_OF_CLASS) if few else ""
+    rows = [
+        group.interval("auc", leading, primary=True, reason=note),
+        *(group.interval("auc", other) for other in others),
+        group.attempt(
+            "partial_auc", PARTIAL, lambda: partial_auc_interval(model.scores, specificity, group.level), at=specificity
+        ),
+    ]
     try:
         chance = mann_whitney(model.scores)
         return [*rows, group.row("auc_above_chance", chance.method, estimate=auc(model.scores), p=chance.p)]
@@ -62,13 +87,17 @@ def _auc_rows(group: Group, model: Tested) -> list[Row]:
         return [*rows, group.refusal("auc_above_chance", "Wald", "; ".join(error.problems))]
 
 
-def _decision_rows(group: Group, model: Tested) -> list[Row]:
+def _decision_rows(group: Group, model: Tested, prevalence: float | None) -> list[Row]:
     if model.positive is None:
         reason = "no threshold was frozen before these exams were seen"
         return [group.refusal("balanced_accuracy", "MOVER of Wilson", reason, primary=True)]
     decisions = Decisions(exams=model.scores.exams, positive=model.positive)
     balanced = balanced_accuracy_interval(decisions, group.level)
-    return [group.interval("balanced_accuracy", balanced, primary=True), *_class_rows(group, decisions)]
+    return [
+        group.interval("balanced_accuracy", balanced, primary=True),
+        *_class_rows(group, decisions),
+        *_predictive_rows(group, decisions, prevalence),
+    ]
 
 
 def _class_rows(group: Group, decisions: Decisions, at: float | None = None) -> list[Row]:
@@ -76,6 +105,35 @@ def _class_rows(group: Group, decisions: Decisions, at: float | None = None) -> 
         group.interval(metric, wilson_interval(correct_of_class(decisions, label), group.level), at=at, primary=True)
         for metric, label in (("sensitivity", True), ("specificity", False))
     ]
+
+
+def _predictive_rows(group: Group, decisions: Decisions, prevalence: float | None) -> list[Row]:
+    """Likelihood ratios; predictive values where a prevalence was stated."""
+    ratios = likelihood_ratios(decisions, group.level)
+    rows = [
+        _finite_row(group, "likelihood_ratio_positive", ratios.positive),
+        _finite_row(group, "likelihood_ratio_negative", ratios.negative),
+    ]
+    if prevalence is None:
+        return rows
+    values = predictive_values(ratios, prevalence)
+    return [
+        *rows,
+        *(
+            group.interval(metric, value, at=prevalence, reason=f"at a prevalence of {prevalence:g}")
+            for metric, value in zip(("positive_predictive_value", "negative_predictive_value"), values, strict=True)
+        ),
+    ]
+
+
+def _finite_row(group: Group, metric: str, ratio: Interval) -> Row:
+    """A ratio; what is infinite is said in words, because a table of numbers has no place for it."""
+    if np.isfinite(ratio.estimate) and np.isfinite(ratio.high):
+        return group.interval(metric, ratio)
+    value = ratio.estimate if np.isfinite(ratio.estimate) else None
+    shown = "infinite" if value is None else f"{value:.3g}"
+    reason = f"{shown}, at least {ratio.low:.3g}; no upper limit, because no error of that kind was seen or excluded"
+    return group.row(metric, RATIO, estimate=value, reason=reason)
 
 
 def _fixed_specificity_rows(
@@ -89,33 +147,18 @@ def _fixed_specificity_rows(
     return _class_rows(group, decisions, at=specificity)
 
 
-def _calibration_rows(group: Group, model: Tested, calibrated: bool) -> list[Row]:
-    if np.isnan(model.probabilities).any():
-        return [
-            group.refusal("brier", "patient variance, logit", "the predictions have no probabilities", primary=True)
-        ]
-    probabilities = PatientScores(exams=model.scores.exams, scores=model.probabilities)
-    note = "" if calibrated else UNCALIBRATED
-    measures: dict[str, Callable[[], Interval]] = {
-        "brier": partial(brier_interval, probabilities, group.level),
-        "calibration_intercept": partial(calibration_in_the_large, probabilities, group.level),
-        "calibration_slope": partial(calibration_slope, probabilities, group.level),
-    }
-    rows = [
-        group.attempt(metric, "logistic recalibration", compute, primary=True, reason=note)
-        for metric, compute in measures.items()
+def _next_study_rows(group: Group, model: Tested, calibrated: bool) -> list[Row]:
+    """Patients that an external validation of such a model needs (Riley et al. 2021)."""
+    exams = model.scores.exams
+    probabilities = np.full(2, 0.5) if np.isnan(model.probabilities).any() or not calibrated else model.probabilities
+    found = sample_size(auc(model.scores), float(exams.labels.mean()), probabilities, group.level)
+    named: tuple[tuple[str, int | None], ...] = (
+        ("AUC, interval 0.1 wide", found.auc),
+        ("observed/expected events, interval 0.4 wide", found.ratio),
+        ("calibration slope, interval 0.4 wide", found.slope),
+    )
+    return [
+        group.row("patients_of_next_study", method, estimate=float(value))
+        for method, value in named
+        if value is not None
     ]
-    return [*rows, *_net_benefit_rows(group, probabilities, calibrated)]
-
-
-def _net_benefit_rows(group: Group, probabilities: PatientScores, calibrated: bool) -> list[Row]:
-    if not calibrated:
-        reason = 'needs calibrated probabilities; set `decision.calibration = "platt"`'
-        return [group.refusal("net_benefit", "MOVER of Wilson", reason, primary=True)]
-    rows = []
-    for threshold in NET_BENEFIT_THRESHOLDS:
-        found = net_benefit(probabilities.scores, probabilities.exams, threshold, group.level)
-        rows.append(group.interval("net_benefit", found.model, at=threshold, primary=True))
-        rows.append(group.row("net_benefit", "treat all", estimate=found.treat_all, at=threshold))
-        rows.append(group.row("net_benefit", "treat none", estimate=found.treat_none, at=threshold))
-    return rows

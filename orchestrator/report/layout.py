@@ -10,17 +10,22 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from orchestrator.report.records import EVERYONE
+from orchestrator.report.records import ESTIMANDS, EVERYONE
 
 SHORT_NAMES = {"development": "CV", "test": "test"}
 PARTITION_NAMES = {"development": "cross-validation", "test": "test partition"}
 MEASURES = {
     "auc": "AUC",
+    "partial_auc": "partial AUC (standardised) at a specificity of at least",
     "auc_above_chance": "AUC against 0.5",
     "auc_expected": "to expect from these counts at AUC",
     "balanced_accuracy": "balanced accuracy",
     "sensitivity": "sensitivity",
     "specificity": "specificity",
+    "likelihood_ratio_positive": "likelihood ratio of a positive result",
+    "likelihood_ratio_negative": "likelihood ratio of a negative result",
+    "positive_predictive_value": "positive predictive value at a prevalence of",
+    "negative_predictive_value": "negative predictive value at a prevalence of",
     "brier": "Brier score",
     "calibration_intercept": "calibration in the large (perfect: 0)",
     "calibration_slope": "calibration slope (perfect: 1)",
@@ -29,9 +34,13 @@ MEASURES = {
     "brier_recalibrated": "Brier score, recalibrated here",
     "map_distance_ratio": "map distance (development: 1)",
     "maps_beyond_development": "maps beyond the development maps' quantile",
+    "agreement": "agreement of two repeats",
+    "auc_of_search": "AUC that the search saw",
+    "optimism": "optimism of the search",
     "fold_auc_variance": "SD of the fold AUCs, part due to",
     "exams_with_flipped_decision": "decision changes with the repeat",
     "probability_range": "range of probability over repeats",
+    "patients_of_next_study": "patients for the next study",
 }
 """The rows of a main table, in order, as people read them."""
 COUNTED = "patients (events)"
@@ -49,7 +58,14 @@ LEADING = ("auc", "balanced_accuracy", "auc_difference")
 """What a short report says was refused; a full one says everything."""
 MISSING = "—"
 
-_NAMES = {**MEASURES, "auc_difference": "AUC difference", "net_benefit": "net benefit"}
+_NAMES = {
+    **MEASURES,
+    "auc_difference": "AUC difference",
+    "auc_noninferiority": "non-inferiority",
+    "sensitivity_difference": "sensitivity difference",
+    "specificity_difference": "specificity difference",
+    "net_benefit": "net benefit",
+}
 Shown = Literal["always", "brief", "full"]
 
 Record = dict[str, Any]
@@ -128,7 +144,7 @@ def p_values(row: Record) -> str:
     return p_value(row["p"]) if row["p_holm"] is None else f"{p_value(row['p'])}\nHolm {p_value(row['p_holm'])}"
 
 
-def _noted(note: str, rows: Iterable[Record]) -> str:
+def _noted(note: str, rows: Sequence[Record]) -> str:
     """A table's note with what its numbers' rows remark, each remark once with the measures it belongs to."""
     remarks: dict[str, list[str]] = {}
     for row in rows:
@@ -136,7 +152,11 @@ def _noted(note: str, rows: Iterable[Record]) -> str:
             name = _NAMES.get(row["metric"], str(row["metric"]).replace("_", " "))
             remarks.setdefault(row["reason"], []).append(name)
     lines = [f"{', '.join(dict.fromkeys(names))}: {remark}." for remark, names in remarks.items()]
-    return " ".join([*([note] if note else []), *lines])
+    estimands = dict.fromkeys(row["estimand"] for row in rows if row.get("estimand") and row["low"] is not None)
+    meant = [f"Intervals ({name}): {ESTIMANDS[name]}." for name in estimands]
+    families = dict.fromkeys(row["family"] for row in rows if row.get("family"))
+    tested = [f"Hypotheses: {family}." for family in families]
+    return " ".join([*([note] if note else []), *lines, *meant, *tested])
 
 
 def _small(row: Record) -> str:
@@ -177,13 +197,14 @@ def _short_name(partition: str) -> str:
 
 def _leading_differences(about: str, rows: list[Record]) -> Table:
     """The primary comparison of every pair, cross-validation before test."""
-    chosen = [row for row in rows if _of(row, EVERYONE) and row["metric"] == "auc_difference" and row["primary"]]
+    metrics = ("auc_noninferiority", "auc_difference")
+    chosen = [row for row in rows if _of(row, EVERYONE) and row["metric"] in metrics and row["primary"]]
     body = tuple(
-        (f"{_short_name(row['partition'])} {row['inputs']}", estimate(row), p_values(row), row["method"], counts(row))
+        (f"{_short_name(row['partition'])} {_pair(row)}", estimate(row), p_values(row), row["method"], counts(row))
         for row in chosen
     )
     columns = ("first − second", "AUC difference", "p", "method", COUNTED)
-    note = _noted("Holm over all pairs and tracers of a partition.", chosen)
+    note = _noted("", chosen)
     return Table(title=f"{about}: differences", columns=columns, rows=body, note=note, shown="brief")
 
 
@@ -224,19 +245,20 @@ def _measure(metric: str, at: float | None) -> str:
 
 
 def _comparisons(about: str, rows: list[Record]) -> Table:
-    chosen = [row for row in rows if _of(row, EVERYONE) and row["metric"] == "auc_difference"]
+    metrics = ("auc_noninferiority", "auc_difference", "sensitivity_difference", "specificity_difference")
+    chosen = [row for row in rows if _of(row, EVERYONE) and row["metric"] in metrics]
     bayes = [
         row for row in rows if _of(row, EVERYONE) and row["metric"].startswith("probability_") and row["at"] is not None
     ]
-    body = [(row["inputs"], estimate(row), p_values(row), row["method"], counts(row)) for row in chosen]
+    body = [(_pair(row), estimate(row), p_values(row), row["method"], counts(row)) for row in chosen]
     for (inputs, rope, method), found in grouped(bayes, "inputs", "at", "method"):
         shares = "\n".join(
             f"{name} {number(row['estimate'])}" for name, row in zip(("below", "within", "above"), found, strict=True)
         )
         named = f"{method}, ±{rope:g}"
         body.append((inputs, shares, MISSING, named, counts(found[0])))
-    columns = ("first − second", "AUC difference", "p", "method", COUNTED)
-    note = "Holm over all pairs and tracers of this partition; the other methods are for sensitivity."
+    columns = ("first − second", "difference", "p", "method", COUNTED)
+    note = "The other methods are for sensitivity."
     return Table(
         title=f"{about}: differences",
         columns=columns,
@@ -244,6 +266,14 @@ def _comparisons(about: str, rows: list[Record]) -> Table:
         note=_noted(note, [*chosen, *bayes]),
         shown="full",
     )
+
+
+def _pair(row: Record) -> str:
+    """The pair of a comparison, with what is compared unless it is an AUC."""
+    if row["metric"] == "auc_noninferiority":
+        return f"{row['inputs']}: not worse by {row['at']:g}"
+    what = {"sensitivity_difference": ": sensitivity", "specificity_difference": ": specificity"}
+    return f"{row['inputs']}{what.get(row['metric'], '')}"
 
 
 def _subgroups(about: str, rows: list[Record]) -> Table:

@@ -4,7 +4,16 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from orchestrator.report.layout import MISSING, Record, Table, as_records, grouped, number, summary_tables
+from orchestrator.report.layout import (
+    MISSING,
+    PARTITION_NAMES,
+    Record,
+    Table,
+    as_records,
+    grouped,
+    number,
+    summary_tables,
+)
 from orchestrator.report.records import Report
 
 
@@ -24,8 +33,18 @@ def tables_of(report: Report, *, full: bool = True) -> list[Table]:
     return [table for table in (*summary_tables(report.summary), *run) if table.rows and table.shown in kinds]
 
 
+def answers(summary: pd.DataFrame) -> list[str]:
+    """The answers to the primary hypotheses, the test's before cross-validation's; empty where none was declared."""
+    rows = [row for row in as_records(summary) if row["metric"] == "auc_noninferiority"]
+    rows.sort(key=lambda row: (str(row["tracer"]), row["partition"] != "test"))
+    names = [PARTITION_NAMES.get(row["partition"], row["partition"]) for row in rows]
+    return [
+        f"{row['tracer']}, {row['endpoint']}, {name}: {row['reason']}." for row, name in zip(rows, names, strict=True)
+    ]
+
+
 def statements(report: Report) -> list[str]:
-    """The sentences below the tables: openings of the test partition, then notices."""
+    """The sentences of a report: the answers first, then openings of the test partition and notices."""
     times = {1: "once", 2: "twice"}
     opened = report.openings
     lines = [] if opened is None else [f"The test partition has been opened {times.get(opened, f'{opened} times')}."]
@@ -34,7 +53,7 @@ def statements(report: Report) -> list[str]:
         f"{'set' if networks == 1 else 'sets'} of frozen networks."
         for name, (uses, networks) in report.validations.items()
     ]
-    return [*lines, *used, *report.notices]
+    return [*answers(report.summary), *lines, *used, *report.notices]
 
 
 def _case_mixes(found: pd.DataFrame) -> Iterator[Table]:

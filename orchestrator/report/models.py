@@ -10,6 +10,7 @@ import pandas as pd
 
 from mpi_model.errors import StatisticsError
 from orchestrator.report.records import RunTables
+from orchestrator.statistics.cross_validation import CrossValidation
 from orchestrator.statistics.members import model_of
 from orchestrator.statistics.scores import Codes, Exams, Flags, Floats, FoldScores, PatientScores
 from orchestrator.statistics.variance import stability
@@ -27,6 +28,8 @@ class CrossValidated:
     """`[R, N]`, probability ≥ threshold; None without thresholds."""
     members: Floats
     """`[M, R, N]`, the scores of each member."""
+    cross_validation: CrossValidation
+    """The scores with what intervals are made from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -74,6 +77,7 @@ def cross_validated(predictions: pd.DataFrame) -> CrossValidated:
         probabilities=model.probabilities,
         positive=model.positive,
         members=grid["score"],
+        cross_validation=CrossValidation.of(scores),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final, Literal
 
 import pandas as pd
@@ -9,6 +10,18 @@ import pandas as pd
 Partition = Literal["development", "test"]
 EVERYONE: Final = "all"
 """The subgroup of all exams."""
+
+ESTIMANDS: Final = MappingProxyType(
+    {
+        "final network": "for the one network that was trained on all development patients, judged on all such "
+        "patients as those of the test partition",
+        "these networks": "for the mean over the networks that this cross-validation trained, judged on all such "
+        "patients; for these networks, not for the procedure that trained them",
+        "procedure": "for the mean over the networks that this cross-validation trained, judged on all such patients; "
+        "repeats agree, so they serve for what the procedure gives on average as well",
+    }
+)
+"""What the intervals of a row are for, in one sentence, by its `estimand`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +40,10 @@ class RunTables:
     """The input configurations of the experiment, in order."""
     patients: Literal["common", "available"] = "common"
     """`available` runs judge each inputs on other exams, so their comparisons are refused."""
+    epochs: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """The contract's columns; empty for predictions made elsewhere. Tells how much the search flatters."""
+    objective: str = "balanced_log_loss"
+    """What the search chose by."""
     calibrated: bool = False
     """Whether probabilities were recalibrated; net benefit is refused where they were not."""
 

@@ -1,7 +1,7 @@
 """The rows of the summary: an estimate by a method, or the reason why there is none."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -24,6 +24,8 @@ class Group:
     inputs: str
     level: float
     subgroup: str = EVERYONE
+    estimand: str = ""
+    """A key of `records.ESTIMANDS`; empty where the row has none."""
     patients: int | None = None
     exams: int | None = None
     positives: int | None = None
@@ -34,7 +36,16 @@ class Group:
         identity: Row = {
             name: getattr(self, name) for name in SUMMARY_COLUMNS if name != "level" and hasattr(self, name)
         }
-        return {**identity, "metric": metric, "method": method, "primary": False, "state": "ok", "reason": "", **values}
+        return {
+            **identity,
+            "metric": metric,
+            "method": method,
+            "primary": False,
+            "state": "ok",
+            "reason": "",
+            "family": "",
+            **values,
+        }
 
     def interval(self, metric: str, interval: Interval, **values: object) -> Row:
         """A row with an estimate and its interval."""
@@ -56,12 +67,9 @@ class Group:
 
 def counted(group: Group, exams: Exams) -> Group:
     """The group with the counts of its exams."""
-    identity = {
-        name: getattr(group, name) for name in ("partition", "tracer", "endpoint", "inputs", "level", "subgroup")
-    }
     positives = int(exams.labels.sum())
-    return Group(
-        **identity,
+    return replace(
+        group,
         patients=exams.patient_count,
         exams=exams.labels.size,
         positives=positives,

@@ -1,41 +1,47 @@
-"""Subgroups: the same AUC among the exams with one value of a manifest column, with the rules of small cells.
+"""Subgroups: the same measures among the exams with one value of a manifest column, with the rules of small cells.
 
-Fewer than `FEWEST` patients of a class: counts only. Two groups are told apart by the difference of their
-AUCs with an interval; a p-value only where each class of each has `FEWEST_FOR_P` patients. Rules also keep
-small cells, which might disclose a person, out of reports.
+Fewer than `_FEWEST` patients of a class: counts only. Two groups are told apart by the gaps between their AUCs,
+sensitivities and specificities, each with an interval. Rules also keep small cells, which might disclose a person,
+out of reports.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtr
 
 from mpi_model.errors import StatisticsError
+from orchestrator.report.development_rows import estimand_of
 from orchestrator.report.models import CrossValidated, Tested
-from orchestrator.report.rows import Group, Row, counted
-from orchestrator.statistics.auc import influence_variance, newcombe_auc_interval, newcombe_interval
-from orchestrator.statistics.cross_validation import nadeau_bengio_factor, pairs_influence
-from orchestrator.statistics.intervals import Interval, normal_quantile
-from orchestrator.statistics.proportions import Decisions, correct_of_class, wilson_interval
-from orchestrator.statistics.scores import Codes, Exams, Flags, Floats, PatientScores
+from orchestrator.report.rows import Group, Row
+from orchestrator.statistics.auc import auc_intervals
+from orchestrator.statistics.cross_validation import pairs_interval, pairs_statistic
+from orchestrator.statistics.intervals import Interval, combined_interval
+from orchestrator.statistics.proportions import (
+    Decisions,
+    correct_of_class,
+    cross_validated_proportions,
+    wilson_interval,
+)
+from orchestrator.statistics.scores import Exams, Flags, PatientScores
 
-FEWEST = 5
-FEWEST_FOR_P = 10
-MOST_LEVELS = 8
-BLANK = "(blank)"
+GAP = "MOVER, independent subgroups"
+_FEWEST = 10
+_MOST_LEVELS = 8
+_BLANK = "(blank)"
+_WITHIN_FOLD_PAIRS = "over the pairs held out together"
+_UNADJUSTED = "an interaction, not adjusted for multiplicity"
+_MEASURES = {"auc": "auc_difference", "sensitivity": "sensitivity_difference", "specificity": "specificity_difference"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SubgroupAuc:
-    """The AUC of a subgroup, its variance, and the patients of its smaller class."""
+class _Level:
+    """One value of a column: its intervals by measure, and its patients, to know whether another one shares some."""
 
     value: str
-    auc: float
-    variance: float
-    smaller_class: int
-    patients: frozenset[int] = frozenset()
-    """The numbers of its patients, to know whether another subgroup shares some."""
+    intervals: Mapping[str, Interval]
+    patients: frozenset[int]
 
 
 def subgroup_rows(group: Group, model: CrossValidated | Tested, column: str, values: pd.Series | None) -> list[Row]:
@@ -49,23 +55,31 @@ def subgroup_rows(group: Group, model: CrossValidated | Tested, column: str, val
     """
     if values is None:
         return [replace(group, subgroup=column).refusal("auc", "Newcombe 5", f"the manifest has no column `{column}`")]
-    levels = values.reindex(list(model.exam_ids)).fillna(BLANK).astype(str).replace("", BLANK).to_numpy()
-    names = sorted(set(levels), key=lambda name: (name == BLANK, name))
-    if len(names) > MOST_LEVELS:
-        reason = f"`{column}` has {len(names)} values, at most {MOST_LEVELS} make subgroups; bin it in the manifest"
+    levels = values.reindex(list(model.exam_ids)).fillna(_BLANK).astype(str).replace("", _BLANK).to_numpy()
+    names = sorted(set(levels), key=lambda name: (name == _BLANK, name))
+    if len(names) > _MOST_LEVELS:
+        reason = f"`{column}` has {len(names)} values, at most {_MOST_LEVELS} make subgroups; bin it in the manifest"
         return [replace(group, subgroup=column).refusal("auc", "Newcombe 5", reason)]
+    if isinstance(model, CrossValidated):
+        group = replace(group, estimand=estimand_of(model.cross_validation)[0])
+    else:
+        group = replace(group, estimand="final network")
     rows: list[Row] = []
-    areas: list[SubgroupAuc] = []
+    found: list[_Level] = []
     for name in names:
-        found, area = _level_rows(replace(group, subgroup=f"{column}={name}"), model, levels == name)
-        rows.extend(found)
-        if area is not None:
-            members = frozenset(model.scores.exams.patients[levels == name].tolist())
-            areas.append(replace(area, value=name, patients=members))
-    return [*rows, *difference_rows(group, column, areas)]
+        chosen = levels == name
+        level_group = replace(group, subgroup=f"{column}={name}")
+        level_rows, intervals = _level_rows(level_group, model, chosen)
+        rows.extend(level_rows)
+        if intervals and name != _BLANK:
+            patients = frozenset(model.scores.exams.patients[chosen].tolist())
+            found.append(_Level(value=name, intervals=intervals, patients=patients))
+    return [*rows, *_gap_rows(group, column, found)]
 
 
-def _level_rows(group: Group, model: CrossValidated | Tested, chosen: Flags) -> tuple[list[Row], SubgroupAuc | None]:
+def _level_rows(
+    group: Group, model: CrossValidated | Tested, chosen: Flags
+) -> tuple[list[Row], Mapping[str, Interval]]:
     labels, patients = model.scores.exams.labels[chosen], model.scores.exams.patients[chosen]
     classes = [np.unique(patients[labels == label]).size for label in (True, False)]
     counts = replace(
@@ -75,77 +89,62 @@ def _level_rows(group: Group, model: CrossValidated | Tested, chosen: Flags) -> 
         positives=int(labels.sum()),
         negatives=int((~labels).sum()),
     )
-    if min(classes) < FEWEST:
-        reason = f"fewer than {FEWEST} patients of a class: counts only"
-        return [counts.refusal("auc", "Newcombe 5", reason, primary=True)], None
+    if min(classes) < _FEWEST:
+        reason = f"fewer than {_FEWEST} patients of a class: counts only"
+        return [counts.refusal("auc", "Newcombe 5", reason, primary=True)], {}
     exams = Exams.of(labels, patients)
-    if isinstance(model, Tested):
-        return _tested_level(counted(counts, exams), model, exams, chosen)
-    return _cross_validated_level(counts, model, exams, chosen)
+    try:
+        intervals = (
+            _tested_intervals(counts, model, exams, chosen)
+            if isinstance(model, Tested)
+            else _cross_validated_intervals(counts, model, exams, chosen)
+        )
+    except StatisticsError as error:
+        return [counts.refusal("auc", "Newcombe 5", "; ".join(error.problems), primary=True)], {}
+    note = _WITHIN_FOLD_PAIRS if isinstance(model, CrossValidated) else ""
+    rows = [
+        counts.interval(metric, interval, primary=True, reason=note if metric == "auc" else "")
+        for metric, interval in intervals.items()
+    ]
+    return rows, intervals
 
 
-def _tested_level(group: Group, model: Tested, exams: Exams, chosen: Flags) -> tuple[list[Row], SubgroupAuc | None]:
+def _tested_intervals(group: Group, model: Tested, exams: Exams, chosen: Flags) -> dict[str, Interval]:
     scores = PatientScores(exams=exams, scores=model.scores.scores[chosen])
-    interval = newcombe_auc_interval(scores, group.level)
-    rows = [group.interval("auc", interval, primary=True)]
+    intervals = {"auc": auc_intervals(scores, group.level)[0]}
     if model.positive is not None:
         decisions = Decisions(exams=exams, positive=model.positive[chosen])
         for metric, label in (("sensitivity", True), ("specificity", False)):
-            proportion = wilson_interval(correct_of_class(decisions, label), group.level)
-            rows.append(group.interval(metric, proportion, primary=True))
-    return rows, _area(exams, scores.scores[None], np.zeros((1, len(scores.scores)), dtype=np.int64), 1.0)
+            intervals[metric] = wilson_interval(correct_of_class(decisions, label), group.level)
+    return intervals
 
 
-def _cross_validated_level(
-    group: Group, model: CrossValidated, exams: Exams, chosen: Flags
-) -> tuple[list[Row], SubgroupAuc | None]:
-    scores = model.scores
-    factor = nadeau_bengio_factor(scores.fold_count, scores.repeat_count)
-    found = _area(exams, scores.scores[:, chosen], scores.cells[:, chosen], factor)
-    if found is None:
-        return [group.refusal("auc", "Newcombe 5, inflated", "both classes never meet in a fold", primary=True)], None
-    interval = newcombe_interval(found.auc, *exams.class_patients, group.level, inflation=factor)
-    note = "over the pairs held out together"
-    return [group.interval("auc", interval, primary=True, reason=note)], found
+def _cross_validated_intervals(group: Group, model: CrossValidated, exams: Exams, chosen: Flags) -> dict[str, Interval]:
+    found = model.cross_validation
+    pairs = pairs_statistic(exams, model.scores.scores[:, chosen], model.scores.cells[:, chosen])
+    intervals = {"auc": pairs_interval(found, pairs, exams, group.level)}
+    if model.positive is not None:
+        sides = cross_validated_proportions(exams, model.positive[:, chosen], found.factor, group.level)
+        intervals |= dict(zip(("sensitivity", "specificity"), sides[:2], strict=True))
+    return intervals
 
 
-def _area(exams: Exams, scores: Floats, cells: Codes, factor: float) -> SubgroupAuc | None:
-    try:
-        influence = pairs_influence(exams, scores, cells)
-    except StatisticsError:
-        return None
-    variance = factor * influence_variance(influence, exams)
-    return SubgroupAuc(value="", auc=influence.auc, variance=variance, smaller_class=min(exams.class_patients))
-
-
-def difference_rows(group: Group, column: str, areas: list[SubgroupAuc]) -> list[Row]:
-    """The difference between two subgroups of different patients; more than two are left to the eye."""
-    known = [area for area in areas if area.value != BLANK]
-    if len(known) != 2:
+def _gap_rows(group: Group, column: str, levels: list[_Level]) -> list[Row]:
+    """The gaps between two subgroups of different patients; more than two are left to the eye."""
+    if len(levels) != 2:
         return []
-    first, second = known
-    if first.patients & second.patients:
-        named = replace(group, subgroup=f"{column}={first.value}-{second.value}")
-        shared = (
-            f"{len(first.patients & second.patients)} patients have exams in both: the subgroups are not independent"
-        )
-        return [named.refusal("auc_difference", "normal, independent subgroups", shared)]
+    first, second = levels
     named = replace(group, subgroup=f"{column}={first.value}-{second.value}")
-    variance, estimate = first.variance + second.variance, first.auc - second.auc
-    method = "normal, independent subgroups"
-    if variance == 0:
-        return [named.refusal("auc_difference", method, "the variance vanishes")]
-    error = float(np.sqrt(variance))
-    reach = normal_quantile(group.level) * error
-    interval = Interval(
-        estimate=estimate,
-        low=max(-1.0, estimate - reach),
-        high=min(1.0, estimate + reach),
-        level=group.level,
-        method=method,
-    )
-    if min(first.smaller_class, second.smaller_class) < FEWEST_FOR_P:
-        reason = f"no p-value: fewer than {FEWEST_FOR_P} patients of a class"
-        return [named.interval("auc_difference", interval, reason=reason)]
-    p = float(2 * ndtr(-abs(estimate) / error))
-    return [named.interval("auc_difference", interval, p=p, reason="an interaction, not adjusted for multiplicity")]
+    shared = len(first.patients & second.patients)
+    if shared:
+        reason = f"{shared} patients have exams in both: the subgroups are not independent"
+        return [named.refusal("auc_difference", GAP, reason)]
+    return [
+        named.interval(
+            _MEASURES[metric],
+            combined_interval(interval, second.intervals[metric], weights=(1.0, -1.0), correlation=0.0, method=GAP),
+            reason=_UNADJUSTED,
+        )
+        for metric, interval in first.intervals.items()
+        if metric in second.intervals
+    ]

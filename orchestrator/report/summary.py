@@ -16,12 +16,13 @@ from orchestrator.report.comparison_rows import comparison_rows, with_holm
 from orchestrator.report.development_rows import development_rows
 from orchestrator.report.held_out_rows import held_out_rows
 from orchestrator.report.models import CrossValidated, Tested, cross_validated, tested
+from orchestrator.report.optimism_rows import optimism_rows
 from orchestrator.report.records import Partition, RunTables
 from orchestrator.report.rows import Group, Row, counted, summary_frame
 from orchestrator.report.subgroup_rows import subgroup_rows
-from orchestrator.statistics.scores import Floats
+from orchestrator.statistics.cross_validation import WITHIN_FOLD
 
-LEADING = {"development": "NB-inflated logit", "test": "logit DeLong"}
+LEADING = {"development": WITHIN_FOLD, "test": "logit DeLong"}
 OTHER_EXAMS = 'patients = "available": each inputs was judged on other exams, so no pair is compared'
 
 
@@ -85,7 +86,7 @@ def _tracer_rows(
         rows.extend(_subgroups(tables, settings, group, model))
     refused = OTHER_EXAMS if tables.patients == "available" else ""
     pairs = Group(**base, inputs="")  # type: ignore[arg-type]
-    return [*rows, *comparison_rows(pairs, models, settings.equivalence, refused)]
+    return [*rows, *comparison_rows(pairs, models, settings, refused)]
 
 
 def arranged(
@@ -110,25 +111,23 @@ def _model_rows(
     tables: RunTables, settings: StatisticsSettings, group: Group, model: CrossValidated | Tested
 ) -> list[Row]:
     if isinstance(model, CrossValidated):
-        return development_rows(group, model, settings.specificity, tables.calibrated)
-    negatives = _development_negatives(tables, group)
-    return held_out_rows(group, model, settings.specificity, tables.calibrated, negatives)
+        return [
+            *development_rows(group, model, settings.specificity, tables.calibrated),
+            *optimism_rows(group, model, tables.cells, tables.epochs, tables.objective),
+        ]
+    return held_out_rows(
+        group, model, settings.specificity, tables.calibrated, settings.prevalence, _development(tables, group)
+    )
 
 
-def _development_negatives(tables: RunTables, group: Group) -> Floats | None:
-    """The held-out scores of the development partition's negatives: one an exam and repeat, each of one network.
-
-    Averaged over repeats they would be an ensemble's, which spread less than the scores of the network that the
-    threshold is for.
-    """
+def _development(tables: RunTables, group: Group) -> CrossValidated | None:
+    """The cross-validation of the same inputs and tracer, where it is complete."""
     rows = tables.predictions
     mine = rows[
         (rows["partition"] == "development") & (rows["inputs"] == group.inputs) & (rows["tracer"] == group.tracer)
     ]
     model, _ = arranged(tables, "development", group.inputs, mine)
-    if not isinstance(model, CrossValidated):
-        return None
-    return model.scores.scores[:, ~model.scores.exams.labels].ravel()
+    return model if isinstance(model, CrossValidated) else None
 
 
 def _subgroups(

@@ -22,13 +22,19 @@ SMALL_CLASS = 15
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Influence:
-    """What each patient contributes to an AUC; sums to zero over patients, in both parts."""
+    """What each patient contributes to an AUC, or to a difference of two; sums to zero over patients, in both parts."""
 
     auc: float
     positive: Floats
     """`[P]`, through the patient's positive exams."""
     negative: Floats
     """`[P]`, through the patient's negative exams."""
+
+    def minus(self, other: "Influence") -> "Influence":
+        """The difference of two AUCs on the same exams."""
+        return Influence(
+            auc=self.auc - other.auc, positive=self.positive - other.positive, negative=self.negative - other.negative
+        )
 
 
 def wins(scores: Floats, labels: Flags, cells: Codes) -> tuple[Floats, Floats]:
@@ -158,13 +164,25 @@ def logit_delong_interval(model: PatientScores, level: float) -> Interval:
     return logit_interval(estimate=influence.auc, variance=variance, level=level, method="logit DeLong")
 
 
+def newcombe_variance(area: float, positives: float, negatives: float) -> float:
+    """SE²(θ) = θ(1−θ) [1 + M(1−θ)/(2−θ) + Mθ/(1+θ)] / (mn), M = (m+n)/2 − 1 (Newcombe 2006, doi:10.1002/sim.2324).
+
+    Args:
+        area: θ.
+        positives: m, patients.
+        negatives: n, patients.
+    """
+    extra = (positives + negatives) / 2 - 1
+    spread = 1 + extra * (1 - area) / (2 - area) + extra * area / (1 + area)
+    return area * (1 - area) * spread / (positives * negatives)
+
+
 def newcombe_interval(
     area: float, positives: float, negatives: float, level: float, *, inflation: float = 1.0
 ) -> Interval:
     """Newcombe's method 5: all θ with |A − θ| ≤ z · SE(θ) (Newcombe 2006, doi:10.1002/sim.2324).
 
-    SE²(θ) = θ(1−θ) [1 + M(1−θ)/(2−θ) + Mθ/(1+θ)] / (mn), M = (m+n)/2 − 1. Has a width at A = 1, where
-    DeLong's has none.
+    SE²(θ) is `newcombe_variance`. Has a width at A = 1, where DeLong's has none.
 
     Args:
         area: A, in [0, 1].
@@ -180,12 +198,10 @@ def newcombe_interval(
 
 
 def _newcombe_low(area: float, positives: float, negatives: float, level: float, inflation: float) -> float:
-    scale = normal_quantile(level) ** 2 * inflation / (positives * negatives)
-    extra = (positives + negatives) / 2 - 1
+    scale = normal_quantile(level) ** 2 * inflation
 
     def excess(theta: float) -> float:
-        spread = 1 + extra * (1 - theta) / (2 - theta) + extra * theta / (1 + theta)
-        return (area - theta) ** 2 - scale * theta * (1 - theta) * spread
+        return (area - theta) ** 2 - scale * newcombe_variance(theta, positives, negatives)
 
     # The limit solves excess(θ) = 0 below A. At A = 1 both terms vanish in θ = 1, so the search stops short
     # of it.

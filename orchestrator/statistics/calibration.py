@@ -5,6 +5,8 @@ Networks trained with a class-balanced loss predict balanced probabilities; reca
 this.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit, logit
@@ -13,7 +15,7 @@ from mpi_model.errors import StatisticsError
 from orchestrator.statistics.auc import auc
 from orchestrator.statistics.intervals import Interval, normal_quantile
 from orchestrator.statistics.patient_means import logit_mean_interval, mean_by_patient
-from orchestrator.statistics.scores import Floats, PatientScores
+from orchestrator.statistics.scores import Exams, Floats, PatientScores
 
 SMOOTH_CURVE_PATIENTS = 200
 """Fewer patients than this do not carry a smooth calibration curve (Van Calster et al. 2019)."""
@@ -30,52 +32,34 @@ def brier_score(model: PatientScores) -> float:
     Args:
         model: Its scores are probabilities.
     """
-    return float(squared_errors(model).mean())
+    return float(((_probabilities(model) - model.exams.labels) ** 2).mean())
 
 
-def scaled_brier_score(model: PatientScores) -> float:
-    """1 − Brier / Brier of the prevalence: 1 is perfect, 0 no better than the prevalence, below 0 worse."""
-    prevalence = model.exams.labels.mean()
-    return 1 - brier_score(model) / float(prevalence * (1 - prevalence))
-
-
-def squared_errors(model: PatientScores) -> Floats:
-    """`[N]`, (probability − outcome)²."""
-    errors: Floats = (_probabilities(model) - model.exams.labels) ** 2
-    return errors
-
-
-def brier_interval(model: PatientScores, level: float) -> Interval:
+def brier_interval(probabilities: Floats, exams: Exams, level: float, *, inflation: float = 1.0) -> Interval:
     """The Brier score, its variance over patients, on the logit scale with Student's t.
 
     Patients are taken as they come, so that the prevalence varies as the outcomes do.
 
+    Args:
+        probabilities: `[N]`, or `[R, N]` of the repeats of a cross-validation.
+        exams: The N exams.
+        level: Confidence level.
+        inflation: Factor on the variance, for cross-validation.
+
     Raises:
         StatisticsError: All errors are equal, or there is a single patient.
     """
-    errors = mean_by_patient(squared_errors(model), model.exams)
-    return logit_mean_interval(errors, level, method="patient variance, logit")
+    errors = mean_by_patient((_checked(probabilities) - exams.labels) ** 2, exams)
+    return logit_mean_interval(errors, level, method="patient variance, logit", inflation=inflation)
 
 
 def calibration_in_the_large(model: PatientScores, level: float) -> Interval:
     """The intercept of a logistic regression with offset logit(p): 0 is perfect, below 0 predicts too high.
 
-    The likelihood's derivative Σ (y − expit(logit p + a)) falls strictly in a and changes its sign wherever both
-    classes are present, so there is one maximum, found as a root in one dimension. Cox 1958; as in Van Calster
-    et al. (2019, doi:10.1186/s12916-019-1466-7). Errors are patient-clustered (sandwich) when a patient has
-    several exams.
+    Cox 1958; as in Van Calster et al. (2019, doi:10.1186/s12916-019-1466-7). Errors are patient-clustered
+    (sandwich) when a patient has several exams.
     """
-    offset, outcome = logit(_probabilities(model)), model.exams.labels.astype(np.float64)
-    # At these ends every exam is predicted to be of one class, so the derivative has either sign.
-    ends = (-float(offset.max()) - 40, -float(offset.min()) + 40)
-    intercept = float(brentq(lambda shift: float((outcome - expit(offset + shift)).sum()), *ends, xtol=1e-12))
-    fitted = expit(offset + intercept)
-    information = float((fitted * (1 - fitted)).sum())
-    variance = 1 / information
-    if model.exams.patient_count < outcome.size:
-        scores = np.bincount(model.exams.patients, outcome - fitted)
-        variance = _cluster_factor(model, 1) * float((scores**2).sum()) / information**2
-    return _wald(intercept, variance, level, model)
+    return _interval_of(_intercept(model), model.exams, level)
 
 
 def calibration_slope(model: PatientScores, level: float) -> Interval:
@@ -86,6 +70,62 @@ def calibration_slope(model: PatientScores, level: float) -> Interval:
     Raises:
         StatisticsError: Probabilities separate the classes, or are all equal, so that no slope exists.
     """
+    return _interval_of(_slope(model), model.exams, level)
+
+
+def cross_validated_calibration(
+    measure: str, probabilities: Floats, exams: Exams, factor: float, level: float
+) -> Interval:
+    """Intercept or slope of a cross-validation: the mean over repeats of each repeat's held-out exams.
+
+    A patient's contributions are averaged over repeats before they are squared, as those of an AUC are.
+
+    Args:
+        measure: `calibration_intercept` or `calibration_slope`.
+        probabilities: `[R, N]`.
+        exams: The N exams.
+        factor: `cross_validation.training_factor`.
+        level: Confidence level.
+
+    Raises:
+        StatisticsError: A repeat has no such measure.
+    """
+    fit = {"calibration_intercept": _intercept, "calibration_slope": _slope}[measure]
+    found = [fit(PatientScores(exams=exams, scores=values)) for values in probabilities]
+    mean = float(np.mean([one.value for one in found]))
+    influence = np.mean([one.influence for one in found], axis=0)
+    patients = exams.patient_count
+    variance = factor * patients / (patients - 1) * float((influence**2).sum())
+    return _wald(mean, variance, level, "logistic recalibration, mean over repeats")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Fit:
+    """A coefficient, its variance for independent exams, and what each patient contributes to it."""
+
+    value: float
+    variance: float
+    influence: Floats
+    """`[P]`; adds up to zero."""
+    parameters: int
+
+
+def _intercept(model: PatientScores) -> _Fit:
+    """By a root in one dimension: Σ (y − expit(logit p + a)) falls strictly in a.
+
+    It changes its sign wherever both classes are present, so there is exactly one maximum of the likelihood.
+    """
+    offset, outcome = logit(_probabilities(model)), model.exams.labels.astype(np.float64)
+    # At these ends every exam is predicted to be of one class, so the sum has either sign.
+    ends = (-float(offset.max()) - 40, -float(offset.min()) + 40)
+    intercept = float(brentq(lambda shift: float((outcome - expit(offset + shift)).sum()), *ends, xtol=1e-12))
+    fitted = expit(offset + intercept)
+    information = float((fitted * (1 - fitted)).sum())
+    influence: Floats = np.bincount(model.exams.patients, outcome - fitted) / information
+    return _Fit(value=intercept, variance=1 / information, influence=influence, parameters=1)
+
+
+def _slope(model: PatientScores) -> _Fit:
     predictor = logit(_probabilities(model))
     if np.ptp(predictor) == 0:
         raise StatisticsError("calibration slope: all probabilities are equal, so no slope exists")
@@ -94,11 +134,24 @@ def calibration_slope(model: PatientScores, level: float) -> Interval:
     design, outcome = np.column_stack([np.ones(predictor.size), predictor]), model.exams.labels.astype(np.float64)
     coefficients, information = _newton(design, outcome)
     covariance = np.linalg.inv(information)
-    if model.exams.patient_count < outcome.size:
-        residual = outcome - expit(design @ coefficients)
-        scores = np.stack([np.bincount(model.exams.patients, residual * column) for column in design.T])
-        covariance = _cluster_factor(model, 2) * covariance @ scores @ scores.T @ covariance
-    return _wald(float(coefficients[1]), float(covariance[1, 1]), level, model)
+    residual = (outcome - expit(design @ coefficients))[:, None] * design @ covariance[:, 1]
+    influence = np.bincount(model.exams.patients, residual).astype(np.float64)
+    return _Fit(value=float(coefficients[1]), variance=float(covariance[1, 1]), influence=influence, parameters=2)
+
+
+def _interval_of(fit: _Fit, exams: Exams, level: float) -> Interval:
+    patients, size = exams.patient_count, exams.labels.size
+    if patients == size:
+        return _wald(fit.value, fit.variance, level, "logistic recalibration")
+    # The small-sample factor of a clustered sandwich, as Stata and statsmodels have it.
+    factor = patients / (patients - 1) * (size - 1) / (size - fit.parameters)
+    variance = factor * float((fit.influence**2).sum())
+    return _wald(fit.value, variance, level, "logistic recalibration, patient-clustered")
+
+
+def _wald(estimate: float, variance: float, level: float, method: str) -> Interval:
+    reach = normal_quantile(level) * float(np.sqrt(variance))
+    return Interval(estimate=estimate, low=estimate - reach, high=estimate + reach, level=level, method=method)
 
 
 def smooth_calibration(model: PatientScores) -> Floats:
@@ -125,11 +178,15 @@ def smooth_calibration(model: PatientScores) -> Floats:
 
 
 def _probabilities(model: PatientScores) -> Floats:
-    if model.scores.min() < 0 or model.scores.max() > 1:
+    return _checked(model.scores)
+
+
+def _checked(probabilities: Floats) -> Floats:
+    if probabilities.min() < 0 or probabilities.max() > 1:
         raise StatisticsError(
-            f"probabilities lie in [0, 1], but go from {model.scores.min():g} to {model.scores.max():g}"
+            f"probabilities lie in [0, 1], but go from {probabilities.min():g} to {probabilities.max():g}"
         )
-    clipped: Floats = np.clip(model.scores, _EDGE, 1 - _EDGE)
+    clipped: Floats = np.clip(probabilities, _EDGE, 1 - _EDGE)
     return clipped
 
 
@@ -165,16 +222,3 @@ def _newton(design: Floats, outcome: Floats) -> tuple[Floats, Floats]:
 
 def _log_likelihood(logits: Floats, outcome: Floats) -> float:
     return float((outcome * logits - np.logaddexp(0, logits)).sum())
-
-
-def _cluster_factor(model: PatientScores, parameters: int) -> float:
-    """The small-sample factor of a clustered sandwich, as Stata and statsmodels have it."""
-    patients, exams = model.exams.patient_count, model.exams.labels.size
-    return patients / (patients - 1) * (exams - 1) / (exams - parameters)
-
-
-def _wald(estimate: float, variance: float, level: float, model: PatientScores) -> Interval:
-    reach = normal_quantile(level) * float(np.sqrt(variance))
-    clustered = model.exams.patient_count < model.exams.labels.size
-    method = "logistic recalibration, patient-clustered" if clustered else "logistic recalibration"
-    return Interval(estimate=estimate, low=estimate - reach, high=estimate + reach, level=level, method=method)

@@ -20,26 +20,33 @@ from orchestrator.statistics.auc import (
     intervals_from,
 )
 from orchestrator.statistics.cross_validation import (
+    CrossValidation,
     corrected_resampled_variance,
-    degrees_of_freedom,
     fold_aucs,
-    larger_variance,
-    within_fold_influence,
+    pairs_statistic,
 )
 from orchestrator.statistics.intervals import Interval, combined_interval
-from orchestrator.statistics.scores import Exams, Floats, FoldScores, PatientScores, require_same_exams
+from orchestrator.statistics.scores import Exams, Floats, PatientScores, require_same_exams
 
 HELD_OUT_DIFFERENCE = "MOVER of AUC intervals"
+CROSS_VALIDATED_DIFFERENCE = "within-fold t"
 _NEAREST, _FARTHEST = 1e-4, 8.0
 """Normal quantiles between which a p-value is searched for: .9999 and 1e-15; beyond them it is 1 or 1e-15."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """A difference of AUCs, first minus second, with its interval and two-sided p-value."""
+    """A difference of two models, first minus second, with its interval and two-sided p-value."""
 
     interval: Interval
     p: float
+    at: Callable[[float], Interval]
+    """The interval at any level, from which both come."""
+
+    def p_above(self, least: float) -> float:
+        """The one-sided p-value of the hypothesis that the difference is `least` or smaller."""
+        two_sided = _inverted(self.at, least)
+        return two_sided / 2 if self.interval.estimate > least else 1 - two_sided / 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +66,7 @@ def paired_delong(first: PatientScores, second: PatientScores, level: float) -> 
     """
     require_same_exams([first, second])
     influences = [auc_influence(model) for model in (first, second)]
-    variance = influence_variance(_subtract(*influences), first.exams)
+    variance = influence_variance(influences[0].minus(influences[1]), first.exams)
     return _difference(influences[0].auc - influences[1].auc, variance, level, "paired DeLong")
 
 
@@ -82,16 +89,16 @@ def held_out_difference(first: PatientScores, second: PatientScores, level: floa
         sides = (intervals_from(influence, first.exams, one_level)[0] for influence in influences)
         return combined_interval(*sides, weights=(1.0, -1.0), correlation=correlation, method=HELD_OUT_DIFFERENCE)
 
-    return Difference(interval=at(level), p=_inverted(at))
+    return Difference(interval=at(level), p=_inverted(at, 0.0), at=at)
 
 
-def _inverted(at: Callable[[float], Interval]) -> float:
-    """The p-value of an interval: 1 − the level at which one of its limits is 0."""
+def _inverted(at: Callable[[float], Interval], null: float) -> float:
+    """The two-sided p-value of a value: 1 − the level at which one of the interval's limits is that value."""
     estimate = at(0.5).estimate
 
     def limit(quantile: float) -> float:
         interval = at(float(2 * ndtr(quantile) - 1))
-        return interval.low if estimate > 0 else -interval.high
+        return interval.low - null if estimate > null else null - interval.high
 
     if limit(_NEAREST) <= 0:
         return 1.0
@@ -110,23 +117,21 @@ def _delong_correlation(influences: Sequence[Influence], exams: Exams) -> float:
     return float(np.clip(covariance[0, 1] / np.sqrt(variances[0] * variances[1]), -1.0, 1.0))
 
 
-def cross_validated_difference(first: FoldScores, second: FoldScores, level: float) -> Difference:
-    """The default in cross-validation: mean paired fold difference, variance of the design.
+def cross_validated_difference(first: CrossValidation, second: CrossValidation, level: float) -> Difference:
+    """The default in cross-validation: mean paired fold difference, variance over patients times the training factor.
 
-    V = c · max(V_U, V_DL) of the patients' paired contributions, with Student's t; see
-    `cross_validation.design_variance` and `cross_validation.degrees_of_freedom`.
+    The variance is that of the difference over pairs held out together, so what both models share cancels; the
+    factor is the larger one of the two. Student's t with Welch's degrees of freedom.
 
     Raises:
         StatisticsError: Exams or folds differ, or the variance vanishes.
     """
-    require_same_exams([first, second])
-    estimate = float((fold_aucs(first) - fold_aucs(second)).mean())
-    within, averaged = (
-        _subtract(*(influence(model) for model in (first, second)))
-        for influence in (within_fold_influence, lambda model: auc_influence(model.average()))
-    )
-    variance = larger_variance(first, within, averaged)
-    return _difference(estimate, variance, level, "NB-inflated t", degrees_of_freedom(first.exams))
+    models = first.model, second.model
+    require_same_exams(models)
+    estimate = float((fold_aucs(models[0]) - fold_aucs(models[1])).mean())
+    pairs = pairs_statistic(models[0].exams, models[0].scores, models[0].cells, minus=models[1].scores)
+    variance = max(first.factor, second.factor) * pairs.variance(models[0].exams)
+    return _difference(estimate, variance, level, CROSS_VALIDATED_DIFFERENCE, pairs.degrees(models[0].exams))
 
 
 def corrected_resampled_t(differences: Floats, level: float) -> Difference:
@@ -145,9 +150,7 @@ def corrected_resampled_t(differences: Floats, level: float) -> Difference:
     if error == 0:
         raise StatisticsError("Nadeau–Bengio t: the two models differ by the same amount in every fold")
     degrees = differences.size - 1
-    reach = float(stdtrit(degrees, (1 + level) / 2) * error)
-    interval = _clipped(estimate, reach, level, "Nadeau–Bengio t")
-    return Difference(interval=interval, p=float(2 * stdtr(degrees, -abs(estimate) / error)))
+    return _difference(estimate, float(error**2), level, "Nadeau–Bengio t", degrees)
 
 
 def correlated_bayesian_t(differences: Floats, rope: float) -> Equivalence:
@@ -193,22 +196,17 @@ def above_chance(*intervals: Interval) -> bool:
     return any(interval.low > 0.5 for interval in intervals)
 
 
-def _subtract(first: Influence, second: Influence) -> Influence:
-    return Influence(
-        auc=first.auc - second.auc,
-        positive=first.positive - second.positive,
-        negative=first.negative - second.negative,
-    )
-
-
 def _difference(estimate: float, variance: float, level: float, method: str, degrees: float = np.inf) -> Difference:
     """Student's t for an estimate whose variance has so many degrees of freedom; normal for infinitely many."""
     # Influences of coinciding models cancel to rounding, not to zero.
     if variance < 1e-20:
         raise StatisticsError(f"{method}: the two models' placements coincide, so the difference has no variance")
     error = float(np.sqrt(variance))
-    interval = _clipped(estimate, float(stdtrit(degrees, (1 + level) / 2)) * error, level, method)
-    return Difference(interval=interval, p=float(2 * stdtr(degrees, -abs(estimate) / error)))
+
+    def at(one_level: float) -> Interval:
+        return _clipped(estimate, float(stdtrit(degrees, (1 + one_level) / 2)) * error, one_level, method)
+
+    return Difference(interval=at(level), p=float(2 * stdtr(degrees, -abs(estimate) / error)), at=at)
 
 
 def _clipped(estimate: float, reach: float, level: float, method: str) -> Interval:

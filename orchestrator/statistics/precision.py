@@ -1,10 +1,20 @@
-"""How wide an interval the cohort at hand will give, before anything is trained."""
+"""What the cohort at hand can tell, before anything is trained: interval widths and the power of a comparison."""
 
 from dataclasses import dataclass
 
-from orchestrator.statistics.auc import newcombe_interval
-from orchestrator.statistics.cross_validation import nadeau_bengio_factor
-from orchestrator.statistics.intervals import Interval
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import ndtr
+
+from orchestrator.statistics.auc import newcombe_interval, newcombe_variance
+from orchestrator.statistics.cross_validation import training_factor
+from orchestrator.statistics.intervals import Interval, normal_quantile
+
+SUPPOSED_CORRELATION = 0.5
+"""The correlation of the two AUCs that a power supposes: both networks read the same stress map."""
+WANTED_POWER, EVEN_CHANCE = 0.8, 0.5
+"""The power that a study asks for, and the one below which a question cannot be answered."""
+_MOST_TIMES = 1e4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +42,7 @@ def expected_width(
     """The interval to expect for a supposed AUC.
 
     Newcombe's method 5 depends on the counts alone, so it can be read before any score exists; in
-    cross-validation its SE² is multiplied by c = 1/R + K/(K−1), as the NB-inflated logit interval does.
+    cross-validation its SE² is multiplied by the factor for training and test sets being the same patients.
 
     Args:
         positives: Patients with a positive exam, at least 1.
@@ -42,6 +52,63 @@ def expected_width(
         repeats: R, for cross-validation.
         level: Confidence level.
     """
-    inflation = 1.0 if folds is None else nadeau_bengio_factor(folds, repeats or 1)
+    inflation = _inflation(positives, negatives, auc, folds, repeats)
     interval = newcombe_interval(auc, positives, negatives, level, inflation=inflation)
     return ExpectedWidth(interval=interval, positives=positives, negatives=negatives)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoninferiorityPower:
+    """How probably a cohort shows that one model is not worse than another by more than a margin."""
+
+    power: float
+    """Where both models have the supposed AUC."""
+    patients: int
+    """Patients of the same mixture of classes that give the wanted power."""
+    present: int
+    auc: float
+
+
+def noninferiority_power(
+    positives: int,
+    negatives: int,
+    margin: float,
+    auc: float = 0.85,
+    folds: int | None = None,
+    repeats: int | None = None,
+    level: float = 0.95,
+) -> NoninferiorityPower:
+    """The power of a non-inferiority comparison of two equally good models on the same patients.
+
+    The difference of two AUCs of variance V (Newcombe 2006) and correlation ρ has the variance 2V(1 − ρ), in
+    cross-validation times the training factor; power Φ(margin/SE − z), with z of the one-sided level (1 − level)/2
+    (Liu et al. 2006, doi:10.1002/sim.2358).
+
+    Args:
+        positives: Patients with a positive exam, at least 2.
+        negatives: Patients with a negative exam, at least 2.
+        margin: The loss of AUC still accepted, above 0.
+        auc: Of both models.
+        folds: K, for cross-validation; None for a test set.
+        repeats: R, for cross-validation.
+        level: Of the two-sided interval whose lower limit decides.
+    """
+
+    def power(times: float) -> float:
+        counts = positives * times, negatives * times
+        variance = 2 * newcombe_variance(auc, *counts) * (1 - SUPPOSED_CORRELATION)
+        error = float(np.sqrt(variance * _inflation(*counts, auc, folds, repeats)))
+        return float(ndtr(margin / error - normal_quantile(level)))
+
+    present = positives + negatives
+    least = 2 / min(positives, negatives)
+    enough = power(least) >= WANTED_POWER
+    times = least if enough else brentq(lambda factor: power(factor) - WANTED_POWER, least, _MOST_TIMES)
+    return NoninferiorityPower(power=power(1.0), patients=int(np.ceil(times * present)), present=present, auc=auc)
+
+
+def _inflation(positives: float, negatives: float, auc: float, folds: int | None, repeats: int | None) -> float:
+    if folds is None:
+        return 1.0
+    signal = (auc - 0.5) ** 2 / newcombe_variance(auc, positives, negatives)
+    return training_factor(signal, None, repeats or 1, folds)

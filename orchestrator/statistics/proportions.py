@@ -13,6 +13,9 @@ from orchestrator.statistics.intervals import Interval, combined_interval, norma
 from orchestrator.statistics.patient_means import PatientMean, correlation_of, mean_by_patient
 from orchestrator.statistics.scores import Exams, Flags, Floats, FoldScores
 
+_LEAST_EFFECT = 0.2
+"""The smallest design effect that averaging over repeats is credited with."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Decisions:
@@ -53,14 +56,17 @@ def effective_trials(data: PatientMean, inflation: float = 1.0) -> float:
     returned.
 
     Args:
-        data: A proportion by patient; in cross-validation a patient's sum is a mean over repeats.
+        data: A proportion by patient; in cross-validation a patient's sum is a mean over repeats, and D may fall
+            below 1, to `_LEAST_EFFECT`, because repeats average out what differs between networks.
         inflation: Factor on the variance, for cross-validation.
     """
     patients, trials = float(data.patient_count), float(data.counts.sum())
     binomial = data.mean * (1 - data.mean)
-    if binomial <= 0 or patients < 2 or (patients == trials and np.isin(data.sums, (0, 1)).all()):
+    averaged = bool((data.sums % 1 != 0).any())
+    if binomial <= 1e-12 or patients < 2 or (patients == trials and not averaged):
         return patients / inflation
-    return trials / max(1.0, data.variance * (trials - 1) / binomial) / inflation
+    effect = data.variance * (trials - 1) / binomial
+    return trials / max(_LEAST_EFFECT if averaged else 1.0, effect) / inflation
 
 
 def wilson_interval(data: PatientMean, level: float, *, inflation: float = 1.0) -> Interval:
@@ -68,6 +74,7 @@ def wilson_interval(data: PatientMean, level: float, *, inflation: float = 1.0) 
     p = data.mean
     low, high = wilson_limits(p, effective_trials(data, inflation), level)
     method = "Wilson" if data.counts.max() <= 1 else "Wilson, patient-clustered"
+    method += ", inflated" if inflation != 1 else ""
     return Interval(estimate=p, low=min(low, p), high=max(high, p), level=level, method=method)
 
 
@@ -77,13 +84,37 @@ def balanced_accuracy_interval(decisions: Decisions, level: float) -> Interval:
     The correlation of the two runs through patients with exams of both classes; without such patients it is 0.
     See `intervals.combined_interval`.
     """
-    parts = [correct_of_class(decisions, label) for label in (True, False)]
-    sides = [wilson_interval(part, level) for part in parts]
-    clustered = any(part.counts.max() > 1 for part in parts)
+    return _balanced(correct_of_class(decisions, True), correct_of_class(decisions, False), level)
+
+
+def cross_validated_proportions(
+    exams: Exams, positive: Flags, factor: float, level: float
+) -> tuple[Interval, Interval, Interval]:
+    """Sensitivity, specificity and balanced accuracy of a cross-validation: of its networks, at their thresholds.
+
+    A patient counts with the mean over repeats. The variance over patients is inflated for training sets and test
+    sets being the same patients, by half of what an AUC needs, and three quarters in the balanced accuracy, whose
+    two sides err together; chosen on simulations as the factor itself was.
+
+    Args:
+        exams: The N exams.
+        positive: `[R, N]`, the decisions of the fold networks at their own frozen thresholds.
+        factor: `cross_validation.training_factor`.
+        level: Confidence level.
+    """
+    parts = [
+        mean_by_patient((positive == label).astype(np.float64), exams, exams.labels == label) for label in (True, False)
+    ]
+    sides = [wilson_interval(part, level, inflation=1 + (factor - 1) / 2) for part in parts]
+    return sides[0], sides[1], _balanced(parts[0], parts[1], level, inflation=1 + 0.75 * (factor - 1))
+
+
+def _balanced(first: PatientMean, second: PatientMean, level: float, inflation: float = 1.0) -> Interval:
+    clustered = any(part.counts.max() > 1 for part in (first, second))
     return combined_interval(
-        *sides,
+        *(wilson_interval(part, level, inflation=inflation) for part in (first, second)),
         weights=(0.5, 0.5),
-        correlation=correlation_of(*parts),
+        correlation=correlation_of(first, second),
         method="MOVER of Wilson, patient-clustered" if clustered else "MOVER of Wilson",
     )
 

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orchestrator.statistics.auc import influence_of, wins
-from orchestrator.statistics.cross_validation import fold_aucs
+from orchestrator.statistics.cross_validation import fold_aucs, held_out_variance
 from orchestrator.statistics.scores import Codes, Flags, Floats, FoldScores
 
 
@@ -61,7 +60,7 @@ def variance_split(model: FoldScores, members: Floats | None = None) -> Variance
     spread = None if members is None or len(members) < 2 else _member_variance(model, members)
     return VarianceSplit(
         cells=float(areas.var(ddof=1)),
-        patients=_held_out_variance(model),
+        patients=held_out_variance(model),
         repeats=max(0.0, float(between - within / model.fold_count)),
         members=spread,
     )
@@ -81,29 +80,6 @@ def stability(model: FoldScores, probabilities: Floats, positive: Flags) -> Stab
         flips=np.minimum(share, 1 - share),
         wrong=(positive != model.exams.labels).mean(axis=0),
     )
-
-
-def _held_out_variance(model: FoldScores) -> float | None:
-    """The mean over cells of DeLong's variance within the cell; each patient is one unit of a cell."""
-    labels = np.tile(model.exams.labels, model.repeat_count)
-    patients = np.tile(model.exams.patients, model.repeat_count)
-    cells = model.cells.ravel()
-    won, opponents = wins(model.scores.ravel(), labels, cells)
-    variances = []
-    for cell in range(model.repeat_count * model.fold_count):
-        chosen = cells == cell
-        numbers = np.unique(patients[chosen], return_inverse=True)[1]
-        influence = influence_of(won[chosen], opponents[chosen], labels[chosen], numbers, int(numbers.max()) + 1)
-        classes = [np.unique(numbers[labels[chosen] == label]).size for label in (True, False)]
-        if min(classes) < 2:
-            return None
-        variances.append(
-            sum(
-                count / (count - 1) * float((part**2).sum())
-                for count, part in zip(classes, (influence.positive, influence.negative), strict=True)
-            )
-        )
-    return float(np.mean(variances))
 
 
 def _member_variance(model: FoldScores, members: Floats) -> float:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import IO, Final
 
 from mpi_model.errors import RunDirectoryError
-from orchestrator.storage.appended_log import AppendedLog
 from orchestrator.storage.base import Version
 from orchestrator.storage.holder import Holder, has_died, holder_in, holder_text, refusal, this_process
+from orchestrator.storage.log_files import AppendedLog
 
 LOCK: Final = ".lock"
 

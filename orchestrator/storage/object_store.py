@@ -34,7 +34,7 @@ from mpi_model.errors import RunDirectoryError
 from orchestrator.storage.base import READERS, Version
 from orchestrator.storage.holder import Holder, has_died, holder_in
 from orchestrator.storage.lease import STALE, hold_lease
-from orchestrator.storage.uploaded_log import UploadedLog
+from orchestrator.storage.log_files import UploadedLog
 
 LOG = logging.getLogger("polarmap.storage")
 Answer = TypeVar("Answer")

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from orchestrator.driver.cohort_check import records
 from orchestrator.driver.run_plan import RunPlan
+from orchestrator.statistics.precision import EVEN_CHANCE, WANTED_POWER
 from orchestrator.terminal.checking import print_check
 from orchestrator.terminal.consoles import standard_output
 
@@ -17,7 +18,7 @@ def print_plan(plan: RunPlan) -> None:
     print_check(plan.check, console)
     console.print()
     console.print(_fold_table(plan))
-    for line in (_network(plan), _work(plan), *_precision(plan), _time(plan)):
+    for line in (_network(plan), _work(plan), *_precision(plan), *_primary(plan), _time(plan)):
         console.print(line, highlight=False, markup=False)
 
 
@@ -54,6 +55,21 @@ def _precision(plan: RunPlan) -> Iterator[str]:
             f"precision, {row['tracer']}, {where} ({row['inputs']}): with {row['positive']} positive and "
             f"{row['negative']} negative patients an AUC of {row['auc']:.2f} comes with a {row['level']:.0%} interval "
             f"of about [{row['low']:.2f}, {row['high']:.2f}] (width {row['width']:.2f}, {row['method']})"
+        )
+
+
+def _primary(plan: RunPlan) -> Iterator[str]:
+    """The power of the primary hypothesis, where one was declared."""
+    for row in records(plan.power):
+        where = "test" if row["partition"] == "test" else "cross-validation"
+        verdict = (
+            "" if float(str(row["power"])) >= EVEN_CHANCE else "; the question cannot be answered with this cohort"
+        )
+        yield (
+            f"primary hypothesis, {row['tracer']}, {where}: {row['first']} not worse than {row['second']} by "
+            f"{row['margin']:g}: power {row['power']:.2f} with {row['patients']} patients{verdict}; a power of "
+            f"{WANTED_POWER:g} needs about {row['patients_needed']} patients (both AUC {row['auc']:.2f}, correlated "
+            f"{row['correlation']:g})"
         )
 
 

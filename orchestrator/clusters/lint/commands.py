@@ -173,7 +173,7 @@ def _texts(file: ClusterFile) -> Iterator[tuple[Place, str]]:
             yield ("docker", key), str(file.at("docker", key))
 
 
-# A nightly build has its own finding, and its version says nothing about tomorrow's.
+# A nightly build has its own finding, and its version is no pin.
 def _pins(file: ClusterFile, patterns: tuple[re.Pattern[str], ...]) -> list[_Pin]:
     return [
         _Pin(place=place, version=found)

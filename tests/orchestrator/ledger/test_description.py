@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from mpi_model.errors import RunDirectoryError
 from orchestrator.cli import main
 from orchestrator.experiment.file import load_experiment
+from orchestrator.experiment.reading import read_record
+from orchestrator.experiment.settings import CohortSettings, Experiment, Noninferiority, StatisticsSettings
 from orchestrator.hashing import digest
 from orchestrator.ledger.description import read_description
 from orchestrator.ledger.identity import facts_of_settings
@@ -39,6 +42,19 @@ def test_what_is_read_is_what_was_asked_for(finished, paths_of):
     assert facts_of_settings(found.settings).items() <= found.facts.items()
     assert {one.name for one in found.space} == {"freeze_depth", "encoder_learning_rate", "head_learning_rate"}
     assert found.final
+
+
+def test_every_setting_that_may_be_absent_is_read_back_both_ways():
+    """A hypothesis that was declared, and one that was not, come back from JSON as the settings they were."""
+    for declared in (None, Noninferiority(pair="stress-dual", margin=0.05)):
+        statistics = StatisticsSettings(noninferiority=declared, prevalence=None if declared is None else 0.3)
+        asked = Experiment(name="n", cohort=CohortSettings(manifest="m.csv"), statistics=statistics)
+        problems: list[str] = []
+        found = read_record(Experiment, json.loads(json.dumps(asdict(asked))), "", problems)
+
+        assert problems == []
+        assert found == asked
+        assert facts_of_settings(found) == facts_of_settings(asked)
 
 
 def set_level(content: dict) -> None:

@@ -70,7 +70,7 @@ def test_folds_without_repeats_are_one_repeat(finished_run: RunTables) -> None:
 
     assert set(summary["partition"]) == {"development"}
     assert set(summary["inputs"]) == {"model"}
-    assert leading(summary, "auc")["method"] == "NB-inflated logit"
+    assert leading(summary, "auc")["method"] == "within-fold logit"
 
 
 def test_repeated_rows_cannot_pass_as_patients(finished_run: RunTables) -> None:

@@ -60,7 +60,7 @@ def test_tables_name_what_a_reader_needs(report: Report, format: str) -> None:
         "Tc-99m, abnormal perfusion: cross-validation",
         "Tl-201, intermediate or high risk: test partition",
         "standard deviation over folds",
-        "NB-inflated logit",
+        "within-fold logit",
         "events (positive exams)",
         "opened twice",
         "not a number",

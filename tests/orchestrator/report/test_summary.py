@@ -10,8 +10,6 @@ from sklearn.metrics import roc_auc_score
 from orchestrator.experiment.settings import StatisticsSettings
 from orchestrator.ledger.schemas import SUMMARY_COLUMNS, SUMMARY_DTYPES
 from orchestrator.report.records import RunTables
-from orchestrator.report.rows import Group
-from orchestrator.report.subgroup_rows import SubgroupAuc, difference_rows
 from orchestrator.report.summary import summarise
 
 SETTINGS = StatisticsSettings()
@@ -52,7 +50,7 @@ def test_the_cross_validated_auc_is_the_mean_of_the_folds(finished_run: RunTable
 
         assert found.estimate == pytest.approx(np.mean(areas), abs=1e-12)
         assert found.sd == pytest.approx(np.std(areas, ddof=1), abs=1e-12)
-        assert found.method == "NB-inflated logit"
+        assert found.method == "within-fold logit"
         assert found.exams == mine["exam_id"].nunique()
 
 
@@ -139,6 +137,7 @@ def test_holm_counts_the_pairs_of_both_tracers(summary: pd.DataFrame) -> None:
     assert len(pairs) == 6
     smallest = pairs.loc[pairs["p"].idxmin()]
     assert smallest["p_holm"] == pytest.approx(min(1.0, 6 * smallest["p"]))
+    assert set(pairs["family"]) == {"secondary, Holm over 6 comparisons (2 tracers)"}
     assert summary.loc[~summary["primary"], "p_holm"].isna().all()
 
 
@@ -183,16 +182,32 @@ def test_subgroups_follow_any_column_and_name_what_is_wrong(closed_run: RunTable
     assert {"site=north", "site=(blank)"} <= set(found.index)
 
 
-def test_subgroups_that_share_patients_are_not_subtracted() -> None:
-    """A column that varies between the exams of one patient gives no difference of independent groups."""
-    area = SubgroupAuc(value="A", auc=0.8, variance=0.01, smaller_class=20, patients=frozenset({1, 2, 3}))
-    other = replace(area, value="B", auc=0.7, patients=frozenset({3, 4}))
-    group = Group(partition="test", tracer="Tl-201", endpoint="e", inputs="stress", level=0.95)
-    (shared,) = difference_rows(group, "scanner", [area, other])
-    (apart,) = difference_rows(group, "scanner", [area, replace(other, patients=frozenset({4}))])
-    assert shared["state"] == "refused"
-    assert "1 patients have exams in both" in shared["reason"]
-    assert apart["state"] == "ok"
+def test_subgroups_that_share_patients_are_not_subtracted(closed_run: RunTables) -> None:
+    """A column that varies between the exams of one patient gives no gap; sex, which does not, gives three."""
+    twin = closed_run.predictions.assign(exam_id=closed_run.predictions["exam_id"] + "-again")
+    again = closed_run.exams.assign(exam_id=closed_run.exams["exam_id"] + "-again", scanner="B")
+    exams = pd.concat([closed_run.exams.assign(scanner="A"), again], ignore_index=True)
+    doubled = replace(closed_run, predictions=pd.concat([closed_run.predictions, twin], ignore_index=True), exams=exams)
+    summary = summarise(doubled, StatisticsSettings(subgroups=("scanner", "sex")))
+    shared, apart = (
+        summary[(summary["subgroup"] == name) & (summary["tracer"] == "Tc-99m") & (summary["inputs"] == "dual")]
+        for name in ("scanner=A-B", "sex=F-M")
+    )
+
+    assert shared["state"].tolist() == ["refused"]
+    assert shared["reason"].str.contains("80 patients have exams in both").all()
+    assert apart["metric"].tolist() == ["auc_difference", "sensitivity_difference", "specificity_difference"]
+
+
+def test_the_gap_between_subgroups_squares_and_adds_their_limits(summary: pd.DataFrame) -> None:
+    """Newcombe's rule for independent groups, from the two groups' own printed limits."""
+    where = (summary["partition"] == "development") & (summary["inputs"] == "dual") & (summary["tracer"] == "Tl-201")
+    rows = summary[where & (summary["metric"].isin(["auc", "auc_difference"]))].set_index("subgroup")
+    women, men, gap = (rows.loc[name] for name in ("sex=F", "sex=M", "sex=F-M"))
+
+    assert gap["estimate"] == pytest.approx(women["estimate"] - men["estimate"])
+    down = np.hypot(women["estimate"] - women["low"], men["high"] - men["estimate"])
+    assert gap["low"] == pytest.approx(gap["estimate"] - down)
 
 
 def test_net_benefit_waits_for_calibrated_probabilities(finished_run: RunTables, summary: pd.DataFrame) -> None:

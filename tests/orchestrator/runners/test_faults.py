@@ -58,7 +58,7 @@ def test_nodes_may_go_as_often_as_they_like_and_workers_may_not(make_queue):
         assert queue.lost(queue.next(), "node") == 1
     assert queue.lost(queue.next(), "worker") == 2
     last = queue.next()
-    assert (last.cell, last.attempt) == (0, 2)
+    assert (last.cell, last.number) == (0, 2)
     assert queue.lost(last, "worker") is None
     assert queue.next().cell == 1
 
@@ -91,7 +91,7 @@ def test_a_pilot_runs_alone_and_goes_on_with_what_it_measured(make_queue):
     queue.measured(pilot, 0.25)
     again, other = queue.next(), queue.next()
 
-    assert (again.cell, again.attempt, again.gpus, again.pilot) == (0, 1, 0.25, False)
+    assert (again.cell, again.number, again.gpus, again.pilot) == (0, 1, 0.25, False)
     assert (other.cell, other.gpus, other.pilot) == (1, 0.25, False)
 
 

@@ -85,7 +85,7 @@ def test_a_terminated_ray_run_ends_in_one_line_and_goes_on_later(tiny):
     """A scheduler's SIGTERM during a run on Ray gives exit code 130, not Ray's abort."""
     command = [sys.executable, "-P", "-m", "orchestrator", "run", str(tiny), "--set", "training.epochs=30"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    cells, deadline = tiny.parent / "runs" / "tiny" / "cells", time.monotonic() + 120
+    cells, deadline = tiny.parent / "runs" / "tiny" / "cells", time.monotonic() + 600
     while not any(cells.glob("*/candidate-*.parquet")):
         assert process.poll() is None
         assert time.monotonic() < deadline

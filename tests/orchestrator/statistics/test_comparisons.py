@@ -20,7 +20,7 @@ from orchestrator.statistics.comparisons import (
     holm,
     paired_delong,
 )
-from orchestrator.statistics.cross_validation import fold_aucs
+from orchestrator.statistics.cross_validation import CrossValidation, fold_aucs, pairs_statistic
 from orchestrator.statistics.intervals import Interval
 from orchestrator.statistics.resampling import rank_swap_p_value
 from orchestrator.statistics.scores import Exams, FoldScores, PatientScores
@@ -145,11 +145,39 @@ def test_a_clear_gain_is_found_and_its_direction_kept() -> None:
         assert found.p < 0.01
     better_folds, worse_folds = fold_pair(gains=(3.0, 0.5))
     for found in (
-        cross_validated_difference(better_folds, worse_folds, LEVEL),
+        cross_validated_difference(CrossValidation.of(better_folds), CrossValidation.of(worse_folds), LEVEL),
         corrected_resampled_t(fold_aucs(better_folds) - fold_aucs(worse_folds), LEVEL),
     ):
         assert found.interval.low > 0
         assert found.p < 0.01
+
+
+def test_the_cross_validated_difference_is_students_t_of_the_paired_pairs() -> None:
+    """Estimate, variance and p-value put together by hand: what both models share cancels before it is squared."""
+    models = fold_pair(gains=(2.0, 1.2))
+    first, second = (CrossValidation.of(model) for model in models)
+    pairs = pairs_statistic(models[0].exams, models[0].scores, models[0].cells, minus=models[1].scores)
+    error = np.sqrt(max(first.factor, second.factor) * pairs.variance(models[0].exams))
+    degrees = pairs.degrees(models[0].exams)
+    found = cross_validated_difference(first, second, LEVEL)
+    estimate = float((fold_aucs(models[0]) - fold_aucs(models[1])).mean())
+
+    assert found.interval.estimate == pytest.approx(estimate)
+    assert found.interval.high - estimate == pytest.approx(stats.t.ppf(0.975, degrees) * error)
+    assert found.p == pytest.approx(2 * stats.t.sf(abs(estimate) / error, degrees))
+    # One-sided, against a loss of .05: the same distribution, one tail.
+    assert found.p_above(-0.05) == pytest.approx(stats.t.sf((estimate + 0.05) / error, degrees), rel=1e-4)
+
+
+def test_the_one_sided_p_value_and_the_limit_agree() -> None:
+    """Non-inferiority: p is below .025 exactly where the lower limit of the 95 % interval lies above −margin."""
+    first, second = pair(80, gains=(1.6, 1.5))
+    found = held_out_difference(first, second, LEVEL)
+    at_limit = found.p_above(found.interval.low)
+
+    assert at_limit == pytest.approx(0.025, abs=1e-6)
+    assert found.p_above(found.interval.low - 0.01) < 0.025 < found.p_above(found.interval.low + 0.01)
+    assert found.p_above(found.interval.estimate + 0.1) > 0.5
 
 
 def test_equivalence_sums_to_one_and_finds_the_rope() -> None:
@@ -169,7 +197,7 @@ def test_models_that_coincide_are_refused_not_compared() -> None:
     with pytest.raises(StatisticsError, match="placements coincide"):
         paired_delong(same, PatientScores(exams=first.exams, scores=2 * first.scores[0] + 1), LEVEL)
     with pytest.raises(StatisticsError, match="placements coincide"):
-        cross_validated_difference(first, first, LEVEL)
+        cross_validated_difference(CrossValidation.of(first), CrossValidation.of(first), LEVEL)
     with pytest.raises(StatisticsError, match="same amount"):
         corrected_resampled_t(fold_aucs(second) - fold_aucs(second), LEVEL)
 
@@ -184,7 +212,7 @@ def test_other_folds_are_refused() -> None:
     other = FoldScores(exams=second.exams, scores=second.scores, folds=folds)
 
     with pytest.raises(StatisticsError, match="same folds"):
-        cross_validated_difference(first, other, LEVEL)
+        cross_validated_difference(CrossValidation.of(first), CrossValidation.of(other), LEVEL)
 
 
 def test_holm_keeps_the_size_of_the_declared_family() -> None:

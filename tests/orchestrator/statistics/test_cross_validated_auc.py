@@ -7,16 +7,16 @@ from scipy.special import logit
 from sklearn.metrics import roc_auc_score
 
 from mpi_model.errors import StatisticsError
-from orchestrator.statistics.auc import delong_variance, influence_variance
 from orchestrator.statistics.cross_validation import (
-    INFLATED_LOGIT,
+    WITHIN_FOLD,
+    CrossValidation,
+    agreement,
     cross_validated_auc,
-    design_variance,
     fold_aucs,
-    inflated_logit_interval,
-    nadeau_bengio_factor,
     nadeau_bengio_interval,
-    within_fold_influence,
+    pairs_statistic,
+    training_factor,
+    within_fold_interval,
 )
 from orchestrator.statistics.scores import Exams, FoldScores
 
@@ -63,72 +63,123 @@ def test_offsets_of_folds_do_not_reach_the_estimate() -> None:
     assert cross_validated_auc(shifted) == pytest.approx(cross_validated_auc(model), abs=1e-12)
 
 
-def test_the_within_fold_variance_equals_the_sum_over_pairs() -> None:
-    """V_U against its definition: every pair that was ever held out together, summed patient by patient."""
+@pytest.mark.parametrize("second", [False, True])
+def test_the_variance_over_patients_equals_the_sums_over_pairs(second: bool) -> None:
+    """Against its definition, of one model and of a difference: every pair held out together, patient by patient."""
     model = simulated(exams_each=2)
+    minus = (
+        np.round(np.random.default_rng(3).normal(size=model.scores.shape) + model.exams.labels, 1) if second else None
+    )
     labels, patients = model.exams.labels, model.exams.patients
-    pairs = np.zeros((labels.sum(), (~labels).sum()))
-    met = np.zeros_like(pairs)
-    for row, scores in zip(model.folds, model.scores, strict=True):
+    kernel, met = np.zeros((labels.sum(), (~labels).sum())), np.zeros((labels.sum(), (~labels).sum()))
+    for repeat, row in enumerate(model.folds):
         together = row[labels][:, None] == row[~labels]
-        above = scores[labels][:, None] - scores[~labels]
-        pairs += together * ((above > 0) + 0.5 * (above == 0))
+        for sign, scores in zip((1, -1), (model.scores, minus), strict=True):
+            if scores is None:
+                continue
+            above = scores[repeat, labels][:, None] - scores[repeat, ~labels]
+            kernel += sign * together * ((above > 0) + 0.5 * (above == 0))
         met += together
-    area = pairs.sum() / met.sum()
-    residual = pairs - area * met
-    of_positive = np.bincount(patients[labels], residual.sum(axis=1), 40) / met.sum()
-    of_negative = np.bincount(patients[~labels], residual.sum(axis=0), 40) / met.sum()
-    influence = within_fold_influence(model)
+    mean = kernel.sum() / met.sum()
+    residual = (kernel - mean * met) / met.sum()
+    of_positive = np.bincount(patients[labels], residual.sum(axis=1), 40)
+    of_negative = np.bincount(patients[~labels], residual.sum(axis=0), 40)
+    shared = sum(
+        residual[np.ix_(patients[labels] == one, patients[~labels] == other)].sum() ** 2
+        for one in np.unique(patients[labels])
+        for other in np.unique(patients[~labels])
+    )
+    found = pairs_statistic(model.exams, model.scores, model.cells, minus)
+    expected = 16 / 15 * (of_positive**2).sum() + 24 / 23 * (of_negative**2).sum() - shared
 
-    assert influence.auc == pytest.approx(area, abs=1e-12)
-    assert influence.positive == pytest.approx(of_positive, abs=1e-12)
-    assert influence.negative == pytest.approx(of_negative, abs=1e-12)
+    assert found.influence.auc == pytest.approx(mean, abs=1e-12)
+    assert found.influence.positive == pytest.approx(of_positive, abs=1e-12)
+    assert found.influence.negative == pytest.approx(of_negative, abs=1e-12)
+    assert found.variance(model.exams) == pytest.approx(expected, abs=1e-14)
 
 
-def test_the_design_variance_is_inflated_and_takes_the_larger_part() -> None:
-    """V = c · max(V_U, V_DL), with c = 1/R + K/(K − 1), where the two parts differ."""
+def test_the_variance_is_unbiased_for_networks_that_do_not_depend_on_the_patients() -> None:
+    """Fixed scores, many cohorts: the mean of the estimated variance is the variance of the estimate."""
+    generator = np.random.default_rng(5)
+    labels = np.arange(40) < 14
+    folds = np.stack([np.concatenate([np.arange(14) % 5, np.arange(26) % 5])])
+    areas, variances = [], []
+    for _ in range(1500):
+        scores = (generator.normal(size=40) + 1.2 * labels)[None]
+        found = pairs_statistic(Exams.of(labels), scores, folds)
+        areas.append(found.influence.auc)
+        variances.append(found.variance(Exams.of(labels)))
+
+    # Standard error of a variance of 1,500: 4 %. Without the pairs' own part it would be a fifth too large.
+    assert np.mean(variances) == pytest.approx(np.var(areas), rel=0.1)
+
+
+def test_the_factor_doubles_the_variance_where_nothing_can_be_learned() -> None:
+    """A linear learner at chance: twice; averaged seeds: less; a strong signal: 1.1; one repeat between them."""
+    assert training_factor(0.5, 0.999, 10, 5) == pytest.approx(2.1, abs=0.01)
+    assert training_factor(0.5, 0.2, 10, 5) == pytest.approx(1.1 + 0.2 / 0.28)
+    assert training_factor(400.0, 0.99, 10, 5) == pytest.approx(1.1, abs=0.06)
+    assert training_factor(0.5, None, 1, 5) == pytest.approx(1.9)
+    assert training_factor(80.0, None, 1, 5) == pytest.approx(1.27)
+
+
+def test_agreement_is_the_mean_rank_correlation_of_two_repeats() -> None:
+    """Against SciPy's Spearman correlation of every pair of repeats, ties included; one repeat has none."""
+    model = simulated(repeats=4)
+    pairs = [(one, other) for one in range(4) for other in range(one)]
+    expected = np.mean([stats.spearmanr(model.scores[one], model.scores[other]).statistic for one, other in pairs])
+
+    assert agreement(model) == pytest.approx(expected, abs=1e-12)
+    assert agreement(simulated(repeats=1)) is None
+
+
+def test_the_interval_uses_students_t_on_the_logit_scale() -> None:
+    """θ ± t √V / (θ(1 − θ)), with V the patients' variance times the factor and Welch's degrees of freedom."""
     model = simulated()
-    factor = nadeau_bengio_factor(4, 3)
-    parts = influence_variance(within_fold_influence(model), model.exams), delong_variance(model.average())
+    found = CrossValidation.of(model)
+    area, interval = cross_validated_auc(model), within_fold_interval(found, LEVEL)
+    parts = [(part**2).sum() for part in (found.pairs.influence.positive, found.pairs.influence.negative)]
+    degrees = sum(parts) ** 2 / (parts[0] ** 2 / 15 + parts[1] ** 2 / 23)
+    variance = found.factor * found.pairs.variance(model.exams)
+    reach = stats.t.ppf(0.975, degrees) * np.sqrt(variance) / (area * (1 - area))
 
-    assert factor == pytest.approx(1 / 3 + 4 / 3)
-    assert nadeau_bengio_factor(5, 5) == pytest.approx(1.45)
-    assert max(parts) > 1.05 * min(parts)
-    assert design_variance(model) == pytest.approx(factor * max(parts), rel=1e-12)
-
-
-def test_the_interval_uses_students_t_of_the_smaller_class() -> None:
-    """On the logit scale: θ ± t √V / (θ(1 − θ)), with the sixteen positive patients' fifteen degrees of freedom."""
-    model = simulated()
-    area, interval = cross_validated_auc(model), inflated_logit_interval(model, LEVEL)
-    reach = stats.t.ppf(0.975, 15) * np.sqrt(design_variance(model)) / (area * (1 - area))
-
+    assert interval.method == WITHIN_FOLD
     assert (logit(interval.low), logit(interval.high)) == pytest.approx((logit(area) - reach, logit(area) + reach))
 
 
 def test_the_interval_is_wider_than_the_one_the_field_prints() -> None:
-    """The honest interval is more than twice mean ± 1.96 SD/√(R·K)."""
+    """With ten repeats the honest interval is more than twice as wide as mean ± 1.96 SD/√(R·K)."""
     model = simulated(repeats=10)
     areas = fold_aucs(model)
-    interval = inflated_logit_interval(model, LEVEL)
+    interval = within_fold_interval(CrossValidation.of(model), LEVEL)
 
-    assert interval.method == INFLATED_LOGIT
     assert interval.high - interval.low > 2 * (2 * 1.96 * areas.std(ddof=1) / np.sqrt(areas.size))
 
 
-def test_repeating_the_same_cells_does_not_buy_precision() -> None:
-    """Ten copies of one repeat know little more than one: 1/R of the factor c is all that repeats buy."""
+def test_repeating_the_same_cells_buys_no_precision() -> None:
+    """Ten copies of one repeat know what one knows: their variance over patients is the same."""
     once = simulated(repeats=1)
     copies = FoldScores(exams=once.exams, scores=np.tile(once.scores, (10, 1)), folds=np.tile(once.folds, (10, 1)))
-    narrow, wide = (inflated_logit_interval(model, LEVEL) for model in (copies, once))
+    variances = [
+        pairs_statistic(model.exams, model.scores, model.cells).variance(model.exams) for model in (copies, once)
+    ]
 
-    assert design_variance(copies) / design_variance(once) == pytest.approx((0.1 + 4 / 3) / (1 + 4 / 3))
-    assert narrow.high - narrow.low > 0.75 * (wide.high - wide.low)
+    assert variances[0] == pytest.approx(variances[1])
+    assert agreement(copies) == pytest.approx(1)
+
+
+def test_offsets_of_folds_do_not_reach_the_interval() -> None:
+    """Adding a constant to all scores of a fold changes nothing that the variance is made from but the agreement."""
+    model = simulated()
+    shifted = FoldScores(exams=model.exams, scores=model.scores + 50.0 * model.folds, folds=model.folds)
+    first, second = (CrossValidation.of(one) for one in (model, shifted))
+
+    assert second.pairs.variance(model.exams) == pytest.approx(first.pairs.variance(model.exams))
 
 
 def test_perfect_folds_do_not_give_a_perfect_interval() -> None:
     """Where every fold is separated the interval is Newcombe's, inflated, and its lower limit is well below 1."""
-    interval = inflated_logit_interval(simulated(gain=100.0), LEVEL)
+    interval = within_fold_interval(CrossValidation.of(simulated(gain=100.0)), LEVEL)
 
     assert interval.estimate == 1
     assert interval.low < 0.95

@@ -1,0 +1,102 @@
+"""What all imports are asked in the same way, and the last step they share."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mpi_model.errors import CohortError
+from orchestrator.cohort.problems import Problem
+from orchestrator.importers.exams import EXAM_DAYS, PatientNames, group_exams
+from orchestrator.importers.found_maps import FoundMap, ReadMap
+from orchestrator.importers.label_rules import LabelRule
+from orchestrator.importers.source_files import Source, SourceFile
+from orchestrator.importers.supplied_facts import read_exams_table
+from orchestrator.importers.written_cohort import Format, ImportRecord, Progress, WrittenCohort, write_cohort
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportRequest:
+    """Where from, where to, and what the user says beside the source."""
+
+    source: Path
+    folder: Path
+    files: Path | None = None
+    """`--files`: what a CSV says of files."""
+    exams: Path | None = None
+    """`--exams`: what a CSV says of exams."""
+    carry: Sequence[str] = ()
+    """Further columns that the user lets into the manifest."""
+    rules: Sequence[LabelRule] = ()
+    names: PatientNames = field(default_factory=PatientNames)
+    exam_days: int = EXAM_DAYS
+    format: Format = "png"
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundSource:
+    """What an importer found in a source before it reads pixels."""
+
+    importer: str
+    record: Mapping[str, Any]
+    """The source in numbers."""
+    maps: Sequence[FoundMap]
+    problems: Sequence[Problem]
+    settings: Mapping[str, Any]
+    decisions: Mapping[str, int] = field(default_factory=dict)
+    """What was left out or resolved, counted; zeros are not said."""
+    panels: int = 0
+    unit: str = "file"
+    """What the numbers of maps count: files, or rows of a table."""
+
+
+def write_found(request: ImportRequest, found: FoundSource, read: Callable[[FoundMap], ReadMap]) -> WrittenCohort:
+    """Group what was found to exams, read the pixels, write everything.
+
+    Raises:
+        CohortError: Anything is wrong with the source or a table; all of it at once, and nothing is written.
+        ExperimentError: The folder cannot be used.
+    """
+    grouped = group_exams(
+        found.maps,
+        names=request.names,
+        supplied=read_exams_table(request.exams, request.carry if request.exams else ()),
+        rules=request.rules,
+        exam_days=request.exam_days,
+        unit=found.unit,
+    )
+    record = ImportRecord(
+        importer=found.importer,
+        source=found.record,
+        settings=found.settings,
+        decisions={what: count for what, count in found.decisions.items() if count},
+        names=request.names,
+        rules=request.rules,
+        panels=found.panels,
+        unit=found.unit,
+    )
+    return write_cohort(
+        request.folder,
+        grouped,
+        read,
+        record,
+        problems=found.problems,
+        format=request.format,
+        progress=request.progress,
+    )
+
+
+def source_record(source: Source, used: Iterable[SourceFile]) -> dict[str, Any]:
+    """A source in numbers: how many files, and a digest of the content of those that were used."""
+    sha, count, size = hashlib.sha256(), 0, 0
+    for file in used:
+        try:
+            content = source.read(file)
+        except CohortError:
+            continue  # whoever reads its pixels says so, with its number
+        sha.update(hashlib.sha256(content).digest())
+        count, size = count + 1, size + len(content)
+    kind = "folder" if source.path.is_dir() else "archive" if source.path.suffix.lower() == ".zip" else "file"
+    return {"kind": kind, "files": len(source.files), "used": count, "bytes": size, "sha256": sha.hexdigest()}
