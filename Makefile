@@ -91,7 +91,7 @@ format: setup  ## format and sort imports
 	$(BIN)/ruff format .
 
 constraints: setup  ## pin anew: names, versions and hashes, for every supported Python
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 pyproject.toml --group dev --upgrade \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 pyproject.toml --group dev --group docs --upgrade \
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate --output-file constraints.txt
 
 image-requirements: setup  ## what the container image installs, pinned as constraints.txt pins it

@@ -20,8 +20,15 @@ import numpy as np
 
 from mpi_model.maps import LabelledExams, Maps
 from mpi_model.settings import NetworkSettings, TrainingSettings
-from orchestrator.cells.cell import failed_cell
-from orchestrator.cells.records import CandidateResult, CellKey, CellResult, CellTask, Procedure, WorkerContext
+from orchestrator.cells.records import (
+    CandidateResult,
+    CellKey,
+    CellResult,
+    CellTask,
+    Procedure,
+    WorkerContext,
+    failed_cell,
+)
 from orchestrator.experiment.settings import DecisionSettings, ResourceSettings, SearchSettings
 from orchestrator.runners.environment import prepare_for_ray
 from orchestrator.runners.runner import Job
@@ -145,7 +152,7 @@ def ours(cells: int, slots: int, work: Waiting, *, memory: bool) -> tuple[Whole,
     """The cells on the real runner."""
     begun, times = time.perf_counter(), Times(memory)
     prepare_for_ray()
-    from orchestrator.runners.ray_tune import RayRunner  # noqa: PLC0415 - importing Ray is part of what is timed
+    from orchestrator.runners.ray_runner import RayRunner  # noqa: PLC0415 - importing Ray is part of what is timed
 
     resources = ResourceSettings(gpus_per_cell=0, cpus_per_cell=(os.cpu_count() or 1) / slots)
     RayRunner(work=work).run(jobs(cells), bench(), resources, times)

@@ -56,7 +56,7 @@ def settings_page() -> str:
 def _table(properties: dict[str, dict[str, Any]], required: list[str]) -> str:
     rows = ["| setting | values | default | |", "|---|---|---|---|"]
     for name, item in properties.items():
-        default = "required" if name in required else f"`{_toml(item['default'])}`"
+        default = "required" if name in required else f"`{_toml(item['default'])}`" if "default" in item else "none"
         rows.append(f"| `{name}` | {_values(item)} | {default} | {item['description'].replace('|', '&#124;')} |")
     return "\n".join(rows)
 
@@ -68,6 +68,8 @@ def _values(item: dict[str, Any]) -> str:
         return " or ".join(_values(option) for option in item["anyOf"])
     if item["type"] == "array":
         return f"list of {_values(item['items'])}"
+    if "properties" in item:
+        return "table of " + ", ".join(f"`{name}` ({_values(inner)})" for name, inner in item["properties"].items())
     if item["type"] == "object":
         return "table of texts"
     return {"integer": "whole number", "number": "number", "string": "text", "boolean": "`true`, `false`"}[item["type"]]

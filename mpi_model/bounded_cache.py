@@ -1,19 +1,16 @@
-"""What a worker process computed once and may need again: tensors, bounded in bytes, least recently used out.
+"""A worker process's cache of tensors, bounded in bytes; the least recently used tensor is removed first.
 
 Every entry is a pure function of its key, so that a full or an empty cache costs time and never changes a number.
 """
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
-GIBIBYTE: Final = 2**30
-LIMITS: Final[Mapping[str, int]] = {"cpu": GIBIBYTE, "cuda": 8 * GIBIBYTE}
+_GIBIBYTE: Final = 2**30
+_LIMITS: Final[Mapping[str, int]] = {"cpu": _GIBIBYTE, "cuda": 8 * _GIBIBYTE}
 """Bytes that a process keeps, by type of device. Constants: what is too large for them takes another path."""
 
 
@@ -32,7 +29,8 @@ class BoundedCache:
     def get(self, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
         """The entry of a key, made where it is missing.
 
-        Room is made afterwards, so that what is kept can help to make it; until then the bound is exceeded by it.
+        Older entries are removed after it was made, because they may help to make it; until then the cache may exceed
+        its bound by this entry.
 
         Args:
             key: All that the entry depends on.
@@ -42,6 +40,7 @@ class BoundedCache:
             self._entries.move_to_end(key)
             return self._entries[key]
         made = make()
+        # Least recently used first; the new entry is not in the dictionary yet, so it is never the one removed.
         while self._entries and self.size + made.nbytes > self.limit:
             _, oldest = self._entries.popitem(last=False)
             self.size -= oldest.nbytes
@@ -64,28 +63,10 @@ class BoundedCache:
         return len(self._entries)
 
 
-_CACHES: Final = {device: BoundedCache(limit) for device, limit in LIMITS.items()}
-_LAST_DIGEST: Final[dict[str, tuple[object, str]]] = {}
+# One cache for all trainings of a process: the frozen stages' activations are shared by the cells it computes.
+_CACHES: Final = {device: BoundedCache(limit) for device, limit in _LIMITS.items()}
 
 
 def process_cache(device_type: str) -> BoundedCache:
     """The process's one cache of a type of device, shared by every training in it."""
-    return _CACHES.setdefault(device_type, BoundedCache(LIMITS["cpu"]))
-
-
-def content_digest(kind: str, owner: object, arrays: Mapping[str, NDArray[np.generic]]) -> str:
-    """SHA-256 of arrays, their names, types and shapes; remembered for the last owner of each kind.
-
-    Args:
-        kind: What is digested, for example `maps`.
-        owner: The object that holds the arrays, never changed while it lives; recognised by identity.
-        arrays: The content.
-    """
-    if kind in _LAST_DIGEST and _LAST_DIGEST[kind][0] is owner:
-        return _LAST_DIGEST[kind][1]
-    digest = hashlib.sha256()
-    for name, array in sorted(arrays.items()):
-        digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
-        digest.update(np.ascontiguousarray(array).data if array.size else b"")
-    _LAST_DIGEST[kind] = (owner, digest.hexdigest())
-    return _LAST_DIGEST[kind][1]
+    return _CACHES.setdefault(device_type, BoundedCache(_LIMITS["cpu"]))

@@ -9,7 +9,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-EPSILON: Final = 1e-3
+_EPSILON: Final = 1e-3
 """Added to batch norm's variances, as where the weights were trained (TensorFlow)."""
 _GROUPS: Final = (
     # expansion, kernel, stride of the first block, channels, blocks
@@ -23,7 +23,7 @@ _GROUPS: Final = (
 )
 
 
-class SamePadConvolution(nn.Conv2d):
+class _SamePadConvolution(nn.Conv2d):
     """A convolution padded as TensorFlow's "same": with stride 2, even sides get their odd pixel right and below.
 
     Symmetric padding would shift every feature map against the one that the weights were trained on.
@@ -42,21 +42,22 @@ class SamePadConvolution(nn.Conv2d):
 
 def _batch_norm(features: int) -> nn.BatchNorm2d:
     # Torch's momentum of .1, not the .01 of the original training: a training here has some hundred steps.
-    return nn.BatchNorm2d(features, eps=EPSILON)
+    return nn.BatchNorm2d(features, eps=_EPSILON)
 
 
 def _depthwise(features: int, kernel: int, stride: int) -> nn.Conv2d:
     if stride == 1:
         return nn.Conv2d(features, features, kernel, padding=kernel // 2, groups=features, bias=False)
-    return SamePadConvolution(features, features, kernel, stride=stride, groups=features)
+    return _SamePadConvolution(features, features, kernel, stride=stride, groups=features)
 
 
-class InvertedResidual(nn.Module):
+class _InvertedResidual(nn.Module):
     """Widen by 1 x 1, convolve every channel by itself, narrow by 1 x 1; added to its input where shapes allow it."""
 
     def __init__(self, channels: int, features: int, *, expansion: int, kernel: int, stride: int) -> None:
         super().__init__()
         wide = channels * expansion
+        # As published: a block that changes shape has no shortcut, and none is projected.
         self.is_residual = stride == 1 and channels == features
         layers: dict[str, nn.Module] = {}
         if expansion > 1:
@@ -65,6 +66,7 @@ class InvertedResidual(nn.Module):
         depthwise = _depthwise(wide, kernel, stride)
         layers |= {"_depthwise_conv": depthwise, "_bn1": _batch_norm(wide), "_relu1": nn.ReLU6(inplace=True)}
         layers |= {"_project_conv": nn.Conv2d(wide, features, 1, bias=False), "_bn2": _batch_norm(features)}
+        # Registered under the published file's names, in the order they are applied.
         for name, layer in layers.items():
             self.add_module(name, layer)
 
@@ -83,14 +85,14 @@ class EfficientNetLite0(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self._conv_stem = SamePadConvolution(3, 32, 3, stride=2)
+        self._conv_stem = _SamePadConvolution(3, 32, 3, stride=2)
         self._bn0 = _batch_norm(32)
         self._blocks = nn.ModuleList()
         channels = 32
         for expansion, kernel, first_stride, features, count in _GROUPS:
             for number in range(count):
                 stride = first_stride if number == 0 else 1
-                block = InvertedResidual(channels, features, expansion=expansion, kernel=kernel, stride=stride)
+                block = _InvertedResidual(channels, features, expansion=expansion, kernel=kernel, stride=stride)
                 self._blocks.append(block)
                 channels = features
         self._conv_head = nn.Conv2d(channels, 1280, 1, bias=False)

@@ -1,14 +1,14 @@
-"""Every error a person can meet, as one tree.
+"""All errors that polarmap raises on purpose, as one tree.
 
-    PolarmapError                    1   something polarmap refuses or could not do
+    PolarmapError                    1   something that polarmap refuses or could not do
     ├── ExperimentError              2   the experiment file, or the way a command was called
     │   ├── SpaceError               2   a search space, or a space that does not fit its network
     │   ├── WeightsError             2   pretrained weights that are missing or of another network
     │   └── RunDirectoryError        2   a run directory of another experiment, locked, or not writable
     ├── CohortError                  3   manifest, images, labels
-    │   └── FoldsError               3   a cohort that the asked-for folds cannot serve
+    │   └── FoldsError               3   a cohort that cannot be divided into the requested folds
     ├── StatisticsError              3   an estimate that the data at hand do not allow
-    ├── IncompleteRunError           4   some cells failed; the others stand
+    ├── IncompleteRunError           4   some cells failed; the others are kept
     └── TrainingDivergedError        1   a loss that is no longer a number; ends one candidate, not a cell
 
 The number is the exit code of the command line. An error carries one or more problems, each one line: the

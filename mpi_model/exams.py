@@ -7,10 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mpi_model.errors import CohortError, ExperimentError
+from mpi_model.errors import ExperimentError
 from mpi_model.loss import exam_weights
 from mpi_model.maps import FULL_SCALE, LabelledExams, Maps
-from mpi_model.vocabulary import PHASES_OF, Inputs
+from mpi_model.vocabulary import Inputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,30 +44,10 @@ def input_tensor(maps: Maps, rows: NDArray[np.int64], inputs: Inputs) -> Tensor:
     Raises:
         CohortError: An exam lacks a phase.
     """
-    check_acquired(maps, rows, inputs)
-    pixels = phase_pixels(maps, inputs)[rows].astype(np.float32) / np.float32(FULL_SCALE)
+    maps.check_acquired(rows, inputs)
+    # Float32 division of exact 16-bit integers: the same bits on every machine.
+    pixels = maps.pixels(inputs)[rows].astype(np.float32) / np.float32(FULL_SCALE)
     return torch.from_numpy(pixels)
-
-
-def phase_pixels(maps: Maps, inputs: Inputs) -> NDArray[np.uint16]:
-    """The declared phases of every exam: `[N, P, C, H, W]`, 0..FULL_SCALE, zeros where one was not acquired."""
-    return np.stack([maps.stress if phase == "stress" else maps.rest for phase in PHASES_OF[inputs]], axis=1)
-
-
-def check_acquired(maps: Maps, rows: NDArray[np.int64], inputs: Inputs) -> None:
-    """Refuse exams that lack a declared phase.
-
-    Raises:
-        CohortError: An exam lacks a phase.
-    """
-    for phase in PHASES_OF[inputs]:
-        acquired = maps.has_stress if phase == "stress" else maps.has_rest
-        missing = int((~acquired[rows]).sum())
-        if missing:
-            raise CohortError(
-                f"inputs: {inputs!r} needs a {phase} map, which {missing} of {len(rows)} exams lack; leave them "
-                "out or choose other inputs"
-            )
 
 
 def tracer_tensor(maps: Maps, rows: NDArray[np.int64]) -> Tensor:
@@ -84,7 +64,8 @@ def resident(maps: Maps, exams: LabelledExams, inputs: Inputs, device: torch.dev
     """
     if len(exams) == 0:
         raise ExperimentError("training: there are no exams to train on; enlarge the training part")
-    check_acquired(maps, exams.rows, inputs)
+    maps.check_acquired(exams.rows, inputs)
+    # Weights come from this training part alone, never from validation or test exams.
     weights = exam_weights(exams.labels, maps.tracer[exams.rows])
     return ResidentExams(
         rows=torch.from_numpy(exams.rows).to(device),

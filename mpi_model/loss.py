@@ -28,6 +28,7 @@ def class_weights(labels: NDArray[np.integer], tracer: NDArray[np.integer]) -> N
     np.add.at(counts, (tracer, labels), 1)
     present = counts > 0
     tracers = present.any(axis=1).sum()
+    # Divided by the tracers and classes that are present, so that the weights of the N exams have mean 1.
     share = len(labels) / np.maximum(tracers * present.sum(axis=1, keepdims=True), 1)
     return np.where(present, share / np.maximum(counts, 1), 0.0)
 
@@ -59,6 +60,7 @@ def training_loss(logits: Tensor, labels: Tensor, weights: Tensor, label_smoothi
         A scalar.
     """
     targets = labels * (1 - label_smoothing) + label_smoothing / 2
+    # In float32 also under bf16 autocast: bf16 keeps 8 bits, too few for a loss that is summed and compared.
     return functional.binary_cross_entropy_with_logits(logits.float(), targets, weight=weights)
 
 
@@ -81,10 +83,12 @@ def balanced_log_loss(
     Returns:
         The loss; NaN if no exam has a weight.
     """
+    # log(1 + exp(-s)) for positives: logaddexp does not overflow for large scores.
     losses = np.logaddexp(0, np.where(labels == 1, -scores, scores))
     exam = weights[tracer, labels]
     totals = np.bincount(tracer, exam, minlength=len(TRACERS))
     sums = np.bincount(tracer, exam * losses, minlength=len(TRACERS))
+    # A tracer without exams in this part has no mean; it must not count as a loss of zero.
     present = totals > 0
     return float(np.mean(sums[present] / totals[present])) if present.any() else float("nan")
 
@@ -108,6 +112,7 @@ def mean_auc(scores: NDArray[np.float64], labels: NDArray[np.integer], tracer: N
         positive = scores[(tracer == number) & (labels == 1)]
         negative = np.sort(scores[(tracer == number) & (labels == 0)])
         if len(positive) and len(negative):
+            # Left counts the negatives below, right also those equal: their mean gives ties one half.
             below = np.searchsorted(negative, positive, "left") + np.searchsorted(negative, positive, "right")
             areas.append(below.mean() / (2 * len(negative)))
     return float(np.mean(areas)) if areas else None

@@ -1,14 +1,14 @@
 """The network: normalisation by constants, one or more encoders, fusion of the phases, heads by tracer."""
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
 import torch
 from torch import Tensor, nn
 
-from mpi_model.backbones import StagedEncoder, build_encoder, empty_encoder, encoder_channels
+from mpi_model.backbones import StagedEncoder, build_encoder, empty_encoder
 from mpi_model.errors import WeightsError
-from mpi_model.heads import LogitHeads
 from mpi_model.settings import Fusion, Heads, NetworkSettings
 from mpi_model.stages import Normalisation, backbone
 from mpi_model.vocabulary import PHASES_OF, TRACERS, Inputs
@@ -40,7 +40,7 @@ class Architecture:
     dropout: float
 
 
-def architecture_of(
+def _architecture(
     settings: NetworkSettings, inputs: Inputs, *, encoder_stages: int | None, image_channels: int, dropout: float
 ) -> Architecture:
     """The architecture that settings and a candidate ask for.
@@ -63,6 +63,41 @@ def architecture_of(
     )
 
 
+class _LogitHeads(nn.Module):
+    """One linear head per tracer, routed by the exam's tracer, or one shared head."""
+
+    def __init__(self, width: int, kind: Heads) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, 1 if kind == "shared" else len(TRACERS), device="meta")
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw the weights uniformly in ±1/sqrt(width), the biases zero."""
+        # Created on the meta device, so that no weight is drawn from the global random state.
+        self.to_empty(device="cpu")
+        bound = 1 / math.sqrt(self.linear.in_features)
+        nn.init.uniform_(self.linear.weight, -bound, bound, generator=generator)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, features: Tensor, tracer: Tensor) -> Tensor:
+        """Score exams.
+
+        Every head reads every exam and the exam's own is picked: cheaper than sorting the exams by tracer, and
+        nothing waits for the device.
+
+        Args:
+            features: `[B, width]`.
+            tracer: `[B]`, int64 indices into `TRACERS`.
+
+        Returns:
+            `[B]` logits.
+        """
+        logits: Tensor = self.linear(features)
+        if self.linear.out_features == 1:
+            return logits.squeeze(1)
+        # One gather for all exams: indexing by tracer would wait for the device.
+        return logits.gather(1, tracer.unsqueeze(1)).squeeze(1)
+
+
 class TracerNetwork(nn.Module):
     """Reads polar maps of the declared phases and scores each exam by its tracer's head."""
 
@@ -73,14 +108,16 @@ class TracerNetwork(nn.Module):
         super().__init__()
         self.architecture = architecture
         mean, spread = _MEAN_AND_SPREAD[architecture.normalisation]
+        # Not persistent: constants of the architecture, which saved models need not repeat.
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("spread", torch.tensor(spread).view(-1, 1, 1), persistent=False)
         count = len(TRACERS) if architecture.heads == "separate" else 1
         # Encoders come first, so that one seed gives one encoder for every input configuration and kind of head.
         self.encoders = nn.ModuleList(self._encoder(generator, state) for _ in range(count))
         phases = len(PHASES_OF[architecture.inputs])
-        width = backbone(architecture.backbone, architecture.encoder_stages).feature_width
-        self.heads = LogitHeads(width * phases, architecture.heads)
+        description = backbone(architecture.backbone, architecture.encoder_stages)
+        self.input_channels = description.input_channels(architecture.image_channels)
+        self.heads = _LogitHeads(description.feature_width * phases, architecture.heads)
         self.heads.initialise(generator)
 
     def forward(
@@ -130,8 +167,7 @@ class TracerNetwork(nn.Module):
         return encoder
 
     def _normalised(self, images: Tensor) -> Tensor:
-        channels = encoder_channels(self.architecture.backbone, self.architecture.image_channels)
-        return (images.expand(-1, -1, channels, -1, -1) - self.mean) / self.spread
+        return (images.expand(-1, -1, self.input_channels, -1, -1) - self.mean) / self.spread
 
     def _features(self, images: Tensor, tracer: Tensor, first: int) -> Tensor:
         if len(self.encoders) == 1:
@@ -148,6 +184,7 @@ class TracerNetwork(nn.Module):
 
     def _fused(self, encoder: nn.Module, images: Tensor, first: int) -> Tensor:
         """Both phases through one encoder, then side by side or stress beside stress minus rest."""
+        # Both phases in one batch: they share the encoder's weights and its batch statistics.
         phases = encoder(images.flatten(0, 1), first).unflatten(0, images.shape[:2])
         if images.shape[1] == 1:
             return phases[:, 0]  # type: ignore[no-any-return]
@@ -160,6 +197,7 @@ class TracerNetwork(nn.Module):
         keep = 1 - self.architecture.dropout
         if not self.training or keep == 1:
             return features
+        # Divided by the probability of keeping a feature, so that the expected value stays (inverted dropout).
         return features * torch.empty_like(features).bernoulli_(keep, generator=generator) / keep
 
 
@@ -178,7 +216,7 @@ def build_network(
     Args:
         settings: The `[network]` section.
         inputs: Decides the phases P.
-        encoder_stages: The encoder ends after so many stages; None where the settings say it.
+        encoder_stages: The encoder ends after so many stages; None where the settings decide.
         image_channels: Channels C of the maps: 1 grey (repeated to three for pretrained encoders) or 3.
         dropout: Probability of dropping a feature before the heads.
         seed: Decides the random weights.
@@ -188,7 +226,7 @@ def build_network(
         ExperimentError: The backbone is unknown, or has not so many stages.
         WeightsError: The settings ask for pretrained weights and none are given, or of another network.
     """
-    architecture = architecture_of(
+    architecture = _architecture(
         settings, inputs, encoder_stages=encoder_stages, image_channels=image_channels, dropout=dropout
     )
     if settings.weights != "random" and state is None:
@@ -196,4 +234,5 @@ def build_network(
             f"network.weights: {settings.weights!r} asks for pretrained weights and none were given; load them "
             'first or set weights = "random"'
         )
+    # A generator of its own: the same seed gives the same weights whatever ran before in this process.
     return TracerNetwork(architecture, torch.Generator().manual_seed(seed), state)

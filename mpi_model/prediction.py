@@ -10,13 +10,8 @@ from mpi_model.maps import Maps
 from mpi_model.network import TracerNetwork
 from mpi_model.schedule import batches_per_epoch
 
-BATCH = 64
+_BATCH = 64
 """Exams at a time. Fixed, since the last bits of a matrix product may depend on the number of its rows."""
-
-
-def select_device() -> torch.device:
-    """A CUDA device where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def score_tensor(network: TracerNetwork, images: Tensor, tracer: Tensor, *, first: int = 0) -> Tensor:
@@ -33,7 +28,8 @@ def score_tensor(network: TracerNetwork, images: Tensor, tracer: Tensor, *, firs
     """
     mode = network.training
     network.eval()
-    parts = max(1, batches_per_epoch(len(tracer), BATCH))
+    # Nearly equal parts, by the exams' number alone: the split must not depend on the caller.
+    parts = max(1, batches_per_epoch(len(tracer), _BATCH))
     with torch.no_grad():
         pairs = zip(images.tensor_split(parts), tracer.tensor_split(parts), strict=True)
         scores = torch.cat([network(*pair, first=first) for pair in pairs])
@@ -60,4 +56,5 @@ def predict_scores(
     """
     images = input_tensor(maps, rows, network.architecture.inputs).to(device)
     scores = score_tensor(network.to(device), images, tracer_tensor(maps, rows).to(device))
+    # Statistics run in float64; the conversion from float32 is exact.
     return scores.cpu().numpy().astype(np.float64)

@@ -12,7 +12,7 @@ import torch
 from mpi_model.errors import WeightsError
 from mpi_model.network import Architecture, TracerNetwork
 
-FORMAT: Final = 2
+_FORMAT: Final = 2
 """Version of the JSON document."""
 
 
@@ -26,9 +26,10 @@ def save_network(network: TracerNetwork, description: Mapping[str, Any]) -> tupl
     Returns:
         The bytes of a safetensors file and the text of a JSON document.
     """
+    # safetensors refuses tensors that share memory or are not contiguous.
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     document = {
-        "format": FORMAT,
+        "format": _FORMAT,
         "architecture": asdict(network.architecture),
         "description": dict(description),
     }
@@ -50,7 +51,9 @@ def load_network(weights: bytes, document: str) -> TracerNetwork:
     """
     try:
         architecture = Architecture(**_content(document)["architecture"])
+        # The seed does not matter: every weight is replaced by the next line.
         network = TracerNetwork(architecture, torch.Generator().manual_seed(0))
+        # Strict: a missing or additional weight is an error, not a network that is partly random.
         network.load_state_dict(safetensors.torch.load(weights))
     except (safetensors.SafetensorError, RuntimeError, KeyError, TypeError) as error:
         raise WeightsError(
@@ -75,8 +78,8 @@ def _content(document: str) -> dict[str, Any]:
         content = json.loads(document)
     except json.JSONDecodeError as error:
         raise WeightsError("models: the saved network's JSON document is damaged; write it again") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise WeightsError(
-            f"models: the saved network's JSON document is not of format {FORMAT}; use the polarmap that wrote it"
+            f"models: the saved network's JSON document is not of format {_FORMAT}; use the polarmap that wrote it"
         )
     return content

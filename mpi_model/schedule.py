@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mpi_model.settings import TrainingSettings
 
-WARM_UP: Final = 0.05
+_WARM_UP: Final = 0.05
 """Share of the horizon in which the learning rates rise linearly."""
 
 
@@ -58,7 +58,9 @@ def learning_rate_factor(step: int, horizon: int) -> float:
     Returns:
         Above 0 and at most 1 within the horizon, 0 beyond it.
     """
-    warm_up = max(1, round(WARM_UP * horizon))
+    # At least one step, so that very short trainings do not divide by zero.
+    warm_up = max(1, round(_WARM_UP * horizon))
+    # Adam's second moments are unreliable in the first steps; small rates keep them from spoiling pretrained weights.
     if step < warm_up:
         return (step + 1) / warm_up
     progress = min(1.0, (step - warm_up) / max(1, horizon - warm_up))

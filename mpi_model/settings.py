@@ -1,4 +1,4 @@
-"""What a network and its training are, as frozen records without torch."""
+"""Settings of a network and its training, as frozen records; imports no torch."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,7 +7,7 @@ Fusion = Literal["concatenate", "difference"]
 Heads = Literal["tracer", "shared", "separate"]
 EncoderStages = int | Literal["all"]
 Precision = Literal["fp32", "bf16"]
-Budget = Literal["schedule", "best_epoch"]
+_Budget = Literal["schedule", "best_epoch"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class TrainingSettings:
     """Exams a step, at most: an epoch is cut into batches of nearly equal size."""
     patience: int = 6
     """Epochs without a better validation result before a candidate stops, where the budget is `best_epoch`."""
-    budget: Budget = "schedule"
+    budget: _Budget = "schedule"
     """`schedule`: every training runs its learning rates down to zero and is judged by its last epoch;
     `best_epoch`: candidates stop by patience, and a refit takes the median of their best epochs' steps."""
     augment: bool = True
@@ -56,7 +56,7 @@ class Hyperparameters:
     head_learning_rate: float = 1e-3
     """AdamW's rate for the heads."""
     encoder_stages: int | None = None
-    """The encoder ends after so many stages; None where `NetworkSettings.encoder_stages` says it."""
+    """The encoder ends after so many stages; None where `NetworkSettings.encoder_stages` applies."""
     freeze_depth: int = 0
     """The first `freeze_depth` stages of the encoder keep their weights and batch-norm statistics."""
     weight_decay: float = 1e-2

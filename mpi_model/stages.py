@@ -16,7 +16,7 @@ from mpi_model.settings import EncoderStages
 
 Normalisation = Literal["imagenet", "efficientnet_lite", "centred"]
 
-GRID: Final = 3
+_GRID: Final = 3
 """Places a side that feature maps larger than the whole backbone's last ones are averaged to: the apex in the middle,
 the walls around it (`docs/encoders.md`)."""
 
@@ -91,6 +91,35 @@ class Backbone:
         """Pixels a side; below it the last feature map is smaller than 2 x 2, and batch norm fails on one exam."""
         return 2 * self.stages[-1].stride
 
+    def input_channels(self, image_channels: int) -> int:
+        """Image channels that the encoder takes: `compact` those of the maps, the others always three colours."""
+        return image_channels if self.name == "compact" else 3
+
+    def check_image_size(self, size: int) -> None:
+        """Refuse images of fewer pixels a side than the encoder needs.
+
+        Raises:
+            ExperimentError: The images are too small.
+        """
+        if size < self.smallest_image:
+            raise ExperimentError(
+                f"images.size: {self.name} needs images of at least {self.smallest_image} pixels a side, found "
+                f"{size}; enlarge the images, end the encoder earlier (network.encoder_stages) or choose another "
+                "network.backbone"
+            )
+
+    def check_freeze_depth(self, depth: int) -> None:
+        """Refuse a freeze depth that the encoder does not have.
+
+        Raises:
+            SpaceError: `depth` is outside 0..S.
+        """
+        if not 0 <= depth <= self.stage_count:
+            raise SpaceError(
+                f"freeze_depth: this {self.name} has {self.stage_count} stages ({_listed(self)}), "
+                f"found {depth}; choose 0 to {self.stage_count}"
+            )
+
 
 def _resnet(name: str, *, expansion: int, enum: str, file: str) -> Backbone:
     stem = Stage(name="stem", modules=("conv1", "bn1", "relu", "maxpool"), channels=64, stride=4)
@@ -119,6 +148,7 @@ def _from_features(name: str, *, stages: Mapping[str, tuple[int, int]], enum: st
     found: list[Stage] = []
     start = 0
     for stage, (end, channels) in stages.items():
+        # Indices of torchvision's `features`; both ends count.
         modules = tuple(f"features.{index}" for index in range(start, end + 1))
         found.append(Stage(name=stage, modules=modules, channels=channels, stride=2 ** (len(found) + 1)))
         start = end + 1
@@ -226,11 +256,12 @@ def backbone(name: str, stages: EncoderStages = "all") -> Backbone:
             f'choose 1 to {whole.stage_count}, or "all"'
         )
     kept, left_out = whole.stages[:stages], whole.stages[stages:]
+    # A smaller stride than the last stage's means larger feature maps.
     large = kept[-1].stride < whole.stages[-1].stride
     return replace(
         whole,
         stages=kept,
-        grid=max(GRID, whole.grid) if large else whole.grid,
+        grid=max(_GRID, whole.grid) if large else whole.grid,
         classifier=(*(module for stage in left_out for module in stage.modules), *whole.classifier),
     )
 
@@ -238,6 +269,7 @@ def backbone(name: str, stages: EncoderStages = "all") -> Backbone:
 def _whole(name: str) -> Backbone:
     if name in BACKBONES:
         return BACKBONES[name]
+    # 0.4 is lower than difflib's 0.6: names such as `resnet` and `effnet` should find their backbone.
     nearest = difflib.get_close_matches(name, BACKBONES, n=1, cutoff=0.4)
     remedy = f"did you mean {nearest[0]!r}?" if nearest else f"choose one of {', '.join(BACKBONES)}"
     raise ExperimentError(f"network.backbone: {name!r} is not a supported backbone; {remedy}")
@@ -247,34 +279,3 @@ def _listed(chosen: Backbone) -> str:
     """The stages by name; a long list in short."""
     names = chosen.stage_names
     return ", ".join(names if len(names) < 8 else (*names[:2], "…", *names[-2:]))
-
-
-def check_image_size(chosen: Backbone, size: int) -> None:
-    """Refuse images too small for an encoder.
-
-    Args:
-        chosen: The backbone, as far as its encoder goes.
-        size: Pixels a side.
-
-    Raises:
-        ExperimentError: The images are too small.
-    """
-    if size < chosen.smallest_image:
-        raise ExperimentError(
-            f"images.size: {chosen.name} needs images of at least {chosen.smallest_image} pixels a side, found "
-            f"{size}; enlarge the images, end the encoder earlier (network.encoder_stages) or choose another "
-            "network.backbone"
-        )
-
-
-def check_freeze_depth(chosen: Backbone, depth: int) -> None:
-    """Refuse a freeze depth that the encoder does not have.
-
-    Raises:
-        SpaceError: `depth` is outside 0..S.
-    """
-    if not 0 <= depth <= chosen.stage_count:
-        raise SpaceError(
-            f"freeze_depth: this {chosen.name} has {chosen.stage_count} stages ({_listed(chosen)}), "
-            f"found {depth}; choose 0 to {chosen.stage_count}"
-        )

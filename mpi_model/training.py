@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mpi_model.errors import TrainingDivergedError
-from mpi_model.exams import ResidentExams, check_acquired, resident, tracer_tensor
+from mpi_model.exams import ResidentExams, resident, tracer_tensor
 from mpi_model.freezing import freeze, parameter_groups
 from mpi_model.loss import balanced_log_loss, class_weights, mean_auc, training_loss
 from mpi_model.maps import LabelledExams, Maps
 from mpi_model.network import TracerNetwork, build_network
 from mpi_model.prediction import score_tensor
-from mpi_model.prefix import Material, autocast, material_for
 from mpi_model.schedule import epoch_batches, horizon_steps, learning_rate_factor
 from mpi_model.settings import Hyperparameters, NetworkSettings, Precision, TrainingSettings
-from mpi_model.stages import backbone, check_image_size
+from mpi_model.stages import backbone
+from mpi_model.training_inputs import TrainingInputs, autocast, training_inputs
 from mpi_model.vocabulary import Inputs
 from mpi_model.weights import State
 
@@ -67,7 +67,7 @@ class _Session:
     network: TracerNetwork
     optimiser: torch.optim.Optimizer
     exams: ResidentExams
-    material: Material
+    material: TrainingInputs
     horizon: int
     order: torch.Generator
     """Draws the order of the exams and their views; on the CPU."""
@@ -165,6 +165,7 @@ def refit(
 
 def _start(maps: Maps, training: LabelledExams, recipe: Recipe, horizon: int, device: torch.device) -> _Session:
     exams = resident(maps, training, recipe.inputs, device)
+    # Three independent streams: another dropout must not change the order of the exams.
     initial, order, noise = (int(seed) for seed in np.random.SeedSequence(recipe.seed).generate_state(3, np.uint32))
     network = build_network(
         recipe.network,
@@ -176,7 +177,7 @@ def _start(maps: Maps, training: LabelledExams, recipe: Recipe, horizon: int, de
         state=recipe.state,
     ).to(device)
     ends = network.architecture.encoder_stages
-    check_image_size(backbone(recipe.network.backbone, ends), min(maps.stress.shape[-2:]))
+    backbone(recipe.network.backbone, ends).check_image_size(min(maps.stress.shape[-2:]))
     freeze(network, recipe.hyperparameters.freeze_depth)
     return _Session(
         recipe=recipe,
@@ -192,8 +193,8 @@ def _start(maps: Maps, training: LabelledExams, recipe: Recipe, horizon: int, de
 
 def _material(
     network: TracerNetwork, maps: Maps, recipe: Recipe, precision: Precision, device: torch.device
-) -> Material:
-    return material_for(
+) -> TrainingInputs:
+    return training_inputs(
         network,
         maps,
         depth=recipe.hyperparameters.freeze_depth,
@@ -209,7 +210,7 @@ def _watched(
 ) -> _Watched:
     """The validation part in view 0, in full precision whatever the training's is."""
     recipe = session.recipe
-    check_acquired(maps, validation.rows, recipe.inputs)
+    maps.check_acquired(validation.rows, recipe.inputs)
     material = session.material
     if material.first and recipe.training.precision != "fp32":
         unaugmented = replace(recipe, training=replace(recipe.training, augment=False))
@@ -238,6 +239,7 @@ def _epochs(session: _Session, watched: _Watched) -> Iterator[Epoch]:
         done, loss = _run_epoch(session, done, session.horizon)
         scored = score_tensor(session.network, watched.images, watched.tracer, first=watched.first)
         scores = scored.cpu().numpy().astype(np.float64)
+        # A NaN score would rank anywhere, and the candidate could win the search.
         if not np.isfinite(scores).all():
             raise TrainingDivergedError(f"training: scores are not finite after epoch {number}; lower the rates")
         yield Epoch(
@@ -289,6 +291,7 @@ def _step(session: _Session, batch: _Batch, step: int) -> Tensor:
     with autocast(images.device, recipe.training.precision):
         logits = session.network(images, batch.tracer, first=material.first, generator=session.noise)
     loss = training_loss(logits, batch.labels, batch.weights, recipe.hyperparameters.label_smoothing)
+    # Gradients become None, not zero: parameters that no exam of the batch reached keep their moments.
     session.optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     session.optimiser.step()

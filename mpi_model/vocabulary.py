@@ -1,4 +1,4 @@
-"""The words every module shares: tracers, phases and input configurations.
+"""Terms that every module shares: tracers, phases and input configurations.
 
 MPI in this project is myocardial perfusion imaging, never message passing.
 """

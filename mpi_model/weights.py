@@ -15,8 +15,8 @@ from torch import Tensor
 
 from mpi_model.backbones import StagedEncoder, empty_encoder
 from mpi_model.errors import WeightsError
-from mpi_model.imagenet import checkpoint_path, imagenet_weights
-from mpi_model.stages import Backbone, PackagedWeights, backbone
+from mpi_model.imagenet import checkpoint_path
+from mpi_model.stages import Backbone, TorchvisionWeights, backbone
 
 State = Mapping[str, NDArray[np.generic]]
 """Weights and buffers of one encoder by name, the names being `StagedEncoder`'s own."""
@@ -51,8 +51,8 @@ def fetch_imagenet(name: str, *, progress: bool) -> Path:
     Raises:
         WeightsError: No such weights exist, the download failed, or the package is missing.
     """
-    path, source = checkpoint_path(backbone(name)), imagenet_weights(backbone(name))
-    if path.is_file() or isinstance(source, PackagedWeights):
+    path, source = checkpoint_path(backbone(name)), backbone(name).imagenet
+    if path.is_file() or not isinstance(source, TorchvisionWeights):
         return path
     weights = torchvision.models.get_weight(source.enum)
     try:
@@ -86,9 +86,11 @@ def load_state(path: Path, name: str, *, image_channels: int = 1) -> dict[str, N
     found = {_encoder_name(key, description): value for key, value in _read(path).items()}
     expected = empty_encoder(name, image_channels=image_channels).state_dict()
     found = {key: value for key, value in found.items() if not _is_classifier(key, description)}
+    # Zero is what torch itself assumes for old files.
     counters = {key: torch.zeros((), dtype=torch.int64) for key in expected if key.endswith(_COUNTER)}
     complete = {**counters, **found}
     _check_same_network(complete, expected, path, description)
+    # In the encoder's order and types; float16 weights are widened.
     return {key: complete[key].to(expected[key].dtype).numpy() for key in expected}
 
 
@@ -107,6 +109,7 @@ def apply_state(encoder: StagedEncoder, state: State) -> None:
     # A copy: arrays that came through shared memory are read-only, and torch must not alias them.
     tensors = {key: torch.from_numpy(np.array(value)) for key, value in state.items() if not key.startswith(beyond)}
     _check_same_network(tensors, expected, Path("the given state"), encoder.description)
+    # Assigned, not copied into: an encoder on the meta device has no memory yet.
     encoder.load_state_dict(tensors, assign=True)
 
 
@@ -118,6 +121,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
+        # weights_only: unpickling may run code, and this file may come from anywhere.
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise WeightsError(f"network.weights: there is no file {path}; correct the path") from error

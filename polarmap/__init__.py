@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from polarmap.experiments import check, demo, permute, plan, run, schema, template
     from polarmap.reports import Report, compare, evaluate, validate
     from polarmap.runs import Run, open_run
-    from polarmap.sources import import_spectf, synth
+    from polarmap.sources import import_spectf, merge, synth
 
 __all__ = [
     "CohortCheck",
@@ -39,6 +39,7 @@ __all__ = [
     "demo",
     "evaluate",
     "import_spectf",
+    "merge",
     "open_run",
     "permute",
     "plan",
@@ -61,6 +62,7 @@ _MODULE_OF: Final = {
     "demo": "polarmap.experiments",
     "evaluate": "polarmap.reports",
     "import_spectf": "polarmap.sources",
+    "merge": "polarmap.sources",
     "open_run": "polarmap.runs",
     "permute": "polarmap.experiments",
     "plan": "polarmap.experiments",

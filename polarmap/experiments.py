@@ -21,7 +21,7 @@ from polarmap.runs import Run
 
 Runner = Literal["ray", "inline"]
 """Who runs the cells: Ray Tune, in processes of its own, or this process, one cell after the other."""
-Display = Literal["none", "auto", "bar", "lines", "json"]
+_Display = Literal["none", "auto", "bar", "lines", "json"]
 """Progress on standard error: none, a bar on a terminal and lines elsewhere (auto), or one of them."""
 
 
@@ -59,7 +59,7 @@ def run(
     retry_failed: bool = False,
     runner: Runner = "ray",
     address: str | None = None,
-    progress: Display = "auto",
+    progress: _Display = "auto",
 ) -> Run:
     """Run an experiment, or what is left of it: search, train, predict, report, as `polarmap run` does.
 
@@ -100,7 +100,7 @@ def permute(
     *,
     runner: Runner = "ray",
     address: str | None = None,
-    progress: Display = "auto",
+    progress: _Display = "auto",
 ) -> Report:
     """Run the whole pipeline again under permuted patient labels, as `polarmap permute` does.
 
@@ -127,7 +127,7 @@ def permute(
     return Report.of(found)
 
 
-def demo(folder: str | Path = "demo", *, runner: Runner = "ray", progress: Display = "auto") -> Run:
+def demo(folder: str | Path = "demo", *, runner: Runner = "ray", progress: _Display = "auto") -> Run:
     """A synthetic cohort, a picture of it and a whole experiment, as `polarmap demo` does.
 
     Args:

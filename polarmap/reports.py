@@ -91,8 +91,8 @@ def evaluate(predictions: pd.DataFrame | str | Path, *, level: float = 0.95) -> 
 
     Args:
         predictions: A data frame, or a CSV or Parquet file, one row a prediction. `label` (0 or 1) and `score` or
-            `probability`; where present `patient_id, exam_id, tracer, inputs, partition, repeat, fold, member,
-            threshold` and columns for subgroups.
+            `probability`; where present `patient_id, exam_id, tracer, inputs, model, partition, repeat, fold,
+            member, threshold` and columns for subgroups. The first row's `model` is compared with the others.
         level: Confidence level of the intervals.
 
     Raises:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from orchestrator.cohort.pseudonyms import as_it_is, pseudonyms
 from orchestrator.importers import spectf
+from orchestrator.importers.merge import merge_imports, parts_of
 from orchestrator.output_files import private_files
 from orchestrator.phantom.preview import preview as draw_preview
 from orchestrator.phantom.writer import Format, write_cohort
@@ -88,3 +89,23 @@ def import_spectf(
             all_development=all_development,
             pseudonym=as_it_is if pseudonymise is None else pseudonyms(Path(pseudonymise)),
         )
+
+
+def merge(folder: str | Path, sites: Mapping[str, str | Path], *, same_ids: bool = False) -> Path:
+    """Write one cohort of several imports, with a `site` column, as `polarmap merge` does.
+
+    Args:
+        folder: A new or empty folder.
+        sites: The folder of each import, by the site's name.
+        same_ids: Whether one id is one patient in all of them.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        CohortError: An import's manifest or a map is unusable, or one map is in two exams.
+        ExperimentError: A folder is no import, or the new one cannot be used.
+    """
+    with private_files():
+        parts = parts_of([f"{site}={path}" for site, path in sites.items()])
+        return merge_imports(Path(folder), parts, same_ids=same_ids).manifest

@@ -7,7 +7,6 @@ from dataclasses import asdict
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from mpi_model.network import TracerNetwork
 from mpi_model.prediction import predict_scores
@@ -15,16 +14,17 @@ from mpi_model.saved_model import save_network
 from mpi_model.schedule import horizon_steps
 from mpi_model.training import refit
 from mpi_model.vocabulary import TRACERS
-from orchestrator.cells.decision import Decision, decide
+from orchestrator.cells.baseline import fit_baseline
+from orchestrator.cells.decision import Decision, decide, predictions_of
 from orchestrator.cells.recipe import recipe_for
 from orchestrator.cells.records import (
     CandidateResult,
-    CellKey,
     CellResult,
     CellTask,
     Prediction,
     SavedModel,
     WorkerContext,
+    failed_cell,
 )
 from orchestrator.cells.study import OnCandidate, ranked, search
 
@@ -58,7 +58,11 @@ def run_cell(
         for member, network in enumerate(networks)
         for prediction in predict(network, bench, task, decisions, member)
     ]
-    final = enumerate(networks) if task.key.partition == "test" else ()
+    is_final = task.key.partition == "test"
+    final = enumerate(networks) if is_final else ()
+    baseline = fit_baseline(bench.maps, task, bench.procedure.decision) if bench.procedure.baseline != "none" else None
+    if baseline is not None:
+        predictions += baseline.predict(bench.maps, task.evaluation)
     return CellResult(
         key=task.key,
         state="complete",
@@ -68,26 +72,10 @@ def run_cell(
         values=refitted[0].values,
         predictions=tuple(predictions),
         models=tuple(_saved(network, bench, task, decisions, member) for member, network in final),
+        baseline=baseline.to_json(bench.facts) if is_final and baseline is not None else "",
         seconds=time.perf_counter() - started,
         host=platform.node(),
         device=bench.device,
-    )
-
-
-def failed_cell(key: CellKey, device: str, reason: str, seconds: float) -> CellResult:
-    """A cell that ended without predictions; a row like any other."""
-    return CellResult(
-        key=key,
-        state="failed",
-        reason=reason,
-        candidate=None,
-        steps=None,
-        values={},
-        predictions=(),
-        models=(),
-        seconds=seconds,
-        host=platform.node(),
-        device=device,
     )
 
 
@@ -145,26 +133,6 @@ def predict(
     """Predict a cell's evaluated exams, each with its tracer's decision."""
     scores = predict_scores(network, bench.maps, task.evaluation, device=torch.device(bench.device))
     return predictions_of(scores, task.evaluation, bench.maps.tracer[task.evaluation], decisions, member)
-
-
-def predictions_of(
-    scores: NDArray[np.float64],
-    rows: NDArray[np.int64],
-    tracer: NDArray[np.int8],
-    decisions: Mapping[int, Decision],
-    member: int,
-) -> list[Prediction]:
-    """Scores, row by row, with the probability and threshold of each exam's tracer."""
-    return [
-        Prediction(
-            member=member,
-            row=int(row),
-            score=float(score),
-            probability=float(decisions[int(number)].probability(np.asarray(score))),
-            threshold=decisions[int(number)].probability_threshold,
-        )
-        for score, row, number in zip(scores, rows, tracer, strict=True)
-    ]
 
 
 def _saved(

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from orchestrator.cells.records import NETWORK, Model, Prediction
 from orchestrator.experiment.settings import DecisionSettings
 
 LEAST_SLOPE = 1e-3
@@ -54,6 +55,28 @@ def decide(
         slope, intercept = (1.0, 0.0) if settings.calibration == "none" else platt(scores[mine], labels[mine])
         decisions[number] = Decision(threshold=threshold, slope=slope, intercept=intercept)
     return decisions
+
+
+def predictions_of(
+    scores: NDArray[np.float64],
+    rows: NDArray[np.int64],
+    tracer: NDArray[np.int8],
+    decisions: Mapping[int, Decision],
+    member: int,
+    model: Model = NETWORK,
+) -> list[Prediction]:
+    """Scores, row by row, with the probability and threshold of each exam's tracer."""
+    return [
+        Prediction(
+            member=member,
+            row=int(row),
+            score=float(score),
+            probability=float(decisions[int(number)].probability(np.asarray(score))),
+            threshold=decisions[int(number)].probability_threshold,
+            model=model,
+        )
+        for score, row, number in zip(scores, rows, tracer, strict=True)
+    ]
 
 
 def best_threshold(scores: Floats, labels: NDArray[np.int8]) -> float:

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from mpi_model.errors import ExperimentError, RunDirectoryError
 from mpi_model.gpu import give_back_memory, is_gpu_fault, is_out_of_memory, memory_use
-from orchestrator.cells.cell import failed_cell, run_cell
-from orchestrator.cells.records import CandidateResult, CellResult, CellTask, Fault, WorkerContext
+from orchestrator.cells.cell import run_cell
+from orchestrator.cells.records import CandidateResult, CellResult, CellTask, Fault, WorkerContext, failed_cell
 from orchestrator.cells.study import OnCandidate
 from orchestrator.experiment.processor import check_precision
 

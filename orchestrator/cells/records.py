@@ -4,9 +4,10 @@ No record here holds a patient's id, and none has a place for the label of an ex
 exams are row numbers of `Maps`, labels come only inside `LabelledExams`, and evaluation is bare row numbers.
 """
 
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from mpi_model.maps import LabelledExams, Maps
 from mpi_model.settings import NetworkSettings, TrainingSettings
 from mpi_model.vocabulary import Inputs
-from orchestrator.experiment.settings import DecisionSettings, Experiment, SearchSettings
+from orchestrator.experiment.settings import Baseline, DecisionSettings, Experiment, SearchSettings
 from search_spaces.conditions import Value
 from search_spaces.space import SearchSpace
 
@@ -22,6 +23,10 @@ Partition = Literal["development", "test"]
 CandidateState = Literal["complete", "pruned", "failed"]
 CellState = Literal["complete", "failed"]
 Fault = Literal["", "gpu_memory", "gpu_fault"]
+Model = Literal["network", "segments"]
+NETWORK: Final[Model] = "network"
+SEGMENTS: Final[Model] = "segments"
+"""The baseline, `orchestrator.cells.baseline`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -90,6 +95,8 @@ class Procedure:
     search: SearchSettings
     decision: DecisionSettings
     space: SearchSpace
+    baseline: Baseline = "none"
+    """What each cell fits beside its networks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +154,8 @@ class Prediction:
     score: float
     probability: float
     threshold: float
+    model: Model = NETWORK
+    """Who predicts; a baseline has member 0 only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +182,26 @@ class CellResult:
     seconds: float
     host: str
     device: str
+    baseline: str = ""
+    """The fitted baseline of a final cell, as JSON; empty where there is none."""
     trace: str = ""
     """The traceback of an unexpected error, for the log."""
     fault: Fault = ""
     """A failure that another try may overcome, elsewhere or with more of a GPU; empty for the rest."""
+
+
+def failed_cell(key: CellKey, device: str, reason: str, seconds: float) -> CellResult:
+    """A cell that ended without predictions; a row like any other."""
+    return CellResult(
+        key=key,
+        state="failed",
+        reason=reason,
+        candidate=None,
+        steps=None,
+        values={},
+        predictions=(),
+        models=(),
+        seconds=seconds,
+        host=platform.node(),
+        device=device,
+    )

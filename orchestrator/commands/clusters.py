@@ -5,7 +5,7 @@ import argparse
 from orchestrator.clusters.lint.checking import check_cluster_file
 from orchestrator.terminal.cluster_findings import print_checked
 
-UNSAFE = 2
+_UNSAFE = 2
 """The exit code of a file with errors or warnings."""
 
 
@@ -13,4 +13,4 @@ def check(arguments: argparse.Namespace) -> int:
     """`polarmap cluster check FILE`."""
     checked = check_cluster_file(arguments.file)
     print_checked(checked, arguments.format)
-    return 0 if checked.clean else UNSAFE
+    return 0 if checked.clean else _UNSAFE

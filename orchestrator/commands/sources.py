@@ -46,7 +46,7 @@ def import_spectf(arguments: argparse.Namespace) -> int:
             size=arguments.size,
             all_development=arguments.all_development,
             progress=advance,
-            pseudonym=pseudonym_of(arguments),
+            pseudonym=_pseudonym_of(arguments),
         )
     print(f"{manifest} written: one row an exam, stress and rest maps beside it")
     return 0
@@ -59,17 +59,17 @@ def synth(arguments: argparse.Namespace) -> int:
             raise ExperimentError("`polarmap synth` needs a folder to write, or --preview FILE.png for a picture alone")
         with tempfile.TemporaryDirectory() as folder:
             arguments.patients = arguments.patients or 40
-            write_synthetic(arguments, Path(folder) / "cohort")
+            _write_synthetic(arguments, Path(folder) / "cohort")
             print(f"{preview(Path(folder) / 'cohort', arguments.preview)} written")
         return 0
-    manifest = write_synthetic(arguments, arguments.folder)
+    manifest = _write_synthetic(arguments, arguments.folder)
     print(f"{manifest} written; the truth is in {manifest.parent / 'truth.csv'}")
     if arguments.preview is not None:
         print(f"{preview(arguments.folder, arguments.preview)} written")
     return 0
 
 
-def write_synthetic(arguments: argparse.Namespace, folder: Path) -> Path:
+def _write_synthetic(arguments: argparse.Namespace, folder: Path) -> Path:
     """Write the cohort that the arguments of `synth` describe; returns its manifest."""
     with counted(progress_for(), "simulating patients") as advance:
         return write_cohort(
@@ -80,11 +80,11 @@ def write_synthetic(arguments: argparse.Namespace, folder: Path) -> Path:
             size=arguments.size,
             format=arguments.format,
             progress=advance,
-            pseudonym=pseudonym_of(arguments),
+            pseudonym=_pseudonym_of(arguments),
         )
 
 
-def pseudonym_of(arguments: argparse.Namespace) -> Pseudonym:
+def _pseudonym_of(arguments: argparse.Namespace) -> Pseudonym:
     """How patients are called: as they are, or by pseudonyms under the key that was named."""
     return as_it_is if arguments.pseudonymise is None else pseudonyms(arguments.pseudonymise)
 

@@ -8,8 +8,8 @@ from mpi_model.network import TracerNetwork
 from mpi_model.prediction import predict_scores
 from mpi_model.saved_model import load_description, load_network
 from mpi_model.vocabulary import TRACERS, Inputs
-from orchestrator.cells.cell import predictions_of
-from orchestrator.cells.decision import Decision
+from orchestrator.cells.baseline import SegmentModel
+from orchestrator.cells.decision import Decision, predictions_of
 from orchestrator.cells.records import CellKey, Prediction
 from orchestrator.driver.prepare import Prepared, rows_of_test_exams
 from orchestrator.driver.resume import ResolvedRun
@@ -23,7 +23,7 @@ from orchestrator.storage.locations import open_storage
 
 
 def open_test(resolved: ResolvedRun, state: RunState) -> int:
-    """Predict the test exams with the final networks, once the opening is logged.
+    """Predict the test exams with the final networks and their baselines, once the opening is logged.
 
     Args:
         resolved: The run; its final cells are judged.
@@ -60,10 +60,12 @@ def open_test(resolved: ResolvedRun, state: RunState) -> int:
 def _predict(prepared: Prepared, paths: RunPaths, key: CellKey, device: str) -> list[Prediction]:
     maps, rows = prepared.cohort.maps, rows_of_test_exams(prepared, key.inputs)
     predictions: list[Prediction] = []
-    members = prepared.loaded.experiment.training.members
-    for member, (network, decisions) in enumerate(final_networks(paths, key.inputs, members)):
+    experiment = prepared.loaded.experiment
+    for member, (network, decisions) in enumerate(final_networks(paths, key.inputs, experiment.training.members)):
         scores = predict_scores(network, maps, rows, device=torch.device(device))
         predictions += predictions_of(scores, rows, maps.tracer[rows], decisions, member)
+    if experiment.statistics.baseline != "none":
+        predictions += SegmentModel.from_json(paths.baseline(key).read_bytes().decode("utf-8")).predict(maps, rows)
     return predictions
 
 

@@ -54,7 +54,7 @@ def prepare(loaded: LoadedExperiment, progress: Progress, permutation: int | Non
     """
     experiment = loaded.experiment
     weights_of(loaded)
-    cohort = read_cohort(loaded, progress)
+    cohort = _read_cohort(loaded, progress)
     if permutation is not None:
         cohort = with_permuted_labels(cohort, permutation)
     eligible, exclusions = exams_for(
@@ -73,7 +73,7 @@ def prepare(loaded: LoadedExperiment, progress: Progress, permutation: int | Non
     )
 
 
-def read_cohort(loaded: LoadedExperiment, progress: Progress) -> Cohort:
+def _read_cohort(loaded: LoadedExperiment, progress: Progress) -> Cohort:
     """Read the experiment's cohort, with progress."""
     progress.begin("reading the cohort", 0)
     try:

@@ -70,7 +70,7 @@ def _run_remaining(
         # Once more: the run may have been begun on another machine.
         check_precision(resolved.prepared.loaded.experiment.training.precision, resolved.device)
         state.forget_report()
-        progress.say(f"loading torch{' and Ray' if options.runner == 'ray' else ''}")
+        progress.say(f"loading {'Ray' if options.runner == 'ray' else 'torch'}")
         from orchestrator.driver.training import train  # noqa: PLC0415 - torch; a finished run answers without it
 
         train(jobs, resolved, state, progress, runner)

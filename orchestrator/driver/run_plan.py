@@ -116,10 +116,10 @@ def plan_experiment(loaded: LoadedExperiment, progress: Progress) -> RunPlan:
         PolarmapError: See `orchestrator.driver.prepare.prepare`.
     """
     paths = run_paths(loaded.run_directory)
-    return plan_of(prepare(loaded, progress), Run(paths) if paths.experiment.exists() else None)
+    return _plan_of(prepare(loaded, progress), Run(paths) if paths.experiment.exists() else None)
 
 
-def plan_of(prepared: Prepared, earlier: Run | None = None) -> RunPlan:
+def _plan_of(prepared: Prepared, earlier: Run | None = None) -> RunPlan:
     """What a run of the prepared experiment would do.
 
     Args:

@@ -1,8 +1,8 @@
-"""Trains what is left of a run. Importing this module imports torch, so `run.py` does it only when there are jobs."""
+"""Trains what is left of a run. `run.py` imports this module only when there are jobs: they take Ray or torch."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mpi_model.weights import load_state
 from orchestrator.cells.records import Procedure, WorkerContext
 from orchestrator.driver.ledger_events import LedgerEvents, log_lifecycle
 from orchestrator.driver.prepare import Prepared
@@ -15,6 +15,9 @@ from orchestrator.monitoring.progress import Progress
 from orchestrator.monitoring.status import cells_by_inputs, read_objectives
 from orchestrator.runners.environment import prepare_for_ray
 from orchestrator.runners.runner import Job, Runner
+
+if TYPE_CHECKING:
+    from mpi_model.weights import State
 
 
 def train(
@@ -56,7 +59,7 @@ def _runner_for(options: RunOptions) -> Runner:
 
         return InlineRunner()
     prepare_for_ray()  # before the import, which is when Ray reads its environment
-    from orchestrator.runners.ray_tune import RayRunner  # noqa: PLC0415
+    from orchestrator.runners.ray_runner import RayRunner  # noqa: PLC0415
 
     return RayRunner(address=options.address)
 
@@ -72,10 +75,9 @@ def worker_context(prepared: Prepared, weights: Path | None, device: str, facts:
             search=experiment.search,
             decision=experiment.decision,
             space=prepared.space,
+            baseline=experiment.statistics.baseline,
         ),
-        state=None
-        if weights is None
-        else load_state(weights, experiment.network.backbone, image_channels=prepared.cohort.maps.stress.shape[1]),
+        state=_pretrained(prepared, weights),
         device=device,
         facts={
             "experiment": experiment_hash(facts),
@@ -83,3 +85,13 @@ def worker_context(prepared: Prepared, weights: Path | None, device: str, facts:
             "torch": facts["versions.torch"],
         },
     )
+
+
+def _pretrained(prepared: Prepared, weights: Path | None) -> "State | None":
+    """The pretrained weights as arrays; reading them takes torch, which a driver with random weights does without."""
+    if weights is None:
+        return None
+    from mpi_model.weights import load_state  # noqa: PLC0415
+
+    channels = prepared.cohort.maps.stress.shape[1]
+    return load_state(weights, prepared.loaded.experiment.network.backbone, image_channels=channels)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from mpi_model.errors import ExperimentError
 from mpi_model.settings import TrainingSettings
-from mpi_model.stages import backbone, check_image_size
+from mpi_model.stages import backbone
 from mpi_model.vocabulary import TRACERS
 from orchestrator.experiment.settings import Experiment, FoldSettings, ResourceSettings, StatisticsSettings
 
@@ -54,7 +54,7 @@ def _network(experiment: Experiment) -> Iterator[str]:
     except ExperimentError as error:
         yield from error.problems
         return
-    yield from _refusals(lambda: check_image_size(encoder, size))
+    yield from _refusals(lambda: encoder.check_image_size(size))
     if network.weights == "imagenet" and encoder.imagenet is None:
         yield (
             f'`network.weights` = "imagenet" needs a backbone with ImageNet weights, but `network.backbone` is '

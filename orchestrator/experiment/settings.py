@@ -18,6 +18,7 @@ Exams = Literal["all", "first"]
 Objective = Literal["balanced_log_loss", "auc"]
 ThresholdRule = Literal["fixed", "balanced_accuracy"]
 Calibration = Literal["none", "platt"]
+Baseline = Literal["segments", "none"]
 
 DEFAULT_ENDPOINTS: Mapping[str, str] = MappingProxyType(
     {"Tc-99m": "abnormal perfusion", "Tl-201": "intermediate or high risk"}
@@ -119,6 +120,8 @@ class StatisticsSettings:
     """Manifest columns whose values are reported apart."""
     specificity: float = 0.8
     """The specificity at which sensitivity is reported."""
+    baseline: Baseline = "segments"
+    """What each network is compared with: logistic regression on the 17 segment means of the same maps, or nothing."""
     noninferiority: Noninferiority | None = None
     """The primary hypothesis of every tracer; None where none was declared."""
     comparisons: tuple[str, ...] = ()

@@ -19,14 +19,14 @@ from orchestrator.ledger.reading import Run
 from orchestrator.output_files import new_named_file
 from search_spaces.stored import StoredParameter, drawn_values, read_stored_space
 
-STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+_STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 CELL = ["inputs", "partition", "repeat", "fold"]
-DIRECTIONS: Final[Mapping[Objective, StudyDirection]] = {
+_DIRECTIONS: Final[Mapping[Objective, StudyDirection]] = {
     "balanced_log_loss": StudyDirection.MINIMIZE,
     "auc": StudyDirection.MAXIMIZE,
 }
 FINAL: Final = -1
-BEGINNING: Final = datetime.datetime(2000, 1, 1)
+_BEGINNING: Final = datetime.datetime(2000, 1, 1)
 
 
 def export_studies(run: Run, path: Path) -> tuple[int, int]:
@@ -51,7 +51,7 @@ def export_studies(run: Run, path: Path) -> tuple[int, int]:
     storage = _new_storage(path)
     for cell, rows in candidates.groupby(CELL, sort=False):
         key = _key(cell)
-        study = optuna.create_study(study_name=key.name, storage=storage, direction=DIRECTIONS[objective])
+        study = optuna.create_study(study_name=key.name, storage=storage, direction=_DIRECTIONS[objective])
         for name, value in {"experiment": description.name, "objective": objective, **asdict(key)}.items():
             study.set_user_attr(name, value)
         records: list[Any] = rows.astype(object).where(rows.notna(), None).to_dict("records")
@@ -91,13 +91,13 @@ def _trial(row: dict[str, Any], space: Sequence[StoredParameter], reported: dict
     values = {name.removeprefix("hp_"): value for name, value in row.items() if name.startswith("hp_")}
     drawn = drawn_values(space, values)
     trial = create_trial(
-        state=STATES[row["state"]],
+        state=_STATES[row["state"]],
         value=row["objective"],
         params=drawn,
         distributions={parameter.name: parameter.distribution for parameter in space if parameter.name in drawn},
         user_attrs={name: row[name] for name in ("candidate", "epochs", "error", "seconds") if row[name] is not None},
         intermediate_values=reported,
     )
-    trial.datetime_start = BEGINNING
-    trial.datetime_complete = BEGINNING + datetime.timedelta(seconds=row["seconds"] or 0.0)
+    trial.datetime_start = _BEGINNING
+    trial.datetime_complete = _BEGINNING + datetime.timedelta(seconds=row["seconds"] or 0.0)
     return trial

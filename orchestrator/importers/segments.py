@@ -22,18 +22,11 @@ from mpi_model.errors import CohortError
 from mpi_model.vocabulary import PHASES, Phase
 from orchestrator.cohort.manifest import tracer_of
 from orchestrator.cohort.problems import Problem, lines_of
+from orchestrator.cohort.segments import SEGMENTS_17, SEGMENTS_20, Segments
 from orchestrator.cohort.table import TextTable, read_table
 from orchestrator.importers.found_maps import FoundMap, ReadMap
 from orchestrator.importers.import_request import FoundSource, ImportRequest, write_found
-from orchestrator.importers.painting import (
-    BLUR,
-    NARROW_BLUR,
-    SEGMENTS_17,
-    SEGMENTS_20,
-    Segments,
-    painted,
-    painting_basis,
-)
+from orchestrator.importers.painting import BLUR, NARROW_BLUR, painted, painting_basis
 from orchestrator.importers.supplied_facts import ALLOWED, column_problem, date_of
 from orchestrator.importers.written_cohort import WrittenCohort, check_new_folder
 

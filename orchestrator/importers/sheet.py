@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from orchestrator.importers.painting import SEGMENTS_17
+from orchestrator.cohort.segments import SEGMENTS_17
 
 PANEL: Final = 100.0
 """Side of a square panel in SVG units."""

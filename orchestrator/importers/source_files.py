@@ -21,12 +21,12 @@ from orchestrator.cohort.problems import Problem
 
 LARGEST_FILE: Final = 512 * 2**20
 """Bytes of one file, unpacked."""
-LARGEST_RATIO: Final = 200
+_LARGEST_RATIO: Final = 200
 """Unpacked bytes over packed bytes of an archive, above `RATIO_FROM` bytes."""
 RATIO_FROM: Final = 256 * 2**20
-DEEPEST: Final = 4
+_DEEPEST: Final = 4
 """Archives inside archives."""
-MOST_FILES: Final = 1_000_000
+_MOST_FILES: Final = 1_000_000
 
 _NOT_DATA: Final = frozenset({"dicomdir", "thumbs.db", "desktop.ini", "__macosx"})
 
@@ -100,8 +100,8 @@ class Source:
             links = [name for name in folders if (Path(folder) / name).is_symlink()]
             for name in [*filter(_is_data, names), *links]:
                 count += 1
-                if count > MOST_FILES:
-                    raise CohortError(f"the source has more than {MOST_FILES} files; import it in parts")
+                if count > _MOST_FILES:
+                    raise CohortError(f"the source has more than {_MOST_FILES} files; import it in parts")
                 full = Path(folder) / name
                 yield from self._one(full, full.relative_to(self.path).as_posix())
 
@@ -142,8 +142,8 @@ class Source:
         members = [member for member in archive.infolist() if not member.is_dir()]
         packed = max(stream.seek(0, os.SEEK_END), 1)
         total = sum(member.file_size for member in members)
-        if len(members) > MOST_FILES or (total > RATIO_FROM and total > LARGEST_RATIO * packed):
-            yield prefix, None, f"the archive unpacks to more than {LARGEST_RATIO} times its size; unpack it yourself"
+        if len(members) > _MOST_FILES or (total > RATIO_FROM and total > _LARGEST_RATIO * packed):
+            yield prefix, None, f"the archive unpacks to more than {_LARGEST_RATIO} times its size; unpack it yourself"
             return
         for member in members:
             name = f"{prefix}/{member.filename}"
@@ -153,8 +153,8 @@ class Source:
                 yield name, member, why
             elif not name.lower().endswith(".zip"):
                 yield name, member, ""
-            elif depth >= DEEPEST:
-                yield name, member, f"more than {DEEPEST} archives inside one another; unpack them"
+            elif depth >= _DEEPEST:
+                yield name, member, f"more than {_DEEPEST} archives inside one another; unpack them"
             else:
                 try:
                     with archive.open(member) as inner:

@@ -36,14 +36,14 @@ from orchestrator.cohort.pseudonyms import Pseudonym, as_it_is
 from orchestrator.importers.painting import painted, painting_basis
 from orchestrator.importers.spectf_painting import SEGMENTS, segment_values
 
-REGIONS: Final = 22
+_REGIONS: Final = 22
 """Regions of interest a patient and phase."""
 
 _COLUMNS: Final = ("patient_id", "tracer", "label", "partition", "stress", "rest")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpectfPatients:
+class _SpectfPatients:
     """The rows of one SPECTF file."""
 
     labels: NDArray[np.int8]
@@ -104,15 +104,15 @@ def import_spectf(
     return _write_manifest(folder / "manifest.csv", rows if pseudonym is as_it_is else sorted(rows))
 
 
-def _joined(sides: Sequence[SpectfPatients]) -> SpectfPatients:
-    return SpectfPatients(
+def _joined(sides: Sequence[_SpectfPatients]) -> _SpectfPatients:
+    return _SpectfPatients(
         labels=np.concatenate([side.labels for side in sides]),
         stress=np.concatenate([side.stress for side in sides]),
         rest=np.concatenate([side.rest for side in sides]),
     )
 
 
-def read_spectf(path: Path) -> SpectfPatients:
+def read_spectf(path: Path) -> _SpectfPatients:
     """Read one SPECTF file, checking every number.
 
     Args:
@@ -135,7 +135,7 @@ def read_spectf(path: Path) -> SpectfPatients:
     if problems or not lines:
         raise CohortError(*(lines_of(problems) or (f"{path.name} holds no patients; download it again",)))
     table = np.array([[int(cell) for cell in line.split(",")] for _, line in lines])
-    return SpectfPatients(
+    return _SpectfPatients(
         labels=table[:, 0].astype(np.int8),
         rest=table[:, 1::2].astype(np.float64),
         stress=table[:, 2::2].astype(np.float64),
@@ -145,7 +145,7 @@ def read_spectf(path: Path) -> SpectfPatients:
 def _line_problems(name: str, number: int, line: str) -> list[Problem]:
     cells = [cell.strip() for cell in line.split(",")]
     place = f"{name} line {number}"
-    if len(cells) != 1 + 2 * REGIONS:
+    if len(cells) != 1 + 2 * _REGIONS:
         return [Problem(kind="columns", line=f"{place}: {len(cells)} columns, not 45; download the file again")]
     wrong = [place + 1 for place, cell in enumerate(cells) if not cell.isdecimal() or int(cell) > 100]
     if wrong:

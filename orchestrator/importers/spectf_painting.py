@@ -14,8 +14,8 @@ deviations from the map's level have normal priors around zero with the constant
 regression), which makes the estimate one constant matrix. It is applied to each exam and each phase alone;
 nothing is fitted across patients.
 
-Geometry. The rings of `painting`. Mid and basal septum are one 120-degree sector each, as in the data: 15 segments in
-all.
+Geometry. The rings of `cohort.segments`. Mid and basal septum are one 120-degree sector each, as in the data: 15
+segments in all.
 """
 
 from typing import Final
@@ -23,7 +23,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.importers.painting import APEX, APICAL, BASAL, MID, ring
+from orchestrator.cohort.segments import APEX, APICAL, BASAL, MID, ring
 
 SEGMENTS: Final = (
     *ring(BASAL, (("1", 60, 60), ("2+3", 120, 120), ("4", 240, 60), ("5", 300, 60), ("6", 0, 60))),
@@ -47,11 +47,11 @@ SLICES: Final = (
 )
 """The segments each of the 22 regions covers, slice by slice, in the order F1..F22."""
 
-RESIDUAL_SD: Final = 0.05
+_RESIDUAL_SD: Final = 0.05
 """Of a log count around its model: about the repeatability of a segment (4 % a scan)."""
-SLICE_SD: Final = 0.10
+_SLICE_SD: Final = 0.10
 """Of a slice's log scale around the common one."""
-SEGMENT_SD: Final = 0.15
+_SEGMENT_SD: Final = 0.15
 """Of a segment's log perfusion around the map's level; wide, so that a defect is hardly shrunk."""
 
 
@@ -62,7 +62,7 @@ def segment_operator() -> NDArray[np.float64]:
         `[15, 22]`, a constant. Its rows sum to 1: counts that double double the perfusion.
     """
     design = np.hstack([np.ones((22, 1)), _coverage(), _slice_membership()])
-    ridge = [0.0] + [(RESIDUAL_SD / SEGMENT_SD) ** 2] * 15 + [(RESIDUAL_SD / SLICE_SD) ** 2] * 5
+    ridge = [0.0] + [(_RESIDUAL_SD / _SEGMENT_SD) ** 2] * 15 + [(_RESIDUAL_SD / _SLICE_SD) ** 2] * 5
     solution = np.linalg.solve(design.T @ design + np.diag(ridge), design.T)
     operator: NDArray[np.float64] = solution[:1] + solution[1:16]
     return operator

@@ -11,7 +11,7 @@ from orchestrator.experiment.settings import Experiment
 from orchestrator.hashing import digest
 from search_spaces.space import SearchSpace, describe
 
-_LIBRARIES = ("torch", "torchvision", "optuna", "numpy", "scipy", "pillow", "polarmap-tune")
+_LIBRARIES = ("torch", "torchvision", "optuna", "numpy", "scipy", "scikit-learn", "pillow", "polarmap-tune")
 _DECIDING = ("cohort", "images", "network", "folds", "search", "training", "decision", "statistics")
 """The sections that decide the numbers; the name, the storage and the resources do not."""
 

@@ -109,6 +109,8 @@ def write_cell(
             (paths.model(result.key, model.member, "safetensors"), model.weights),
             (paths.model(result.key, model.member, "json"), model.description.encode("utf-8")),
         ]
+    if result.baseline:
+        parts.append((paths.baseline(result.key), result.baseline.encode("utf-8")))
     marker = _commit(paths.commit(result.key), parts, result.key, experiment, result.state, attempt)
     # Only now: until the marker is there, the cell goes on from these.
     for candidate in candidates:

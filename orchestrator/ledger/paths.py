@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from orchestrator.cells.records import CellKey
+from orchestrator.cells.records import SEGMENTS, CellKey
 from orchestrator.storage.base import Blob, Storage
 from orchestrator.storage.locations import open_storage
 
@@ -118,6 +118,10 @@ class RunPaths:
     def model(self, key: CellKey, member: int, suffix: str) -> Blob:
         """A final network's file."""
         return Blob(self.storage, f"models/{key.inputs}-member{member}.{suffix}")
+
+    def baseline(self, key: CellKey) -> Blob:
+        """What the final network is compared with."""
+        return Blob(self.storage, f"models/{key.inputs}-{SEGMENTS}.json")
 
 
 def run_paths(location: str | Path) -> RunPaths:

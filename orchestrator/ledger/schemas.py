@@ -50,6 +50,7 @@ TIMINGS: Final = pa.schema(
 ROW_PREDICTIONS: Final = pa.schema(
     [
         *CELL,
+        ("model", TEXT),
         ("member", WHOLE),
         ("row", WHOLE),
         ("score", NUMBER),
@@ -61,6 +62,7 @@ ROW_PREDICTIONS: Final = pa.schema(
 PREDICTIONS: Final = pa.schema(
     [
         *CELL,
+        ("model", TEXT),
         ("member", WHOLE),
         ("patient_id", TEXT),
         ("exam_id", TEXT),
@@ -106,7 +108,7 @@ TABLES: Final = {
     "epochs": (EPOCHS, ("inputs", "partition", "repeat", "fold", "candidate", "inner_fold", "epoch")),
     "predictions": (
         PREDICTIONS,
-        ("inputs", "partition", "repeat", "fold", "member", "patient_id", "exam_id"),
+        ("inputs", "partition", "repeat", "fold", "model", "member", "patient_id", "exam_id"),
     ),
     "timings": (TIMINGS, ("inputs", "partition", "repeat", "fold", "candidate")),
 }
@@ -178,6 +180,7 @@ SUMMARY_COLUMNS: Final = (
     "tracer",
     "endpoint",
     "inputs",
+    "model",
     "subgroup",
     "metric",
     "at",

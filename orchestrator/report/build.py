@@ -51,7 +51,7 @@ def report_of(run: Run, *, drawn: bool = True, incomplete: bool = False) -> Repo
         report_around(run, summary, cells, tables.exams),
         lacking=refused,
         notices=notices,
-        unstable=hardest_exams(tables),
+        unstable=hardest_exams(tables.of(tables.models[0])),
         figures={title: svg(figure) for title, figure in figures_of(tables, summary).items()} if drawn else {},
     )
 

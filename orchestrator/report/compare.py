@@ -25,6 +25,7 @@ class ComparedRun:
     plan_hash: str
     """Of development patients, labels, strata and folds; the training seeds derive from it."""
     tables: RunTables
+    """With the predictions of one model."""
 
 
 def comparison_report(first: Run, second: Run) -> Report:
@@ -40,7 +41,9 @@ def comparison_report(first: Run, second: Run) -> Report:
 
 
 def _compared(run: Run) -> ComparedRun:
-    return ComparedRun(name=run.name, plan_hash=run.plan, tables=tables_of(run))
+    tables = tables_of(run)
+    # Of one plan and one input configuration the baseline is the same in both: the networks are what differs.
+    return ComparedRun(name=run.name, plan_hash=run.plan, tables=tables.of(tables.models[0]))
 
 
 def compare_runs(first: ComparedRun, second: ComparedRun, settings: StatisticsSettings) -> pd.DataFrame:

@@ -120,20 +120,26 @@ def pair_rows(group: Group, first: Model, second: Model, equivalence: float, ref
 
 
 def with_holm(rows: list[Row]) -> list[Row]:
-    """Adjust the leading p-values of each partition's family: all its pairs and tracers, refused ones counted."""
+    """Adjust the leading p-values of each partition's families, refused ones counted.
+
+    One family are all pairs of input configurations in all tracers; another, the differences from a baseline: asking
+    for the second does not make the first stricter.
+    """
     adjusted = list(rows)
-    for partition in ("development", "test"):
+    judged = rows[0]["model"] if rows else ""
+    for partition, model in dict.fromkeys((row["partition"], row["model"]) for row in rows):
         family = [
             place
             for place, row in enumerate(rows)
-            if row["partition"] == partition
+            if (row["partition"], row["model"]) == (partition, model)
             and row["metric"] == "auc_difference"
             and row["primary"]
             and row["subgroup"] == EVERYONE
         ]
         values = holm([rows[place].get("p") for place in family])  # type: ignore[misc] # a float or None
         tracers = len({rows[place]["tracer"] for place in family})
-        name = f"secondary, Holm over {len(family)} comparisons ({tracers} tracer{'s' if tracers > 1 else ''})"
+        asked = "secondary" if model == judged else f"against the baseline ({model})"
+        name = f"{asked}, Holm over {len(family)} comparisons ({tracers} tracer{'s' if tracers > 1 else ''})"
         for place, value in zip(family, values, strict=True):
             adjusted[place] = {**rows[place], "p_holm": value, "family": name}
     return adjusted

@@ -18,7 +18,8 @@ from orchestrator.report.summary import summarise
 
 NO_TRACER = "not stated"
 NO_INPUTS = "model"
-_DEFAULTS = {"tracer": NO_TRACER, "inputs": NO_INPUTS}
+NO_MODEL = "not stated"
+_DEFAULTS = {"tracer": NO_TRACER, "inputs": NO_INPUTS, "model": NO_MODEL}
 
 
 def evaluation_report(predictions: pd.DataFrame, name: str, *, level: float = 0.95) -> Report:
@@ -43,7 +44,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
     Raises:
         ExperimentError: The file cannot be read.
     """
-    texts = dict.fromkeys(("patient_id", "exam_id", "tracer", "inputs", "partition"), "str")
+    texts = dict.fromkeys(("patient_id", "exam_id", "tracer", "inputs", "model", "partition"), "str")
     try:
         return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=texts)
     except (OSError, ValueError) as error:
@@ -57,8 +58,9 @@ def evaluate_predictions(frame: pd.DataFrame, settings: StatisticsSettings) -> p
 
     Args:
         frame: One row a prediction. `label` (0 or 1) and `score` or `probability`; where present
-            `patient_id`, `exam_id`, `tracer`, `inputs`, `partition`, `repeat`, `fold`, `member`, `threshold`
-            and columns for subgroups.
+            `patient_id`, `exam_id`, `tracer`, `inputs`, `model`, `partition`, `repeat`, `fold`, `member`,
+            `threshold` and columns for subgroups. The `model` of the first row is judged, the others are what it
+            is compared with.
         settings: Level, endpoints, subgroups and so on.
 
     Raises:
@@ -113,7 +115,7 @@ def _value_problems(frame: pd.DataFrame) -> Iterator[str]:
     if "probability" in frame:
         values = pd.to_numeric(frame["probability"], errors="coerce").to_numpy(np.float64)
         yield from _rows("`probability` must lie in [0, 1]", np.isfinite(values) & ((values < 0) | (values > 1)))
-    for name in ("patient_id", "exam_id", "tracer", "inputs"):
+    for name in ("patient_id", "exam_id", "tracer", "inputs", "model"):
         if name in frame:
             blank = frame[name].isna() | (frame[name].astype(str).str.strip() == "")
             yield from _rows(f"`{name}` must not be blank", blank.to_numpy())
@@ -176,7 +178,7 @@ def _design_problems(predictions: pd.DataFrame) -> Iterator[str]:
         (predictions["fold"].notna() & predictions["repeat"].isna()).to_numpy(),
     )
     yield from _rows("a test prediction has no `fold`", (~held_out & predictions["fold"].notna()).to_numpy())
-    key = ["inputs", "tracer", "partition", "repeat", "exam_id", "member"]
+    key = ["model", "inputs", "tracer", "partition", "repeat", "exam_id", "member"]
     yield from _rows(
         "an exam is predicted twice in the same place (name repeats with `repeat`, exams with `exam_id`)",
         predictions.duplicated(key, keep=False).to_numpy(),

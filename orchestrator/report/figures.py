@@ -30,6 +30,8 @@ def figures_of(tables: RunTables, summary: pd.DataFrame) -> dict[str, Figure]:
         summary: From `summarise`, for the endpoints and the forest.
     """
     figures: dict[str, Figure] = {}
+    judged = tables.models[0]
+    tables = tables.of(judged)
     endpoints = summary.drop_duplicates("tracer").set_index("tracer")["endpoint"].to_dict()
     for tracer, endpoint in endpoints.items():
         chosen = tables.predictions[tables.predictions["tracer"] == tracer]
@@ -38,7 +40,7 @@ def figures_of(tables: RunTables, summary: pd.DataFrame) -> dict[str, Figure]:
         if not any(model for pair in models.values() for model in pair):
             continue
         figures[f"ROC curves: {about}"] = roc_figure(models)
-        figures[f"AUC: {about}"] = forest_figure(summary[summary["tracer"] == tracer])
+        figures[f"AUC: {about}"] = forest_figure(summary[summary["tracer"] == tracer], judged)
         if any(_smooth(model) for pair in models.values() for model in pair):
             figures[f"Calibration: {about}"] = calibration_figure(models)
     return figures
@@ -86,8 +88,8 @@ def roc_figure(models: Mapping[str, Models]) -> Figure:
     return figure
 
 
-def forest_figure(rows: pd.DataFrame) -> Figure:
-    """The leading AUC of each inputs and partition with its interval; the method is written beside it."""
+def forest_figure(rows: pd.DataFrame, judged: str) -> Figure:
+    """The leading AUC of each inputs, partition and model with its interval; the method is written beside it."""
     chosen = rows[
         (rows["metric"] == "auc") & rows["primary"] & (rows["subgroup"] == EVERYONE) & (rows["state"] == "ok")
     ]
@@ -98,9 +100,8 @@ def forest_figure(rows: pd.DataFrame) -> Figure:
         errors = [[row["estimate"] - row["low"]], [row["high"] - row["estimate"]]]
         axes.errorbar(row["estimate"], -place, xerr=errors, fmt="o", color="0.15", capsize=3, markersize=4)
         partition = PARTITION_NAMES[row["partition"]]
-        names.append(
-            f"{row['inputs']}, {partition}\n{row['patients']} patients, {row['positives']} events, {row['method']}"
-        )
+        inputs = row["inputs"] if row["model"] == judged else f"{row['inputs']}, {row['model']}"
+        names.append(f"{inputs}, {partition}\n{row['patients']} patients, {row['positives']} events, {row['method']}")
     axes.axvline(0.5, color="0.8", linewidth=1)
     axes.set_yticks([-place for place in range(len(names))], names, fontsize=7)
     axes.set(xlabel="AUC", xlim=(0, 1), ylim=(-len(names) + 0.5, 0.5))

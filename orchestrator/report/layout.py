@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from orchestrator.report.records import ESTIMANDS, EVERYONE
+from orchestrator.report.records import BASELINES, ESTIMANDS, EVERYONE
 
 SHORT_NAMES = {"development": "CV", "test": "test"}
 PARTITION_NAMES = {"development": "cross-validation", "test": "test partition"}
@@ -86,13 +86,15 @@ class Table:
 
 def summary_tables(summary: pd.DataFrame) -> Iterator[Table]:
     """The tables of every tracer and partition, the cross-validation of a tracer before its test; some may be empty."""
-    records = as_records(summary)
+    records = _labelled(as_records(summary))
     for (tracer, endpoint), rows in grouped(records, "tracer", "endpoint"):
         yield _overview(f"{tracer}, {endpoint}", rows)
         yield _leading_differences(f"{tracer}, {endpoint}", rows)
     for (tracer, endpoint, partition), rows in grouped(records, "tracer", "endpoint", "partition"):
         about = f"{tracer}, {endpoint}: {PARTITION_NAMES.get(partition, partition)}"
-        yield from (_main(about, rows), _comparisons(about, rows), _subgroups(about, rows), _net_benefit(about, rows))
+        for (model,), mine in grouped(rows, "model"):
+            yield _main(about if model == records[0]["model"] else f"{about}, {model}", mine)
+        yield from (_comparisons(about, rows), _subgroups(about, rows), _net_benefit(about, rows))
     yield _refusals([row for row in records if row["subgroup"] == EVERYONE and row["metric"] in LEADING], "brief")
     yield _refusals(records, "full")
 
@@ -101,6 +103,15 @@ def as_records(frame: pd.DataFrame) -> list[Record]:
     """The rows of a frame, None where a value is missing."""
     cleaned = frame.astype("object").where(frame.notna(), None)
     return [{str(name): value for name, value in row.items()} for row in cleaned.to_dict(orient="records")]
+
+
+def _labelled(records: list[Record]) -> list[Record]:
+    """Rows with `of`: their inputs, and who predicts unless that is the model that is judged, which comes first."""
+    judged = records[0]["model"] if records else None
+    return [
+        {**row, "of": row["inputs"] if row["model"] == judged else f"{row['inputs']}: {row['model']}"}
+        for row in records
+    ]
 
 
 def grouped(records: Iterable[Record], *columns: str) -> list[tuple[tuple[Any, ...], list[Record]]]:
@@ -169,16 +180,23 @@ def _overview(about: str, rows: list[Record]) -> Table:
     leading = [row for row in rows if _of(row, EVERYONE) and row["primary"] and row["at"] is None]
     inputs = list(dict.fromkeys(row["inputs"] for row in leading if row["metric"] == "auc"))
     body = []
-    asked = [*OVERVIEW, *_overview_of_validations(leading)]
-    for partition, metric in asked:
-        mine = {row["inputs"]: row for row in leading if (row["partition"], row["metric"]) == (partition, metric)}
+    # Of a baseline the AUC only: its other measures stand in the full report.
+    asked = (*OVERVIEW, *_overview_of_validations(leading))
+    models = dict.fromkeys(row["model"] for row in leading)
+    lines = [(*of, model) for of in asked for model in models if model == rows[0]["model"] or of[1] == "auc"]
+    for partition, metric, model in lines:
+        place = (partition, metric, model)
+        mine = {row["inputs"]: row for row in leading if (row["partition"], row["metric"], row["model"]) == place}
         if not mine:
             continue
         cells = (f"{estimate(mine[name])}\n{counts(mine[name])}" if name in mine else MISSING for name in inputs)
         methods = " or ".join(dict.fromkeys(row["method"] for row in mine.values()))
-        body.append((f"{_short_name(partition)} {MEASURES[metric]}", *cells, methods))
+        name = f"{_short_name(partition)} {MEASURES[metric]}" + ("" if model == rows[0]["model"] else f", {model}")
+        body.append((name, *cells, methods))
+    told = "".join(f" {model}: {BASELINES[model]}." for model in models if model in BASELINES)
     note = (
         "CV: cross-validation, mean ± SD over folds (a spread). Below each estimate its interval and patients (events)."
+        + told
     )
     columns = ("", *inputs, "interval by")
     shown = [row for row in leading if (row["partition"], row["metric"]) in asked]
@@ -251,12 +269,12 @@ def _comparisons(about: str, rows: list[Record]) -> Table:
         row for row in rows if _of(row, EVERYONE) and row["metric"].startswith("probability_") and row["at"] is not None
     ]
     body = [(_pair(row), estimate(row), p_values(row), row["method"], counts(row)) for row in chosen]
-    for (inputs, rope, method), found in grouped(bayes, "inputs", "at", "method"):
+    for (compared, rope, method), found in grouped(bayes, "of", "at", "method"):
         shares = "\n".join(
             f"{name} {number(row['estimate'])}" for name, row in zip(("below", "within", "above"), found, strict=True)
         )
         named = f"{method}, ±{rope:g}"
-        body.append((inputs, shares, MISSING, named, counts(found[0])))
+        body.append((compared, shares, MISSING, named, counts(found[0])))
     columns = ("first − second", "difference", "p", "method", COUNTED)
     note = "The other methods are for sensitivity."
     return Table(
@@ -271,9 +289,9 @@ def _comparisons(about: str, rows: list[Record]) -> Table:
 def _pair(row: Record) -> str:
     """The pair of a comparison, with what is compared unless it is an AUC."""
     if row["metric"] == "auc_noninferiority":
-        return f"{row['inputs']}: not worse by {row['at']:g}"
+        return f"{row['of']}: not worse by {row['at']:g}"
     what = {"sensitivity_difference": ": sensitivity", "specificity_difference": ": specificity"}
-    return f"{row['inputs']}{what.get(row['metric'], '')}"
+    return f"{row['of']}{what.get(row['metric'], '')}"
 
 
 def _subgroups(about: str, rows: list[Record]) -> Table:
@@ -296,7 +314,7 @@ def _subgroups(about: str, rows: list[Record]) -> Table:
 def _net_benefit(about: str, rows: list[Record]) -> Table:
     chosen = [row for row in rows if _of(row, EVERYONE) and row["metric"] == "net_benefit"]
     body = []
-    for (inputs, at), (model, everyone, nobody) in grouped(chosen, "inputs", "at"):
+    for (inputs, at), (model, everyone, nobody) in grouped(chosen, "of", "at"):
         others = f"{number(everyone['estimate'])} / {number(nobody['estimate'])}"
         body.append((inputs, f"{at:g}", estimate(model), others, model["method"], counts(model)))
     columns = ("inputs", "threshold", "net benefit", "treat all / none", "interval by", COUNTED)
@@ -322,7 +340,7 @@ def _joined(rows: list[Record], name: Callable[[Record], str]) -> str:
 
 def _where(row: Record) -> str:
     if row["subgroup"] == EVERYONE:
-        return str(row["inputs"])
+        return str(row["of"])
     known = "" if row["patients"] is None else f", {row['patients']} patients, {row['positives']} events"
     return f"{row['inputs']} ({row['subgroup']}{known})"
 

@@ -6,17 +6,17 @@ import numpy as np
 import pandas as pd
 
 from mpi_model.errors import StatisticsError
-from orchestrator.report.layout import as_records
+from orchestrator.report.layout import Record, as_records
 from orchestrator.report.records import EVERYONE
 from orchestrator.report.rows import Group, summary_frame
 from orchestrator.statistics.chance import permutation_p_value
 
-_IDENTITY = ("partition", "tracer", "endpoint", "inputs", "patients", "exams", "positives", "negatives")
+_IDENTITY = ("partition", "tracer", "endpoint", "inputs", "model", "patients", "exams", "positives", "negatives")
 METHOD = "label permutation of the whole pipeline"
 
 
 def permutation_rows(observed: pd.DataFrame, permuted: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """One row per tracer and inputs, metric `auc_above_chance`, p = (1 + #{permuted ≥ observed}) / (1 + B), one-sided.
+    """One row per tracer, inputs and model: `auc_above_chance`, p = (1 + #{permuted ≥ observed}) / (1 + B), one-sided.
 
     Args:
         observed: The summary of the run.
@@ -32,7 +32,7 @@ def permutation_rows(observed: pd.DataFrame, permuted: Sequence[pd.DataFrame]) -
         )
     rows = []
     for row in as_records(_leading(observed)):
-        values = np.array([_value(summary, row["tracer"], row["inputs"]) for summary in permuted])
+        values = np.array([_value(summary, row) for summary in permuted])
         group = Group(**{name: row[name] for name in _IDENTITY}, level=row["level"])
         p = permutation_p_value(float(row["estimate"]), values)
         reason = f"{len(values)} permutations of patients' labels"
@@ -50,7 +50,8 @@ def _leading(summary: pd.DataFrame) -> pd.DataFrame:
     ]
 
 
-def _value(summary: pd.DataFrame, tracer: str, inputs: str) -> float:
+def _value(summary: pd.DataFrame, row: Record) -> float:
     leading = _leading(summary)
-    mine = leading.loc[(leading["tracer"] == tracer) & (leading["inputs"] == inputs), "estimate"]
+    same = [leading[name] == row[name] for name in ("tracer", "inputs", "model")]
+    mine = leading.loc[np.logical_and.reduce(same), "estimate"]
     return float(mine.iloc[0]) if len(mine) else np.inf

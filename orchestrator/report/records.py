@@ -1,20 +1,27 @@
 """What a report is made from, and what it is."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, Literal
 
 import pandas as pd
 
+from orchestrator.cells.records import NETWORK, SEGMENTS
+
 Partition = Literal["development", "test"]
 EVERYONE: Final = "all"
 """The subgroup of all exams."""
+BASELINES: Final[Mapping[str, str]] = MappingProxyType(
+    {SEGMENTS: "logistic regression on the 17 segment means of the same maps"}
+)
+"""What a network is compared with, in words, by its `model`."""
 
 ESTIMANDS: Final = MappingProxyType(
     {
         "final network": "for the one network that was trained on all development patients, judged on all such "
         "patients as those of the test partition",
+        "frozen network": "for the run's final network, judged on all such patients as those of that cohort",
         "these networks": "for the mean over the networks that this cross-validation trained, judged on all such "
         "patients; for these networks, not for the procedure that trained them",
         "procedure": "for the mean over the networks that this cross-validation trained, judged on all such patients; "
@@ -29,7 +36,7 @@ class RunTables:
     """The tables of a run that its summary is made from."""
 
     predictions: pd.DataFrame
-    """The contract's columns; `repeat` and `fold` are null for the test partition."""
+    """The contract's columns; `repeat` and `fold` are null for the test partition; `of` takes one model's."""
     exams: pd.DataFrame
     """One row an exam: `exam_id`, `patient_id` and the manifest's columns, for subgroups."""
     folds: pd.DataFrame
@@ -46,6 +53,15 @@ class RunTables:
     """What the search chose by."""
     calibrated: bool = False
     """Whether probabilities were recalibrated; net benefit is refused where they were not."""
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Who predicts: first the model that is judged (the network), then what it is compared with."""
+        return tuple(dict.fromkeys(self.predictions["model"])) or (NETWORK,)
+
+    def of(self, model: str) -> "RunTables":
+        """The same tables with the predictions of one model; what is computed from predictions starts here."""
+        return replace(self, predictions=self.predictions[self.predictions["model"] == model])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from mpi_model.errors import StatisticsError
+from orchestrator.cells.records import NETWORK
 from orchestrator.ledger.schemas import SUMMARY_COLUMNS, SUMMARY_DTYPES
 from orchestrator.report.records import EVERYONE
 from orchestrator.statistics.intervals import Interval
@@ -23,6 +24,8 @@ class Group:
     endpoint: str
     inputs: str
     level: float
+    model: str = NETWORK
+    """Who predicts; of a difference between models `first-second`."""
     subgroup: str = EVERYONE
     estimand: str = ""
     """A key of `records.ESTIMANDS`; empty where the row has none."""

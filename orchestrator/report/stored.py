@@ -5,7 +5,7 @@ import pandas as pd
 from orchestrator.ledger.description import RunDescription
 from orchestrator.ledger.openings import hash_of_test_exams, read_openings
 from orchestrator.ledger.reading import Run
-from orchestrator.report.records import Report
+from orchestrator.report.records import BASELINES, Report
 from orchestrator.storage.locations import beside, open_storage
 
 
@@ -48,6 +48,7 @@ def stored_facts(description: RunDescription, cells: pd.DataFrame) -> dict[str, 
         "cells": ", ".join(f"{count} {state}" for state, count in cells["state"].value_counts().items()),
         "threshold": settings.decision.threshold,
         "calibration": settings.decision.calibration,
+        "baseline": BASELINES.get(settings.statistics.baseline, "none"),
         "experiment": description.hash[:12],
         "fold plan": description.plan[:12],
         "software": ", ".join(

@@ -7,12 +7,13 @@ stand.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
 from mpi_model.errors import StatisticsError
 from orchestrator.experiment.settings import StatisticsSettings
-from orchestrator.report.comparison_rows import comparison_rows, with_holm
+from orchestrator.report.comparison_rows import comparison_rows, pair_rows, with_holm
 from orchestrator.report.development_rows import development_rows
 from orchestrator.report.held_out_rows import held_out_rows
 from orchestrator.report.models import CrossValidated, Tested, cross_validated, tested
@@ -29,7 +30,7 @@ OTHER_EXAMS = 'patients = "available": each inputs was judged on other exams, so
 def summarise(
     tables: RunTables, settings: StatisticsSettings, partitions: Sequence[Partition] = ("development", "test")
 ) -> pd.DataFrame:
-    """Every estimate the tables of a run allow, per partition, tracer and inputs; tracers are never pooled.
+    """Every estimate the tables of a run allow, per partition, tracer, inputs and model; tracers are never pooled.
 
     Args:
         tables: Of one run, finished or not.
@@ -69,24 +70,52 @@ def unfinished(tables: RunTables, inputs: str) -> str:
 def _tracer_rows(
     tables: RunTables, settings: StatisticsSettings, partition: str, tracer: str, predictions: pd.DataFrame
 ) -> list[Row]:
-    rows: list[Row] = []
-    models: dict[str, CrossValidated | Tested | None] = {}
     endpoint = settings.endpoints.get(tracer, "label 1")
     base = {"partition": partition, "tracer": tracer, "endpoint": endpoint, "level": settings.level}
-    for inputs in tables.inputs:
-        group = Group(**base, inputs=inputs)  # type: ignore[arg-type] # texts and one number
-        mine = predictions[predictions["inputs"] == inputs]
-        model, refused = arranged(tables, partition, inputs, mine)
-        models[inputs] = model
-        if model is None:
-            rows.append(group.refusal("auc", LEADING[partition], refused, primary=True))
-            continue
-        group = counted(group, model.scores.exams)
-        rows.extend(_model_rows(tables, settings, group, model))
-        rows.extend(_subgroups(tables, settings, group, model))
+    judged, *others = tables.models
+    groups = {
+        model: [Group(**base, inputs=inputs, model=model) for inputs in tables.inputs]  # type: ignore[arg-type] # texts and one number
+        for model in tables.models
+    }
+    rows, models = _rows_of_model(tables.of(judged), settings, groups[judged], predictions)
     refused = OTHER_EXAMS if tables.patients == "available" else ""
-    pairs = Group(**base, inputs="")  # type: ignore[arg-type]
-    return [*rows, *comparison_rows(pairs, models, settings, refused)]
+    pairs = Group(**base, inputs="", model=judged)  # type: ignore[arg-type]
+    rows.extend(comparison_rows(pairs, models, settings, refused))
+    for other in others:
+        # The subgroups of the judged model say where it fails; those of a baseline would only make the table longer.
+        plain = replace(settings, subgroups=())
+        more, theirs = _rows_of_model(tables.of(other), plain, groups[other], predictions)
+        rows.extend(more)
+        for group in groups[judged]:
+            pair = replace(group, model=f"{judged}-{other}")
+            rows.extend(pair_rows(pair, models[group.inputs], theirs[group.inputs], settings.equivalence))
+    return rows
+
+
+def _rows_of_model(
+    tables: RunTables, settings: StatisticsSettings, groups: Sequence[Group], predictions: pd.DataFrame
+) -> tuple[list[Row], dict[str, CrossValidated | Tested | None]]:
+    """The rows of one model in every input configuration, and what they were computed from.
+
+    Args:
+        tables: With this model's predictions only.
+        settings: The experiment's.
+        groups: One an input configuration.
+        predictions: Of the groups' partition and tracer, whoever predicted.
+    """
+    rows: list[Row] = []
+    models: dict[str, CrossValidated | Tested | None] = {}
+    for group in groups:
+        mine = predictions[(predictions["inputs"] == group.inputs) & (predictions["model"] == group.model)]
+        model, refused = arranged(tables, group.partition, group.inputs, mine)
+        models[group.inputs] = model
+        if model is None:
+            rows.append(group.refusal("auc", LEADING[group.partition], refused, primary=True))
+            continue
+        full = counted(group, model.scores.exams)
+        rows.extend(_model_rows(tables, settings, full, model))
+        rows.extend(_subgroups(tables, settings, full, model))
+    return rows, models
 
 
 def arranged(

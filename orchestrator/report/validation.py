@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from mpi_model.errors import StatisticsError
+from orchestrator.cells.records import NETWORK
 from orchestrator.cohort.records import Exclusion
 from orchestrator.experiment.settings import StatisticsSettings
 from orchestrator.ledger.reading import Run
@@ -88,7 +89,9 @@ def _own_auc_rows(run: Run) -> pd.DataFrame:
     if not run.paths.summary.exists():
         return pd.DataFrame()
     rows = run.summary
-    return rows[(rows["metric"] == "auc") & rows["primary"] & (rows["subgroup"] == EVERYONE)]
+    return rows[
+        (rows["metric"] == "auc") & rows["primary"] & (rows["subgroup"] == EVERYONE) & (rows["model"] == NETWORK)
+    ]
 
 
 def _development(run: Run) -> pd.DataFrame:
@@ -101,9 +104,10 @@ def _development(run: Run) -> pd.DataFrame:
 def _summary(run: Run, validation: Validation, settings: StatisticsSettings) -> pd.DataFrame:
     """The summary of one cohort: that of a test partition, then recalibration and distances."""
     tables = tables_of(run)
-    known = tables.predictions[tables.predictions["partition"] == "development"]
+    known = tables.of(NETWORK).predictions
+    known = known[known["partition"] == "development"]
     # The members were made one model when they predicted, so there is one row an exam.
-    new = validation.predictions.assign(partition="test", member=0)
+    new = validation.predictions.assign(partition="test", model=NETWORK, member=0)
     joined = replace(
         tables,
         predictions=pd.concat([known, new[[name for name in known.columns if name in new]]], ignore_index=True),
@@ -111,7 +115,9 @@ def _summary(run: Run, validation: Validation, settings: StatisticsSettings) -> 
         inputs=validation.inputs,
         patients="common" if validation.common else "available",
     )
-    found = summarise(joined, settings, partitions=("test",)).assign(partition=validation.partition)
+    found = summarise(joined, settings, partitions=("test",))
+    found["partition"] = validation.partition
+    found["estimand"] = found["estimand"].replace("final network", "frozen network")
     return pd.concat([found, summary_frame(list(_further_rows(validation, settings)))], ignore_index=True)
 
 
@@ -123,6 +129,7 @@ def _further_rows(validation: Validation, settings: StatisticsSettings) -> Itera
             tracer=tracer,
             endpoint=settings.endpoints.get(tracer, "label 1"),
             inputs=inputs,
+            model=NETWORK,
             level=settings.level,
         )
         try:

@@ -1,9 +1,10 @@
 """How many cells share a GPU: pure arithmetic on what one cell was seen to use."""
 
 import math
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from mpi_model.gpu import GpuUse
+if TYPE_CHECKING:
+    from mpi_model.gpu import GpuUse  # torch; the driver does without it
 
 _HEADROOM: Final = 1.5
 """Later candidates may use more than the first: other freeze depths keep other activations."""
@@ -17,7 +18,7 @@ _GRAIN: Final = 10_000
 """Ray counts GPUs in ten-thousandths."""
 
 
-def share_for(use: GpuUse, cores: float, cells: float) -> float:
+def share_for(use: "GpuUse", cores: float, cells: float) -> float:
     """The share of a GPU that a cell should reserve.
 
     Args:

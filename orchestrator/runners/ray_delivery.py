@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import ray
 from ray import tune
@@ -13,13 +13,14 @@ from ray.tune.experiment import Trial
 from ray.tune.stopper import Stopper
 
 from mpi_model.errors import PolarmapError
-from mpi_model.gpu import GpuUse
-from orchestrator.cells.cell import failed_cell
-from orchestrator.cells.records import CandidateResult, CellResult
+from orchestrator.cells.records import CandidateResult, CellResult, failed_cell
 from orchestrator.runners.cell_queue import Attempt, CellQueue
 from orchestrator.runners.faults import CAUSE_MESSAGES, Cause, cause_of, killed_process, reason_of
 from orchestrator.runners.packing import share_for
 from orchestrator.runners.runner import Events
+
+if TYPE_CHECKING:
+    from mpi_model.gpu import GpuUse  # torch; the driver does without it
 
 LOG = logging.getLogger("polarmap.ray")
 
@@ -95,7 +96,7 @@ class LedgerCallback(tune.Callback):
             case [CellResult(fault="gpu_memory" | "gpu_fault" as cause) as result]:
                 self._lost(attempt, cause, "", result)
 
-    def _share(self, use: GpuUse | None) -> float:
+    def _share(self, use: "GpuUse | None") -> float:
         """The share of a GPU that cells reserve from now on."""
         whole = [node for node in nodes_of_cluster() if node.get("GPU", 0.0) > 0]
         if use is None or not whole:

@@ -9,7 +9,6 @@ import gc
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -20,17 +19,13 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from mpi_model.determinism import single_threaded
-from mpi_model.gpu import bound_memory, memory_use, total_memory
-from orchestrator.cells.guard import run_guarded
 from orchestrator.cells.records import CandidateResult, WorkerContext
 from orchestrator.experiment.settings import ResourceSettings
 from orchestrator.runners.cell_queue import CellQueue
-from orchestrator.runners.cluster_capacity import TIMEOUT_SECONDS, wait_for_capacity
+from orchestrator.runners.cluster_capacity import wait_for_capacity
 from orchestrator.runners.faults import cause_of
 from orchestrator.runners.packing import allowed_fraction
 from orchestrator.runners.ray_delivery import ATTEMPT, PAYLOAD, LedgerCallback, StopOnError, nodes_of_cluster
-from orchestrator.runners.ray_session import cluster_address, ray_session, store_bytes
 from orchestrator.runners.runner import Events, Job, Work
 
 _BATCH: Final = 1000
@@ -40,29 +35,13 @@ _BROKEN_GPU: Final = 70
 """Exit status of a worker whose GPU failed; Ray starts another process in its place."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RayRunner:
-    """The runner on Ray Tune."""
-
-    address: str | None = None
-    """A cluster's address; None starts Ray on this machine, or uses the one that runs in this process."""
-    work: Work = run_guarded
-    """What is done with each cell."""
-
-    def run(self, jobs: Sequence[Job], context: WorkerContext, resources: ResourceSettings, events: Events) -> None:
-        """See `orchestrator.runners.runner.Runner.run`."""
-        with ray_session(self.address, store_bytes(context)) as folder:
-            timeout = TIMEOUT_SECONDS if cluster_address(self.address) else 0.0
-            run_on_tune(jobs, context, resources, events, folder, self.work, timeout=timeout)
-
-
 def run_on_tune(
     jobs: Sequence[Job],
     context: WorkerContext,
     resources: ResourceSettings,
     events: Events,
     folder: Path,
-    work: Work = run_guarded,
+    work: Work | None = None,
     batch: int = _BATCH,
     timeout: float = 0.0,
 ) -> tune.ResultGrid | None:
@@ -74,7 +53,7 @@ def run_on_tune(
         resources: What a cell reserves, and how often it is tried when its worker is lost.
         events: Told of everything that comes back, in this process.
         folder: For Tune's own files; nothing in it is read again.
-        work: What a worker does with a cell.
+        work: What a worker does with a cell; None for `run_guarded`.
         batch: Trials that Tune is given at a time.
         timeout: Seconds in which a cluster's autoscaler may bring a first node that can do a cell.
 
@@ -156,8 +135,14 @@ class _Measured(BaseException):
     """Ends a pilot after its first candidate; no error, so that no cell's guard can take it for one."""
 
 
-def _trial(config: dict[str, Any], context: WorkerContext, work: Work) -> None:
+def _trial(config: dict[str, Any], context: WorkerContext, work: Work | None) -> None:
     """One try of a cell, in a worker: every finished candidate is reported, and the cell last."""
+    # torch is for workers: the driver, which sends this function, starts in half the time without it.
+    from mpi_model.determinism import single_threaded  # noqa: PLC0415
+    from mpi_model.gpu import bound_memory, memory_use, total_memory  # noqa: PLC0415
+    from orchestrator.cells.guard import run_guarded  # noqa: PLC0415
+
+    work = work or run_guarded
     job: Job = ray.get(config[JOB])
     if context.device == "cuda":
         bound_memory(context.device, allowed_fraction(config[GPUS], total_memory(context.device)))

@@ -9,7 +9,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from mpi_model.backbones import build_encoder
-from mpi_model.efficientnet_lite import SamePadConvolution
+from mpi_model.efficientnet_lite import _SamePadConvolution
 from mpi_model.errors import WeightsError
 from mpi_model.imagenet import checkpoint_path
 from mpi_model.network import TracerNetwork, build_network
@@ -57,7 +57,7 @@ def test_the_whole_classifier_recognises_two_pictures() -> None:
 @pytest.mark.parametrize("stride", [1, 2])
 def test_padding_is_that_of_tensorflow(kernel: int, side: int, stride: int) -> None:
     """Place o of the output reads from o * stride - floor(p / 2), p by the formula in TensorFlow's documentation."""
-    layer = SamePadConvolution(1, 1, kernel, stride=stride)
+    layer = _SamePadConvolution(1, 1, kernel, stride=stride)
     image = torch.rand(1, 1, side, side, generator=torch.Generator().manual_seed(0))
     outputs = -(-side // stride)
     before = max((outputs - 1) * stride + kernel - side, 0) // 2

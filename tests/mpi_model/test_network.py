@@ -5,8 +5,7 @@ import pytest
 import rounding
 import torch
 
-from mpi_model.backbones import build_encoder
-from mpi_model.compact import coordinates
+from mpi_model.backbones import _coordinates, build_encoder
 from mpi_model.errors import WeightsError
 from mpi_model.network import TracerNetwork, build_network
 from mpi_model.settings import NetworkSettings
@@ -158,6 +157,6 @@ def test_compact_knows_where_a_defect_is() -> None:
 
 def test_coordinates_run_from_left_to_right_and_from_bottom_to_top() -> None:
     """The constant channels tell a place by its x and y, whatever the image shows."""
-    x, y = coordinates(2, 3, torch.device("cpu"))
+    x, y = _coordinates(2, 3, torch.device("cpu"))
     assert x.tolist() == [[-1, 0, 1], [-1, 0, 1]]
     assert y.tolist() == [[1, 1, 1], [-1, -1, -1]]

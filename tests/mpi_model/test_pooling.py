@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from mpi_model.backbones import build_encoder
-from mpi_model.pooling import ChannelwiseMaxPool
+from mpi_model.cpu_layers import _ChannelwiseMaxPool
 
 
 def images_of(height: int, width: int, dtype: torch.dtype) -> Tensor:
@@ -30,7 +30,7 @@ def test_result_and_gradient_are_the_librarys_bit_for_bit(
     height: int, width: int, geometry: tuple[int, int, int], dtype: torch.dtype
 ) -> None:
     """With ties, NaN and signed zeros, the gradient goes to the same pixel."""
-    layer, images = ChannelwiseMaxPool(*geometry), images_of(height, width, dtype)
+    layer, images = _ChannelwiseMaxPool(*geometry), images_of(height, width, dtype)
     ours, theirs = (images.clone().requires_grad_() for _ in range(2))
     found, expected = layer(ours), nn.functional.max_pool2d(theirs, *geometry)
     told = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1)).to(dtype)
@@ -46,7 +46,7 @@ def test_result_and_gradient_are_the_librarys_bit_for_bit(
 
 def test_autocast_changes_nothing() -> None:
     """Under autocast the kind of numbers is what the library would give."""
-    layer = ChannelwiseMaxPool(3, 2, 1)
+    layer = _ChannelwiseMaxPool(3, 2, 1)
     with torch.autocast("cpu", torch.bfloat16):
         for images in (images_of(8, 8, torch.float32), images_of(8, 8, torch.bfloat16)):
             assert same_bits(layer(images.requires_grad_()), nn.functional.max_pool2d(images, 3, 2, 1))
@@ -55,7 +55,7 @@ def test_autocast_changes_nothing() -> None:
 def test_the_ordinary_path_serves_another_layout() -> None:
     """Maps whose channels are side by side already stay as they are."""
     images = images_of(8, 8, torch.float32).contiguous(memory_format=torch.channels_last).requires_grad_()
-    pooled = ChannelwiseMaxPool(3, 2, 1)(images)
+    pooled = _ChannelwiseMaxPool(3, 2, 1)(images)
     assert type(pooled.grad_fn).__name__ == "MaxPool2DWithIndicesBackward0"
 
 
@@ -64,4 +64,4 @@ def test_encoders_pool_with_it(name: str, poolings: int) -> None:
     """Every maximum pooling of a backbone is exchanged."""
     encoder = build_encoder(name, torch.Generator().manual_seed(0))
     found = [type(part) for part in encoder.modules() if isinstance(part, nn.MaxPool2d)]
-    assert found == [ChannelwiseMaxPool] * poolings
+    assert found == [_ChannelwiseMaxPool] * poolings

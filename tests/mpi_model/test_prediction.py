@@ -7,7 +7,7 @@ import rounding
 import torch
 
 from mpi_model.network import build_network
-from mpi_model.prediction import predict_scores, select_device
+from mpi_model.prediction import predict_scores
 from mpi_model.settings import NetworkSettings
 
 CPU = torch.device("cpu")
@@ -38,8 +38,3 @@ def test_prediction_moves_no_statistic_of_the_network(paint: Callable) -> None:
     before = {key: value.clone() for key, value in network.state_dict().items()}
     predict_scores(network, maps, np.arange(10), device=CPU)
     assert all(torch.equal(network.state_dict()[key], value) for key, value in before.items())
-
-
-def test_the_device_is_there() -> None:
-    """The chosen device can hold a tensor."""
-    assert torch.ones(1, device=select_device()).sum() == 1

@@ -10,7 +10,7 @@ import pytest
 import rounding
 import torch
 
-from mpi_model import prefix
+from mpi_model import training_inputs
 from mpi_model.backbones import build_encoder
 from mpi_model.bounded_cache import BoundedCache, process_cache
 from mpi_model.freezing import freeze
@@ -92,7 +92,7 @@ def test_cached_equals_uncached_bitwise(
     )
     cached = outcome(maps, labels, exams, recipe)
     assert any(key[0] == "prefix" for key in process_cache("cpu")._entries)
-    monkeypatch.setattr(prefix, "process_cache", lambda _: BoundedCache(0))
+    monkeypatch.setattr(training_inputs, "process_cache", lambda _: BoundedCache(0))
     uncached = outcome(maps, labels, exams, recipe)
     np.testing.assert_array_equal(cached[0], uncached[0])
     for name, value in cached[1].items():
@@ -115,7 +115,7 @@ def test_other_families_differ_in_the_last_bits_only(backbone: str, paint: Calla
         state=pretrained(backbone),
     )
     freeze(network, 3)
-    material = prefix.material_for(
+    material = training_inputs.training_inputs(
         network, maps, depth=3, state=pretrained(backbone), precision="fp32", seed=None, device=CPU
     )
     assert material.first == 3
@@ -191,7 +191,7 @@ def test_cached_equals_uncached_bitwise_where_the_encoder_ends_early(
     )
     cached = outcome(maps, labels, exams, recipe)
     assert any(key[0] == "prefix" for key in process_cache("cpu")._entries)
-    monkeypatch.setattr(prefix, "process_cache", lambda _: BoundedCache(0))
+    monkeypatch.setattr(training_inputs, "process_cache", lambda _: BoundedCache(0))
     uncached = outcome(maps, labels, exams, recipe)
     np.testing.assert_array_equal(cached[0], uncached[0])
     assert all(torch.equal(value, uncached[1][name]) for name, value in cached[1].items())

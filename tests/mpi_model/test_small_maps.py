@@ -7,11 +7,11 @@ import rounding
 import torch
 from torch import Tensor, nn
 
-from mpi_model import small_maps
+from mpi_model import cpu_layers
 from mpi_model.backbones import build_encoder
-from mpi_model.prefix import autocast
+from mpi_model.cpu_layers import _SmallMapConvolution
 from mpi_model.settings import Precision
-from mpi_model.small_maps import SmallMapConvolution
+from mpi_model.training_inputs import autocast
 
 SHAPES = [
     # kernel, stride, padding, height, width
@@ -28,8 +28,8 @@ SHAPES = [
 ]
 
 
-def layer_of(kernel: int, stride: int, padding: int, into: int = 5, out: int = 7) -> SmallMapConvolution:
-    layer = SmallMapConvolution(into, out, kernel, stride=stride, padding=padding, bias=False)
+def layer_of(kernel: int, stride: int, padding: int, into: int = 5, out: int = 7) -> _SmallMapConvolution:
+    layer = _SmallMapConvolution(into, out, kernel, stride=stride, padding=padding, bias=False)
     nn.init.normal_(layer.weight, generator=torch.Generator().manual_seed(kernel + stride))
     return layer
 
@@ -67,7 +67,7 @@ def test_gradients_are_those_of_autograd(kernel: int, stride: int, padding: int,
     ):
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
     assert torch.autograd.gradcheck(
-        lambda pixels, weight: small_maps._Convolution.apply(pixels, weight, stride, padding), (images, layer.weight)
+        lambda pixels, weight: cpu_layers._Convolution.apply(pixels, weight, stride, padding), (images, layer.weight)
     )
 
 
@@ -101,7 +101,7 @@ def test_elsewhere_it_is_the_ordinary_convolution(case: str) -> None:
 
 def test_images_that_need_no_gradient_cost_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first stage above a frozen one only computes the gradient of its weights."""
-    monkeypatch.delattr(small_maps, "_image_gradient")
+    monkeypatch.delattr(cpu_layers, "_image_gradient")
     layer = layer_of(3, 1, 1)
     layer(images_of(2, 2)).sum().backward()
     assert layer.weight.grad is not None
@@ -110,14 +110,14 @@ def test_images_that_need_no_gradient_cost_none(monkeypatch: pytest.MonkeyPatch)
 def test_an_encoders_deepest_convolutions_are_exchanged_under_their_own_names() -> None:
     """ResNet-18 has the keys and shapes that torchvision's files have, and layer4 the faster gradient."""
     encoder = build_encoder("resnet18", torch.Generator().manual_seed(0))
-    assert all(isinstance(part, SmallMapConvolution) for part in encoder.modules() if isinstance(part, nn.Conv2d))
+    assert all(isinstance(part, _SmallMapConvolution) for part in encoder.modules() if isinstance(part, nn.Conv2d))
     assert encoder.state_dict()["stages.4.0.1.conv2.weight"].shape == (512, 512, 3, 3)
 
 
 def checked(weight_gradient: Callable[..., Tensor], kinds: list[torch.dtype]) -> Callable[..., Tensor]:
     """The weight gradient, held against double precision on the very numbers that it was given."""
 
-    def compare(images: Tensor, gradient: Tensor, *spans: list[small_maps.Span]) -> Tensor:
+    def compare(images: Tensor, gradient: Tensor, *spans: list[cpu_layers._Span]) -> Tensor:
         found = weight_gradient(images, gradient, *spans)
         stride, padding = spans[0][-1][1].step, found.shape[-1] // 2
         exact, magnitude = (
@@ -160,10 +160,10 @@ def test_every_gradient_of_a_training_is_right(
     then two trainings end about as far from each other as each is from its start.
     """
     kinds: list[torch.dtype] = []
-    monkeypatch.setattr(small_maps, "_weight_gradient", checked(small_maps._weight_gradient, kinds))
+    monkeypatch.setattr(cpu_layers, "_weight_gradient", checked(cpu_layers._weight_gradient, kinds))
     ours = trained(precision)
     assert kinds == [kind] * 4 * 3  # four steps of three convolutions
-    monkeypatch.setattr(small_maps, "LARGEST", 0)
+    monkeypatch.setattr(cpu_layers, "_LARGEST", 0)
     theirs = trained(precision)
     assert len(kinds) == 4 * 3
     assert (ours - theirs).norm() < theirs.norm() / 2

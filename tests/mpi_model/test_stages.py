@@ -9,7 +9,7 @@ import torchvision
 from mpi_model.backbones import build_encoder, empty_encoder
 from mpi_model.errors import ExperimentError, SpaceError, WeightsError
 from mpi_model.imagenet import checkpoint_path
-from mpi_model.stages import BACKBONES, TorchvisionWeights, backbone, check_freeze_depth, check_image_size
+from mpi_model.stages import BACKBONES, TorchvisionWeights, backbone
 
 FROM_TORCHVISION = [name for name, entry in BACKBONES.items() if isinstance(entry.imagenet, TorchvisionWeights)]
 ENDS = [(name, end) for name, entry in BACKBONES.items() for end in range(1, entry.stage_count + 1)]
@@ -97,16 +97,16 @@ def test_an_unknown_backbone_names_the_nearest_one() -> None:
 
 def test_too_small_an_image_is_refused_with_the_size_needed() -> None:
     """Maps that a backbone would shrink to one pixel are refused before any training."""
-    check_image_size(backbone("resnet18"), 64)
+    backbone("resnet18").check_image_size(64)
     with pytest.raises(ExperimentError, match=r"at least 64 .* found 32"):
-        check_image_size(backbone("resnet18"), 32)
+        backbone("resnet18").check_image_size(32)
 
 
 @pytest.mark.parametrize("depth", [-1, 6])
 def test_a_freeze_depth_beyond_the_stages_is_refused(depth: int) -> None:
     """A search space written for another network is refused by name."""
     with pytest.raises(SpaceError, match="5 stages"):
-        check_freeze_depth(backbone("vgg16_bn"), depth)
+        backbone("vgg16_bn").check_freeze_depth(depth)
 
 
 def test_compact_has_no_imagenet_weights() -> None:

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from mpi_model.backbones import build_encoder
 from mpi_model.errors import CohortError, ExperimentError, TrainingDivergedError
-from mpi_model.heads import LogitHeads
 from mpi_model.loss import mean_auc
+from mpi_model.network import _LogitHeads
 from mpi_model.prediction import predict_scores
 from mpi_model.schedule import horizon_steps
 from mpi_model.training import refit, train
@@ -291,8 +291,8 @@ def test_the_seed_of_a_training_decides_which_views_it_sees(
     paint: Callable, exams: Callable, make_recipe: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From one initial network in full batches, seeds differ by the views drawn and by nothing without them."""
-    drawn = LogitHeads.initialise
-    monkeypatch.setattr(LogitHeads, "initialise", lambda heads, _: drawn(heads, torch.Generator().manual_seed(0)))
+    drawn = _LogitHeads.initialise
+    monkeypatch.setattr(_LogitHeads, "initialise", lambda heads, _: drawn(heads, torch.Generator().manual_seed(0)))
     maps, labels = paint(24)
     training = exams(labels, range(24))
     encoder = build_encoder("compact", torch.Generator().manual_seed(1))

@@ -22,6 +22,7 @@ PYTHON_OF = {
     "schema": "schema",
     "synth": "synth",
     "import": "import_spectf",
+    "merge": "merge",
     "check": "check",
     "plan": "plan",
     "run": "run",

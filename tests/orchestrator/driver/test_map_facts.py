@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from mpi_model.maps import FULL_SCALE, Maps
+from orchestrator.cohort.segments import SEGMENTS_17
 from orchestrator.driver.map_facts import facts_of_maps, segment_columns
-from orchestrator.importers.painting import SEGMENTS_17, painting_basis
+from orchestrator.importers.painting import painting_basis
 
 
 def _maps(stress: np.ndarray) -> Maps:

@@ -11,10 +11,11 @@ from PIL import Image
 from mpi_model.errors import ExperimentError
 from orchestrator.cli import main
 from orchestrator.cohort.loading import load_cohort
+from orchestrator.cohort.segments import SEGMENTS_17, SEGMENTS_20
 from orchestrator.importers.label_rules import label_rules
 from orchestrator.importers.page_colours import cielab, read_colours
 from orchestrator.importers.page_layout import read_layout
-from orchestrator.importers.painting import SEGMENTS_17, SEGMENTS_20, painting_basis
+from orchestrator.importers.painting import painting_basis
 from validation.pages import COLUMNS, ROWS, draw_page, smooth_map
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.cells.cell import failed_cell
-from orchestrator.cells.records import CandidateResult, CellKey, CellResult
+from orchestrator.cells.records import CandidateResult, CellKey, CellResult, failed_cell
 from orchestrator.monitoring.counters import LATELY, RunCounters
 from orchestrator.monitoring.progress import InputsProgress
 

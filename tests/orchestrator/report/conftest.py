@@ -49,8 +49,22 @@ def _predictions(exams: pd.DataFrame, folds: pd.DataFrame, generator: np.random.
         )
         noise = 0.8 * patient_part[rows["exam_id"]].to_numpy() + 0.6 * generator.normal(size=len(rows))
         score = strength * (rows["label"] - 0.5) + noise
-        frames.append(rows.assign(inputs=inputs, member=0, score=score, probability=expit(score), threshold=0.5))
-    columns = ["inputs", "partition", "repeat", "fold", "member", "patient_id", "exam_id", "tracer", "label", "score"]
+        frames.append(
+            rows.assign(inputs=inputs, model="network", member=0, score=score, probability=expit(score), threshold=0.5)
+        )
+    columns = [
+        "inputs",
+        "partition",
+        "repeat",
+        "fold",
+        "model",
+        "member",
+        "patient_id",
+        "exam_id",
+        "tracer",
+        "label",
+        "score",
+    ]
     return pd.concat(frames, ignore_index=True)[[*columns, "probability", "threshold"]]
 
 

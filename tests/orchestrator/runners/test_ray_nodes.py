@@ -23,7 +23,8 @@ from orchestrator.experiment.file import load_experiment
 from orchestrator.monitoring.progress import NullProgress
 from orchestrator.runners.environment import prepare_for_ray
 from orchestrator.runners.inline import InlineRunner
-from orchestrator.runners.ray_tune import RayRunner, run_on_tune
+from orchestrator.runners.ray_runner import RayRunner
+from orchestrator.runners.ray_tune import run_on_tune
 
 pytestmark = [
     pytest.mark.ray,

@@ -17,7 +17,8 @@ from orchestrator.driver.run import run_experiment
 from orchestrator.experiment.file import load_experiment
 from orchestrator.monitoring.progress import NullProgress
 from orchestrator.runners.inline import InlineRunner
-from orchestrator.runners.ray_tune import RayRunner, run_on_tune
+from orchestrator.runners.ray_runner import RayRunner
+from orchestrator.runners.ray_tune import run_on_tune
 
 pytestmark = [
     pytest.mark.ray,
@@ -120,3 +121,14 @@ def test_the_session_folder_is_private_and_ray_asks_nobody_home(tune_folder):
     session = Path(ray._private.worker._global_node.get_session_dir_path())
     assert session.is_relative_to(tune_folder)
     assert not ray._common.usage.usage_lib.usage_stats_enabled()
+
+
+def test_the_driver_on_ray_does_without_torch(tiny):
+    """Workers import torch; the driver, which only writes what they bring, starts in half the time without it."""
+    code = (
+        "import sys; from orchestrator.cli import main\n"
+        f"code = main(['run', r'{tiny}', '--progress', 'none'])\n"
+        "sys.exit(code or 7 * ('torch' in sys.modules))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr

@@ -1,0 +1,199 @@
+"""The baseline every network is compared with: logistic regression on the 17 segment means of the same maps.
+
+One model a tracer, on 17 means a phase (and colour), standardised over the exams it is fitted to. Its penalty is chosen
+by the cell's own inner folds, its threshold and calibration come from their out-of-fold scores by the rule the network
+has, and it predicts the same exams. No draw and no torch: the same cell gives the same numbers.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+from mpi_model.errors import WeightsError
+from mpi_model.maps import LabelledExams, Maps
+from mpi_model.vocabulary import PHASES_OF, TRACERS, Inputs
+from orchestrator.cells.decision import Decision, decide, predictions_of
+from orchestrator.cells.records import SEGMENTS, CellTask, Prediction
+from orchestrator.cohort.segments import SEGMENTS_17, segment_means
+from orchestrator.experiment.settings import DecisionSettings
+
+PENALTIES: Final = tuple(10.0**power for power in range(-4, 3))
+"""scikit-learn's C, the strongest penalty first."""
+
+_FORMAT: Final = 1
+"""Version of the JSON document."""
+_EXAMS_AT_A_TIME: Final = 256
+"""Maps are turned into 64-bit numbers by so many, since a whole cohort of large ones would fill the memory."""
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Equation:
+    """One tracer's regression: log odds = intercept + Σ coefficient × segment mean."""
+
+    penalty: float
+    """scikit-learn's C."""
+    intercept: float
+    coefficients: tuple[float, ...]
+    """Phases in the network's order, then colours, then segments 1 to 17; for means of 0..1."""
+
+    def scores(self, features: Floats) -> Floats:
+        """The log odds `[n]` of exams with the segment means `[n, P * C * 17]`."""
+        # Not by `@`, whose library may split a sum between threads.
+        weighted: Floats = np.einsum("nf,f->n", features, np.array(self.coefficients)) + self.intercept
+        return weighted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentModel:
+    """A fitted baseline: an equation and a decision for each tracer, by the tracer's number."""
+
+    inputs: Inputs
+    equations: Mapping[int, Equation]
+    decisions: Mapping[int, Decision]
+
+    def predict(self, maps: Maps, rows: NDArray[np.int64]) -> list[Prediction]:
+        """Predictions of exams, given by row of `maps`; their tracers are among the fitted ones."""
+        features, tracer = segment_features(maps, rows, self.inputs), maps.tracer[rows]
+        scores = np.empty(len(rows))
+        for number, equation in self.equations.items():
+            mine = tracer == number
+            scores[mine] = equation.scores(features[mine])
+        return predictions_of(scores, rows, tracer, self.decisions, 0, SEGMENTS)
+
+    def to_json(self, facts: Mapping[str, str]) -> str:
+        """The text it is stored as, with what should be known of its origin."""
+        tracers = {
+            TRACERS[number]: {**asdict(equation), "decision": asdict(self.decisions[number])}
+            for number, equation in self.equations.items()
+        }
+        document = {"format": _FORMAT, "description": dict(facts), "inputs": self.inputs, "tracers": tracers}
+        return json.dumps(document, indent=2, sort_keys=True, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The baseline that was stored.
+
+        Raises:
+            WeightsError: The text is damaged or of another version.
+        """
+        try:
+            document: dict[str, Any] = json.loads(text)
+            found = {TRACERS.index(name): dict(values) for name, values in document["tracers"].items()}
+            decisions = {number: Decision(**values.pop("decision")) for number, values in found.items()}
+            equations = {
+                number: Equation(**{**values, "coefficients": tuple(values["coefficients"])})
+                for number, values in found.items()
+            }
+            usable = document["format"] == _FORMAT
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise WeightsError(_damaged(type(error).__name__)) from error
+        if not usable:
+            raise WeightsError(_damaged(f"it is not of format {_FORMAT}"))
+        return cls(inputs=document["inputs"], equations=equations, decisions=decisions)
+
+
+def fit_baseline(maps: Maps, task: CellTask, settings: DecisionSettings) -> SegmentModel:
+    """Fit a cell's baseline to its training exams.
+
+    Args:
+        maps: The exams of all cells.
+        task: The cell; only its training exams and their inner folds are read.
+        settings: The decision rule, the network's own.
+    """
+    rows = np.concatenate([split.validation.rows for split in task.inner])
+    labels = np.concatenate([split.validation.labels for split in task.inner])
+    scores = np.empty(len(rows))
+    equations = {}
+    # The order in which threads add changes last digits: a cell's numbers must not depend on its machine's cores.
+    with threadpool_limits(1, "blas"):
+        # By row of `maps`, so that every inner fold takes its part of it.
+        features = segment_features(maps, np.arange(len(maps)), task.key.inputs)
+        for number in np.unique(maps.tracer[task.training.rows]).tolist():
+            equation, inner_scores = _fit_tracer(features, maps.tracer == number, task)
+            equations[number] = equation
+            scores[maps.tracer[rows] == number] = inner_scores
+    return SegmentModel(
+        inputs=task.key.inputs,
+        equations=equations,
+        decisions=decide(scores, labels, maps.tracer[rows], settings),
+    )
+
+
+def segment_features(maps: Maps, rows: NDArray[np.int64], inputs: Inputs) -> Floats:
+    """The segment means of some exams.
+
+    Args:
+        maps: The exams.
+        rows: `[n]`, row numbers into `maps`.
+        inputs: Which phases to read; others are not touched.
+
+    Returns:
+        `[n, P * C * 17]`, 0..1; zeros where a phase was not acquired.
+    """
+    phases = [maps.stress if phase == "stress" else maps.rest for phase in PHASES_OF[inputs]]
+    features = np.empty((len(rows), len(phases), phases[0].shape[1], len(SEGMENTS_17)))
+    for first in range(0, len(rows), _EXAMS_AT_A_TIME):
+        part = slice(first, first + _EXAMS_AT_A_TIME)
+        for place, phase in enumerate(phases):
+            features[part, place] = segment_means(phase[rows[part]])
+    return features.reshape(len(rows), math.prod(features.shape[1:]))
+
+
+def _fit_tracer(features: Floats, mine: NDArray[np.bool_], task: CellTask) -> tuple[Equation, Floats]:
+    """Choose a tracer's penalty and fit it: the equation, and the out-of-fold scores of the penalty chosen."""
+    tried: dict[float, list[Floats]] = {penalty: [] for penalty in PENALTIES}
+    truth = []
+    for split in task.inner:
+        fits = _fits(features, _of_tracer(split.training, mine), PENALTIES)
+        outside = _of_tracer(split.validation, mine)
+        truth.append(outside.labels)
+        for equation in fits:
+            tried[equation.penalty].append(equation.scores(features[outside.rows]))
+    losses = {penalty: _mean_loss(scores, truth) for penalty, scores in tried.items()}
+    penalty = min(PENALTIES, key=losses.__getitem__)  # of equals the strongest
+    (final,) = _fits(features, _of_tracer(task.training, mine), [penalty])
+    return final, np.concatenate(tried[penalty])
+
+
+def _of_tracer(exams: LabelledExams, mine: NDArray[np.bool_]) -> LabelledExams:
+    chosen = mine[exams.rows]
+    return LabelledExams(rows=exams.rows[chosen], labels=exams.labels[chosen])
+
+
+def _fits(features: Floats, exams: LabelledExams, penalties: Sequence[float]) -> list[Equation]:
+    """The regressions of some exams, one a penalty, as equations of the segment means themselves."""
+    scaler = StandardScaler().fit(features[exams.rows])
+    standardised = scaler.transform(features[exams.rows])
+    fits = []
+    for penalty in penalties:
+        # Newton's method: with a few dozen columns it is faster than L-BFGS and ends closer to the minimum.
+        regression = LogisticRegression(C=penalty, class_weight="balanced", solver="newton-cholesky", tol=1e-8)
+        regression.fit(standardised, exams.labels)
+        coefficients = regression.coef_[0] / scaler.scale_
+        intercept = float(regression.intercept_[0] - coefficients @ scaler.mean_)
+        fits.append(Equation(penalty=penalty, intercept=intercept, coefficients=tuple(coefficients.tolist())))
+    return fits
+
+
+def _mean_loss(scores: Sequence[Floats], truth: Sequence[Labels]) -> float:
+    """The mean over inner folds of the class-balanced log loss, which the network's candidates are chosen by, too."""
+    losses = [np.logaddexp(0, np.where(labels == 1, -one, one)) for one, labels in zip(scores, truth, strict=True)]
+    classes = [
+        (loss[labels == 1].mean() + loss[labels == 0].mean()) / 2 for loss, labels in zip(losses, truth, strict=True)
+    ]
+    return float(np.mean(classes))
+
+
+def _damaged(why: str) -> str:
+    return f"models: the saved baseline is damaged or of another version ({why}); use the polarmap that wrote it"
