@@ -97,7 +97,7 @@ def resolve_run(loaded: LoadedExperiment, options: RunOptions, progress: Progres
         weights=weights,
         device=device,
         facts=facts_of(prepared, weights, device),
-        keys=cell_keys(loaded.experiment, final=options.permutation is None),
+        keys=cell_keys(prepared.loaded.experiment, final=options.permutation is None),
         paths=run_paths(loaded.run_directory),
     )
 

@@ -73,6 +73,11 @@ def _refusals(check: Callable[[], None]) -> tuple[str, ...]:
 def _folds(folds: FoldSettings) -> Iterator[str]:
     yield from _at_least("folds.folds", folds.folds, 2)
     yield from _at_least("folds.repeats", folds.repeats, 1)
+    if folds.by == "site" and folds.repeats != 1:
+        yield (
+            f'`folds.by` = "site" holds each site out once, so `folds.repeats` must be 1, but is {folds.repeats}; '
+            "set repeats = 1"
+        )
     yield from _at_least("folds.seed", folds.seed, 0)
     if len(set(folds.stratify)) < len(folds.stratify) or "label" not in folds.stratify:
         yield f'`folds.stratify` must hold "label" and name nothing twice, but is {list(folds.stratify)}'

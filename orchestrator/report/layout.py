@@ -10,12 +10,15 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from orchestrator.report.records import BASELINES, ESTIMANDS, EVERYONE
+from orchestrator.report.records import BASELINES, ESTIMANDS, EVERYONE, HELD_OUT_SITE
 
 SHORT_NAMES = {"development": "CV", "test": "test"}
 PARTITION_NAMES = {"development": "cross-validation", "test": "test partition"}
 MEASURES = {
     "auc": "AUC",
+    "auc_of_new_site": "AUC to expect at a new site",
+    "auc_tau2": "tau² over sites",
+    "auc_i2": "I² over sites",
     "partial_auc": "partial AUC (standardised) at a specificity of at least",
     "auc_above_chance": "AUC against 0.5",
     "auc_expected": "to expect from these counts at AUC",
@@ -94,6 +97,7 @@ def summary_tables(summary: pd.DataFrame) -> Iterator[Table]:
         about = f"{tracer}, {endpoint}: {PARTITION_NAMES.get(partition, partition)}"
         for (model,), mine in grouped(rows, "model"):
             yield _main(about if model == records[0]["model"] else f"{about}, {model}", mine)
+        yield _sites(about, rows)
         yield from (_comparisons(about, rows), _subgroups(about, rows), _net_benefit(about, rows))
     yield _refusals([row for row in records if row["subgroup"] == EVERYONE and row["metric"] in LEADING], "brief")
     yield _refusals(records, "full")
@@ -294,8 +298,28 @@ def _pair(row: Record) -> str:
     return f"{row['of']}{what.get(row['metric'], '')}"
 
 
+def _sites(about: str, rows: list[Record]) -> Table:
+    """Every site that was held out, with the AUC that its exams gave or the reason why there is none."""
+    chosen = [row for row in rows if row["subgroup"].startswith(HELD_OUT_SITE) and row["primary"]]
+    body = []
+    for (subgroup, of), found in grouped(chosen, "subgroup", "of"):
+        by_metric = {row["metric"]: row for row in found}
+        area = by_metric["auc"]
+        shown = [area["reason"] if area["state"] == "refused" else estimate(area)]
+        shown += [
+            estimate(by_metric[name]) if name in by_metric else MISSING for name in ("sensitivity", "specificity")
+        ]
+        body.append((subgroup.removeprefix(HELD_OUT_SITE), of, *shown, counts(area)))
+    columns = ("site held out", "inputs", "AUC", "sensitivity", "specificity", COUNTED)
+    return Table(title=f"{about}: sites", columns=columns, rows=tuple(body), note="")
+
+
 def _subgroups(about: str, rows: list[Record]) -> Table:
-    chosen = [row for row in rows if row["subgroup"] != EVERYONE and row["state"] == "ok"]
+    chosen = [
+        row
+        for row in rows
+        if row["subgroup"] != EVERYONE and row["state"] == "ok" and not row["subgroup"].startswith(HELD_OUT_SITE)
+    ]
     body = tuple(
         (
             row["inputs"],

@@ -12,6 +12,8 @@ from orchestrator.cells.records import NETWORK, SEGMENTS
 Partition = Literal["development", "test"]
 EVERYONE: Final = "all"
 """The subgroup of all exams."""
+HELD_OUT_SITE: Final = "held-out site="
+"""Begins the subgroup of a site that was held out as a fold."""
 BASELINES: Final[Mapping[str, str]] = MappingProxyType(
     {SEGMENTS: "logistic regression on the 17 segment means of the same maps"}
 )
@@ -51,6 +53,8 @@ class RunTables:
     """The contract's columns; empty for predictions made elsewhere. Tells how much the search flatters."""
     objective: str = "balanced_log_loss"
     """What the search chose by."""
+    by: Literal["patient", "site"] = "patient"
+    """What a fold is: drawn patients, or a site of the column `site` in `exams`."""
     calibrated: bool = False
     """Whether probabilities were recalibrated; net benefit is refused where they were not."""
 

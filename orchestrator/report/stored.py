@@ -39,11 +39,13 @@ def stored_facts(description: RunDescription, cells: pd.DataFrame) -> dict[str, 
     """The experiment's settings and software as a report prints them."""
     settings, facts = description.settings, description.facts
     inner = settings.search.inner_folds
+    by_site = settings.folds.by == "site"
+    parts = "sites, each held out once" if by_site else f"folds × {settings.folds.repeats} repeats, by patient"
     return {
         "network": f"{settings.network.backbone}, {settings.network.weights} weights, "
         f"{settings.network.heads} heads, {settings.images.size} px",
-        "cross-validation": f"{settings.folds.folds} folds × {settings.folds.repeats} repeats, "
-        f"by patient; candidates chosen on {'one 20 % hold-out' if inner == 1 else f'{inner} inner folds'}",
+        "cross-validation": f"{settings.folds.folds} {parts}; candidates chosen on "
+        f"{'one 20 % hold-out' if inner == 1 else f'{inner} inner folds'}",
         "search": f"{settings.search.space}, {settings.search.candidates} candidates a cell",
         "cells": ", ".join(f"{count} {state}" for state, count in cells["state"].value_counts().items()),
         "threshold": settings.decision.threshold,
