@@ -49,6 +49,7 @@ MEASURES = {
 COUNTED = "patients (events)"
 OVERVIEW = (
     ("development", "auc"),
+    ("development", "auc_of_new_site"),
     ("development", "balanced_accuracy"),
     ("test", "auc"),
     ("test", "sensitivity"),
@@ -300,7 +301,7 @@ def _pair(row: Record) -> str:
 
 def _sites(about: str, rows: list[Record]) -> Table:
     """Every site that was held out, with the AUC that its exams gave or the reason why there is none."""
-    chosen = [row for row in rows if row["subgroup"].startswith(HELD_OUT_SITE) and row["primary"]]
+    chosen = [row for row in rows if row["subgroup"].startswith(HELD_OUT_SITE) and row["model"] == rows[0]["model"]]
     body = []
     for (subgroup, of), found in grouped(chosen, "subgroup", "of"):
         by_metric = {row["metric"]: row for row in found}
