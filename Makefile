@@ -29,7 +29,7 @@ $(VENV)/.installed: $(VENV)/.dependencies $(SOURCES)
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps --reinstall dist/*.whl
 	@touch $@
 
-demo: setup  ## the main job on an embedded two-tracer cohort: search, training, test, report
+demo: setup  ## the mission in minutes: ImageNet transfer, tracer heads, nested search, test, report
 	$(BIN)/polarmap demo
 
 check: setup  ## formatting, lint, types, import contracts

@@ -36,14 +36,14 @@ class TrainingSettings:
     """Exams a step, at most: an epoch is cut into batches of nearly equal size."""
     patience: int = 6
     """Epochs without a better validation result before a candidate stops, where the budget is `best_epoch`."""
-    budget: _Budget = "schedule"
-    """`schedule`: every training runs its learning rates down to zero and is judged by its last epoch;
-    `best_epoch`: candidates stop by patience, and a refit takes the median of their best epochs' steps."""
+    budget: _Budget = "best_epoch"
+    """`best_epoch`: candidates stop by patience, and a refit takes the median of their best epochs' steps;
+    `schedule`: every training runs its learning rates down to zero and is judged by its last epoch."""
     augment: bool = True
     """Small rotations, intensity changes and blur during training."""
     precision: Precision = "fp32"
     """`bf16` uses autocast; results then repeat within rounding only."""
-    members: int = 1
+    members: int = 3
     """Networks refitted after each search, with a seed each; their mean score is the prediction."""
 
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mpi_model.augmentation import displace, draw_shifts
 from mpi_model.errors import TrainingDivergedError
 from mpi_model.exams import ResidentExams, resident, tracer_tensor
 from mpi_model.freezing import freeze, parameter_groups
@@ -73,6 +74,8 @@ class _Session:
     """Draws the order of the exams and their views; on the CPU."""
     noise: torch.Generator
     """Draws the dropout; on the device."""
+    shifts: torch.Generator
+    """Draws the displacements of the maps; on the CPU."""
 
 
 class _Batch(NamedTuple):
@@ -80,6 +83,8 @@ class _Batch(NamedTuple):
 
     places: Tensor
     """`[B]`, int64, places among the views."""
+    shifts: Tensor
+    """`[B, 3]`, from `draw_shifts`."""
     tracer: Tensor
     labels: Tensor
     weights: Tensor
@@ -165,8 +170,8 @@ def refit(
 
 def _start(maps: Maps, training: LabelledExams, recipe: Recipe, horizon: int, device: torch.device) -> _Session:
     exams = resident(maps, training, recipe.inputs, device)
-    # Three independent streams: another dropout must not change the order of the exams.
-    initial, order, noise = (int(seed) for seed in np.random.SeedSequence(recipe.seed).generate_state(3, np.uint32))
+    # Four independent streams: another dropout must not change the order of the exams.
+    initial, order, noise, shifts = np.random.SeedSequence(recipe.seed).generate_state(4, np.uint32).tolist()
     network = build_network(
         recipe.network,
         recipe.inputs,
@@ -188,6 +193,7 @@ def _start(maps: Maps, training: LabelledExams, recipe: Recipe, horizon: int, de
         horizon=horizon,
         order=torch.Generator().manual_seed(order),
         noise=torch.Generator(device).manual_seed(noise),
+        shifts=torch.Generator().manual_seed(shifts),
     )
 
 
@@ -225,9 +231,7 @@ def _watched(
 
 
 def _optimiser(network: TracerNetwork, hyperparameters: Hyperparameters) -> torch.optim.Optimizer:
-    groups = parameter_groups(network, hyperparameters)
-    for group in groups:
-        group["peak"] = group["lr"]
+    groups = [{**group, "peak": group["lr"]} for group in parameter_groups(network, hyperparameters)]
     return torch.optim.AdamW(groups, fused=True)
 
 
@@ -264,22 +268,17 @@ def _run_epoch(session: _Session, done: int, limit: int) -> tuple[int, float]:
     device = exams.tracer.device
     order = torch.cat(batches).to(device)
     places = exams.rows[order] + shown.to(device) * session.material.views.exams
-    columns = (column.split_with_sizes(sizes) for column in _columns(exams, order, places, sum(sizes)))
+    shifts = draw_shifts(len(exams), session.shifts).to(device)
+    first = order[: sum(sizes)]
+    fields = (places, shifts, exams.tracer[first], exams.labels[first], exams.weights[first])
+    columns = (field[: sum(sizes)].split_with_sizes(sizes) for field in fields)
     total = torch.zeros((), device=device)
     for step, (size, *batch) in enumerate(zip(sizes, *columns, strict=True), start=done):
         total += _step(session, _Batch(*batch), step) * size
     loss = float(total) / sum(sizes)
     if not math.isfinite(loss):
-        raise TrainingDivergedError(
-            f"training: the loss is {loss} by step {done + len(sizes)}; lower the learning rates"
-        )
+        raise TrainingDivergedError(f"training: the loss is {loss} by step {done + len(sizes)}; lower the rates")
     return done + len(sizes), loss
-
-
-def _columns(exams: ResidentExams, order: Tensor, places: Tensor, count: int) -> tuple[Tensor, ...]:
-    """The fields of `_Batch` for the first exams of an epoch, gathered once for all its steps."""
-    first = order[:count]
-    return places[:count], exams.tracer[first], exams.labels[first], exams.weights[first]
 
 
 def _step(session: _Session, batch: _Batch, step: int) -> Tensor:
@@ -288,6 +287,9 @@ def _step(session: _Session, batch: _Batch, step: int) -> Tensor:
     for group in session.optimiser.param_groups:
         group["lr"] = group["peak"] * learning_rate_factor(step, session.horizon)
     images = material.at(batch.places)
+    # Pretrained stages are computed once for fixed views; random ones run in every step, and may see a map anew.
+    if recipe.training.augment and recipe.state is None:
+        images = displace(images, batch.shifts)
     with autocast(images.device, recipe.training.precision):
         logits = session.network(images, batch.tracer, first=material.first, generator=session.noise)
     loss = training_loss(logits, batch.labels, batch.weights, recipe.hyperparameters.label_smoothing)

@@ -129,6 +129,7 @@ candidates = 3
 inner_folds = 1
 [training]
 epochs = 3
+members = 1
 [resources]
 gpus_per_cell = 0
 """

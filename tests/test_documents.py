@@ -16,7 +16,11 @@ import polarmap
 from orchestrator.cli import main, parser
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted(ROOT.glob("docs/*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted(ROOT.glob("docs/*.md")),
+    *sorted(ROOT.glob("examples/*/README.md")),
+]
 IN_THIS_PROCESS = ["--runner", "inline", "--progress", "none"]
 """Ray has tests of its own; here the words count."""
 
@@ -67,7 +71,7 @@ def finished(tmp_path_factory, make_tiny):
     return experiment.parent
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_block_of_a_page_is_code_of_its_kind(page):
     """Python blocks are Python, and the words of every polarmap command are understood."""
     for kind, text in blocks(page):

@@ -1,10 +1,12 @@
 """The demonstration: a synthetic cohort, a picture of it and an experiment file, written where they are not yet."""
 
-from importlib.resources import files
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Final
 
 from mpi_model.errors import ExperimentError
+from orchestrator.driver.prepare import weights_of
+from orchestrator.experiment.file import load_experiment
 from orchestrator.monitoring.progress import Progress
 from orchestrator.phantom.preview import preview
 from orchestrator.phantom.writer import write_cohort
@@ -25,20 +27,26 @@ def write_demo(folder: Path, progress: Progress) -> Path:
 
     Raises:
         ExperimentError: The folder holds something else, or cannot be written.
+        WeightsError: The package with the ImageNet weights is not installed; nothing has been written.
     """
     experiment, manifest = folder / "experiment.toml", folder / "cohort" / "manifest.csv"
     if folder.exists() and any(folder.iterdir()) and not (folder / "cohort").is_dir():
         raise ExperimentError(f"{folder} holds other files; name a new folder: polarmap demo DIR")
-    if not manifest.exists():
-        progress.begin("simulating patients", _PATIENTS)
-        try:
-            advance = progress.advance
-            write_cohort(folder / "cohort", patients=_PATIENTS, size=_SIZE, progress=lambda done, total: advance(done))
-        finally:
-            progress.end()
-    if not (folder / "cohort.png").exists():
-        preview(folder / "cohort", folder / "cohort.png")
-    if not experiment.exists():
-        text = files("orchestrator.experiment").joinpath("demo.toml").read_text("utf-8")
-        experiment.write_text(text, encoding="utf-8")
+    with as_file(files("orchestrator.experiment") / "demo.toml") as packaged:
+        if not manifest.exists():
+            # Before patients are simulated, so that who has to install something is told at once.
+            weights_of(load_experiment(experiment if experiment.exists() else packaged))
+            _write_cohort(folder / "cohort", progress)
+        if not (folder / "cohort.png").exists():
+            preview(folder / "cohort", folder / "cohort.png")
+        if not experiment.exists():
+            experiment.write_text(packaged.read_text("utf-8"), encoding="utf-8")
     return experiment
+
+
+def _write_cohort(folder: Path, progress: Progress) -> None:
+    progress.begin("simulating patients", _PATIENTS)
+    try:
+        write_cohort(folder, patients=_PATIENTS, size=_SIZE, progress=lambda done, _total: progress.advance(done))
+    finally:
+        progress.end()

@@ -11,7 +11,7 @@ from mpi_model.errors import ExperimentError
 from orchestrator.cells.records import CellKey, cell_keys
 from orchestrator.driver.map_facts import facts_of_maps
 from orchestrator.driver.prepare import Prepared, check_test_exams, prepare, used_digest, weights_of
-from orchestrator.experiment.devices import device_for
+from orchestrator.experiment.processor import device_for
 from orchestrator.experiment.settings import LoadedExperiment
 from orchestrator.ledger.description import RunDescription
 from orchestrator.ledger.directory import RunRecord, begin_run

@@ -16,9 +16,9 @@ from mpi_model.vocabulary import INPUTS, Inputs
 Patients = Literal["common", "available"]
 Exams = Literal["all", "first"]
 Objective = Literal["balanced_log_loss", "auc"]
-FoldsBy = Literal["patient", "site"]
-ThresholdRule = Literal["fixed", "balanced_accuracy"]
-Calibration = Literal["none", "platt"]
+_FoldsBy = Literal["patient", "site"]
+_ThresholdRule = Literal["fixed", "balanced_accuracy"]
+_Calibration = Literal["none", "platt"]
 Baseline = Literal["segments", "none"]
 
 DEFAULT_ENDPOINTS: Mapping[str, str] = MappingProxyType(
@@ -55,7 +55,7 @@ class ImageSettings:
 class FoldSettings:
     """The `[folds]` section."""
 
-    by: FoldsBy = "patient"
+    by: _FoldsBy = "patient"
     """`patient`: folds are drawn; `site`: each value of the manifest's `site` is a fold, once (`repeats = 1`)."""
     folds: int = 5
     """Parts of one partition of the development patients; with `by = "site"` it becomes the number of sites."""
@@ -79,8 +79,8 @@ class SearchSettings:
     """Inner folds a candidate is scored on; 1 means one 20 % hold-out."""
     objective: Objective = "balanced_log_loss"
     """What a candidate is chosen by; training always minimises the balanced log loss."""
-    winners: int = 1
-    """Best candidates that the members are refits of, in turn: 1 refits the best one only."""
+    winners: int = 3
+    """Best candidates that the members are refits of, in turn; with one member, of the best one only."""
     prune: bool = True
     """Stop a candidate early that does worse than the median of earlier ones at the same epoch."""
 
@@ -89,9 +89,9 @@ class SearchSettings:
 class DecisionSettings:
     """The `[decision]` section."""
 
-    threshold: ThresholdRule = "fixed"
+    threshold: _ThresholdRule = "fixed"
     """`fixed`: 0.5 of the balanced probability; `balanced_accuracy`: best on inner out-of-fold scores."""
-    calibration: Calibration = "none"
+    calibration: _Calibration = "none"
     """`platt`: a monotone logistic recalibration per tracer from inner out-of-fold scores."""
 
 

@@ -53,7 +53,7 @@ def task_and_bench(tmp_path):
     task = CellTask(key=key, plan="plan", training=labelled(training, labels), inner=inner, evaluation=evaluation)
     procedure = Procedure(
         network=NetworkSettings(backbone="compact", weights="random"),
-        training=TrainingSettings(epochs=4, batch_size=8, patience=2),
+        training=TrainingSettings(epochs=4, batch_size=8, patience=2, members=1),
         search=SearchSettings(candidates=5, inner_folds=2),
         decision=DecisionSettings(threshold="balanced_accuracy", calibration="platt"),
         space=load_space("learning_rates_and_freeze_depth", tmp_path, 4),
@@ -99,7 +99,8 @@ def test_a_ledger_of_another_search_is_not_replayed(task_and_bench):
 def test_the_choice_is_the_candidate_whose_last_epochs_are_best(task_and_bench):
     """With whole schedules, the last epoch of each inner fold counts, whatever a lucky one before it showed."""
     task, bench = task_and_bench
-    result, candidates = collected(task, bench)
+    procedure = replace(bench.procedure, training=replace(bench.procedure.training, budget="schedule"))
+    result, candidates = collected(task, replace(bench, procedure=procedure))
 
     def mean_last_loss(candidate):
         return np.mean(
@@ -120,8 +121,7 @@ def test_the_choice_is_the_candidate_whose_last_epochs_are_best(task_and_bench):
 def test_with_the_budget_of_the_best_epoch_the_refit_takes_its_median_steps(task_and_bench):
     """The winner has the smallest mean of best losses over inner folds, recomputed here from the epochs."""
     task, bench = task_and_bench
-    procedure = replace(bench.procedure, training=replace(bench.procedure.training, budget="best_epoch"))
-    result, candidates = collected(task, replace(bench, procedure=procedure))
+    result, candidates = collected(task, bench)
 
     def mean_best_loss(candidate):
         return np.mean(
@@ -145,7 +145,7 @@ def test_members_are_refits_of_the_winners_in_turn(task_and_bench):
     task, bench = task_and_bench
     procedure = replace(
         bench.procedure,
-        training=replace(bench.procedure.training, members=3),
+        training=replace(bench.procedure.training, members=3, budget="schedule"),
         search=replace(bench.procedure.search, winners=2, prune=False),
     )
     result, candidates = collected(task, replace(bench, procedure=procedure))
