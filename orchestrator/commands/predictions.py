@@ -13,7 +13,7 @@ from orchestrator.ledger.reading import open_run
 from orchestrator.output_files import write_named_file
 from orchestrator.report.validation import predictions_of, validation_report
 from orchestrator.terminal.progress import progress_for
-from orchestrator.terminal.report import print_report
+from orchestrator.terminal.tables import print_report
 
 
 def predict(arguments: argparse.Namespace) -> int:
