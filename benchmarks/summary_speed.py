@@ -72,13 +72,15 @@ def large_run(*, development: int, test: int, seed: int) -> RunTables:
     predictions = []
     for inputs in INPUTS:
         score = 1.2 * (rows["label"] - 0.5) + generator.normal(size=len(rows))
-        predictions.append(rows.assign(inputs=inputs, member=0, score=score, probability=expit(score), threshold=0.5))
+        predictions.append(
+            rows.assign(model="network", inputs=inputs, member=0, score=score, probability=expit(score), threshold=0.5)
+        )
     cells = folds[["repeat", "fold"]].drop_duplicates().merge(pd.Series(INPUTS, name="inputs"), how="cross")
     return RunTables(
         predictions=pd.concat(predictions, ignore_index=True),
         exams=exams,
         folds=folds[["repeat", "patient_id", "fold"]].drop_duplicates(),
-        cells=cells.assign(partition="development", state="complete", reason=""),
+        cells=cells.assign(model="network", partition="development", state="complete", reason=""),
         inputs=INPUTS,
         calibrated=True,
     )

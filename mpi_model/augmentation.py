@@ -14,16 +14,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-ROTATION: Final = math.radians(8)
+_ROTATION: Final = math.radians(8)
 """Largest rotation in radians, either way: how well the heart's long axis is found again by hand."""
-SHIFT: Final = 0.08
+_SHIFT: Final = 0.08
 """Largest displacement along either axis, and largest relative stretch, either way, of maps that a network with random
 weights learns from; the displacement as a share of half the map's width. Apex and base are set by hand too."""
-GAIN: Final = 0.02
+_GAIN: Final = 0.02
 """Largest relative change of the counts, either way."""
-GAMMA: Final = 0.03
+_GAMMA: Final = 0.03
 """Largest natural logarithm of the exponent applied to the counts, either way."""
-BLUR: Final = 0.5
+_BLUR: Final = 0.5
 """Largest share of a 3 x 3 binomial blur mixed into the map."""
 
 
@@ -48,8 +48,8 @@ def draw_changes(exams: int, phases: int, generator: torch.Generator) -> Changes
     blur are drawn apart: they are two acquisitions, each scaled and filtered by itself, and a network should not
     take a uniform difference of scale for ischaemia.
     """
-    angle = _uniform((exams,), ROTATION, generator)
-    gain, gamma, blur = (_uniform((exams, phases, 1, 1, 1), largest, generator) for largest in (GAIN, GAMMA, BLUR))
+    angle = _uniform((exams,), _ROTATION, generator)
+    gain, gamma, blur = (_uniform((exams, phases, 1, 1, 1), largest, generator) for largest in (_GAIN, _GAMMA, _BLUR))
     return Changes(angle=angle, gain=gain, gamma=gamma, blur=blur)
 
 
@@ -65,26 +65,12 @@ def apply_changes(images: Tensor, changes: Changes) -> Tensor:
     Returns:
         `[B, P, C, H, W]`, 0..1; a new tensor.
     """
-    turned = rotate(images.flatten(1, 2), changes.angle).view_as(images)
+    turned = _rotate(images.flatten(1, 2), changes.angle).view_as(images)
     blurred = torch.lerp(turned, _binomial_blur(turned), changes.blur.abs())
     return (blurred.pow(changes.gamma.exp()) * (1 + changes.gain)).clamp(0, 1) * _disc(images)
 
 
-def augment(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Change a batch of maps at random.
-
-    Args:
-        images: `[B, P, C, H, W]`, float 0..1.
-        generator: The only source of randomness, on the images' device.
-
-    Returns:
-        `[B, P, C, H, W]`, 0..1; a new tensor.
-    """
-    exams, phases = images.shape[:2]
-    return apply_changes(images, draw_changes(exams, phases, generator))
-
-
-def rotate(images: Tensor, angle: Tensor) -> Tensor:
+def _rotate(images: Tensor, angle: Tensor) -> Tensor:
     """Rotate images about their centre, bilinearly, zeros coming in from outside.
 
     Args:
@@ -103,7 +89,7 @@ def rotate(images: Tensor, angle: Tensor) -> Tensor:
 
 def draw_shifts(exams: int, generator: torch.Generator) -> Tensor:
     """Draw displacements to the right and downwards, and a stretch: `[B, 3]`, on the generator's device."""
-    return _uniform((exams, 3), SHIFT, generator)
+    return _uniform((exams, 3), _SHIFT, generator)
 
 
 def displace(images: Tensor, shifts: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """A process's memory on its GPU: bounded, measured, given back; and which errors leave the GPU unusable."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -46,12 +47,17 @@ def give_back_memory(device: str) -> None:
         torch.cuda.reset_peak_memory_stats()
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether a GPU had no room for a tensor."""
-    return isinstance(error, torch.OutOfMemoryError)
+def gpu_fault(error: Exception) -> Literal["gpu_memory", "gpu_fault", ""]:
+    """What an error says about the GPU.
 
-
-def is_gpu_fault(error: Exception) -> bool:
-    """Whether an error leaves the process's CUDA context broken: everything after it would fail, too."""
+    Returns:
+        `gpu_memory` where a tensor did not fit, `gpu_fault` where the process's CUDA context is broken and everything
+        after it would fail, too; empty for any other error.
+    """
+    if isinstance(error, torch.OutOfMemoryError):
+        return "gpu_memory"
     # Some operators still raise a plain RuntimeError, which only its text tells apart.
-    return isinstance(error, torch.AcceleratorError) or (isinstance(error, RuntimeError) and "CUDA error" in str(error))
+    is_broken = isinstance(error, torch.AcceleratorError) or (
+        isinstance(error, RuntimeError) and "CUDA error" in str(error)
+    )
+    return "gpu_fault" if is_broken else ""

@@ -231,9 +231,7 @@ def _watched(
 
 
 def _optimiser(network: TracerNetwork, hyperparameters: Hyperparameters) -> torch.optim.Optimizer:
-    groups = parameter_groups(network, hyperparameters)
-    for group in groups:
-        group["peak"] = group["lr"]
+    groups = [{**group, "peak": group["lr"]} for group in parameter_groups(network, hyperparameters)]
     return torch.optim.AdamW(groups, fused=True)
 
 

@@ -230,6 +230,10 @@ def _compare(verb: argparse.ArgumentParser) -> None:
 def _evaluate(verb: argparse.ArgumentParser) -> None:
     file_argument(verb, "predictions", metavar="PREDICTIONS", help="a .csv or .parquet file, one row a prediction")
     verb.add_argument("--level", type=float, default=0.95, help="confidence level (default: 0.95)")
+    verb.add_argument("--noninferiority", metavar="FIRST-SECOND", help="the primary hypothesis, such as stress-dual")
+    verb.add_argument("--margin", type=float, default=0.05, help="its margin of AUC (default: 0.05)")
+    verb.add_argument("--prevalence", type=float, help="give predictive values at this prevalence")
+    verb.add_argument("--subgroup", action="append", metavar="COLUMN", help="report its values apart; may be repeated")
     file_argument(verb, "--json", metavar="FILE", help="write the summary as JSON, too")
     _format(verb)
     _full(verb)

@@ -1,5 +1,6 @@
 """Reports in a notebook or a program, and the statistics that need no run."""
 
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Literal, Self
@@ -51,19 +52,34 @@ def compare(first: Run | str | Path, second: Run | str | Path) -> Report:
     return Report.of(comparison_report(*opened))
 
 
-def evaluate(predictions: pd.DataFrame | str | Path, *, level: float = 0.95) -> Report:
+def evaluate(
+    predictions: pd.DataFrame | str | Path,
+    *,
+    level: float = 0.95,
+    noninferiority: tuple[str, float] | None = None,
+    prevalence: float | None = None,
+    subgroups: Sequence[str] | None = None,
+) -> Report:
     """The statistics of a run for predictions made elsewhere, as `polarmap evaluate` does.
 
     Args:
         predictions: A data frame, or a CSV or Parquet file, one row a prediction. `label` (0 or 1) and `score` or
-            `probability`; where present `patient_id, exam_id, tracer, inputs, model, partition, repeat, fold,
-            member, threshold` and columns for subgroups. The first row's `model` is compared with the others.
+            `probability`; where present `patient_id, exam_id, tracer, inputs, model, partition, repeat, fold, member,
+            threshold` and columns for subgroups. Without `fold` it is one model on a test set of N exams, N rows; with
+            `fold` a cross-validation, each of N exams once a repeat, R · N rows; with `member` M times as many.
+            The first row's `model` is compared with the others.
         level: Confidence level of the intervals.
+        noninferiority: A pair of `inputs`, such as `stress-dual`, and a margin of AUC, both fixed before the
+            predictions were made; None for no primary hypothesis.
+        prevalence: At which predictive values are given; None for none.
+        subgroups: Columns whose values are reported apart; `sex`, where there is such a column, when None.
 
     Raises:
         StatisticsError: The predictions cannot be judged; one line a problem, with the numbers of its rows from 1.
     """
-    if isinstance(predictions, pd.DataFrame):
-        return Report.of(evaluation_report(predictions, "predictions", level=level))
-    path = Path(predictions)
-    return Report.of(evaluation_report(read_predictions(path), path.stem, level=level))
+    found = predictions if isinstance(predictions, pd.DataFrame) else read_predictions(Path(predictions))
+    name = "predictions" if isinstance(predictions, pd.DataFrame) else Path(predictions).stem
+    report = evaluation_report(
+        found, name, level=level, noninferiority=noninferiority, prevalence=prevalence, subgroups=subgroups
+    )
+    return Report.of(report)

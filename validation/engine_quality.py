@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
-from mpi_model.augmentation import augment
+from mpi_model.augmentation import apply_changes, draw_changes
 from mpi_model.exams import input_tensor, tracer_tensor
 from mpi_model.freezing import parameter_groups
 from mpi_model.loss import exam_weights, mean_auc, training_loss
@@ -89,7 +89,8 @@ def plain_loop(maps: Maps, training: LabelledExams, held_out: LabelledExams, see
     for step, chosen in enumerate(_batches(len(labels), batch, epochs, generator)):
         for group, peak in zip(optimiser.param_groups, peaks, strict=True):
             group["lr"] = peak * learning_rate_factor(step, horizon)
-        logits = network(augment(images[chosen], generator), tracer[chosen])
+        changes = draw_changes(len(chosen), images.shape[1], generator)
+        logits = network(apply_changes(images[chosen], changes), tracer[chosen])
         optimiser.zero_grad()
         training_loss(logits, labels[chosen], weights[chosen], 0.0).backward()  # type: ignore[no-untyped-call] # torch has no types for it
         optimiser.step()

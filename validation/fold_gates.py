@@ -59,28 +59,35 @@ def learner_gate(
 ) -> Iterator[Measured]:
     """World A: learners that are trained, whose folds share training patients."""
     for number, world in enumerate(worlds):
-        effect = effect_of(world)
-        tallies = {count: {name: Tally() for name in _METHODS} for count in repeats}
-        expected: list[Floats] = []
-        intervals: dict[int, list[tuple[float, float]]] = {count: [] for count in repeats}
-        for start in range(0, simulations, _CHUNK):
-            seed = (first_seed, number, start)
-            chunk = simulate(world, min(_CHUNK, simulations - start), seed, effect=effect)
-            expected.append(chunk.truths[..., 0].mean(axis=(2, 3)))
-            exams = Exams(labels=chunk.labels, patients=chunk.owners)
-            for one in range(len(chunk.folds)):
-                for count in repeats:
-                    models = [
-                        FoldScores(exams=exams, scores=scores[one, :count], folds=chunk.folds[one, :count])
-                        for scores in chunk.scores
-                    ]
-                    truths = chunk.truths[:, one, :count].mean(axis=(1, 2))
-                    intervals[count].append(_count(tallies[count], models, truths, count == max(repeats)))
-        truth = float(np.concatenate(expected, axis=1).mean())
-        for count in repeats:
-            for low, high in intervals[count]:
-                tallies[count]["expected"].interval(lambda low=low, high=high: (low, high), truth)  # type: ignore[misc]
-            yield from _measured(world, count, tallies[count], truth)
+        yield from world_gate(world, simulations, (first_seed, number), repeats)
+
+
+def world_gate(
+    world: World, simulations: int, seed: tuple[int, int], repeats: Sequence[int] = REPEATS
+) -> Iterator[Measured]:
+    """One setting of world A, with each number of repeats: the first ones of the same cross-validations."""
+    effect = effect_of(world)
+    tallies = {count: {name: Tally() for name in _METHODS} for count in repeats}
+    intervals: dict[int, list[tuple[float, float]]] = {count: [] for count in repeats}
+    expected: list[Floats] = []
+    for start in range(0, simulations, _CHUNK):
+        chunk = simulate(world, min(_CHUNK, simulations - start), (*seed, start), effect=effect)
+        expected.append(chunk.truths[..., 0].mean(axis=(2, 3)))
+        exams = Exams(labels=chunk.labels, patients=chunk.owners)
+        for one in range(len(chunk.folds)):
+            for count in repeats:
+                models = [
+                    FoldScores(exams=exams, scores=scores[one, :count], folds=chunk.folds[one, :count])
+                    for scores in chunk.scores
+                ]
+                truths = chunk.truths[:, one, :count].mean(axis=(1, 2))
+                intervals[count].append(_count(tallies[count], models, truths, count == max(repeats)))
+    # The procedure's AUC is an average over training sets, so it is known when all have been trained.
+    truth = float(np.concatenate(expected, axis=1).mean())
+    for count in repeats:
+        for limits in intervals[count]:
+            tallies[count]["expected"].interval(lambda limits=limits: limits, truth)  # type: ignore[misc]
+        yield from _measured(world, count, tallies[count], truth)
 
 
 def _measured(world: World, repeats: int, tallies: dict[str, Tally], truth: float) -> Iterator[Measured]:

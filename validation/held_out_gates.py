@@ -1,6 +1,6 @@
 """World C of the simulation gate: one fixed model, or two, on an independent test set."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -9,8 +9,10 @@ import numpy as np
 from scipy import stats
 
 from orchestrator.statistics.auc import auc_influence, auc_intervals, influence_variance, logit_delong_interval
-from orchestrator.statistics.comparisons import paired_delong
+from orchestrator.statistics.calibration import brier_interval, calibration_in_the_large, calibration_slope
+from orchestrator.statistics.comparisons import held_out_difference, paired_delong
 from orchestrator.statistics.intervals import Interval
+from orchestrator.statistics.net_benefit import net_benefit
 from orchestrator.statistics.proportions import Decisions, balanced_accuracy_interval
 from orchestrator.statistics.resampling import rank_swap_p_value
 from orchestrator.statistics.scores import Exams, Floats, PatientScores
@@ -64,6 +66,10 @@ def held_out_gate(simulations: int, first_seed: int = 0) -> Iterator[Measured]:
         yield from fixed_model_gate(setting, simulations, first_seed + 20_000 + 10 * number)
     for setting_of_decisions in DECISION_SETTINGS:
         yield decision_gate(*setting_of_decisions)
+    for number, pair in enumerate(PAIR_SETTINGS):
+        yield from difference_gate(*pair, simulations, first_seed + 50_000 + number)
+    for number, exams in enumerate(PROBABILITY_SETTINGS):
+        yield from probability_gate(exams, simulations, first_seed + 60_000 + number)
     for number, (patients, within) in enumerate(CLUSTER_SETTINGS):
         yield from cluster_gate(patients, within, simulations, first_seed + 40_000 + number)
 
@@ -149,6 +155,97 @@ def cluster_gate(patients: int, within: float, simulations: int, seed: int) -> I
     yield tallies[0].measured(*about, "logit DeLong, patient-clustered", "coverage", truth, (0.93, 0.965))
     yield tallies[1].measured(*about, "logit DeLong, exams as patients", "coverage", truth, control, control=True)
     yield tallies[2].measured(*about, "MOVER of Wilson, patient-clustered", "coverage", truth, (0.925, 0.975))
+
+
+PAIR_SETTINGS = (
+    (6, 6, 0.99, 0.95),
+    (18, 28, 0.99, 0.95),
+    (18, 28, 0.85, 0.75),
+    (50, 50, 0.90, 0.80),
+    (50, 50, 0.99, 0.97),
+)
+"""Exams of either class, AUCs of two models that correlate by one half."""
+
+
+def difference_gate(
+    positives: int, negatives: int, first: float, second: float, simulations: int, seed: int
+) -> Iterator[Measured]:
+    """The paired difference of two unequal models: square-and-add, and DeLong's as a control where it has no width."""
+    generator = np.random.default_rng(seed)
+    labels = np.arange(positives + negatives) < positives
+    exams, shifts = Exams.of(labels), np.sqrt(2) * stats.norm.ppf([first, second])
+    leading, control = Tally(), Tally()
+    for _ in range(simulations):
+        shared, *own = generator.normal(size=(3, labels.size))
+        models = [
+            PatientScores(exams=exams, scores=np.sqrt(0.5) * (shared + one) + shift * labels)
+            for one, shift in zip(own, shifts, strict=True)
+        ]
+        leading.interval(partial(_difference, *models), first - second)
+        control.interval(partial(_delong_difference, *models), first - second)
+    about = ("C: paired difference", f"{positives} + {negatives} exams, AUC {first} and {second}")
+    accepted: Range = (0.93, 1.0) if positives < 15 else (0.93, 0.985)
+    near_one = first > 0.98 and 15 <= positives < 50
+    yield leading.measured(*about, "MOVER of AUC intervals", "coverage", first - second, accepted)
+    yield control.measured(
+        *about, "paired DeLong", "coverage", first - second, (0.0, 0.92) if near_one else ANY, control=True
+    )
+
+
+PROBABILITY_SETTINGS = (40, 80, 200)
+"""Exams of a test set whose prevalence is left to chance."""
+_THRESHOLDS = (0.1, 0.3, 0.5)
+
+
+def probability_gate(exams: int, simulations: int, seed: int) -> Iterator[Measured]:
+    """Net benefit, Brier score, calibration: patients as they come from a population of 200,000."""
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(-0.6, 1.2, size=200_000)
+    labels = generator.random(logits.size) < 1 / (1 + np.exp(-logits))
+    probabilities = 1 / (1 + np.exp(-0.8 * logits))
+    population = PatientScores(exams=Exams.of(labels), scores=probabilities)
+    truths = {
+        f"net benefit at {at}": net_benefit(probabilities, population.exams, at, LEVEL).model.estimate
+        for at in _THRESHOLDS
+    }
+    truths["Brier score"] = float(((probabilities - labels) ** 2).mean())
+    truths["calibration in the large"] = calibration_in_the_large(population, LEVEL).estimate
+    truths["calibration slope"] = calibration_slope(population, LEVEL).estimate
+    tallies = {name: Tally() for name in truths}
+    for _ in range(simulations):
+        rows = generator.integers(0, logits.size, size=exams)
+        if not 0 < labels[rows].sum() < exams:
+            continue
+        sample = PatientScores(exams=Exams.of(labels[rows]), scores=probabilities[rows])
+        found: dict[str, Callable[[], Interval]] = {
+            "Brier score": partial(brier_interval, sample.scores, sample.exams, LEVEL),
+            "calibration in the large": partial(calibration_in_the_large, sample, LEVEL),
+            "calibration slope": partial(calibration_slope, sample, LEVEL),
+            **{f"net benefit at {at}": partial(_net_benefit, sample, at) for at in _THRESHOLDS},
+        }
+        for name, compute in found.items():
+            tallies[name].interval(lambda compute=compute: _limits(compute()), truths[name])  # type: ignore[misc]
+    for name, tally in tallies.items():
+        yield tally.measured(
+            "C: probabilities",
+            f"{exams} exams, prevalence left to chance",
+            name,
+            "coverage",
+            truths[name],
+            (0.92, 0.98),
+        )
+
+
+def _net_benefit(model: PatientScores, threshold: float) -> Interval:
+    return net_benefit(model.scores, model.exams, threshold, LEVEL).model
+
+
+def _difference(first: PatientScores, second: PatientScores) -> tuple[float, float]:
+    return _limits(held_out_difference(first, second, LEVEL).interval)
+
+
+def _delong_difference(first: PatientScores, second: PatientScores) -> tuple[float, float]:
+    return _limits(paired_delong(first, second, LEVEL).interval)
 
 
 def _default(model: PatientScores) -> tuple[float, float]:

@@ -50,7 +50,7 @@ def _permuted(arguments: argparse.Namespace, folder: Path) -> list[pd.DataFrame]
 
 
 def _leading(path: Path) -> pd.DataFrame:
-    summary = open_run(path).summary
+    summary = open_run(path).summary.query("model == 'network'")
     leading = summary[(summary["metric"] == "auc") & summary["primary"] & (summary["subgroup"] == "all")]
     rows = leading[["inputs", "estimate", "low", "high"]].copy()
     rows.insert(0, "permutation", int(path.name.rsplit("-", 1)[1]))

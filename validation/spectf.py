@@ -48,7 +48,7 @@ def read_counts(train: Path, test: Path) -> pd.DataFrame:
 
 def comparison(run: Run, patients: pd.DataFrame) -> pd.DataFrame:
     """Mean fold AUC of network and regression and their difference, per inputs."""
-    predictions = run.predictions[run.predictions["partition"] == "development"]
+    predictions = run.predictions.query("model == 'network' and partition == 'development'")
     rows = []
     for inputs, mine in predictions.groupby("inputs", sort=False):
         columns = [name for name in patients.columns if name[0] == "F" and name[-1] in PHASES[str(inputs)]]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mpi_model.errors import ExperimentError, RunDirectoryError
-from mpi_model.gpu import give_back_memory, is_gpu_fault, is_out_of_memory, memory_use
+from mpi_model.gpu import give_back_memory, gpu_fault, memory_use
 from orchestrator.cells.cell import run_cell
-from orchestrator.cells.records import CandidateResult, CellResult, CellTask, Fault, WorkerContext, failed_cell
+from orchestrator.cells.records import CandidateResult, CellResult, CellTask, WorkerContext, failed_cell
 from orchestrator.cells.study import OnCandidate
 from orchestrator.experiment.processor import check_precision
 
@@ -43,16 +43,10 @@ def run_guarded(
         raise
     except Exception as error:
         failed = failed_cell(task.key, context.device, _reason(error, task, context, reached), 0.0)
-        trace, fault = traceback.format_exc(), _fault(error)
+        trace, fault = traceback.format_exc(), gpu_fault(error)
     if fault == "gpu_memory":
         give_back_memory(context.device)  # only now: until its handler ended, the error held the tensors
     return replace(failed, trace=trace, fault=fault, seconds=time.perf_counter() - started)
-
-
-def _fault(error: Exception) -> Fault:
-    if is_out_of_memory(error):
-        return "gpu_memory"
-    return "gpu_fault" if is_gpu_fault(error) else ""
 
 
 def _reason(error: Exception, task: CellTask, context: WorkerContext, reached: int) -> str:
@@ -61,7 +55,11 @@ def _reason(error: Exception, task: CellTask, context: WorkerContext, reached: i
     fold = "final cell" if key.repeat is None else f"repeat {key.repeat}, fold {key.fold}"
     step = f"candidate {reached}" if reached < context.procedure.search.candidates else "refit or prediction"
     lines = str(error).strip().splitlines() or [""]
-    what = _too_large(context) if is_out_of_memory(error) else f"{type(error).__name__}: {lines[0]}"[:LONGEST_MESSAGE]
+    what = (
+        _too_large(context)
+        if gpu_fault(error) == "gpu_memory"
+        else f"{type(error).__name__}: {lines[0]}"[:LONGEST_MESSAGE]
+    )
     return f"{what} ({key.inputs}, {fold}, {step})"
 
 

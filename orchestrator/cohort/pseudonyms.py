@@ -44,7 +44,11 @@ def pseudonyms(keyfile: Path) -> Pseudonym:
 
 
 def read_key(keyfile: Path) -> bytes:
-    """The key in a file that only its user can read."""
+    """The secret key.
+
+    Raises:
+        ExperimentError: It cannot be read, is short, or can be read by others.
+    """
     remedy = f"make one and store it apart from the cohort: head -c 32 /dev/urandom > {keyfile}; chmod 600 {keyfile}"
     try:
         key, mode = keyfile.read_bytes(), keyfile.stat().st_mode

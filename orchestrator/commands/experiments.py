@@ -11,7 +11,7 @@ from orchestrator.driver.run import run_experiment
 from orchestrator.ledger.reading import Run
 from orchestrator.report.stored import stored_report
 from orchestrator.terminal.progress import progress_for
-from orchestrator.terminal.report import print_report
+from orchestrator.terminal.tables import print_report
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from orchestrator.importers.merge import merge_imports, parts_of
 from orchestrator.importers.optional_parts import require
 from orchestrator.importers.segments import import_segments
 from orchestrator.importers.source_files import Source
-from orchestrator.importers.written_cohort import Progress, WrittenCohort
+from orchestrator.importers.written_cohort import Progress, WrittenCohort, counted_text
 from orchestrator.terminal.progress import counted, progress_for
 
 
@@ -107,7 +107,8 @@ def _request(arguments: argparse.Namespace, advance: Progress) -> ImportRequest:
 
 
 def _told(written: WrittenCohort) -> int:
-    print(f"{written.manifest} written: {written.exams} exams, {written.maps} maps; look through sheet.html beside it")
+    counts = f"{counted_text(written.exams, 'exam')}, {counted_text(written.maps, 'map')}"
+    print(f"{written.manifest} written: {counts}; look through sheet.html beside it")
     for notice in written.notices:
         print(f"  {notice}")
     return 0

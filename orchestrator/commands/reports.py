@@ -10,7 +10,7 @@ from orchestrator.report.build import report_of
 from orchestrator.report.compare import comparison_report
 from orchestrator.report.evaluate import evaluation_report, read_predictions
 from orchestrator.report.export import export
-from orchestrator.terminal.report import print_report
+from orchestrator.terminal.tables import print_report
 
 
 def report(arguments: argparse.Namespace) -> int:
@@ -38,7 +38,14 @@ def compare(arguments: argparse.Namespace) -> int:
 def evaluate(arguments: argparse.Namespace) -> int:
     """`polarmap evaluate PREDICTIONS`."""
     path: Path = arguments.predictions
-    found = evaluation_report(read_predictions(path), path.stem, level=arguments.level)
+    found = evaluation_report(
+        read_predictions(path),
+        path.stem,
+        level=arguments.level,
+        noninferiority=(arguments.noninferiority, arguments.margin) if arguments.noninferiority else None,
+        prevalence=arguments.prevalence,
+        subgroups=arguments.subgroup,
+    )
     print_report(found, arguments.format, full=arguments.full)
     if arguments.json is not None:
         write_named_file(arguments.json, export(found, "json").encode("utf-8"))

@@ -11,9 +11,8 @@ from mpi_model.errors import CohortError, ExperimentError
 from orchestrator.cohort.loading import load_cohort
 from orchestrator.driver.prepare import Prepared, prepare
 from orchestrator.driver.resume import resume_summary
-from orchestrator.experiment.devices import device_for
 from orchestrator.experiment.file import load_experiment, read_toml
-from orchestrator.experiment.processor import check_precision
+from orchestrator.experiment.processor import check_precision, device_for
 from orchestrator.monitoring.progress import Progress
 
 _SMALL: Final = 32

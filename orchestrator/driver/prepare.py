@@ -15,9 +15,8 @@ from orchestrator.cohort.eligibility import exams_for
 from orchestrator.cohort.loading import load_cohort
 from orchestrator.cohort.permutation import with_permuted_labels
 from orchestrator.cohort.records import Cohort, Exclusion
-from orchestrator.experiment.devices import device_for
 from orchestrator.experiment.file import space_of
-from orchestrator.experiment.processor import precision_notices
+from orchestrator.experiment.processor import device_for, precision_notices
 from orchestrator.experiment.settings import DEFAULT_SUBGROUPS, LoadedExperiment
 from orchestrator.folds.plan import FoldPlan, plan_folds
 from orchestrator.hashing import digest

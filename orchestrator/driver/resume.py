@@ -10,7 +10,7 @@ from typing import Literal
 from mpi_model.errors import ExperimentError
 from orchestrator.cells.records import CellKey, cell_keys
 from orchestrator.driver.prepare import Prepared, check_test_exams, prepare, used_digest, weights_of
-from orchestrator.experiment.devices import device_for
+from orchestrator.experiment.processor import device_for
 from orchestrator.experiment.settings import LoadedExperiment
 from orchestrator.ledger.description import RunDescription
 from orchestrator.ledger.directory import RunRecord, begin_run

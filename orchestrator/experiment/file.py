@@ -26,17 +26,19 @@ def load_experiment(path: Path, overrides: Sequence[str] | Mapping[str, object] 
     Raises:
         ExperimentError: The file cannot be read, or breaks a rule; all problems, one line each.
     """
+    # Overrides before the rules, so that an overridden value is checked as if it stood in the file.
     table = read_toml(path)
     if isinstance(overrides, Mapping):
         for dotted, value in overrides.items():
-            set_value(table, dotted, list(value) if isinstance(value, tuple) else value)
+            _set_value(table, dotted, list(value) if isinstance(value, tuple) else value)
     else:
         for text in overrides:
-            apply_override(table, text)
+            _apply_override(table, text)
     problems: list[str] = []
     experiment = read_record(Experiment, table, "", problems)
     if isinstance(experiment, Experiment):
         problems.extend(broken_rules(experiment))
+    # The space is read only when all else is sound: it depends on the network's stages.
     if not problems and isinstance(experiment, Experiment):
         loaded = LoadedExperiment(experiment=_with_every_endpoint(experiment), folder=path.resolve().parent)
         problems.extend(_space_problems(loaded))
@@ -77,6 +79,7 @@ def read_toml(path: Path) -> dict[str, object]:
         ExperimentError: There is no such file, or it is not TOML.
     """
     try:
+        # utf-8-sig: Windows editors begin a file with a byte order mark, which TOML does not allow.
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ExperimentError(
@@ -86,7 +89,7 @@ def read_toml(path: Path) -> dict[str, object]:
         raise ExperimentError(f"{path.name} is not valid TOML: {error}; `polarmap init FILE` shows the form") from error
 
 
-def apply_override(table: dict[str, object], text: str) -> None:
+def _apply_override(table: dict[str, object], text: str) -> None:
     """Set one `section.key=value` in a table, in place.
 
     Raises:
@@ -95,10 +98,10 @@ def apply_override(table: dict[str, object], text: str) -> None:
     dotted, equals, value = text.partition("=")
     if not equals or not dotted.strip() or dotted.strip().endswith("."):
         raise ExperimentError(f"`--set` takes section.key=value, but got {text!r}")
-    set_value(table, dotted.strip(), _override_value(value.strip()))
+    _set_value(table, dotted.strip(), _override_value(value.strip()))
 
 
-def set_value(table: dict[str, object], dotted: str, value: object) -> None:
+def _set_value(table: dict[str, object], dotted: str, value: object) -> None:
     """Set the value of `section.key` in a table, in place.
 
     Raises:
@@ -115,6 +118,7 @@ def set_value(table: dict[str, object], dotted: str, value: object) -> None:
 
 def _override_value(text: str) -> object:
     try:
+        # As TOML first, so that `true`, numbers and lists keep their types; all else is text.
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text

@@ -22,32 +22,34 @@ def read_record(record: type[Any], table: Mapping[str, object], place: str, prob
     """
     hints = typing.get_type_hints(record)
     fields = {item.name: item for item in dataclasses.fields(record)}
-    problems.extend(unknown_keys(table, fields, place))
+    problems.extend(_unknown_keys(table, fields, place))
     before = len(problems)
     values: dict[str, object] = {}
     for name, item in fields.items():
         dotted = f"{place}.{name}".lstrip(".")
         if name in table:
-            values[name] = read_value(hints[name], table[name], dotted, problems)
+            values[name] = _read_value(hints[name], table[name], dotted, problems)
         elif item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
             problems.append(f"`{dotted}` is required but missing; add it to the experiment file")
+    # Problems of other tables do not count: the rules of this one are checked all the same.
     return record(**values) if len(problems) == before else None
 
 
-def unknown_keys(table: Mapping[str, object], known: Iterable[str], place: str) -> list[str]:
+def _unknown_keys(table: Mapping[str, object], known: Iterable[str], place: str) -> list[str]:
     """One line for each key of `table` that is not known, with the nearest one that is."""
     known = list(known)
     where = f"[{place}]" if place else "the experiment file"
     lines = []
     for key in table:
         if key not in known:
+            # Typing errors are the most frequent problem of such files.
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
             lines.append(f"unknown key `{key}` in {where}; {hint}")
     return lines
 
 
-def read_value(kind: Any, value: object, place: str, problems: list[str]) -> Any:  # noqa: ANN401 - a value of the annotated type `kind`
+def _read_value(kind: Any, value: object, place: str, problems: list[str]) -> Any:  # noqa: ANN401 - a value of the annotated type `kind`
     """Check one TOML value against an annotation; a whole number serves where a float is asked for."""
     # TOML has no null, but `experiment.json` keeps a record that was left out as one.
     if value is None and type(None) in get_args(kind):
@@ -55,15 +57,15 @@ def read_value(kind: Any, value: object, place: str, problems: list[str]) -> Any
     kind = _record_of(kind)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         if not isinstance(value, Mapping):
-            problems.append(f"`{place}` must be a table, but is {describe(value)}; write it as [{place}]")
+            problems.append(f"`{place}` must be a table, but is {_describe(value)}; write it as [{place}]")
             return None
         return read_record(kind, value, place, problems)
     if get_origin(kind) is tuple and dataclasses.is_dataclass(get_args(kind)[0]) and isinstance(value, list):
         item_kind = get_args(kind)[0]
-        return tuple(read_value(item_kind, item, f"{place}[{number}]", problems) for number, item in enumerate(value))
-    converted = convert(kind, value)
-    if converted is NOT_OF_KIND:
-        problems.append(f"`{place}` must be {expected(kind)}, but is {describe(value)}")
+        return tuple(_read_value(item_kind, item, f"{place}[{number}]", problems) for number, item in enumerate(value))
+    converted = _convert(kind, value)
+    if converted is _NOT_OF_KIND:
+        problems.append(f"`{place}` must be {_expected(kind)}, but is {_describe(value)}")
     return converted
 
 
@@ -75,61 +77,65 @@ def _record_of(kind: Any) -> Any:  # noqa: ANN401 - any annotation
     return options[0] if len(options) == 1 and dataclasses.is_dataclass(options[0]) else kind
 
 
-NOT_OF_KIND = object()
+# A value of its own, because None is a valid result.
+_NOT_OF_KIND = object()
 
 
-def convert(kind: Any, value: object) -> Any:  # noqa: ANN401 - a value of the annotated type `kind`
-    """The value as `kind`, or `NOT_OF_KIND`."""
+def _convert(kind: Any, value: object) -> Any:  # noqa: ANN401 - a value of the annotated type `kind`
+    """The value as `kind`, or `_NOT_OF_KIND`."""
     origin = get_origin(kind)
     if origin is Literal:
         return (
-            value if any(value == choice and type(value) is type(choice) for choice in get_args(kind)) else NOT_OF_KIND
+            # Types too, because 1 == True in Python.
+            value if any(value == choice and type(value) is type(choice) for choice in get_args(kind)) else _NOT_OF_KIND
         )
     if kind is type(None):
-        return None if value is None else NOT_OF_KIND
+        return None if value is None else _NOT_OF_KIND
     if origin in (typing.Union, UnionType):
-        matches = (convert(option, value) for option in get_args(kind))
-        return next((match for match in matches if match is not NOT_OF_KIND), NOT_OF_KIND)
+        matches = (_convert(option, value) for option in get_args(kind))
+        return next((match for match in matches if match is not _NOT_OF_KIND), _NOT_OF_KIND)
     if origin is tuple:
         return _convert_items(get_args(kind)[0], value)
     if origin in (Mapping, dict):
         return _convert_values(get_args(kind)[1], value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    return value if type(value) is kind else NOT_OF_KIND
+    # `type`, not isinstance: a bool is an int, and `epochs = true` must be refused.
+    return value if type(value) is kind else _NOT_OF_KIND
 
 
-def _convert_items(kind: Any, value: object) -> Any:  # noqa: ANN401 - a tuple of `kind`, or NOT_OF_KIND
+def _convert_items(kind: Any, value: object) -> Any:  # noqa: ANN401 - a tuple of `kind`, or _NOT_OF_KIND
     if not isinstance(value, list):
-        return NOT_OF_KIND
-    items = tuple(convert(kind, item) for item in value)
-    return NOT_OF_KIND if any(item is NOT_OF_KIND for item in items) else items
+        return _NOT_OF_KIND
+    items = tuple(_convert(kind, item) for item in value)
+    return _NOT_OF_KIND if any(item is _NOT_OF_KIND for item in items) else items
 
 
-def _convert_values(kind: Any, value: object) -> Any:  # noqa: ANN401 - a dict of `kind` by text, or NOT_OF_KIND
+def _convert_values(kind: Any, value: object) -> Any:  # noqa: ANN401 - a dict of `kind` by text, or _NOT_OF_KIND
     if not isinstance(value, Mapping):
-        return NOT_OF_KIND
-    converted = {key: convert(kind, item) for key, item in value.items()}
-    return NOT_OF_KIND if any(item is NOT_OF_KIND for item in converted.values()) else converted
+        return _NOT_OF_KIND
+    converted = {key: _convert(kind, item) for key, item in value.items()}
+    return _NOT_OF_KIND if any(item is _NOT_OF_KIND for item in converted.values()) else converted
 
 
-def expected(kind: Any) -> str:  # noqa: ANN401 - any annotation
-    """An annotation in a person's words."""
+def _expected(kind: Any) -> str:  # noqa: ANN401 - any annotation
+    """An annotation in plain words, for a message."""
     origin = get_origin(kind)
     if origin is Literal:
         return "one of " + ", ".join(f'"{choice}"' for choice in get_args(kind))
     if origin in (typing.Union, UnionType):
-        return " or ".join(expected(option) for option in get_args(kind) if option is not type(None))
+        return " or ".join(_expected(option) for option in get_args(kind) if option is not type(None))
     if origin is tuple:
-        return f"a list, each item {expected(get_args(kind)[0])}"
+        return f"a list, each item {_expected(get_args(kind)[0])}"
     if origin in (Mapping, dict):
-        return f"a table, each value {expected(get_args(kind)[1])}"
+        return f"a table, each value {_expected(get_args(kind)[1])}"
     return {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}.get(kind, str(kind))
 
 
-def describe(value: object) -> str:
+def _describe(value: object) -> str:
     """A TOML value in a message: shortened, with its kind."""
     kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list"}
     kind = kinds.get(type(value), "a table" if isinstance(value, Mapping) else type(value).__name__)
     text = str(value).lower() if isinstance(value, bool) else repr(value)
+    # Shortened: a wrong value may be a whole list or a long path.
     return f"{text[:40]} ({kind})"

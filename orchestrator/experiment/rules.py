@@ -10,9 +10,10 @@ from mpi_model.stages import backbone
 from mpi_model.vocabulary import TRACERS
 from orchestrator.experiment.settings import Experiment, FoldSettings, ResourceSettings, StatisticsSettings
 
-LARGEST_IMAGE = 1024
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w.-]+)*/?")
+_LARGEST_IMAGE = 1024
+# A folder of this name is made, in a local file system or a bucket; 64 characters fit both.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w.-]+)*/?")
 
 
 def broken_rules(experiment: Experiment) -> list[str]:
@@ -32,7 +33,8 @@ def broken_rules(experiment: Experiment) -> list[str]:
 
 
 def _name(experiment: Experiment) -> Iterator[str]:
-    if not NAME.fullmatch(experiment.name) or experiment.name == "test_openings":
+    # The log of test openings lies beside the run directories under this name.
+    if not _NAME.fullmatch(experiment.name) or experiment.name == "test_openings":
         yield (
             "`name` must be 1 to 64 letters, digits, dots, dashes or underscores and start with a letter or digit "
             f"(and not be test_openings), but is {experiment.name!r}; it names the run directory"
@@ -47,8 +49,8 @@ def _cohort(experiment: Experiment) -> Iterator[str]:
 
 def _network(experiment: Experiment) -> Iterator[str]:
     network, size = experiment.network, experiment.images.size
-    if size > LARGEST_IMAGE:
-        yield f"`images.size` must be at most {LARGEST_IMAGE} pixels, but is {size}; polar maps hold far fewer"
+    if size > _LARGEST_IMAGE:
+        yield f"`images.size` must be at most {_LARGEST_IMAGE} pixels, but is {size}; polar maps hold far fewer"
     try:
         encoder = backbone(network.backbone, network.encoder_stages)
     except ExperimentError as error:
@@ -74,6 +76,7 @@ def _folds(folds: FoldSettings) -> Iterator[str]:
     yield from _at_least("folds.folds", folds.folds, 2)
     yield from _at_least("folds.repeats", folds.repeats, 1)
     yield from _at_least("folds.seed", folds.seed, 0)
+    # Without the label a fold could hold one class only, and its AUC would not exist.
     if len(set(folds.stratify)) < len(folds.stratify) or "label" not in folds.stratify:
         yield f'`folds.stratify` must hold "label" and name nothing twice, but is {list(folds.stratify)}'
 
@@ -86,6 +89,7 @@ def _search(experiment: Experiment) -> Iterator[str]:
 
 def _training(training: TrainingSettings) -> Iterator[str]:
     yield from _at_least("training.epochs", training.epochs, 1)
+    # Batch norm estimates a variance over the batch; one exam is too few.
     yield from _at_least("training.batch_size", training.batch_size, 2)
     yield from _at_least("training.patience", training.patience, 1)
     yield from _at_least("training.members", training.members, 1)
@@ -119,6 +123,7 @@ def _hypotheses(experiment: Experiment) -> Iterator[str]:
 
 def _resources(resources: ResourceSettings) -> Iterator[str]:
     gpus = resources.gpus_per_cell
+    # Ray gives whole GPUs or a share of one, nothing between.
     if gpus != "auto" and (not math.isfinite(gpus) or gpus < 0 or (gpus > 1 and gpus != int(gpus))):
         yield f'`resources.gpus_per_cell` must be "auto", a fraction of one, or a whole number, but is {gpus}'
     if not math.isfinite(resources.cpus_per_cell) or resources.cpus_per_cell <= 0:
@@ -128,7 +133,8 @@ def _resources(resources: ResourceSettings) -> Iterator[str]:
 
 def _storage(experiment: Experiment) -> Iterator[str]:
     runs = experiment.storage.runs
-    if ":/" in runs and not BUCKET.fullmatch(runs):
+    # One slash, because a URL that went through `Path` has lost the other.
+    if ":/" in runs and not _BUCKET.fullmatch(runs):
         yield f"`storage.runs` must be a folder or s3://bucket/prefix, but is {runs!r}"
 
 
@@ -138,5 +144,6 @@ def _at_least(key: str, value: int, least: int) -> Iterator[str]:
 
 
 def _between(key: str, value: float, low: float, high: float) -> Iterator[str]:
+    # NaN fails this comparison, too.
     if not low < value < high:
         yield f"`{key}` must lie between {low} and {high}, but is {value}"

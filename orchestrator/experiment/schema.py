@@ -1,8 +1,8 @@
 """The JSON Schema of `experiment.toml`, written from the records, so that an editor completes and checks the file.
 
 Types, choices, defaults and descriptions are those of `orchestrator.experiment.settings` and `mpi_model.settings`: a
-setting that is added to a record is in the schema. What the schema can't say, such as a rule over two settings,
-`polarmap check` does.
+setting that is added to a record is in the schema. `polarmap check` checks what a
+schema cannot express, such as a rule over two settings.
 """
 
 import ast
@@ -44,6 +44,7 @@ def _object(record: type[Any]) -> dict[str, object]:
 
 
 def _property(kind: Any, item: "dataclasses.Field[Any]", text: str) -> dict[str, object]:  # noqa: ANN401 - any annotation
+    # A section is described by its record's docstring, a setting by the text below its field.
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return {"description": _first_line(kind), **_object(kind)}
     default = _default(item)
@@ -77,11 +78,13 @@ def _default(item: "dataclasses.Field[Any]") -> object:
     value = item.default_factory() if item.default_factory is not dataclasses.MISSING else item.default
     if value is dataclasses.MISSING:
         return None
+    # JSON has neither tuples nor frozen mappings.
     return list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value
 
 
 def _field_docs(record: type[Any]) -> Mapping[str, str]:
     """The text under each field of a record: Python keeps it in the source alone."""
+    # Dedented, so that a record defined inside another block parses as well.
     (body,) = ast.parse(textwrap.dedent(inspect.getsource(record))).body
     if not isinstance(body, ast.ClassDef):
         return {}

@@ -16,8 +16,8 @@ from mpi_model.vocabulary import INPUTS, Inputs
 Patients = Literal["common", "available"]
 Exams = Literal["all", "first"]
 Objective = Literal["balanced_log_loss", "auc"]
-ThresholdRule = Literal["fixed", "balanced_accuracy"]
-Calibration = Literal["none", "platt"]
+_ThresholdRule = Literal["fixed", "balanced_accuracy"]
+_Calibration = Literal["none", "platt"]
 Baseline = Literal["segments", "none"]
 
 DEFAULT_ENDPOINTS: Mapping[str, str] = MappingProxyType(
@@ -86,9 +86,9 @@ class SearchSettings:
 class DecisionSettings:
     """The `[decision]` section."""
 
-    threshold: ThresholdRule = "fixed"
+    threshold: _ThresholdRule = "fixed"
     """`fixed`: 0.5 of the balanced probability; `balanced_accuracy`: best on inner out-of-fold scores."""
-    calibration: Calibration = "none"
+    calibration: _Calibration = "none"
     """`platt`: a monotone logistic recalibration per tracer from inner out-of-fold scores."""
 
 

@@ -72,10 +72,11 @@ def palette(page: NDArray[np.uint8], bar: ColourBar) -> tuple[Floats, Floats]:
         colours = colours[::-1]
     count = len(colours)
     percent = bar.low_percent + (bar.high_percent - bar.low_percent) * (np.arange(count) + 0.5) / count
-    lab = cielab(colours[_TRIMMED : count - _TRIMMED])
+    kept = slice(_TRIMMED, count - _TRIMMED)
+    lab = cielab(colours[kept])
     if np.sqrt((np.diff(lab, axis=0) ** 2).sum(axis=1)).sum() < SHORTEST_PATH:
         raise CohortError("the colour bar's box of the layout shows hardly any colours; correct the layout")
-    return lab, percent[_TRIMMED : count - _TRIMMED]
+    return lab, percent[kept]
 
 
 def read_colours(page: NDArray[np.uint8], place: PageMap, bar: ColourBar) -> ReadColours:
@@ -100,7 +101,10 @@ def read_colours(page: NDArray[np.uint8], place: PageMap, bar: ColourBar) -> Rea
         raise CohortError("a map of the layout does not lie on the page; correct the layout")
     along = (np.arange(side) + 0.5) * (2.0 / side) - 1.0
     inside = np.hypot(along[:, None], along[None, :]) <= 1.0
-    values, distances = _projected(cielab(crop[inside]), colours, percents)
+    # A map repeats its colours: each is looked up once.
+    seen, which = np.unique(crop[inside], axis=0, return_inverse=True)
+    found, far = _projected(cielab(seen), colours, percents)
+    values, distances = found[which.ravel()], far[which.ravel()]
     foreign = distances > FOREIGN
     # The rim is half background by its nature; it does not speak against a palette.
     core = (np.hypot(along[:, None], along[None, :]) <= 0.95)[inside]

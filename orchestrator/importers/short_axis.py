@@ -158,7 +158,7 @@ def _rays(limits: Limits, sampling: Sampling) -> tuple[Floats, Floats]:
     axis = np.array([limits.base - limits.apex, limits.base_row - limits.apex_row,
                      limits.base_column - limits.apex_column])  # fmt: skip
     length = float(np.hypot(np.hypot(axis[0], axis[1]), axis[2]))
-    axis /= length
+    axis = axis / length
     cap = min(limits.radius, 0.9 * length)
     arc = ANGLE_OF_BASE * cap
     along = (np.arange(sampling.rings) + 0.5) / sampling.rings * (arc + length - cap)

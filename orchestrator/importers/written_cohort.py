@@ -156,9 +156,14 @@ def write_cohort(
         _write_manifest(work / "manifest.csv", rows)
         _write_json(work / "import.json", record, records)
         notes = (*grouped.notices, *(f"{what}: {count}" for what, count in record.decisions.items()))
-        title = f"{record.importer}: {len(rows)} exams, {total} maps"
+        title = f"{record.importer}: {counted_text(len(rows), 'exam')}, {counted_text(total, 'map')}"
         (work / "sheet.html").write_text(sheet_html(title, notes, sections), encoding="utf-8")
     return WrittenCohort(manifest=folder / "manifest.csv", exams=len(rows), maps=total, notices=notes)
+
+
+def counted_text(count: int, what: str) -> str:
+    """`1 exam`, `2 exams`."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _map_problems(unit: str, number: int, error: CohortError) -> list[Problem]:

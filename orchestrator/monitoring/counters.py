@@ -1,4 +1,4 @@
-"""Counts what workers bring while a run goes on: rates, the best validation score, the time that is left."""
+"""Counts the results of workers while a run goes on: rates, the best validation score, the time left."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ from orchestrator.cells.records import CandidateResult, CellKey, CellResult
 from orchestrator.experiment.settings import Objective
 from orchestrator.monitoring.progress import InputsProgress, RunningCell, RunProgress, best_of
 
-LATELY: Final = 120.0
+_LATELY: Final = 120.0
 """Seconds over which a rate looks back."""
 
 
@@ -89,6 +89,7 @@ class RunCounters:
             if cell is not None:
                 seconds = self.clock() - cell.since
                 self._busy += seconds
+                # Failed and resumed cells are shorter than whole ones and would make the estimate too small.
                 if well and result.key not in self.half_done:
                     self._durations.setdefault(result.key.inputs, []).append(seconds)
 
@@ -119,11 +120,12 @@ class RunCounters:
             )
 
     def _rate(self, now: float) -> float | None:
-        while self._recent and self._recent[0] < now - LATELY:
+        while self._recent and self._recent[0] < now - _LATELY:
             self._recent.popleft()
         if not self._candidates:
             return None
-        return len(self._recent) / max(min(LATELY, now - self.begun), 1e-9)
+        # The window is shorter in a run's first two minutes; 1e-9 avoids division by zero at its start.
+        return len(self._recent) / max(min(_LATELY, now - self.begun), 1e-9)
 
     def _seconds_left(self, now: float) -> float | None:
         """Work that is left, over the cells that went side by side until now."""

@@ -1,4 +1,4 @@
-"""What the driver says of itself while it trains: `progress.json`, for `polarmap status` in another terminal."""
+"""The driver's state while it trains, written to `progress.json` for `polarmap status` in another terminal."""
 
 import datetime
 import os
@@ -37,7 +37,7 @@ def heartbeat_thread(paths: RunPaths, counters: RunCounters, seconds: float = _S
     """Write the heartbeat now, every few seconds, and when the work ends, however it ends.
 
     A thread of its own writes it, because a candidate of a large network takes longer than anybody waits for a sign of
-    life. A driver that is killed leaves its last heartbeat behind; the lock on the run directory tells that it is gone.
+    life. A driver that is killed leaves its last heartbeat behind; the lock on the run directory shows it.
     """
     begun = _now()
     over = threading.Event()
@@ -55,12 +55,15 @@ def heartbeat_thread(paths: RunPaths, counters: RunCounters, seconds: float = _S
         while not over.wait(seconds):
             beat()
 
+    # At once, so that `polarmap status` sees the driver before its first interval has passed.
     beat()
+    # A daemon: a storage that hangs must not keep an interrupted driver alive.
     thread = threading.Thread(target=keep_beating, name="polarmap-heartbeat", daemon=True)
     thread.start()
     try:
         yield
     finally:
+        # In this order: the thread may not write again after the last beat, which says that the work is over.
         over.set()
         thread.join()
         beat()
@@ -69,7 +72,7 @@ def heartbeat_thread(paths: RunPaths, counters: RunCounters, seconds: float = _S
 def read_heartbeat(paths: RunPaths) -> Heartbeat | None:
     """The driver's last heartbeat; None where there is none that can be read.
 
-    A disk that fills up may leave half a file; the ledger still tells how the run stands.
+    A disk that fills up may leave half a file; the ledger still holds the state of the run.
     """
     found = paths.storage.find(paths.progress.name)
     problems: list[str] = []

@@ -1,7 +1,7 @@
 """The run's log as JSON lines: one object a line, the same few keys, for people with `jq` and for machines.
 
 Messages are polarmap's own sentences about cells and candidates. No patient's id and no path of a patient's file is
-ever among them: a worker has none, and of an error in the driver only the kind and the place are written down.
+ever among them: a worker has none, and of an error in the driver only its type and its place are written.
 """
 
 import datetime
@@ -28,6 +28,7 @@ def logging_to(paths: RunPaths) -> Iterator[None]:
     handler.setFormatter(_JsonLines())
     propagate, level = _ROOT.propagate, _ROOT.level
     _ROOT.addHandler(handler)
+    # Otherwise a program that uses polarmap as a library would print every event, too.
     _ROOT.propagate = False
     _ROOT.setLevel(logging.INFO)
     try:
@@ -36,6 +37,7 @@ def logging_to(paths: RunPaths) -> Iterator[None]:
         _ROOT.removeHandler(handler)
         _ROOT.propagate = propagate
         _ROOT.setLevel(level)
+        # Last: object storage gets the final lines only now.
         handler.close()
 
 
@@ -72,5 +74,5 @@ class _JsonLines(logging.Formatter):
 
 
 def without_message(kind: type[BaseException], frames: TracebackType | None) -> str:
-    """A traceback that ends with the error's kind: what the error says may quote a patient's data."""
+    """A traceback that ends with the error's kind: its message may quote a patient's data."""
     return "".join([*traceback.format_tb(frames), kind.__name__])

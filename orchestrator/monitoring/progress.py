@@ -76,6 +76,7 @@ def best_of(scores: Iterable[float | None], objective: Objective) -> float | Non
     known = [score for score in scores if score is not None]
     if not known:
         return None
+    # A loss is better when it is smaller, an AUC when it is larger.
     return min(known) if objective == "balanced_log_loss" else max(known)
 
 

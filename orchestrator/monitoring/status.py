@@ -1,7 +1,7 @@
-"""How a run stands, asked from any terminal while it goes on or afterwards.
+"""The state of a run, read from any terminal while the run goes on or afterwards.
 
-The ledger says what is finished, the lock whether a driver is at it, the heartbeat what that driver is doing. No torch
-and no Ray: it answers in a moment.
+The ledger holds what is finished, the lock shows whether a driver is running, and the heartbeat what that driver does.
+Imports neither torch nor Ray, so that it answers at once.
 """
 
 import datetime
@@ -22,7 +22,7 @@ from orchestrator.monitoring.progress import InputsProgress, RunProgress, best_o
 from orchestrator.storage.base import READERS
 from orchestrator.storage.holder import is_here
 
-State = Literal["running", "interrupted", "finished", "incomplete"]
+_State = Literal["running", "interrupted", "finished", "incomplete"]
 _FRESH: Final = 30.0
 """Seconds for which a heartbeat from another host is believed; its lock cannot be seen from here."""
 
@@ -32,7 +32,7 @@ class RunStatus:
     """How a run stands."""
 
     name: str
-    state: State
+    state: _State
     begun: str
     """When the run was first begun."""
     driver: Heartbeat | None
@@ -94,6 +94,7 @@ def read_objectives(state: RunState, keys: Sequence[CellKey]) -> dict[CellKey, l
         found: list[float | None] = read_table(state.paths.part(key, "candidates"))["objective"].to_pylist()
         return found
 
+    # Threads help with object storage, where each read waits for the network.
     with ThreadPoolExecutor(READERS) as pool:
         return dict(zip(keys, pool.map(of, keys), strict=True))
 
@@ -135,16 +136,18 @@ def _reason(paths: RunPaths, key: CellKey) -> str:
     return str(read_table(paths.part(key, "cells"))["reason"][0].as_py())
 
 
-def _state(states: set[str | None], is_running: bool) -> State:
+def _state(states: set[str | None], is_running: bool) -> _State:
     if is_running:
         return "running"
     if None in states:
         return "interrupted"
+    # Complete and failed cells are final; only the latter need another command.
     return "incomplete" if "failed" in states else "finished"
 
 
 def _is_fresh(driver: Heartbeat | None) -> bool:
     """Whether a driver that cannot be seen from here has given a sign of life just now."""
+    # A driver that ended by itself is not running, however recent its last heartbeat.
     if driver is None or driver.over:
         return False
     age = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(driver.written)

@@ -31,6 +31,7 @@ _UNSHIFTED = (
     "probabilities of the class-balanced loss, and the prevalence of the training exams is not known: without it "
     "calibration means nothing"
 )
+_UNMEASURED = "the interval's coverage in cross-validation was not simulated"
 _UNCALIBRATED = 'needs calibrated probabilities; set `decision.calibration = "platt"`'
 
 
@@ -48,6 +49,7 @@ def cross_validated_calibration_rows(group: Group, model: CrossValidated, factor
     if not calibrated and not np.isnan(probabilities).any():
         training = _training_prevalence(model)
         probabilities, note = shifted_to_prevalence(probabilities, training), _SHIFTED.format(training.mean())
+    note = f"{note}; {_UNMEASURED}" if note else _UNMEASURED
     # As in sensitivity and specificity, a mean over exams needs half of the inflation that an AUC needs.
     half = 1 + (factor - 1) / 2
     measures: dict[str, Callable[[], Interval]] = {
@@ -107,7 +109,7 @@ def _rows(
         return [*rows, group.refusal("net_benefit", "MOVER of Wilson", _UNCALIBRATED, primary=True)]
     for threshold in _NET_BENEFIT_THRESHOLDS:
         found = net_benefit(probabilities, exams, threshold, group.level, inflation=inflation)
-        rows.append(group.interval("net_benefit", found.model, at=threshold, primary=True))
+        rows.append(group.interval("net_benefit", found.model, at=threshold, primary=True, reason=note))
         rows.append(group.row("net_benefit", "treat all", estimate=found.treat_all, at=threshold))
         rows.append(group.row("net_benefit", "treat none", estimate=found.treat_none, at=threshold))
     return rows

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mpi_model.errors import ExperimentError, StatisticsError
-from orchestrator.experiment.settings import DEFAULT_SUBGROUPS, StatisticsSettings
+from orchestrator.experiment.settings import DEFAULT_SUBGROUPS, Noninferiority, StatisticsSettings
 from orchestrator.report.records import Report, RunTables
 from orchestrator.report.summary import summarise
 
@@ -22,20 +22,55 @@ NO_MODEL = "not stated"
 _DEFAULTS = {"tracer": NO_TRACER, "inputs": NO_INPUTS, "model": NO_MODEL}
 
 
-def evaluation_report(predictions: pd.DataFrame, name: str, *, level: float = 0.95) -> Report:
+def evaluation_report(
+    predictions: pd.DataFrame,
+    name: str,
+    *,
+    level: float = 0.95,
+    noninferiority: tuple[str, float] | None = None,
+    prevalence: float | None = None,
+    subgroups: Sequence[str] | None = None,
+) -> Report:
     """The report of predictions made elsewhere.
 
     Args:
         predictions: See `evaluate_predictions`.
         name: Stands at the head of the report.
         level: Confidence level.
+        noninferiority: A pair of input configurations, such as `stress-dual`, and a margin of AUC, both fixed before
+            the predictions were made; None for no primary hypothesis.
+        prevalence: At which predictive values are given; None for none.
+        subgroups: Columns whose values are reported apart; `sex`, where there is such a column, when None.
 
     Raises:
-        StatisticsError: The predictions cannot be judged.
+        StatisticsError: The predictions cannot be judged, or an option is out of its range.
     """
-    subgroups = tuple(column for column in DEFAULT_SUBGROUPS if column in predictions)
-    settings = StatisticsSettings(level=level, subgroups=subgroups, endpoints={})
+    columns = DEFAULT_SUBGROUPS if subgroups is None else tuple(subgroups)
+    question = None if noninferiority is None else Noninferiority(pair=noninferiority[0], margin=noninferiority[1])
+    settings = StatisticsSettings(
+        level=level,
+        subgroups=tuple(column for column in columns if column in predictions or subgroups is not None),
+        endpoints={},
+        noninferiority=question,
+        prevalence=prevalence,
+    )
+    problems = list(_option_problems(settings))
+    if problems:
+        raise StatisticsError(*problems)
     return Report(name=name, summary=evaluate_predictions(predictions, settings))
+
+
+def _option_problems(settings: StatisticsSettings) -> Iterator[str]:
+    if not 0.5 < settings.level < 1:
+        yield f"`level` must lie between 0.5 and 1, but is {settings.level}"
+    if settings.prevalence is not None and not 0 < settings.prevalence < 1:
+        yield f"`prevalence` must lie between 0 and 1, but is {settings.prevalence}"
+    question = settings.noninferiority
+    if question is not None and not (0 < question.margin < 0.5 and all(question.sides)):
+        yield (
+            "a non-inferiority question is a pair of inputs joined by a dash and a margin between 0 and 0.5, such as "
+            f"stress-dual and 0.05, but is {question.pair!r} and {question.margin}"
+        )
 
 
 def read_predictions(path: Path) -> pd.DataFrame:

@@ -52,6 +52,7 @@ class CellQueue:
 
     def next(self) -> Attempt | None:
         """The next try; None where nothing can begin now: all has ended, is under way, or waits for the pilot."""
+        # While the pilot measures, the others wait: they would reserve a whole GPU each.
         if not self.waiting or (self.measuring and self._underway):
             return None
         cell = self.waiting.popleft()
@@ -105,6 +106,7 @@ class CellQueue:
 
     def aborted(self) -> None:
         """Put back every cell under way: Tune itself has ended, and not for a fault of theirs."""
+        # Reversed, because each goes to the head: the order stays as it was.
         for attempt in reversed(self.all_underway()):
             self._put_back(attempt)
 

@@ -4,7 +4,7 @@ import os
 from typing import Final
 
 _FOR_RAY: Final = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # nothing phones home
+    "RAY_USAGE_STATS_ENABLED": "0",  # no usage statistics are sent
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # under `uv run` Ray would ship the working directory, cohort included
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the ledger is the record; the loggers cost a second a trial
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interrupt ends the run at once; it is resumed from the ledger

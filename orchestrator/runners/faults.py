@@ -18,7 +18,7 @@ CAUSE_MESSAGES: Final[Mapping[Cause, str]] = {
     "gpu_memory": "its share of a GPU was too small",
     "gpu_fault": "the GPU failed under it",
 }
-"""Each cause in words that a person can act on."""
+"""Each cause as a message that names a remedy where there is one."""
 
 COUNTED: Final[frozenset[Cause]] = frozenset({"worker", "host_memory", "gpu_fault"})
 """What uses up one of a cell's attempts. Nodes may go as often as they like; memory of a GPU ends by itself, at a
@@ -41,6 +41,7 @@ def cause_of(text: str) -> Cause:
         return "node"
     if "died unexpectedly before finishing this task" in text:
         return "worker"
+    # A traceback from inside a worker names its function as `ray::…`; without one the process itself has died.
     return "error" if "ray::" in text else "worker"
 
 

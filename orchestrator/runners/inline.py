@@ -20,6 +20,7 @@ class InlineRunner:
         """See `orchestrator.runners.runner.Runner.run`."""
         if context.device != "cpu" and not torch.cuda.is_available():
             raise ExperimentError("`resources.gpus_per_cell` asks for a GPU, but torch finds none here; set it to 0")
+        # As in Ray's workers, so that both runners give the same bytes.
         with single_threaded():
             for job in jobs:
                 events.started(job.task.key)

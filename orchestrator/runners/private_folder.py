@@ -1,4 +1,4 @@
-"""A folder for Ray's and Tune's own files: nobody else's, and gone when its driver is, however that ended."""
+"""A folder for Ray's and Tune's own files, private to the user; it is deleted after its driver, even a killed one."""
 
 import fcntl
 import os
@@ -18,8 +18,8 @@ _LONGEST_TEMPORARY: Final = 16
 @contextmanager
 def private_folder() -> Iterator[Path]:
     """A new folder; those that killed drivers left behind, with logs of their workers, are deleted first."""
-    parent = short_folder()
-    sweep(parent)
+    parent = _short_folder()
+    _sweep(parent)
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
     handle = os.open(folder / "new", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(handle, fcntl.LOCK_EX)
@@ -31,7 +31,7 @@ def private_folder() -> Iterator[Path]:
         os.close(handle)
 
 
-def sweep(parent: Path) -> None:
+def _sweep(parent: Path) -> None:
     """Delete the folders whose drivers are gone; those of other users cannot be opened and stay."""
     for alive in parent.glob(f"{_PREFIX}*/{_ALIVE}"):
         try:
@@ -41,13 +41,14 @@ def sweep(parent: Path) -> None:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(alive.parent, ignore_errors=True)
+        # Another driver holds it: it is alive.
         except BlockingIOError:
             pass
         finally:
             os.close(handle)
 
 
-def short_folder() -> Path:
+def _short_folder() -> Path:
     """Where sockets fit: their paths hold 107 characters, of which Ray's session takes about 70."""
     temporary = Path(tempfile.gettempdir())
     return Path("/tmp") if len(str(temporary)) > _LONGEST_TEMPORARY and Path("/tmp").is_dir() else temporary

@@ -22,7 +22,7 @@ from orchestrator.runners.runner import Events
 if TYPE_CHECKING:
     from mpi_model.gpu import GpuUse  # torch; the driver does without it
 
-LOG = logging.getLogger("polarmap.ray")
+_LOG = logging.getLogger("polarmap.ray")
 
 ATTEMPT: Final = "attempt"
 """The id of a trial's attempt, in its config."""
@@ -103,7 +103,7 @@ class LedgerCallback(tune.Callback):
             return self.queue.gpus
         cores = min(node.get("CPU", 0.0) / node["GPU"] for node in whole) / self.cores_of_cell
         share = share_for(use, cores, len(self.queue.waiting) / sum(node["GPU"] for node in whole))
-        LOG.info("a cell reserved at most %d of %d bytes of its GPU: cells take %g of one", use.peak, use.total, share)
+        _LOG.info("a cell reserved at most %d of %d bytes of its GPU: cells take %g of one", use.peak, use.total, share)
         return share
 
     def _lost(self, attempt: Attempt, cause: Cause, text: str, failed: CellResult | None = None) -> None:

@@ -18,11 +18,11 @@ from orchestrator.cells.records import WorkerContext
 from orchestrator.runners.environment import prepare_for_ray
 from orchestrator.runners.private_folder import private_folder
 
-TRIED_RAY: Final = "2.60"
+_TRIED_RAY: Final = "2.60"
 """The minor version of Ray whose private attributes and error texts are known here; `pyproject.toml` pins it."""
 _SMALLEST_STORE: Final = 256 * 2**20
 _LARGEST_STORE: Final = 8 * 2**30
-REFUSED: Final = (ray.exceptions.AuthenticationError, ConnectionError)
+_REFUSED: Final = (ray.exceptions.AuthenticationError, ConnectionError)
 
 
 def store_bytes(context: WorkerContext) -> int:
@@ -55,8 +55,9 @@ def ray_session(address: str | None, store: int = _SMALLEST_STORE) -> Iterator[P
     Raises:
         ExperimentError: Ray is of a version that was not tried, there is no such cluster, or it refuses the token.
     """
-    check_version(ray.__version__)
+    _check_version(ray.__version__)
     prepare_for_ray()
+    # A Ray that the caller started is the caller's to stop.
     mine = not ray.is_initialized()
     with private_folder() as folder:
         try:
@@ -68,7 +69,7 @@ def ray_session(address: str | None, store: int = _SMALLEST_STORE) -> Iterator[P
                 ray.shutdown()
 
 
-def check_version(found: str) -> None:
+def _check_version(found: str) -> None:
     """Refuse a Ray that was not tried: a cell could be lost in silence, or wait for ever.
 
     The scheduler reads private attributes of Tune, and the cause of a lost worker is read from Ray's error texts; both
@@ -77,10 +78,10 @@ def check_version(found: str) -> None:
     Raises:
         ExperimentError: Ray is of another minor version.
     """
-    if found.split(".")[:2] != TRIED_RAY.split("."):
+    if found.split(".")[:2] != _TRIED_RAY.split("."):
         raise ExperimentError(
-            f"Ray {found} is installed, but polarmap was tried with Ray {TRIED_RAY} and depends on its internals; "
-            f'install it (pip install "ray[tune]=={TRIED_RAY}.*"), or use --runner inline'
+            f"Ray {found} is installed, but polarmap was tried with Ray {_TRIED_RAY} and depends on its internals; "
+            f'install it (pip install "ray[tune]=={_TRIED_RAY}.*"), or use --runner inline'
         )
 
 
@@ -93,6 +94,7 @@ def _start(address: str | None, folder: Path, store: int) -> None:
     local: dict[str, Any] = {
         "address": "local",
         "_temp_dir": str(folder / "ray"),
+        # The dashboard opens a port and takes memory, and nothing here reads it.
         "include_dashboard": False,
         "object_store_memory": store,
     }
@@ -103,15 +105,15 @@ def _start(address: str | None, folder: Path, store: int) -> None:
     mask = os.umask(0o077)  # for the files to which Ray gives no mode of its own
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **({"address": address} if address else local))
-    except REFUSED as error:
-        raise ExperimentError(refusal(address)) from error
+    except _REFUSED as error:
+        raise ExperimentError(_refusal(address)) from error
     finally:
         os.umask(mask)
         if main:
             signal.signal(signal.SIGTERM, handler)
 
 
-def refusal(address: str | None) -> str:
+def _refusal(address: str | None) -> str:
     """What to do where a cluster refuses to be joined."""
     if os.environ.get("RAY_AUTH_MODE") == "token":
         return (
@@ -125,7 +127,7 @@ def refusal(address: str | None) -> str:
 
 
 def _check_reachable(address: str) -> None:
-    """Refuse an address where nobody listens at once, instead of after a minute of Ray's retries.
+    """Refuse an address without a listener at once, instead of after a minute of Ray's retries.
 
     Raises:
         ExperimentError: Nothing answers at `host:port`.

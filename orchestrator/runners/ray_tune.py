@@ -8,6 +8,7 @@ seen, so it is given at most `_BATCH` of them at a time.
 import gc
 import logging
 import os
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,22 +16,24 @@ from typing import Any, Final
 
 import ray
 from ray import tune
+from ray.autoscaler.sdk import request_resources
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
+from mpi_model.errors import ExperimentError
 from orchestrator.cells.records import CandidateResult, WorkerContext
 from orchestrator.experiment.settings import ResourceSettings
 from orchestrator.runners.cell_queue import CellQueue
-from orchestrator.runners.cluster_capacity import wait_for_capacity
 from orchestrator.runners.faults import cause_of
 from orchestrator.runners.packing import allowed_fraction
 from orchestrator.runners.ray_delivery import ATTEMPT, PAYLOAD, LedgerCallback, StopOnError, nodes_of_cluster
 from orchestrator.runners.runner import Events, Job, Work
 
+_LOG: Final = logging.getLogger("polarmap.ray")
 _BATCH: Final = 1000
 """Trials that Tune is given at a time: it keeps about 50 kB of each until it ends."""
-NAME, JOB, GPUS, PILOT = "name", "job", "gpus", "pilot"
+_NAME, _JOB, _GPUS, _PILOT = "name", "job", "gpus", "pilot"
 _BROKEN_GPU: Final = 70
 """Exit status of a worker whose GPU failed; Ray starts another process in its place."""
 
@@ -51,7 +54,7 @@ def run_on_tune(
         jobs: The cells.
         context: What every worker holds.
         resources: What a cell reserves, and how often it is tried when its worker is lost.
-        events: Told of everything that comes back, in this process.
+        events: Receives every result, in this process.
         folder: For Tune's own files; nothing in it is read again.
         work: What a worker does with a cell; None for `run_guarded`.
         batch: Trials that Tune is given at a time.
@@ -64,8 +67,8 @@ def run_on_tune(
         PolarmapError: What `events` raised.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # `events` reports losses, each in one line
-    gpus = gpus_per_cell(resources, context.device)
-    wait_for_capacity({"CPU": float(resources.cpus_per_cell), "GPU": gpus}, timeout)
+    gpus = _gpus_per_cell(resources, context.device)
+    _wait_for_capacity({"CPU": float(resources.cpus_per_cell), "GPU": gpus}, timeout)
     pilot = (
         resources.gpus_per_cell == "auto"
         and gpus > 0
@@ -73,6 +76,7 @@ def run_on_tune(
     )
     queue = CellQueue(jobs, attempts=resources.attempts, gpus=gpus, pilot=pilot)
     delivery = LedgerCallback(queue, events, resources.cpus_per_cell)
+    # with_parameters puts the context into the object store once; a closure would be sent with every trial.
     trainable = tune.with_resources(
         tune.with_parameters(_trial, context=context, work=work), partial(_reserved, cpus=resources.cpus_per_cell)
     )
@@ -101,6 +105,7 @@ def _settings(queue: CellQueue, delivery: LedgerCallback, folder: Path, batch: i
         "tune_config": tune.TuneConfig(
             search_alg=_CellSearch(queue, delivery, batch),
             scheduler=_WarmActorScheduler(),  # type: ignore[no-untyped-call] # Ray has no types for it
+            # Without end: the searcher says when it is finished.
             num_samples=-1,
             reuse_actors=True,
             trial_name_creator=_name,
@@ -117,14 +122,14 @@ def _settings(queue: CellQueue, delivery: LedgerCallback, folder: Path, batch: i
 
 
 def _name(trial: Trial) -> str:
-    return str(trial.config[NAME])
+    return str(trial.config[_NAME])
 
 
 def _reserved(config: Mapping[str, Any], cpus: float) -> tune.PlacementGroupFactory:
-    return tune.PlacementGroupFactory([{"CPU": float(cpus), **({"GPU": config[GPUS]} if config[GPUS] else {})}])
+    return tune.PlacementGroupFactory([{"CPU": float(cpus), **({"GPU": config[_GPUS]} if config[_GPUS] else {})}])
 
 
-def gpus_per_cell(resources: ResourceSettings, device: str) -> float:
+def _gpus_per_cell(resources: ResourceSettings, device: str) -> float:
     """The GPUs a cell reserves at first: what was asked for, or a whole one where cells run on GPUs."""
     if resources.gpus_per_cell == "auto":
         return 0.0 if device == "cpu" else 1.0
@@ -143,16 +148,16 @@ def _trial(config: dict[str, Any], context: WorkerContext, work: Work | None) ->
     from orchestrator.cells.guard import run_guarded  # noqa: PLC0415
 
     work = work or run_guarded
-    job: Job = ray.get(config[JOB])
+    job: Job = ray.get(config[_JOB])
     if context.device == "cuda":
-        bound_memory(context.device, allowed_fraction(config[GPUS], total_memory(context.device)))
+        bound_memory(context.device, allowed_fraction(config[_GPUS], total_memory(context.device)))
 
     def report(*payload: object, state: str) -> None:
         resources = dict(tune.get_context().get_trial_resources().required_resources)
         tune.report({"state": state, "resources": resources, PAYLOAD: list(payload)})
 
     def announce(candidate: CandidateResult) -> None:
-        if config[PILOT]:
+        if config[_PILOT]:
             report(candidate, memory_use(context.device), state="measured")
             raise _Measured
         report(candidate, state="searching")
@@ -205,17 +210,55 @@ class _CellSearch(Searcher):
         # A reference: a worker fetches its own cell's labels, and is never sent another's.
         return {
             ATTEMPT: attempt.id,
-            NAME: job.task.key.name,
-            JOB: ray.put(job),
-            GPUS: attempt.gpus,
-            PILOT: attempt.pilot,
+            _NAME: job.task.key.name,
+            _JOB: ray.put(job),
+            _GPUS: attempt.gpus,
+            _PILOT: attempt.pilot,
         }
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing: `LedgerCallback` hears of it."""
+        """Nothing: `LedgerCallback` receives it."""
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the ledger is what a run resumes from."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing, for the same reason."""
+
+
+def _wait_for_capacity(reserved: Mapping[str, float], timeout: float) -> None:
+    """Wait for a node that can do a cell, where a cluster may begin with none; refuse what no node has.
+
+    Tune itself would wait for ever and say nothing.
+
+    Args:
+        reserved: What a cell reserves.
+        timeout: Seconds in which the cluster's autoscaler may bring a node.
+
+    Raises:
+        ExperimentError: No node of the cluster has what one cell reserves.
+    """
+    if timeout > 0 and not _has_capacity(reserved):
+        _LOG.info("no node has what a cell reserves yet; waiting up to %d s for the cluster's autoscaler", timeout)
+        _ask_autoscaler(reserved, time.monotonic() + timeout)
+    if not _has_capacity(reserved):
+        nodes = nodes_of_cluster()
+        largest = {kind: max((node.get(kind, 0.0) for node in nodes), default=0.0) for kind in reserved}
+        raise ExperimentError(
+            f"a cell reserves {reserved['CPU']:g} CPUs and {reserved['GPU']:g} GPUs, but no node has them (at most "
+            f"{largest['CPU']:g} and {largest['GPU']:g}); lower `resources.cpus_per_cell` or `resources.gpus_per_cell`"
+        )
+
+
+def _has_capacity(reserved: Mapping[str, float]) -> bool:
+    """Whether some node of the cluster has what a cell reserves."""
+    return any(all(node.get(kind, 0.0) >= amount for kind, amount in reserved.items()) for node in nodes_of_cluster())
+
+
+def _ask_autoscaler(reserved: Mapping[str, float], deadline: float) -> None:
+    request_resources(bundles=[{kind: amount for kind, amount in reserved.items() if amount}])
+    try:
+        while not _has_capacity(reserved) and time.monotonic() < deadline:
+            time.sleep(1)
+    finally:
+        request_resources(bundles=[])  # a request that is not withdrawn keeps the node for ever

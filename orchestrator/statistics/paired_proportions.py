@@ -9,7 +9,7 @@ from orchestrator.statistics.patient_means import PatientMean, correlation_of, m
 from orchestrator.statistics.proportions import Decisions, correct_of_class, wilson_interval
 from orchestrator.statistics.scores import Exams, Flags
 
-TANGO = "Tango"
+_TANGO = "Tango"
 
 
 def paired_difference(first: Decisions, second: Decisions, label: bool, level: float) -> Interval:
@@ -88,4 +88,4 @@ def tango_interval(better: float, worse: float, pairs: float, level: float) -> I
     edge = 1 - 1e-12
     low = brentq(lambda delta: score(delta) - z, -edge, estimate, xtol=1e-12) if estimate > -edge else -1.0
     high = brentq(lambda delta: score(delta) + z, estimate, edge, xtol=1e-12) if estimate < edge else 1.0
-    return Interval(estimate=estimate, low=min(low, estimate), high=max(high, estimate), level=level, method=TANGO)
+    return Interval(estimate=estimate, low=min(low, estimate), high=max(high, estimate), level=level, method=_TANGO)

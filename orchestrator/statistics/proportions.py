@@ -39,7 +39,7 @@ def correct_of_class(decisions: Decisions, label: bool) -> PatientMean:
     return mean_by_patient(right, exams, exams.labels == label)
 
 
-def wilson_limits(proportion: float, trials: float, level: float) -> tuple[float, float]:
+def _wilson_limits(proportion: float, trials: float, level: float) -> tuple[float, float]:
     """Wilson's limits (1927, doi:10.1080/01621459.1927.10502953); `trials` may be an effective number."""
     z2 = normal_quantile(level) ** 2
     centre = (proportion + z2 / (2 * trials)) / (1 + z2 / trials)
@@ -72,7 +72,7 @@ def effective_trials(data: PatientMean, inflation: float = 1.0) -> float:
 def wilson_interval(data: PatientMean, level: float, *, inflation: float = 1.0) -> Interval:
     """Wilson's interval of a proportion, with the effective number of exams when patients have several."""
     p = data.mean
-    low, high = wilson_limits(p, effective_trials(data, inflation), level)
+    low, high = _wilson_limits(p, effective_trials(data, inflation), level)
     method = "Wilson" if data.counts.max() <= 1 else "Wilson, patient-clustered"
     method += ", inflated" if inflation != 1 else ""
     return Interval(estimate=p, low=min(low, p), high=max(high, p), level=level, method=method)

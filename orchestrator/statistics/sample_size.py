@@ -10,7 +10,7 @@ from orchestrator.statistics.auc import newcombe_variance
 from orchestrator.statistics.intervals import normal_quantile
 from orchestrator.statistics.scores import Floats
 
-AUC_WIDTH, RATIO_WIDTH, SLOPE_WIDTH = 0.1, 0.4, 0.4
+_AUC_WIDTH, _RATIO_WIDTH, _SLOPE_WIDTH = 0.1, 0.4, 0.4
 """Widths of intervals to aim at: AUC, observed over expected events, calibration slope."""
 _MOST = 1e7
 
@@ -37,9 +37,9 @@ def sample_size(auc: float, prevalence: float, probabilities: Floats, level: flo
     """
     z = normal_quantile(level)
     return SampleSize(
-        auc=_for_auc(min(max(auc, 0.5), 0.999), prevalence, AUC_WIDTH / (2 * z)),
-        ratio=_for_ratio(prevalence, RATIO_WIDTH, z),
-        slope=_for_slope(probabilities, SLOPE_WIDTH / (2 * z)),
+        auc=_for_auc(min(max(auc, 0.5), 0.999), prevalence, _AUC_WIDTH / (2 * z)),
+        ratio=_for_ratio(prevalence, _RATIO_WIDTH, z),
+        slope=_for_slope(probabilities, _SLOPE_WIDTH / (2 * z)),
     )
 
 

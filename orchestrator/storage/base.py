@@ -1,6 +1,6 @@
 """Storage of named blobs, in a local folder or in object storage, with the same names and bytes.
 
-A name is a relative path with forward slashes, such as `cells/stress-r00-f0/COMMIT.json`; its folder is what stands
+A name is a relative path with forward slashes, such as `cells/stress-r00-f0/COMMIT.json`; its folder is the part
 before the last slash. A blob is written whole or not at all.
 """
 
@@ -115,5 +115,6 @@ class Blob:
 def read_many(blobs: Iterator[Blob]) -> Iterator[bytes]:
     """The contents of many blobs in their order, read side by side, few of them in memory at a time."""
     with ThreadPoolExecutor(READERS) as pool:
+        # Windows bound the memory: pool.map alone would read every blob at once and keep it.
         while window := list(islice(blobs, _WINDOW)):
             yield from pool.map(Blob.read_bytes, window)

@@ -1,4 +1,4 @@
-"""Who holds a run directory, written into its lock for whoever finds it held."""
+"""The driver that holds a run directory, as written into its lock file."""
 
 import datetime
 import getpass
@@ -20,7 +20,7 @@ class Holder:
     pid: int
     since: str
     machine: str = ""
-    """This boot of this machine, and its table of processes; empty where the system does not tell."""
+    """This boot of this machine, and its table of processes; empty where the system does not provide it."""
     process: str = ""
     """When the process began, in the kernel's ticks: a number used again is another process."""
 
@@ -49,6 +49,7 @@ def holder_in(content: bytes) -> Holder | None:
     """The holder that is written down; None where the record is not whole."""
     try:
         stored = json.loads(content)
+        # Other keys are ignored: a lease adds its token and beat.
         return Holder(**{name: stored[name] for name in Holder.__dataclass_fields__})
     except (ValueError, KeyError, TypeError):
         return None
@@ -56,6 +57,7 @@ def holder_in(content: bytes) -> Holder | None:
 
 def has_died(holder: Holder) -> bool:
     """Whether a holder is known to be gone; of processes of other machines that is not known."""
+    # A process number alone is not enough: after a restart or 2^22 processes it is used again.
     return is_here(holder) and _began(holder.pid) != holder.process
 
 
@@ -80,6 +82,7 @@ def user_name() -> str:
 
 def _machine() -> str:
     try:
+        # The namespace too: in another container of this machine the same number is another process.
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
@@ -92,5 +95,7 @@ def _began(pid: int) -> str:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
+    # The command in brackets may hold spaces and brackets itself, so the last bracket counts.
     state, *fields = text.rpartition(")")[2].split()
+    # A zombie has ended, although its entry is still there.
     return "" if state == "Z" else fields[18]

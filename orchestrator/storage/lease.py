@@ -1,8 +1,8 @@
 """A lock in object storage: an object that only one driver can create, and that goes stale without a heartbeat.
 
-The holder replaces the object every `BEAT` seconds, on condition that nobody else has. Another driver may take it
+The holder replaces the object every `_BEAT` seconds, on condition that nobody else has. Another driver may take it
 over once it is `STALE` seconds old by the storage's own clock, or its process has died on this machine. A holder
-writes only within `CONFIRMED` seconds of a heartbeat that the storage took; since a request ends within 30 seconds,
+writes only within `_CONFIRMED` seconds of a heartbeat that the storage took; since a request ends within 30 seconds,
 no write of an old holder lands after a new one began, except one of a large blob, which is complete in itself.
 """
 
@@ -18,8 +18,8 @@ from mpi_model.errors import RunDirectoryError
 from orchestrator.storage.base import Version
 from orchestrator.storage.holder import Holder, has_died, holder_in, holder_text, refusal, this_process
 
-BEAT: Final = 15.0
-CONFIRMED: Final = 45.0
+_BEAT: Final = 15.0
+_CONFIRMED: Final = 45.0
 STALE: Final = 90.0
 
 
@@ -46,7 +46,7 @@ class _Leasable(Protocol):
         """The storage's clock."""
 
 
-class Lease:
+class _Lease:
     """A lock that is held, until another driver is found to hold it."""
 
     def __init__(self, storage: _Leasable, name: str, holder: Holder, token: str, tag: str, timeout: float) -> None:
@@ -57,6 +57,7 @@ class Lease:
         self.token = token
         self.tag = tag
         self.lost: Holder | bool | None = False
+        # Monotonic: a corrected wall clock must not confirm or expire a lock.
         self.confirmed = time.monotonic()
         self.beats = 0
         self._one_at_a_time = threading.Lock()
@@ -68,7 +69,8 @@ class Lease:
             RunDirectoryError: The lock is lost, or cannot be confirmed.
         """
         begun = time.monotonic()
-        while time.monotonic() - self.confirmed > CONFIRMED and self.lost is False:
+        # The heartbeat thread may hang in a request; the writing thread then confirms by itself.
+        while time.monotonic() - self.confirmed > _CONFIRMED and self.lost is False:
             try:
                 self.beat()
             except RunDirectoryError:
@@ -88,19 +90,21 @@ class Lease:
             RunDirectoryError: The storage is away.
         """
         with self._one_at_a_time:
+            # The time before the request: the storage may have taken the beat any time after it.
             begun = time.monotonic()
             self.beats += 1
             content = holder_text(self.holder, token=self.token, beat=self.beats)
             tag = None if self.lost is not False else self.storage.replace(self.name, content, self.tag)
             if tag is not None:
                 self.tag, self.confirmed = tag, begun
+            # The object has changed or gone, so another driver judged this one dead.
             elif self.lost is False:
                 found = self.storage.find(self.name)
                 self.lost = holder_in(found.content) if found else None
 
     def beat_until(self, released: threading.Event) -> None:
         """Keep the lock fresh; while the storage is away, keep trying."""
-        while not released.wait(BEAT) and self.lost is False:
+        while not released.wait(_BEAT) and self.lost is False:
             try:
                 self.beat()
             except RunDirectoryError:
@@ -108,7 +112,7 @@ class Lease:
 
 
 @contextmanager
-def hold_lease(storage: _Leasable, name: str, timeout: float) -> Iterator[Lease]:
+def hold_lease(storage: _Leasable, name: str, timeout: float) -> Iterator[_Lease]:
     """Take the lock, keep it by a heartbeat, give it back.
 
     Args:
@@ -119,7 +123,7 @@ def hold_lease(storage: _Leasable, name: str, timeout: float) -> Iterator[Lease]
     Raises:
         RunDirectoryError: Another driver holds it.
     """
-    lease = take(storage, name, timeout)
+    lease = _take(storage, name, timeout)
     released = threading.Event()
     heart = threading.Thread(target=lease.beat_until, args=(released,), name="polarmap-lock", daemon=True)
     heart.start()
@@ -131,12 +135,13 @@ def hold_lease(storage: _Leasable, name: str, timeout: float) -> Iterator[Lease]
         _give_back(lease)
 
 
-def take(storage: _Leasable, name: str, timeout: float) -> Lease:
+def _take(storage: _Leasable, name: str, timeout: float) -> _Lease:
     """Create the lock's object, or take over one whose holder is gone.
 
     Raises:
         RunDirectoryError: Another driver holds it.
     """
+    # A token, because one process may take the same lock again after it lost it.
     holder, token = this_process(), uuid.uuid4().hex
     content = holder_text(holder, token=token, beat=0)
     tag = storage.create(name, content)
@@ -144,20 +149,22 @@ def take(storage: _Leasable, name: str, timeout: float) -> Lease:
         found = storage.find(name)
         if found is None:
             tag = storage.create(name, content)
+        # Replaced by tag, not deleted and created: of two drivers that take over, one wins.
         elif _is_free(storage, found):
             tag = storage.replace(name, content, found.tag)
         if tag is None:  # somebody else was faster
             there = storage.find(name)
             raise refusal(storage.location, holder_in(there.content) if there else None)
-    return Lease(storage, name, holder, token, tag, timeout)
+    return _Lease(storage, name, holder, token, tag, timeout)
 
 
 def _is_free(storage: _Leasable, found: Version) -> bool:
     holder = holder_in(found.content)
+    # Both times come from the storage, so that clocks of two machines are never compared.
     return bool(holder and has_died(holder)) or storage.now() - found.modified > datetime.timedelta(seconds=STALE)
 
 
-def _give_back(lease: Lease) -> None:
+def _give_back(lease: _Lease) -> None:
     """Delete the lock's object if it is still ours: just confirmed, nobody may take it over now."""
     try:
         lease.beat()

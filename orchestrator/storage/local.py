@@ -16,7 +16,7 @@ from orchestrator.storage.base import Version
 from orchestrator.storage.holder import Holder, has_died, holder_in, holder_text, refusal, this_process
 from orchestrator.storage.log_files import AppendedLog
 
-LOCK: Final = ".lock"
+_LOCK: Final = ".lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ class LocalStorage:
         if not path.is_file():
             return None
         content = self.read(name)
+        # The time is for messages; `replace` compares the digest.
         modified = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
         return Version(content=content, tag=_tag(content), modified=modified)
 
@@ -70,6 +71,7 @@ class LocalStorage:
         # In the same folder: a rename is atomic only within a file system.
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
+            # 0o700 and 0o600: results hold patients' ids, which other users of the machine must not read.
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
                 yield file
@@ -119,13 +121,14 @@ class LocalStorage:
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Make the folder, private to the user, and hold it by flock(2), which ends with the process."""
+        # Without waiting: a second driver should be refused at once.
         with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
             yield
 
     def holder(self) -> Holder | None:
         """Who wrote the lock file, unless it is known to be gone."""
         try:
-            holder = holder_in((self.folder / LOCK).read_bytes())
+            holder = holder_in((self.folder / _LOCK).read_bytes())
         except OSError:
             return None
         return None if holder is None or has_died(holder) else holder
@@ -143,20 +146,21 @@ class LocalStorage:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Between one reading and one writing, nobody else's."""
+        """Keeps other processes out between a read and the write that follows it."""
         with self._locked(fcntl.LOCK_EX):
             yield
 
     @contextmanager
     def _locked(self, operation: int) -> Iterator[None]:
-        path = self.folder / LOCK
+        path = self.folder / _LOCK
         handle = self._lock_file(path, operation)
         try:
-            with suppress(OSError):  # on a full disk the lock still holds, it only does not say whose it is
+            with suppress(OSError):  # on a full disk the lock still holds, but its record is empty
                 os.ftruncate(handle, 0)
                 os.write(handle, holder_text(this_process()))
             yield
         finally:
+            # Deleted while still locked, so that nobody can lock the name between.
             with suppress(OSError):
                 path.unlink()
             os.close(handle)
@@ -179,6 +183,7 @@ class LocalStorage:
                     return handle
                 os.close(handle)
             except BlockingIOError as error:
+                # Read through the handle: the path may name another file by now.
                 record = os.pread(handle, 4096, 0)
                 os.close(handle)
                 raise refusal(self.folder.name, holder_in(record)) from error
@@ -206,6 +211,7 @@ def _files(folder: Path, prefix: str) -> Iterator[tuple[str, int]]:
         entries = list(os.scandir(folder))
     except (FileNotFoundError, NotADirectoryError):
         return
+    # Links are not followed: a link to a parent folder would never end.
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
             yield from _files(Path(entry.path), f"{prefix}{entry.name}/")

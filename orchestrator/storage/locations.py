@@ -9,7 +9,8 @@ from orchestrator.storage.base import Storage
 from orchestrator.storage.local import LocalStorage
 from orchestrator.storage.object_store import ObjectStorage
 
-S3: Final = re.compile(r"s3:/+")
+# One slash or more: `Path("s3://bucket")` keeps only one.
+_S3: Final = re.compile(r"s3:/+")
 
 
 def open_storage(location: str | Path) -> Storage:
@@ -19,18 +20,19 @@ def open_storage(location: str | Path) -> Storage:
         location: A folder, or a URL; one that went through `Path` and lost a slash is understood, too.
     """
     text = str(location)
-    if S3.match(text):
-        return ObjectStorage(S3.sub("s3://", text, count=1))
+    if _S3.match(text):
+        return ObjectStorage(_S3.sub("s3://", text, count=1))
     return LocalStorage(Path(text))
 
 
 def beside(location: str, name: str) -> str:
     """The location of that name in the same folder."""
-    if S3.match(location):
+    if _S3.match(location):
         return f"{location.rstrip('/').rpartition('/')[0]}/{name}"
     return str(Path(os.path.abspath(location)).parent / name)
 
 
 def resolved(location: str) -> str:
     """The same text for the same place."""
-    return location.rstrip("/") if S3.match(location) else str(Path(location).resolve())
+    # Links of a local path are followed; a bucket has none.
+    return location.rstrip("/") if _S3.match(location) else str(Path(location).resolve())

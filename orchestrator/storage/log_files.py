@@ -27,6 +27,7 @@ class AppendedLog(logging.FileHandler):
         stream = super()._open()
         if stream.tell():
             with Path(self.baseFilename).open("rb") as file:
+                # A new line begins after a broken one; readers of JSON lines lose that one only.
                 file.seek(-1, os.SEEK_END)
                 stream.write("" if file.read() == b"\n" else "\n")
         return stream
@@ -51,6 +52,7 @@ class UploadedLog(logging.Handler):
         self.content = earlier
         self.sent = earlier
         self._closed_now = threading.Event()
+        # A daemon: a network that hangs must not keep a process that has ended alive.
         self._sender = threading.Thread(target=self._send_until_closed, name="polarmap-log", daemon=True)
         self._sender.start()
 
@@ -60,6 +62,7 @@ class UploadedLog(logging.Handler):
 
     def flush(self) -> None:
         """Send the log where it has grown."""
+        # Taken once: another thread may add lines while this content is sent.
         content = self.content
         if content != self.sent:
             self.send(content)
@@ -78,4 +81,4 @@ class UploadedLog(logging.Handler):
             try:
                 self.flush()
             except RunDirectoryError:
-                continue  # whoever writes a result raises this error; the next sending brings the same lines
+                continue  # writing a result raises the same error; the next sending repeats these lines

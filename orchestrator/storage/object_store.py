@@ -3,7 +3,7 @@
 Credentials come from the environment or the machine's role, as obstore finds them: `AWS_ACCESS_KEY_ID`,
 `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_REGION`, `AWS_ENDPOINT_URL`, a container's or an instance's role.
 A request is tried again while the storage is away, up to a bound; each try asks first whether this driver may still
-write, so that one that lost its lock stops between two tries, too.
+write, so that a driver that lost its lock stops between two tries, too.
 """
 
 import datetime
@@ -36,18 +36,18 @@ from orchestrator.storage.holder import Holder, has_died, holder_in
 from orchestrator.storage.lease import STALE, hold_lease
 from orchestrator.storage.log_files import UploadedLog
 
-LOG = logging.getLogger("polarmap.storage")
-Answer = TypeVar("Answer")
+_LOG = logging.getLogger("polarmap.storage")
+_Answer = TypeVar("_Answer")
 
-LOCK: Final = ".lock"
-TIMEOUT_SECONDS: Final = 120.0
+_LOCK: Final = ".lock"
+_TIMEOUT_SECONDS: Final = 120.0
 """Seconds that a storage which answered before may be away."""
 _FIRST_TIMEOUT_SECONDS: Final = 15.0
 """Seconds until a storage that never answered is given up: a wrong address should not cost two minutes."""
-REQUEST_SECONDS: Final = 30
-"""The longest request for a small blob; `lease.CONFIRMED` counts on it."""
-LARGE: Final = 8 * 2**20
-LARGE_REQUEST_SECONDS: Final = 900
+_REQUEST_SECONDS: Final = 30
+"""The longest request for a small blob; `lease._CONFIRMED` counts on it."""
+_LARGE: Final = 8 * 2**20
+_LARGE_REQUEST_SECONDS: Final = 900
 _MULTIPART: Final = 64 * 2**20
 """Larger blobs are sent in parts, which S3 joins at once or not at all."""
 _LOOPBACK: Final = ("localhost", "127.", "::1")
@@ -56,7 +56,7 @@ _LOOPBACK: Final = ("localhost", "127.", "::1")
 class ObjectStorage:
     """A prefix of a bucket. See `Storage` for what the methods do."""
 
-    def __init__(self, url: str, timeout: float = TIMEOUT_SECONDS) -> None:
+    def __init__(self, url: str, timeout: float = _TIMEOUT_SECONDS) -> None:
         """Nothing is asked yet.
 
         Args:
@@ -70,8 +70,9 @@ class ObjectStorage:
         self.timeout = timeout
         self._answered = False
         self._may_write: Callable[[], None] = _always
-        self._small = _store(url, REQUEST_SECONDS)
-        self._large = _store(url, LARGE_REQUEST_SECONDS)
+        # Two clients, because a client has one timeout: a small write must end before the lock can be taken over.
+        self._small = _store(url, _REQUEST_SECONDS)
+        self._large = _store(url, _LARGE_REQUEST_SECONDS)
 
     def describe(self, name: str) -> str:
         """The URL of an object."""
@@ -107,7 +108,7 @@ class ObjectStorage:
 
     def write(self, name: str, content: bytes) -> None:
         """One PUT."""
-        store = self._small if len(content) < LARGE else self._large
+        store = self._small if len(content) < _LARGE else self._large
         self._asked(name, lambda: self._put(store, name, content), writes=True)
 
     def _put(self, store: S3Store, name: str, content: bytes) -> str:
@@ -118,10 +119,12 @@ class ObjectStorage:
         """A nameless local file, sent when the block ends."""
         with tempfile.TemporaryFile() as file:
             yield file
+            # Known only after the block has filled the file.
             size = file.tell()
             self._asked(name, lambda: self._send(name, file, size), writes=True)
 
     def _send(self, name: str, file: IO[bytes], size: int) -> str:
+        # Again for each try: the try before may have read to the end.
         file.seek(0)
         return str(obstore.put(self._large, name, file, use_multipart=size > _MULTIPART)["e_tag"])
 
@@ -152,6 +155,7 @@ class ObjectStorage:
         pairs = [(old, target + old.removeprefix(name)) for old in self.names(name)] or [(name, target)]
         with ThreadPoolExecutor(READERS) as pool:
             list(pool.map(lambda pair: self._copy(*pair), pairs))
+        # COMMIT.json goes first: without it the rest counts as unfinished, never as a whole cell.
         for old, _ in sorted(pairs, key=lambda pair: not pair[0].endswith(".json")):
             self.delete(old)
 
@@ -162,7 +166,7 @@ class ObjectStorage:
         """An object is never half there."""
 
     def now(self) -> datetime.datetime:
-        """The clock of the storage: when it says that a blob was written just now."""
+        """The clock of the storage: the time it records for a blob written just now."""
         name = f".clock-{uuid.uuid4().hex}"
         self.write(name, b"")
         found = self.find(name)
@@ -172,7 +176,7 @@ class ObjectStorage:
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Hold the prefix by a lock object with a heartbeat; from now on every write asks whether it is still held."""
-        with hold_lease(ObjectStorage(self.location, _FIRST_TIMEOUT_SECONDS), LOCK, self.timeout) as lease:
+        with hold_lease(ObjectStorage(self.location, _FIRST_TIMEOUT_SECONDS), _LOCK, self.timeout) as lease:
             self._may_write = lease.check
             try:
                 yield
@@ -181,7 +185,7 @@ class ObjectStorage:
 
     def holder(self) -> Holder | None:
         """Who wrote the lock object, unless it has gone stale or its holder is known to be gone."""
-        found = self.find(LOCK)
+        found = self.find(_LOCK)
         if found is None or datetime.datetime.now(datetime.UTC) - found.modified > datetime.timedelta(seconds=STALE):
             return None
         holder = holder_in(found.content)
@@ -193,10 +197,11 @@ class ObjectStorage:
         brief._may_write = self._may_write
         return UploadedLog(lambda content: brief.write(name, content), earlier.content if earlier else b"")
 
-    def _asked(self, name: str, request: Callable[[], Answer], *, writes: bool = False) -> Answer:
+    def _asked(self, name: str, request: Callable[[], _Answer], *, writes: bool = False) -> _Answer:
         """The answer to a request, waiting while the storage is away."""
         started, pause = time.monotonic(), 0.25
         while True:
+            # Before each try, not once: the lock may be lost while the storage is away.
             if writes:
                 self._may_write()
             try:
@@ -205,8 +210,9 @@ class ObjectStorage:
                 timeout = self.timeout if self._answered else min(self.timeout, _FIRST_TIMEOUT_SECONDS)
                 if time.monotonic() - started + pause > timeout:
                     raise self._away(name, error, time.monotonic() - started) from error
-                LOG.warning("storage is away, trying again: %s", _first_line(error))
+                _LOG.warning("storage is away, trying again: %s", _first_line(error))
                 time.sleep(pause)
+                # Doubled up to ten seconds, so that many drivers do not keep a recovering storage busy.
                 pause = min(2 * pause, 10.0)
             except (AlreadyExistsError, PreconditionError):
                 raise
@@ -248,13 +254,15 @@ def _store(url: str, seconds: int) -> S3Store:
         client_options={
             "allow_http": endpoint.scheme == "http",
             "timeout": datetime.timedelta(seconds=seconds),
+            # Shorter than a request's limit: a wrong address should be reported soon.
             "connect_timeout": datetime.timedelta(seconds=5),
         },
+        # Retries are made by `_asked`, which checks the lock before each; the client's own would not.
         retry_config={"max_retries": 0},
     )
 
 
-def _absent(request: Callable[[], Answer]) -> Answer | None:
+def _absent(request: Callable[[], _Answer]) -> _Answer | None:
     try:
         return request()
     except FileNotFoundError:

@@ -29,10 +29,12 @@ class Bar:
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            # Last, so that a narrow terminal cuts the remark and not the numbers.
             TextColumn("{task.fields[detail]}", style="dim"),
             console=self.console,
         )
         self.task = self.bars.add_task(task, total=total or None, detail="")
+        # Transient: what remains on the screen is the result, not the bar.
         self.live = Live(get_renderable=self._display, console=self.console, transient=True, refresh_per_second=4)
         self.live.start()
 
@@ -50,6 +52,7 @@ class Bar:
 
     def say(self, line: str) -> None:
         """See `Progress.say`."""
+        # No markup: messages hold brackets. Soft wrap: a terminal can copy the whole line.
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def end(self) -> None:
@@ -59,5 +62,6 @@ class Bar:
         self.live, self.bars, self.task, self.below = None, None, None, ()
 
     def _display(self) -> Group:
+        # Cut, never wrapped: wrapped lines would move the bar up and down at each refresh.
         lines = [Text(f"  {line}", style="dim", overflow="ellipsis", no_wrap=True) for line in self.below]
         return Group(self.bars or Text(), *lines)

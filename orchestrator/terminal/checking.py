@@ -1,4 +1,4 @@
-"""What `check` prints: the cohort as it will be used, what was left out, what to think about."""
+"""What `check` prints: the cohort as it will be used, the exclusions and the notices."""
 
 import pandas as pd
 from rich import box
@@ -17,6 +17,7 @@ def print_check(check: CohortCheck, console: Console | None = None) -> None:
         console.print(f"left out of {partition}: {exams} exams, {reason}", highlight=False)
     for notice in check.notices:
         console.print(f"notice: {notice}", highlight=False, markup=False)
+    # The last line before the verdict, because it names what `run` would do now.
     if check.resumes is not None:
         console.print(check.resumes, highlight=False, markup=False, soft_wrap=True)
     console.print("no problems", highlight=False)
@@ -26,6 +27,7 @@ def _cohort_table(cohort: pd.DataFrame) -> Table:
     table = Table(box=box.SIMPLE_HEAD, title="Cohort", title_justify="left", pad_edge=False)
     for name in ("partition", "tracer", "inputs"):
         table.add_column(name, no_wrap=True)
+    # The only column that may wrap: an endpoint's definition is a sentence.
     table.add_column("positive means")
     for name in ("patients", "exams", "positive", "negative"):
         table.add_column(name, justify="right", no_wrap=True)

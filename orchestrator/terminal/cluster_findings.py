@@ -25,6 +25,7 @@ def print_checked(checked: CheckResult, format: str, console: Console | None = N
     """
     console = console or standard_output()
     if format == "json":
+        # Written past rich, which would wrap long lines and break the JSON.
         console.file.write(json.dumps(_record(checked), indent=1, default=str) + "\n")
         return
     if checked.findings:
@@ -51,6 +52,7 @@ def _table(checked: CheckResult) -> Table:
     table.add_column("what", overflow="fold")
     table.add_column("remedy", overflow="fold")
     for finding in checked.findings:
+        # Text objects: a YAML path such as `nodes[0]` must not be read as markup.
         severity = Text(finding.severity, style=_STYLES[finding.severity])
         table.add_row(str(finding.line), severity, finding.place, finding.problem, finding.remedy)
     return table
@@ -58,8 +60,8 @@ def _table(checked: CheckResult) -> Table:
 
 def _count(findings: tuple[Finding, ...]) -> str:
     numbers = {name: sum(finding.severity == name for finding in findings) for name in _STYLES}
-    said = [f"{number} {name}{'s' * (number != 1)}" for name, number in numbers.items() if number]
-    return ", ".join(said) or "no findings"
+    counts = [f"{number} {name}{'s' * (number != 1)}" for name, number in numbers.items() if number]
+    return ", ".join(counts) or "no findings"
 
 
 def _price(price: PriceBound) -> str:

@@ -5,12 +5,12 @@ from typing import Final
 
 from rich.console import Console
 
-PIPED_WIDTH: Final = 160
+_PIPED_WIDTH: Final = 160
 """Columns where standard output is not a terminal: a file should hold whole lines."""
 
 
 def standard_output() -> Console:
     """A console on standard output."""
-    width = None if sys.stdout.isatty() else PIPED_WIDTH
+    width = None if sys.stdout.isatty() else _PIPED_WIDTH
     # Texts come from users' files: a bracket in an endpoint is a bracket, not markup.
     return Console(file=sys.stdout, width=width, markup=False, highlight=False)

@@ -28,6 +28,7 @@ def _fold_table(plan: RunPlan) -> Table:
     for name in ("tracer", "inputs", "patients", "with a positive exam", "with a negative exam"):
         table.add_column(name)
     for tracer, inputs, *sizes in plan.fold_sizes.itertuples(index=False):
+        # Columns alternate between smallest and largest fold.
         ranges = (f"{low} to {high}" for low, high in zip(sizes[::2], sizes[1::2], strict=True))
         table.add_row(tracer, inputs, *ranges)
     return table
@@ -41,6 +42,7 @@ def _network(plan: RunPlan) -> str:
 
 
 def _work(plan: RunPlan) -> str:
+    # One cell for each outer fold of each repeat, and one for the final model.
     inputs = plan.cells // (plan.repeats * plan.folds + 1)
     return (
         f"work: {inputs} inputs × ({plan.repeats} repeats × {plan.folds} folds + 1 final) = "

@@ -13,19 +13,20 @@ from orchestrator.monitoring.progress import NullProgress, Progress, RunProgress
 from orchestrator.terminal.bar import Bar
 from orchestrator.terminal.wording import sentence
 
-SECONDS_BETWEEN_LINES: Final = 5.0
-Kind = Literal["none", "auto", "bar", "lines", "json"]
+_SECONDS_BETWEEN_LINES: Final = 5.0
+_Kind = Literal["none", "auto", "bar", "lines", "json"]
 
 
-def progress_for(kind: Kind = "auto", stream: TextIO | None = None) -> Progress:
-    """The display that was asked for; by itself a bar where the stream is a terminal, and lines where it is not."""
+def progress_for(kind: _Kind = "auto", stream: TextIO | None = None) -> Progress:
+    """The requested display; `auto` is a bar where the stream is a terminal, and lines where it is not."""
     if kind == "none":
         return NullProgress()
+    # Standard error: standard output holds the result, which a program may read.
     stream = stream or sys.stderr
     console = Console(file=stream, force_terminal=True if kind == "bar" else None)
     if kind == "json":
-        return JsonProgress(stream)
-    return Bar(console) if kind == "bar" or (kind == "auto" and console.is_terminal) else Lines(stream)
+        return _JsonProgress(stream)
+    return Bar(console) if kind == "bar" or (kind == "auto" and console.is_terminal) else _Lines(stream)
 
 
 @contextmanager
@@ -35,6 +36,7 @@ def counted(progress: Progress, task: str) -> Iterator[Callable[[int, int], None
 
     def advance(done: int, total: int) -> None:
         nonlocal begun
+        # The total is known only at the first call.
         if not begun:
             progress.begin(task, total)
             begun = True
@@ -46,7 +48,7 @@ def counted(progress: Progress, task: str) -> Iterator[Callable[[int, int], None
         progress.end()
 
 
-class Lines:
+class _Lines:
     """A plain line when work begins and ends, and every few seconds between."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -61,39 +63,40 @@ class Lines:
         self.begun = self._shown = time.monotonic()
 
     def advance(self, done: int, detail: str = "") -> None:
-        """See `Progress.advance`; most calls say nothing."""
+        """See `Progress.advance`; most calls print nothing."""
         if self._due():
             count = f" {done} of {self.total}" if self.total else ""
             seconds = time.monotonic() - self.begun
             self.say(f"{self.task}:{count} after {seconds:.0f} s{f' ({detail})' if detail else ''}")
 
     def show(self, run: RunProgress) -> None:
-        """See `Progress.show`; most calls say nothing."""
+        """See `Progress.show`; most calls print nothing."""
         if self._due():
             self.say(f"{self.task}: after {run.seconds:.0f} s {sentence(run)}")
 
     def say(self, line: str) -> None:
         """See `Progress.say`."""
+        # Flushed: a batch system's log is read while the job runs.
         print(line, file=self.stream, flush=True)
 
     def end(self) -> None:
         """See `Progress.end`; short work is not worth a line."""
         seconds = time.monotonic() - self.begun
-        if self.task and seconds >= SECONDS_BETWEEN_LINES:
+        if self.task and seconds >= _SECONDS_BETWEEN_LINES:
             self.say(f"{self.task}: over after {seconds:.0f} s")
         self.task = ""
 
     def _due(self) -> bool:
         now = time.monotonic()
-        due = now - self._shown >= SECONDS_BETWEEN_LINES
+        due = now - self._shown >= _SECONDS_BETWEEN_LINES
         self._shown = now if due else self._shown
         return due
 
 
-class JsonProgress:
+class _JsonProgress:
     """One JSON object a line: `{"event": "begin" | "advance" | "run" | "say" | "end", …}`.
 
-    Lines of kind `advance` and `run` come when something happened, at most one in `SECONDS_BETWEEN_LINES`, and once
+    Lines of kind `advance` and `run` come when something happened, at most one in `_SECONDS_BETWEEN_LINES`, and once
     more with the last state before `end`.
     """
 
@@ -106,6 +109,7 @@ class JsonProgress:
     def begin(self, task: str, total: int) -> None:
         """See `Progress.begin`."""
         self.end()
+        # Zero, so that the first state of each piece of work is written at once.
         self.task, self._shown = task, 0.0
         self._write({"event": "begin", "task": task, "total": total or None})
 
@@ -115,7 +119,7 @@ class JsonProgress:
 
     def show(self, run: RunProgress) -> None:
         """See `Progress.show`."""
-        self._hold({"event": "run", "task": self.task, **run_keys(run)})
+        self._hold({"event": "run", "task": self.task, **_run_keys(run)})
 
     def say(self, line: str) -> None:
         """See `Progress.say`."""
@@ -123,6 +127,7 @@ class JsonProgress:
 
     def end(self) -> None:
         """See `Progress.end`."""
+        # The last state is always written, however soon it came after the one before.
         if self._held is not None:
             self._write(self._held)
         if self.task:
@@ -132,7 +137,7 @@ class JsonProgress:
     def _hold(self, line: dict[str, object]) -> None:
         self._held = line
         now = time.monotonic()
-        if now - self._shown >= SECONDS_BETWEEN_LINES:
+        if now - self._shown >= _SECONDS_BETWEEN_LINES:
             self._shown, self._held = now, None
             self._write(line)
 
@@ -140,7 +145,7 @@ class JsonProgress:
         print(json.dumps(line, ensure_ascii=False), file=self.stream, flush=True)
 
 
-def run_keys(run: RunProgress) -> dict[str, object]:
+def _run_keys(run: RunProgress) -> dict[str, object]:
     """A run's progress under the names that programs read."""
     return {
         "cells": run.total,

@@ -57,6 +57,7 @@ def _as_rich(status: RunStatus) -> Group:
     if status.state == "running":
         lines.append(_left(status))
     tail = [Text(f"workers lost, cells begun again: {status.lost}")] if status.lost else []
+    # One line each, since a reason may be long and the table should stay in view.
     tail += [Text(f"failed: {cell}: {reason}", overflow="ellipsis", no_wrap=True) for cell, reason in status.failed]
     return Group(*(Text(line) for line in lines if line), _table(status), *tail)
 
@@ -118,6 +119,7 @@ def watch(read: Callable[[], RunStatus], *, machine: bool, seconds: float = _SEC
     """Show the status again and again until no driver is at the run; what was seen last stays."""
     console = standard_output()
     status = read()
+    # Without a terminal there is nothing to redraw: one status below the other.
     if machine or not console.is_terminal:
         print_status(status, machine=machine)
         while status.state == "running":
@@ -129,4 +131,5 @@ def watch(read: Callable[[], RunStatus], *, machine: bool, seconds: float = _SEC
         while status.state == "running":
             time.sleep(seconds)
             status = read()
+            # Refreshed here alone, as the status changes only when it is read.
             live.update(_as_rich(status), refresh=True)

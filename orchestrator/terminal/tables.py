@@ -9,6 +9,7 @@ from orchestrator.report.export import export
 from orchestrator.report.layout import Table
 from orchestrator.report.layout_of_run import statements, tables_of
 from orchestrator.report.records import Report
+from orchestrator.terminal.consoles import standard_output
 
 _KEPT_WIDTH = 16
 """The longest line that is never wrapped: an estimate with its interval or spread."""
@@ -16,7 +17,12 @@ _WORD_WIDTH = 12
 """Words up to this length are not broken: "Mann–Whitney"."""
 
 
-def render(report: Report, format: str, console: Console, *, full: bool = True) -> None:
+def print_report(report: Report, text_format: str, *, full: bool = False) -> None:
+    """Print a report on standard output, in a format of `polarmap report`; a rich one is short unless `full`."""
+    _render(report, text_format, standard_output(), full=full)
+
+
+def _render(report: Report, format: str, console: Console, *, full: bool = True) -> None:
     """Print a report.
 
     Args:
@@ -30,12 +36,12 @@ def render(report: Report, format: str, console: Console, *, full: bool = True) 
         return
     console.print(Text(report.name, style="bold"))
     for table in tables_of(report, full=full):
-        console.print(Group(Text(), as_rich(table)))
+        console.print(Group(Text(), _as_rich(table)))
     for line in statements(report):
         console.print(Text(line))
 
 
-def as_rich(table: Table) -> RichTable:
+def _as_rich(table: Table) -> RichTable:
     """The table for a terminal; cells are text, never markup."""
     shown = RichTable(
         title=Text(table.title),

@@ -1,4 +1,4 @@
-"""Words for how far a run is, the same in the bar, in plain lines and in `polarmap status`."""
+"""Phrases for the progress of a run, the same in the bar, in plain lines and in `polarmap status`."""
 
 from collections.abc import Mapping
 
@@ -38,6 +38,7 @@ def _remaining(seconds: float | None) -> str:
 
 def duration(seconds: float) -> str:
     """`45 s`, `12 min`, `3 h 05 min`, `2 d 4 h`."""
+    # Two units at most: an estimate is not known to the second.
     whole = round(seconds)
     if whole < 90:
         return f"{whole} s"

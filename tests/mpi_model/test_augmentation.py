@@ -7,7 +7,17 @@ import pytest
 import rounding
 import torch
 
-from mpi_model.augmentation import GAIN, GAMMA, ROTATION, SHIFT, augment, displace, draw_shifts, rotate
+from mpi_model.augmentation import (
+    _GAIN,
+    _GAMMA,
+    _ROTATION,
+    _SHIFT,
+    _rotate,
+    apply_changes,
+    displace,
+    draw_changes,
+    draw_shifts,
+)
 
 
 def discs(exams: int, phases: int, size: int, radius: float, channels: int = 1) -> torch.Tensor:
@@ -25,6 +35,11 @@ def centroids(images: torch.Tensor) -> np.ndarray:
     x = (images * axis).sum((-3, -2, -1)) / mass
     y = -(images * axis[:, None]).sum((-3, -2, -1)) / mass
     return (x + 1j * y).numpy()
+
+
+def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Maps `[B, P, C, H, W]`, each changed at random."""
+    return apply_changes(images, draw_changes(len(images), images.shape[1], generator))
 
 
 @pytest.mark.parametrize("radius", [9.0, 16.0])
@@ -46,8 +61,8 @@ def test_both_phases_of_an_exam_turn_together_and_exams_turn_apart() -> None:
     # Blur and interpolation smear the spot, on any processor: by a thirtieth of a pixel, 15 pixels from the centre.
     smeared = 1 / 30 / 15
     np.testing.assert_allclose(angles[:, 0], angles[:, 1], rtol=0, atol=smeared)
-    assert np.abs(angles).max() < ROTATION + smeared
-    assert np.abs(angles).max() > ROTATION / 2
+    assert np.abs(angles).max() < _ROTATION + smeared
+    assert np.abs(angles).max() > _ROTATION / 2
     assert len(np.unique(angles[:, 0].round(4))) > 12
 
 
@@ -71,7 +86,7 @@ def test_both_phases_of_an_exam_are_displaced_alike_and_within_the_limits() -> N
     moved = np.abs(places - centroids(images))
     np.testing.assert_allclose(places[:, 0], places[:, 1], rtol=0, atol=1e-4)
     # Along one axis the spot, 16 pixels from the centre, is shifted and stretched; along the other it is shifted.
-    limit = math.hypot(SHIFT * 24, SHIFT * 24 + 16 * SHIFT) / (1 - SHIFT) + 1 / 30
+    limit = math.hypot(_SHIFT * 24, _SHIFT * 24 + 16 * _SHIFT) / (1 - _SHIFT) + 1 / 30
     assert limit / 2 < moved.max() < limit
     assert len(np.unique(moved[:, 0].round(3))) > 32
 
@@ -91,7 +106,7 @@ def test_a_batch_is_decided_by_its_generator_alone() -> None:
 def test_a_quarter_turn_is_numpys() -> None:
     """Rotation is about the centre and anticlockwise, without a shift of half a pixel."""
     image = torch.rand(1, 2, 8, 8, generator=torch.Generator().manual_seed(3))
-    turned = rotate(image, torch.tensor([math.pi / 2]))
+    turned = _rotate(image, torch.tensor([math.pi / 2]))
     # A place is computed in four roundings of numbers up to 8 pixels, in both directions; pixels differ by up to 1.
     bound = 2 * rounding.of_sum(4) * 8
     np.testing.assert_allclose(turned.numpy(), np.rot90(image.numpy(), axes=(2, 3)), rtol=0, atol=bound)
@@ -102,8 +117,8 @@ def test_the_level_of_counts_changes_by_a_few_percent_at_most() -> None:
     level = 0.5
     images = torch.full((200, 2, 1, 9, 9), level)
     centre = augment(images, torch.Generator().manual_seed(5))[..., 4, 4].squeeze(-1).numpy()
-    lowest = level ** math.exp(GAMMA) * (1 - GAIN)
-    highest = level ** math.exp(-GAMMA) * (1 + GAIN)
+    lowest = level ** math.exp(_GAMMA) * (1 - _GAIN)
+    highest = level ** math.exp(-_GAMMA) * (1 + _GAIN)
     bound = rounding.of_sum(16)  # gain, power, three by three blur and bilinear interpolation of numbers below 1
     assert lowest - bound <= centre.min() < centre.max() <= highest + bound
     assert abs(np.corrcoef(centre.T)[0, 1]) < 0.3

@@ -6,7 +6,7 @@ import pytest
 
 from mpi_model.errors import CohortError
 from orchestrator.cohort.loading import load_cohort
-from orchestrator.cohort.manifest import _tracer_of
+from orchestrator.cohort.manifest import tracer_of
 
 FILES: dict[str, tuple[str, bytes | None, str]] = {
     "absent": ("manifest.csv", None, "there is no manifest"),
@@ -56,6 +56,6 @@ def test_a_manifest_without_a_header_is_refused_without_quoting_it(tmp_path: Pat
 )
 def test_common_tracer_spellings_are_understood_and_others_are_not_guessed(tracer: str | None, spellings: str) -> None:
     """A site's own spelling works; a wrong or mixed one is never taken for a tracer."""
-    assert {spelling: _tracer_of(spelling) for spelling in spellings.split("|")} == dict.fromkeys(
+    assert {spelling: tracer_of(spelling) for spelling in spellings.split("|")} == dict.fromkeys(
         spellings.split("|"), tracer
     )

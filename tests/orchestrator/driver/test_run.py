@@ -30,6 +30,7 @@ def test_a_run_leaves_the_tables_of_the_contract(finished, paths_of):
             "partition",
             "repeat",
             "fold",
+            "model",
             "member",
             "patient_id",
             "exam_id",
@@ -40,11 +41,14 @@ def test_a_run_leaves_the_tables_of_the_contract(finished, paths_of):
             "threshold",
         ]
     )
-    counts = predictions.groupby(["inputs", "partition"]).size().to_dict()
+    counts = predictions.groupby(["model", "inputs", "partition"]).size().to_dict()
     assert counts == {
-        (inputs, part): size for inputs in ("stress", "dual") for part, size in (("development", 48), ("test", 12))
+        (model, inputs, part): size
+        for model in ("network", "segments")
+        for inputs in ("stress", "dual")
+        for part, size in (("development", 48), ("test", 12))
     }
-    assert not predictions.duplicated(["inputs", "partition", "repeat", "exam_id", "member"]).any()
+    assert not predictions.duplicated(["model", "inputs", "partition", "repeat", "exam_id", "member"]).any()
     assert (tables.cells["state"] == "complete").all()
     assert len(tables.cells) == 6
     assert len(tables.candidates) == 18
@@ -57,7 +61,7 @@ def test_every_prediction_comes_from_the_fold_its_patient_is_in(finished, paths_
     tables = open_run(paths_of(finished).root)
     joined = tables.predictions.dropna(subset="fold").merge(tables.folds, on=["repeat", "patient_id"])
 
-    assert len(joined) == 96
+    assert len(joined) == 192
     assert (joined["fold_x"] == joined["fold_y"]).all()
 
 
@@ -77,6 +81,7 @@ def test_the_network_learns_the_tiny_defect(finished, paths_of):
         & summary["primary"]
         & (summary["subgroup"] == "all")
         & (summary["inputs"] == "stress")
+        & (summary["model"] == "network")
     ]
 
     assert len(chosen) == 4
@@ -122,7 +127,7 @@ def test_the_final_models_give_the_same_probabilities_when_loaded_again(finished
     scores = predict_scores(network, cohort.maps, rows, device=torch.device("cpu"))
 
     table = open_run(paths_of(finished).root).predictions
-    table = table[(table["partition"] == "test") & (table["inputs"] == "dual")].set_index("exam_id")
+    table = table.query("model == 'network' and partition == 'test' and inputs == 'dual'").set_index("exam_id")
     assert table.loc[cohort.exams["exam_id"].iloc[rows], "score"].tolist() == scores.tolist()
 
 
@@ -140,7 +145,7 @@ def test_new_exams_are_predicted_as_the_test_exams_were_without_reading_a_label(
     )
     found = pd.read_csv(tmp_path / "p.csv").set_index(["inputs", "exam_id"]).sort_index()
     own = open_run(paths_of(finished).root).predictions
-    own = own[own["partition"] == "test"].set_index(["inputs", "exam_id"]).sort_index()
+    own = own.query("model == 'network' and partition == 'test'").set_index(["inputs", "exam_id"]).sort_index()
     assert found["score"].tolist() == own["score"].tolist()
     assert found["positive"].tolist() == (own["probability"] >= own["threshold"]).astype(int).tolist()
 

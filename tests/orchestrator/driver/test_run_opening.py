@@ -52,7 +52,7 @@ def test_the_report_and_predict_speak_of_one_model(make_tiny, tmp_path, run, pat
     run(experiment, "training.members=2", open_test=True)
     found = open_run(paths_of(experiment).root)
     predicted = predict_exams(found, experiment.parent / "manifest.csv", NullProgress())
-    rows = found.predictions.query("partition == 'test'")
+    rows = found.predictions.query("model == 'network' and partition == 'test'")
     for (tracer, inputs), mine in rows.groupby(["tracer", "inputs"]):
         judged = models.tested(mine)
         model = predicted[(predicted["tracer"] == tracer) & (predicted["inputs"] == inputs)]

@@ -13,9 +13,9 @@ from mpi_model.errors import ExperimentError
 from orchestrator.cli import main
 from orchestrator.experiment import processor
 from orchestrator.experiment.processor import (
+    _features_in,
+    _features_of_mac,
     check_precision,
-    features_in,
-    features_of_mac,
     has_bf16,
     precision_notices,
     processor_features,
@@ -35,7 +35,7 @@ def on(text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Let the rest of the test run on the processor that this text describes."""
     described = tmp_path / "cpuinfo"
     described.write_text(text)
-    monkeypatch.setattr(processor, "CPUINFO", described)
+    monkeypatch.setattr(processor, "_CPUINFO", described)
     monkeypatch.setattr(platform, "system", lambda: "Linux")
     processor_features.cache_clear()
 
@@ -59,16 +59,16 @@ def _forget_the_processor():
 )
 def test_native_bf16_is_read_from_what_the_system_prints(text, native):
     """Both extensions of x86 and the feature of ARM count, and only when every core has them."""
-    features = features_in(text)
+    features = _features_in(text)
     assert features is not None
     assert has_bf16(features) is native
 
 
 def test_a_text_without_features_is_no_answer():
     """RISC-V prints `isa`, and some containers nothing: that is not a processor without bf16."""
-    assert features_in("processor\t: 0\nisa\t: rv64imafdc\n") is None
-    assert features_in("") is None
-    assert [features_of_mac(answer) is None for answer in ("1\n", "0\n", "", None)] == [False, False, True, True]
+    assert _features_in("processor\t: 0\nisa\t: rv64imafdc\n") is None
+    assert _features_in("") is None
+    assert [_features_of_mac(answer) is None for answer in ("1\n", "0\n", "", None)] == [False, False, True, True]
 
 
 @pytest.mark.skipif(platform.system() != "Linux", reason="torch's own word is compared on Linux")

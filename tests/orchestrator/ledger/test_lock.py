@@ -99,7 +99,7 @@ def test_a_silent_lock_of_another_machine_is_taken_over_only_when_it_is_old(buck
 
 def test_a_lock_with_a_heartbeat_is_not_taken_over(bucket, monkeypatch):
     """A holder that beats keeps its lock beyond the bound, and its record changes with every beat."""
-    monkeypatch.setattr(lease, "BEAT", 0.1)
+    monkeypatch.setattr(lease, "_BEAT", 0.1)
     monkeypatch.setattr(lease, "STALE", 2.0)
     storage, other = open_storage(f"{bucket}/run"), open_storage(f"{bucket}/run")
     monkeypatch.setattr(lease, "has_died", lambda holder: False)
@@ -114,8 +114,8 @@ def test_a_lock_with_a_heartbeat_is_not_taken_over(bucket, monkeypatch):
 @pytest.mark.parametrize(("beat", "confirmed"), [(0.05, 45.0), (60.0, 1.0)], ids=["by its heartbeat", "before a write"])
 def test_a_driver_that_lost_its_lock_writes_nothing_more(bucket, monkeypatch, beat, confirmed):
     """Stopped for long and taken over, a driver learns it from its heartbeat or before its next write, and stops."""
-    monkeypatch.setattr(lease, "BEAT", beat)
-    monkeypatch.setattr(lease, "CONFIRMED", confirmed)
+    monkeypatch.setattr(lease, "_BEAT", beat)
+    monkeypatch.setattr(lease, "_CONFIRMED", confirmed)
     storage, other = open_storage(f"{bucket}/run"), open_storage(f"{bucket}/run")
     successor = holder_text(replace(this_process(), host="elsewhere"), token="other", beat=0)
     with storage.hold():

@@ -90,8 +90,8 @@ def test_a_storage_that_is_away_for_a_while_costs_time_and_nothing_else(
     tiny, finished, bucket, s3_server, run, monkeypatch
 ):
     """Requests time out, are tried again and find the storage back: the run ends in the same bytes."""
-    monkeypatch.setattr(object_storage, "REQUEST_SECONDS", 1)
-    monkeypatch.setattr(object_storage, "LARGE_REQUEST_SECONDS", 1)
+    monkeypatch.setattr(object_storage, "_REQUEST_SECONDS", 1)
+    monkeypatch.setattr(object_storage, "_LARGE_REQUEST_SECONDS", 1)
     thaw = threading.Timer(4, s3_server.process.send_signal, [signal.SIGCONT])
 
     def freeze() -> None:
@@ -109,7 +109,7 @@ def test_a_storage_that_is_away_for_a_while_costs_time_and_nothing_else(
 
 def test_a_storage_that_stays_away_ends_the_run_with_the_remedy(bucket, s3_server, monkeypatch):
     """After the bound, one line says what was tried, that nothing is lost and what to check."""
-    monkeypatch.setattr(object_storage, "REQUEST_SECONDS", 1)
+    monkeypatch.setattr(object_storage, "_REQUEST_SECONDS", 1)
     storage = object_storage.ObjectStorage(f"{bucket}/run", timeout=3)
     storage.write("one", b"1")
     s3_server.process.send_signal(signal.SIGSTOP)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.cells.records import CandidateResult, CellKey, CellResult, failed_cell
-from orchestrator.monitoring.counters import LATELY, RunCounters
+from orchestrator.monitoring.counters import _LATELY, RunCounters
 from orchestrator.monitoring.progress import InputsProgress
 
 STRESS = [CellKey(inputs="stress", partition="development", repeat=0, fold=fold) for fold in range(4)]
@@ -113,9 +113,9 @@ def test_rates_look_back_a_little_while_only(clock):
         clock.now += 1
         mine.add(STRESS[0], candidate(0.5))
     assert mine.progress().rate == pytest.approx(1.0)
-    clock.now += LATELY + 1
+    clock.now += _LATELY + 1
     mine.add(STRESS[0], candidate(0.5))
-    assert mine.progress().rate == pytest.approx(1 / LATELY)
+    assert mine.progress().rate == pytest.approx(1 / _LATELY)
 
 
 def test_the_best_score_is_the_lowest_loss_of_its_inputs_and_of_earlier_calls(clock):

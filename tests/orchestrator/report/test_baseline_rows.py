@@ -17,7 +17,7 @@ from orchestrator.report.models import hardest_exams
 from orchestrator.report.permutation import permutation_rows
 from orchestrator.report.records import Report, RunTables
 from orchestrator.report.summary import summarise
-from orchestrator.terminal.tables import render
+from orchestrator.terminal.tables import _render
 
 SETTINGS = StatisticsSettings()
 DIFFERENCE = ["metric", "method", "estimate", "low", "high", "sd", "p", "patients", "positives", "state", "at"]
@@ -127,7 +127,7 @@ def test_tables_show_the_baseline_apart(compared: pd.DataFrame, both: RunTables)
 def test_a_short_report_fits_eighty_columns(compared: pd.DataFrame) -> None:
     """Of the terminal's report no line is wider than 80 columns, and the differences from the baseline are in it."""
     console = Console(file=io.StringIO(), width=80)
-    render(Report(name="run", summary=compared), "rich", console, full=False)
+    _render(Report(name="run", summary=compared), "rich", console, full=False)
     lines = console.file.getvalue().splitlines()
     assert "network-segments" in console.file.getvalue()
     assert max(map(len, lines)) <= 80

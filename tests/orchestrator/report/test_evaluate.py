@@ -7,7 +7,7 @@ import pytest
 from mpi_model.errors import StatisticsError
 from orchestrator.experiment.settings import StatisticsSettings
 from orchestrator.ledger.schemas import SUMMARY_COLUMNS
-from orchestrator.report.evaluate import evaluate_predictions
+from orchestrator.report.evaluate import evaluate_predictions, evaluation_report
 from orchestrator.report.records import RunTables
 
 SETTINGS = StatisticsSettings(subgroups=())
@@ -144,3 +144,41 @@ def test_one_class_is_refused_in_the_summary() -> None:
 
     assert leading(summary, "auc")["state"] == "refused"
     assert "both classes" in leading(summary, "auc")["reason"]
+
+
+def test_the_primary_hypothesis_and_predictive_values_are_for_everybody(finished_run: RunTables) -> None:
+    """Somebody's two models, a margin and a prevalence: the answer, and PPV and NPV that follow Bayes' theorem."""
+    rows = finished_run.predictions.query("partition == 'test' and tracer == 'Tc-99m' and inputs != 'rest'")
+    summary = evaluation_report(rows, "two", noninferiority=("stress-dual", 0.1), prevalence=0.2).summary
+    answer = leading(summary, "auc_noninferiority")
+    known = summary[(summary["inputs"] == "dual") & (summary["state"] == "ok")]
+    values = known.drop_duplicates("metric").set_index("metric")["estimate"]
+    rate, specific, ppv = values[["sensitivity", "specificity", "positive_predictive_value"]]
+
+    assert answer["inputs"] == "stress-dual"
+    assert answer["at"] == 0.1
+    assert ppv == pytest.approx(0.2 * rate / (0.2 * rate + 0.8 * (1 - specific)))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"prevalence": 1.5}, "`prevalence` must lie between 0 and 1"),
+        ({"noninferiority": ("stress", 0.05)}, "joined by a dash"),
+        ({"noninferiority": ("stress-dual", 0.0)}, "margin between 0 and 0.5"),
+        ({"level": 95.0}, "`level` must lie"),
+    ],
+)
+def test_options_out_of_range_are_refused_in_one_line(options: dict[str, object], message: str) -> None:
+    """A prevalence in per cent, a pair without a second, no margin: each is refused with what it must be."""
+    with pytest.raises(StatisticsError, match=message):
+        evaluation_report(plain(), "plain", **options)
+
+
+def test_a_pair_that_is_not_there_is_refused_in_a_row() -> None:
+    """A hypothesis about inputs that the file lacks is a refusal with its reason, not a silence."""
+    summary = evaluation_report(plain(), "plain", noninferiority=("stress-dual", 0.05)).summary
+    row = leading(summary, "auc_noninferiority")
+
+    assert row["state"] == "refused"
+    assert "no estimate" in row["reason"]

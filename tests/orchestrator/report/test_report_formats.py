@@ -13,7 +13,7 @@ from orchestrator.report.export import FORMATS, export
 from orchestrator.report.figures import figures_of, roc_curve, svg
 from orchestrator.report.models import hardest_exams
 from orchestrator.report.records import Report, RunTables
-from orchestrator.terminal.tables import render
+from orchestrator.terminal.tables import _render
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +37,7 @@ def report(finished_run: RunTables, summary: pd.DataFrame) -> Report:
 
 def printed(report: Report, format: str, width: int = 120) -> str:
     console = Console(file=io.StringIO(), width=width, color_system=None)
-    render(report, format, console)
+    _render(report, format, console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 

@@ -16,8 +16,8 @@ from orchestrator.driver.prepare import prepare
 from orchestrator.driver.resume import facts_of
 from orchestrator.driver.run import pending_jobs
 from orchestrator.driver.training import worker_context
-from orchestrator.experiment.devices import device_for
 from orchestrator.experiment.file import load_experiment
+from orchestrator.experiment.processor import device_for
 from orchestrator.ledger.paths import run_paths
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.progress import NullProgress

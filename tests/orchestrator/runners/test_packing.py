@@ -3,7 +3,7 @@
 import pytest
 
 from mpi_model.gpu import GpuUse
-from orchestrator.runners.packing import CONTEXT, MOST_CELLS, allowed_fraction, share_for
+from orchestrator.runners.packing import _CONTEXT, _MOST_CELLS, allowed_fraction, share_for
 
 GIBIBYTE = 2**30
 
@@ -11,7 +11,7 @@ GIBIBYTE = 2**30
 @pytest.mark.parametrize(
     ("peak", "total", "cores", "cells", "expected"),
     [
-        (1, 80, 16, 100, 1 / MOST_CELLS),  # room for many: the ceiling
+        (1, 80, 16, 100, 1 / _MOST_CELLS),  # room for many: the ceiling
         (1, 80, 3, 100, 0.3333),  # a core each to feed them
         (1, 80, 16, 2, 0.5),  # no more than are left
         (20, 80, 16, 100, 0.5),  # two and a half fit
@@ -32,5 +32,5 @@ def test_cells_that_share_a_gpu_cannot_take_more_than_it_has(peak, total):
     cells = int(1 / share)
     allowed = allowed_fraction(share, total * GIBIBYTE) * total * GIBIBYTE
 
-    assert cells * (allowed + CONTEXT) <= total * GIBIBYTE or cells == 1
+    assert cells * (allowed + _CONTEXT) <= total * GIBIBYTE or cells == 1
     assert allowed >= peak * GIBIBYTE or cells == 1

@@ -5,13 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from orchestrator.runners.private_folder import private_folder, sweep
+from orchestrator.runners.private_folder import _sweep, private_folder
 
 HOLDER = """
 import sys
 from pathlib import Path
 from orchestrator.runners import private_folder
-private_folder.short_folder = lambda: Path(sys.argv[1])
+private_folder._short_folder = lambda: Path(sys.argv[1])
 with private_folder.private_folder() as folder:
     (folder / "worker.log").write_text("what a worker said")
     print(folder, flush=True)
@@ -31,7 +31,7 @@ def test_a_killed_drivers_folder_goes_and_a_living_ones_stays(tmp_path):
     assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o700}
     drivers[0].kill()
     drivers[0].communicate()
-    sweep(tmp_path)
+    _sweep(tmp_path)
     assert [folder.exists() for folder in folders] == [False, True]
     drivers[1].communicate("")
     assert list(tmp_path.iterdir()) == []
@@ -39,7 +39,7 @@ def test_a_killed_drivers_folder_goes_and_a_living_ones_stays(tmp_path):
 
 def test_a_folder_is_gone_when_its_run_ends(tmp_path, monkeypatch):
     """Nothing of Ray's is left by a run that ends by itself."""
-    monkeypatch.setattr("orchestrator.runners.private_folder.short_folder", lambda: tmp_path)
+    monkeypatch.setattr("orchestrator.runners.private_folder._short_folder", lambda: tmp_path)
     with private_folder() as folder:
         assert folder.parent == tmp_path
     assert not folder.exists()

@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.monitoring.progress import InputsProgress, RunningCell, RunProgress
 from orchestrator.terminal import progress as displays
-from orchestrator.terminal.progress import JsonProgress, Lines, progress_for
+from orchestrator.terminal.progress import _JsonProgress, _Lines, progress_for
 from orchestrator.terminal.wording import duration, sentence
 
 STATE = RunProgress(
@@ -33,13 +33,13 @@ STATE = RunProgress(
 @pytest.fixture
 def at_once(monkeypatch):
     """Lines come without the seconds between them."""
-    monkeypatch.setattr(displays, "SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr(displays, "_SECONDS_BETWEEN_LINES", 0.0)
 
 
 def test_a_plain_line_says_all_and_calls_the_score_a_validation_score(at_once):
     """One line holds cells, pace, time left, and a score that nobody can mistake for a result."""
     stream = io.StringIO()
-    lines = Lines(stream)
+    lines = _Lines(stream)
     lines.begin("training", 33)
     lines.show(STATE)
 
@@ -68,7 +68,7 @@ def test_what_is_not_known_is_said_to_be_unknown():
 def test_plain_lines_are_seconds_apart():
     """A log file is not flooded: a thousand steps in a moment make no line."""
     stream = io.StringIO()
-    lines = Lines(stream)
+    lines = _Lines(stream)
     lines.begin("training", 33)
     for _ in range(1000):
         lines.show(STATE)
@@ -78,7 +78,7 @@ def test_plain_lines_are_seconds_apart():
 def test_json_lines_have_the_documented_keys_and_the_last_state_is_never_lost():
     """Programs read one object a line; however fast a run was, its last state comes before its end."""
     stream = io.StringIO()
-    progress = JsonProgress(stream)
+    progress = _JsonProgress(stream)
     progress.begin("training", 33)
     progress.show(STATE)
     for _ in range(100):
@@ -109,8 +109,8 @@ def test_a_bar_on_a_terminal_and_lines_elsewhere():
     primary, secondary = pty.openpty()
     with os.fdopen(primary, "rb"), os.fdopen(secondary, "w") as terminal:
         assert type(progress_for("auto", terminal)).__name__ == "Bar"
-        assert type(progress_for("lines", terminal)).__name__ == "Lines"
-    assert type(progress_for("auto", io.StringIO())).__name__ == "Lines"
+        assert type(progress_for("lines", terminal)).__name__ == "_Lines"
+    assert type(progress_for("auto", io.StringIO())).__name__ == "_Lines"
     assert type(progress_for("bar", io.StringIO())).__name__ == "Bar"
 
 
