@@ -90,7 +90,7 @@ def test_the_demo_tells_what_the_study_asks(tmp_path, capsys):
 
     places = run.predictions.groupby(["partition", "inputs", "model"], observed=True).size()
     assert len(places) == 2 * 3 * 2
-    assert run.candidates.groupby(["inputs", "partition", "fold"]).size().eq(6).all()
+    assert run.candidates.groupby(["inputs", "partition", "fold"], dropna=False).size().tolist() == [6] * 18
     assert run.candidates["hp_freeze_depth"].nunique() > 1
     for words in ("segments", "not worse", "Tc-99m", "Tl-201"):
         assert words in printed
