@@ -245,6 +245,14 @@ def _predict(verb: argparse.ArgumentParser) -> None:
     file_argument(verb, "--out", required=True, metavar="FILE", help="a new .csv or .parquet file")
 
 
+def _validate(verb: argparse.ArgumentParser) -> None:
+    folder_argument(verb, "run", metavar="RUN", help="a run directory, or s3://…, with final networks")
+    file_argument(verb, "manifests", nargs="+", metavar="MANIFEST", help="labelled exams, one file a centre")
+    file_argument(verb, "--out", metavar="FILE", help="write the predictions into a new .csv or .parquet file, too")
+    _format(verb)
+    _full(verb)
+
+
 def _demo(verb: argparse.ArgumentParser) -> None:
     folder_argument(verb, "folder", nargs="?", type=Path, default=Path("demo"), metavar="DIR", help="default: demo")
     _runner(verb)
@@ -273,6 +281,7 @@ VERBS: Final[tuple[tuple[str, Add, tuple[str, str], str], ...]] = (
     ("evaluate", _evaluate, ("reports", "evaluate"), "the same statistics for predictions made elsewhere"),
     ("export-optuna", _export_optuna, ("exports", "export_optuna"), "every search of a run, for optuna-dashboard"),
     ("predict", _predict, ("predictions", "predict"), "the final networks on new exams"),
+    ("validate", _validate, ("predictions", "validate"), "the frozen networks on labelled exams of other centres"),
     ("cluster", _cluster, ("clusters", "check"), "what is wrong or unsafe in a Ray cluster file, and its price"),
     ("demo", _demo, ("demo", "demo"), "a synthetic cohort, a whole experiment, its report"),
 )

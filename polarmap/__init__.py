@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from orchestrator.driver.cohort_check import CohortCheck
     from orchestrator.driver.run_plan import RunPlan
     from polarmap.experiments import check, demo, permute, plan, run, schema, template
-    from polarmap.reports import Report, compare, evaluate
+    from polarmap.reports import Report, compare, evaluate, validate
     from polarmap.runs import Run, open_run
     from polarmap.sources import import_spectf, merge, synth
 
@@ -47,6 +47,7 @@ __all__ = [
     "schema",
     "synth",
     "template",
+    "validate",
 ]
 
 _MODULE_OF: Final = {
@@ -69,6 +70,7 @@ _MODULE_OF: Final = {
     "schema": "polarmap.experiments",
     "synth": "polarmap.sources",
     "template": "polarmap.experiments",
+    "validate": "polarmap.reports",
 }
 
 

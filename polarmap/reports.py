@@ -7,10 +7,12 @@ from typing import Literal, Self
 
 import pandas as pd
 
+from orchestrator.output_files import private_files
 from orchestrator.report import records
 from orchestrator.report.compare import comparison_report
 from orchestrator.report.evaluate import evaluation_report, read_predictions
 from orchestrator.report.export import export
+from orchestrator.terminal.progress import progress_for
 from polarmap.runs import Run, open_run
 
 Format = Literal["markdown", "csv", "latex", "json", "html"]
@@ -50,6 +52,38 @@ def compare(first: Run | str | Path, second: Run | str | Path) -> Report:
     """
     opened = (run if isinstance(run, Run) else open_run(run) for run in (first, second))
     return Report.of(comparison_report(*opened))
+
+
+def validate(
+    run: Run | str | Path, manifest: str | Path | Sequence[str | Path], *, out: str | Path | None = None
+) -> Report:
+    """Judge a run's frozen networks on labelled exams of other centres, as `polarmap validate` does.
+
+    Every call is written down in `RUNS/validations/`.
+
+    Args:
+        run: A run with final networks, or its directory.
+        manifest: A labelled manifest, or several, one a centre.
+        out: A new `.csv` or `.parquet` file for the predictions.
+
+    Raises:
+        IncompleteRunError: The run has no final networks.
+        RunDirectoryError: A network is not the one that was trained.
+        CohortError: A cohort is unusable, or shares patients or maps with the run's own.
+    """
+    from orchestrator.commands.predictions import check_new_table, write_table  # noqa: PLC0415 - torch, as below
+    from orchestrator.driver.validate import validate_cohorts  # noqa: PLC0415 - torch; the other verbs need none
+    from orchestrator.report.validation import predictions_of, validation_report  # noqa: PLC0415 - scikit-learn
+
+    manifests = [manifest] if isinstance(manifest, str | Path) else manifest
+    opened = run if isinstance(run, Run) else open_run(run)
+    if out is not None:
+        check_new_table(Path(out))
+    with private_files():
+        found = validate_cohorts(opened, [Path(one) for one in manifests], progress_for("none"))
+        if out is not None:
+            write_table(Path(out), predictions_of(found))
+    return Report.of(validation_report(opened, found))
 
 
 def evaluate(

@@ -88,14 +88,16 @@ def bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
     return f"s3://{name}"
 
 
-def write_tiny_cohort(folder: Path, *, patients: int = 48, test_patients: int = 12, seed: int = 0) -> Path:
+def write_tiny_cohort(
+    folder: Path, *, patients: int = 48, test_patients: int = 12, seed: int = 0, called: str = "patient"
+) -> Path:
     """Write a cohort of two tracers whose positive exams have a dark inferior wall at stress; returns its manifest."""
     random = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for number in range(patients + test_patients):
         tracer, label = ("Tc-99m", "Tl-201")[number % 2], (number // 2) % 2
-        row = {"patient_id": f"patient-{number:03d}", "tracer": tracer, "label": label, "sex": "FM"[number // 4 % 2]}
+        row = {"patient_id": f"{called}-{number:03d}", "tracer": tracer, "label": label, "sex": "FM"[number // 4 % 2]}
         row["partition"] = "development" if number < patients else "test"
         for phase, depth in (("stress", 0.8), ("rest", 0.3)):
             counts = random.normal(100, 12, size=(16, 16)).clip(1)
@@ -144,6 +146,12 @@ def make_tiny() -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_cohort() -> Callable[..., Path]:
+    """Writes such a cohort alone, for example of another centre."""
+    return write_tiny_cohort
 
 
 @pytest.fixture

@@ -53,11 +53,12 @@ def duplicate_images(images: Sequence[ReadImage]) -> list[Problem]:
     """
     groups: dict[str, list[ReadImage]] = {}
     for image in images:
-        groups.setdefault(_fingerprint(image.pixels), []).append(image)
+        groups.setdefault(fingerprint(image.pixels), []).append(image)
     return [_duplicate(group) for group in groups.values() if len(group) > 1]
 
 
-def _fingerprint(pixels: NDArray[np.uint16]) -> str:
+def fingerprint(pixels: NDArray[np.uint16]) -> str:
+    """SHA-256, hexadecimal, of a decoded map `[C, size, size]`: equal for equal pixels, whatever the file."""
     # Little-endian on every machine, and the shape first: equal bytes of another shape are another image.
     shape = repr(pixels.shape).encode("ascii")
     return hashlib.sha256(shape + np.ascontiguousarray(pixels, dtype="<u2").tobytes()).hexdigest()

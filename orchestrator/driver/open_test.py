@@ -3,7 +3,7 @@
 import torch
 
 from mpi_model.determinism import single_threaded
-from mpi_model.errors import IncompleteRunError
+from mpi_model.errors import IncompleteRunError, RunDirectoryError
 from mpi_model.network import TracerNetwork
 from mpi_model.prediction import predict_scores
 from mpi_model.saved_model import load_description, load_network
@@ -13,9 +13,12 @@ from orchestrator.cells.decision import Decision, predictions_of
 from orchestrator.cells.records import CellKey, Prediction
 from orchestrator.driver.prepare import Prepared, rows_of_test_exams
 from orchestrator.driver.resume import ResolvedRun
+from orchestrator.ledger.integrity import matches
+from orchestrator.ledger.markers import Marker, marker_in
 from orchestrator.ledger.openings import frozen_hash, hash_of_test_exams, record_opening
 from orchestrator.ledger.paths import RunPaths
 from orchestrator.ledger.state import RunState
+from orchestrator.storage.base import Blob
 from orchestrator.storage.locations import open_storage
 
 
@@ -71,16 +74,29 @@ def final_networks(paths: RunPaths, inputs: Inputs, members: int) -> list[tuple[
 
     Raises:
         IncompleteRunError: They are not trained yet.
+        RunDirectoryError: A file is not what the ledger's marker names: it was changed after training.
     """
     key = CellKey(inputs=inputs, partition="test", repeat=None, fold=None)
+    commit = paths.commit(key)
+    marker = marker_in(commit.read_bytes()) if commit.exists() else None
+    if not commit.exists() or (marker is not None and marker.state != "complete"):
+        raise IncompleteRunError(f"{paths.name} has no final network for {inputs} inputs yet; finish the run")
     found = []
     for member in range(members):
-        weights, document = (paths.model(key, member, suffix) for suffix in ("safetensors", "json"))
-        if not (weights.exists() and document.exists()):
-            raise IncompleteRunError(f"{paths.name} has no final network for {inputs} inputs yet; finish the run")
-        text = document.read_bytes().decode("utf-8")
-        found.append((load_network(weights.read_bytes(), text), _decisions_of(text)))
+        weights, document = (_verified(paths.model(key, member, suffix), marker) for suffix in ("safetensors", "json"))
+        text = document.decode("utf-8")
+        found.append((load_network(weights, text), _decisions_of(text)))
     return found
+
+
+def _verified(blob: Blob, marker: Marker | None) -> bytes:
+    """A model's file, if it is the one that was trained."""
+    if marker is not None and blob.exists() and matches(marker, blob.name, content := blob.read_bytes()):
+        return content
+    raise RunDirectoryError(
+        f"{blob.name} is not what the ledger says was trained (missing, changed, or its marker is damaged); "
+        "restore it, or `polarmap run` trains it again"
+    )
 
 
 def _decisions_of(description: str) -> dict[int, Decision]:

@@ -43,14 +43,29 @@ def predict_exams(run: Run, manifest: Path, progress: Progress) -> pd.DataFrame:
     cohort = load_cohort(manifest, size=settings.images.size, labelled=False)
     progress.end()
     with single_threaded():
-        tables = [_predict(run, cohort, name, settings.training.members) for name in settings.cohort.inputs]
+        tables = [predict_rows(run, cohort, name, _usable(cohort.maps, name)) for name in settings.cohort.inputs]
     return pd.concat(tables, ignore_index=True)
 
 
-def _predict(run: Run, cohort: Cohort, inputs: Inputs, members: int) -> pd.DataFrame:
+def predict_rows(run: Run, cohort: Cohort, inputs: Inputs, rows: NDArray[np.int64]) -> pd.DataFrame:
+    """What the final networks of one input configuration say about some exams.
+
+    Args:
+        run: A run with its final networks.
+        cohort: N exams.
+        inputs: The input configuration.
+        rows: Exams that have its phases.
+
+    Returns:
+        As `predict_exams`, one row an exam in the order of `rows`.
+
+    Raises:
+        IncompleteRunError: There are no such networks.
+        CohortError: An exam is of a kind the networks were not trained on.
+    """
+    members = run.description.settings.training.members
     networks, decided = zip(*final_networks(run.paths, inputs, members), strict=True)
     maps = _with_channels(cohort.maps, networks[0].architecture.image_channels)
-    rows = _usable(maps, inputs)
     _check_tracers(cohort, rows, decided[0])
     scores = np.stack([predict_scores(net, maps, rows, device=torch.device("cpu")) for net in networks])
     tracers = maps.tracer[rows]

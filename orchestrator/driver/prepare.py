@@ -1,7 +1,7 @@
 """Everything that can be known before training: cohort, eligible exams, fold plan. No torch, no Ray."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -61,8 +61,10 @@ def prepare(loaded: LoadedExperiment, progress: Progress, permutation: int | Non
     )
     _check_subgroups(cohort, experiment.statistics.subgroups)
     plan = plan_folds(cohort.exams, eligible, experiment.folds, experiment.search.inner_folds)
+    if experiment.folds.by == "site":  # from here on the number of sites is the number of folds
+        experiment = replace(experiment, folds=replace(experiment.folds, folds=plan.count))
     return Prepared(
-        loaded=loaded,
+        loaded=replace(loaded, experiment=experiment),
         cohort=cohort,
         eligible=eligible,
         exclusions=exclusions,

@@ -9,6 +9,7 @@ from typing import Literal
 
 from mpi_model.errors import ExperimentError
 from orchestrator.cells.records import CellKey, cell_keys
+from orchestrator.driver.map_facts import facts_of_maps
 from orchestrator.driver.prepare import Prepared, check_test_exams, prepare, used_digest, weights_of
 from orchestrator.experiment.processor import device_for
 from orchestrator.experiment.settings import LoadedExperiment
@@ -96,7 +97,7 @@ def resolve_run(loaded: LoadedExperiment, options: RunOptions, progress: Progres
         weights=weights,
         device=device,
         facts=facts_of(prepared, weights, device),
-        keys=cell_keys(loaded.experiment, final=options.permutation is None),
+        keys=cell_keys(prepared.loaded.experiment, final=options.permutation is None),
         paths=run_paths(loaded.run_directory),
     )
 
@@ -192,4 +193,5 @@ def record_of(prepared: Prepared, facts: Facts, *, final: bool) -> RunRecord:
         notices=prepared.notices,
         exclusions=prepared.exclusions,
     )
-    return RunRecord(description=description, plan=prepared.plan, exams=prepared.cohort.exams)
+    maps = facts_of_maps(prepared.cohort.maps)
+    return RunRecord(description=description, plan=prepared.plan, exams=prepared.cohort.exams, maps=maps)

@@ -33,11 +33,11 @@ def broken_rules(experiment: Experiment) -> list[str]:
 
 
 def _name(experiment: Experiment) -> Iterator[str]:
-    # The log of test openings lies beside the run directories under this name.
-    if not _NAME.fullmatch(experiment.name) or experiment.name == "test_openings":
+    # The logs of openings and validations lie beside the run directories under these names.
+    if not _NAME.fullmatch(experiment.name) or experiment.name in ("test_openings", "validations"):
         yield (
             "`name` must be 1 to 64 letters, digits, dots, dashes or underscores and start with a letter or digit "
-            f"(and not be test_openings), but is {experiment.name!r}; it names the run directory"
+            f"(and not be test_openings or validations), but is {experiment.name!r}; it names the run directory"
         )
 
 
@@ -75,6 +75,11 @@ def _refusals(check: Callable[[], None]) -> tuple[str, ...]:
 def _folds(folds: FoldSettings) -> Iterator[str]:
     yield from _at_least("folds.folds", folds.folds, 2)
     yield from _at_least("folds.repeats", folds.repeats, 1)
+    if folds.by == "site" and folds.repeats != 1:
+        yield (
+            f'`folds.by` = "site" holds each site out once, so `folds.repeats` must be 1, but is {folds.repeats}; '
+            "set repeats = 1"
+        )
     yield from _at_least("folds.seed", folds.seed, 0)
     # Without the label a fold could hold one class only, and its AUC would not exist.
     if len(set(folds.stratify)) < len(folds.stratify) or "label" not in folds.stratify:

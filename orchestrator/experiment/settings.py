@@ -16,6 +16,7 @@ from mpi_model.vocabulary import INPUTS, Inputs
 Patients = Literal["common", "available"]
 Exams = Literal["all", "first"]
 Objective = Literal["balanced_log_loss", "auc"]
+_FoldsBy = Literal["patient", "site"]
 _ThresholdRule = Literal["fixed", "balanced_accuracy"]
 _Calibration = Literal["none", "platt"]
 Baseline = Literal["segments", "none"]
@@ -54,8 +55,10 @@ class ImageSettings:
 class FoldSettings:
     """The `[folds]` section."""
 
+    by: _FoldsBy = "patient"
+    """`patient`: folds are drawn; `site`: each value of the manifest's `site` is a fold, once (`repeats = 1`)."""
     folds: int = 5
-    """Parts of one partition of the development patients."""
+    """Parts of one partition of the development patients; with `by = "site"` it becomes the number of sites."""
     repeats: int = 10
     """Partitions, each drawn anew."""
     stratify: tuple[str, ...] = ("tracer", "label", "sex")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mpi_model.errors import FoldsError
 from mpi_model.vocabulary import Inputs
 from orchestrator.experiment.settings import FoldSettings
+from orchestrator.folds.sites import check_sites, site_of_patients
 from orchestrator.folds.strata import PROTOCOL_COLUMNS, Stratum, assign_folds, strata_of
 from orchestrator.hashing import derive_seed, digest
 
@@ -97,6 +98,10 @@ def plan_folds(
             "no development exam has the phases that `cohort.inputs` asks for; see the exclusions of `polarmap check`"
         )
     columns, notices = _stratification(exams, settings)
+    if settings.by == "site":
+        return _plan_of_sites(
+            exams[used], {key: mask[used] for key, mask in eligible.items()}, columns, notices, settings, inner_folds
+        )
     # The digest is known before the draw, because it seeds the draw.
     empty = _without_draws(exams[used], {key: mask[used] for key, mask in eligible.items()}, columns, notices, settings)
     folds = _draw(empty, settings.repeats)
@@ -104,6 +109,38 @@ def plan_folds(
     if plan is None or not _inner_folds_work(plan, inner_folds):
         raise FoldsError(_refusal(empty, settings, inner_folds, folds is None))
     return plan
+
+
+def _plan_of_sites(
+    exams: pd.DataFrame,
+    eligible: Mapping[Inputs, NDArray[np.bool_]],
+    columns: tuple[str, ...],
+    notices: tuple[str, ...],
+    settings: FoldSettings,
+    inner_folds: int,
+) -> FoldPlan:
+    """One repeat in which each site is a fold, in the order of the sites' names.
+
+    A held-out site may lack a class: nothing is estimated from it then. What is left to train on may not.
+
+    Raises:
+        FoldsError: Sites are missing, blank or shared by a patient, or what is left without one cannot be trained on.
+    """
+    check_sites(exams)
+    sites = sorted(exams["site"].unique())
+    empty = _without_draws(exams, eligible, columns, notices, replace(settings, folds=len(sites)))
+    codes = np.searchsorted(np.asarray(sites, dtype=np.str_), site_of_patients(exams, empty.patients))
+    plan = replace(empty, folds=codes.astype(np.int64)[np.newaxis])
+    for fold, site in enumerate(sites):
+        if inner_parts(plan, 0, fold, inner_folds) is None:
+            raise FoldsError(
+                f"without site {site!r} the other sites do not give every inner fold both classes of every tracer; "
+                "include more patients, or set `search.inner_folds` = 1"
+            )
+    if inner_parts(plan, None, None, inner_folds) is None:
+        raise FoldsError(_refusal(empty, settings, inner_folds, outer=False))
+    sizes = ", ".join(f"{site} ({int((codes == fold).sum())} patients)" for fold, site in enumerate(sites))
+    return replace(plan, notices=(*notices, f"each site is held out once: {sizes}"))
 
 
 def _stratification(exams: pd.DataFrame, settings: FoldSettings) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -131,6 +168,7 @@ def _without_draws(
 ) -> FoldPlan:
     patients, strata = strata_of(exams, columns, settings.folds)
     labels = exams.sort_values("exam_id")[["patient_id", "exam_id", "tracer", "label"]]
+    sites = {} if settings.by == "patient" else {"by": "site", "sites": site_of_patients(exams, patients).tolist()}
     # Everything the plan depends on, and nothing else: not the inputs, the maps or the order of the manifest.
     identity = {
         "patients": patients,
@@ -141,6 +179,7 @@ def _without_draws(
             "repeats": settings.repeats,
             "stratify": list(columns),
             "seed": settings.seed,
+            **sites,
         },
     }
     return FoldPlan(

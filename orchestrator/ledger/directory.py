@@ -23,6 +23,8 @@ class RunRecord:
     plan: FoldPlan
     exams: pd.DataFrame
     """The cohort's exams, in the row order of its maps."""
+    maps: pd.DataFrame
+    """What is kept of the maps themselves, in the same order: see `orchestrator.driver.map_facts`."""
 
 
 def begin_run(paths: RunPaths, record: RunRecord) -> bool:
@@ -43,6 +45,8 @@ def begin_run(paths: RunPaths, record: RunRecord) -> bool:
         write_frame(paths.cohort, record.exams)
     if not paths.folds.exists():
         write_table(paths.folds, _folds_table(record.plan))
+    if not paths.maps.exists():
+        write_frame(paths.maps, record.maps)
     if begun:
         _verify_tables(paths, record)
     else:
@@ -67,9 +71,15 @@ def _verify_tables(paths: RunPaths, record: RunRecord) -> None:
     for blob, same in (
         (paths.folds, read_table(paths.folds).equals(_folds_table(record.plan))),
         (paths.cohort, read_frame(paths.cohort).equals(exams)),
+        (paths.maps, _fingerprints(read_frame(paths.maps)).equals(_fingerprints(record.maps))),
     ):
         if not same:
             raise RunDirectoryError(f"{blob} is not this experiment's; restore it, or delete it: it is written anew")
+
+
+def _fingerprints(maps: pd.DataFrame) -> pd.DataFrame:
+    """The columns that are the same on every machine; segment means may differ by rounding."""
+    return maps.filter(like="_sha256").astype("object").fillna("")
 
 
 def _folds_table(plan: FoldPlan) -> pa.Table:

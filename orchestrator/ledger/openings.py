@@ -1,4 +1,7 @@
-"""The log of the test partition: who opened it, when, and what was judged; shared by the experiments of a folder."""
+"""Who judged what on which labelled exams, and when: openings of a test partition, uses of a validation cohort.
+
+Both logs, `test_openings/` and `validations/`, stand beside the run directories of a folder and are shared by them.
+"""
 
 import datetime
 import hashlib
@@ -15,9 +18,14 @@ from orchestrator.storage.holder import user_name
 
 def hash_of_test_exams(exams: pd.DataFrame) -> str:
     """Names a test partition by its patients, exams, tracers and labels."""
-    test = exams[exams["partition"] == "test"].sort_values(["patient_id", "exam_id"])
+    return hash_of_exams(exams[exams["partition"] == "test"])
+
+
+def hash_of_exams(exams: pd.DataFrame) -> str:
+    """Names labelled exams by their patients, exams, tracers and labels; their order does not count."""
     columns = ["patient_id", "exam_id", "tracer", "label"]
-    return digest([[str(value) for value in row] for row in test[columns].itertuples(index=False, name=None)])
+    rows = exams.sort_values(["patient_id", "exam_id"])[columns].itertuples(index=False, name=None)
+    return digest([[str(value) for value in row] for row in rows])
 
 
 def frozen_hash(paths: RunPaths, facts_hash: str) -> str:
@@ -30,22 +38,21 @@ def frozen_hash(paths: RunPaths, facts_hash: str) -> str:
 def read_openings(folder: Storage, test: str) -> list[dict[str, str]]:
     """The openings of a test partition, oldest first."""
     found = folder.find(test)
-    return _openings(found.content, test) if found else []
+    return _lines(found.content, folder, test) if found else []
 
 
-def _openings(content: bytes, test: str) -> list[dict[str, str]]:
+def _lines(content: bytes, folder: Storage, name: str) -> list[dict[str, str]]:
     try:
         return [json.loads(line) for line in content.splitlines() if line.strip()]
     except ValueError as error:
+        kind = folder.location.rpartition("/")[2]
         raise RunDirectoryError(
-            f"test_openings/{test[:12]}… holds a line that is damaged; every opening counts, so repair it by hand"
+            f"{kind}/{name[:12]}… holds a line that is damaged; every line counts, so repair it by hand"
         ) from error
 
 
 def record_opening(folder: Storage, test: str, experiment: str, frozen: str) -> int:
     """Append an opening, unless the very same one is written already (a run that crashed and came back).
-
-    Two experiments may open a test at the same moment: each writes only over the logbook that it has read.
 
     Args:
         folder: `RUNS/test_openings`.
@@ -59,6 +66,32 @@ def record_opening(folder: Storage, test: str, experiment: str, frozen: str) -> 
     Raises:
         RunDirectoryError: The opening cannot be written; the test stays closed.
     """
+    return len(_appended(folder, test, experiment, frozen, once=True))
+
+
+def record_validation(folder: Storage, cohort: str, experiment: str, frozen: str) -> list[dict[str, str]]:
+    """Append a use of a validation cohort; the same networks once more are another use.
+
+    Args:
+        folder: `RUNS/validations`.
+        cohort: The cohort's hash, as `hash_of_exams` gives it.
+        experiment: The experiment's name.
+        frozen: What is judged, as `frozen_hash` gives it.
+
+    Returns:
+        All uses of the cohort, oldest first; the last is this one.
+
+    Raises:
+        RunDirectoryError: The use cannot be written; nothing is predicted.
+    """
+    return _appended(folder, cohort, experiment, frozen, once=False)
+
+
+def _appended(folder: Storage, name: str, experiment: str, frozen: str, *, once: bool) -> list[dict[str, str]]:
+    """The lines of a log with this one at the end, unless `once` and it is there already.
+
+    Two experiments may write at the same moment: each writes only over the log that it has read.
+    """
     line = {
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "user": user_name(),
@@ -66,13 +99,12 @@ def record_opening(folder: Storage, test: str, experiment: str, frozen: str) -> 
         "frozen": frozen,
     }
     # Compare and swap: where another experiment has written in between, read again and append to what is there now.
-    written = None
-    while written is None:
-        found = folder.find(test)
-        openings = _openings(found.content, test) if found else []
+    while True:
+        found = folder.find(name)
+        lines = _lines(found.content, folder, name) if found else []
         # A run that crashed after this line and came back judges the same models: that is the same opening.
-        if any(opening["frozen"] == frozen for opening in openings):
-            return len(openings)
+        if once and any(known["frozen"] == frozen for known in lines):
+            return lines
         content = (found.content if found else b"") + (json.dumps(line, sort_keys=True) + "\n").encode("utf-8")
-        written = folder.replace(test, content, found.tag) if found else folder.create(test, content)
-    return len(openings) + 1
+        if folder.replace(name, content, found.tag) if found else folder.create(name, content):
+            return [*lines, line]

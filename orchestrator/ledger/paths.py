@@ -52,6 +52,11 @@ class RunPaths:
         return Blob(self.storage, "folds.parquet")
 
     @property
+    def maps(self) -> Blob:
+        """Fingerprints and segment means of the cohort's maps, in the row order of the cohort."""
+        return Blob(self.storage, "maps.parquet")
+
+    @property
     def log(self) -> Blob:
         """The driver's log."""
         return Blob(self.storage, "run.log")

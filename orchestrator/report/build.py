@@ -73,6 +73,7 @@ def tables_of(run: Run) -> RunTables:
         cells=cells,
         inputs=settings.cohort.inputs,
         patients=settings.cohort.patients,
+        by=settings.folds.by,
         epochs=epochs,
         objective=settings.search.objective,
         calibrated=settings.decision.calibration != "none",

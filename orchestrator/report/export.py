@@ -67,6 +67,10 @@ def to_json(report: Report) -> str:
         "name": report.name,
         "facts": dict(report.facts),
         "test_openings": report.openings,
+        "validations": {
+            name: dict(zip(("uses", "networks"), both, strict=True)) for name, both in report.validations.items()
+        },
+        "case_mix": as_records(report.case_mix),
         "exclusions": [dict(zip(("partition", "reason", "exams"), line, strict=True)) for line in report.exclusions],
         "notices": list(report.notices),
         "summary": as_records(report.summary),

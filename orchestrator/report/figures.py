@@ -104,7 +104,7 @@ def forest_figure(rows: pd.DataFrame, judged: str) -> Figure:
         names.append(f"{inputs}, {partition}\n{row['patients']} patients, {row['positives']} events, {row['method']}")
     axes.axvline(0.5, color="0.8", linewidth=1)
     axes.set_yticks([-place for place in range(len(names))], names, fontsize=7)
-    axes.set(xlabel="AUC", xlim=(0, 1), ylim=(-len(names) + 0.5, 0.5))
+    axes.set(xlabel="AUC", xlim=(0, 1), ylim=(0.5 - max(len(names), 1), 0.5))
     return figure
 
 

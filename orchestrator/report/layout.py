@@ -10,12 +10,15 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from orchestrator.report.records import BASELINES, ESTIMANDS, EVERYONE
+from orchestrator.report.records import BASELINES, ESTIMANDS, EVERYONE, HELD_OUT_SITE
 
 SHORT_NAMES = {"development": "CV", "test": "test"}
 PARTITION_NAMES = {"development": "cross-validation", "test": "test partition"}
 MEASURES = {
     "auc": "AUC",
+    "auc_of_new_site": "AUC to expect at a new site",
+    "auc_tau2": "tau² over sites",
+    "auc_i2": "I² over sites",
     "partial_auc": "partial AUC (standardised) at a specificity of at least",
     "auc_above_chance": "AUC against 0.5",
     "auc_expected": "to expect from these counts at AUC",
@@ -29,6 +32,11 @@ MEASURES = {
     "brier": "Brier score",
     "calibration_intercept": "calibration in the large (perfect: 0)",
     "calibration_slope": "calibration slope (perfect: 1)",
+    "recalibration_intercept": "recalibration refitted here, intercept",
+    "recalibration_slope": "recalibration refitted here, slope",
+    "brier_recalibrated": "Brier score, recalibrated here",
+    "map_distance_ratio": "map distance (development: 1)",
+    "maps_beyond_development": "maps beyond the development maps' quantile",
     "agreement": "agreement of two repeats",
     "auc_of_search": "AUC that the search saw",
     "optimism": "optimism of the search",
@@ -41,12 +49,15 @@ MEASURES = {
 COUNTED = "patients (events)"
 OVERVIEW = (
     ("development", "auc"),
+    ("development", "auc_of_new_site"),
     ("development", "balanced_accuracy"),
     ("test", "auc"),
     ("test", "sensitivity"),
     ("test", "specificity"),
 )
-"""The columns of the overview: partition and measure."""
+"""The rows of the overview: partition and measure."""
+_OVERVIEW_OF_VALIDATION = ("auc", "sensitivity", "specificity", "calibration_slope", "map_distance_ratio")
+"""The same for a cohort of another centre."""
 LEADING = ("auc", "balanced_accuracy", "auc_difference")
 """What a short report says was refused; a full one says everything."""
 MISSING = "—"
@@ -87,6 +98,7 @@ def summary_tables(summary: pd.DataFrame) -> Iterator[Table]:
         about = f"{tracer}, {endpoint}: {PARTITION_NAMES.get(partition, partition)}"
         for (model,), mine in grouped(rows, "model"):
             yield _main(about if model == records[0]["model"] else f"{about}, {model}", mine)
+        yield _sites(about, rows)
         yield from (_comparisons(about, rows), _subgroups(about, rows), _net_benefit(about, rows))
     yield _refusals([row for row in records if row["subgroup"] == EVERYONE and row["metric"] in LEADING], "brief")
     yield _refusals(records, "full")
@@ -174,8 +186,9 @@ def _overview(about: str, rows: list[Record]) -> Table:
     inputs = list(dict.fromkeys(row["inputs"] for row in leading if row["metric"] == "auc"))
     body = []
     # Of a baseline the AUC only: its other measures stand in the full report.
+    asked = (*OVERVIEW, *_overview_of_validations(leading))
     models = dict.fromkeys(row["model"] for row in leading)
-    lines = [(*of, model) for of in OVERVIEW for model in models if model == rows[0]["model"] or of[1] == "auc"]
+    lines = [(*of, model) for of in asked for model in models if model == rows[0]["model"] or of[1] == "auc"]
     for partition, metric, model in lines:
         place = (partition, metric, model)
         mine = {row["inputs"]: row for row in leading if (row["partition"], row["metric"], row["model"]) == place}
@@ -183,7 +196,7 @@ def _overview(about: str, rows: list[Record]) -> Table:
             continue
         cells = (f"{estimate(mine[name])}\n{counts(mine[name])}" if name in mine else MISSING for name in inputs)
         methods = " or ".join(dict.fromkeys(row["method"] for row in mine.values()))
-        name = f"{SHORT_NAMES[partition]} {MEASURES[metric]}" + ("" if model == rows[0]["model"] else f", {model}")
+        name = f"{_short_name(partition)} {MEASURES[metric]}" + ("" if model == rows[0]["model"] else f", {model}")
         body.append((name, *cells, methods))
     told = "".join(f" {model}: {BASELINES[model]}." for model in models if model in BASELINES)
     note = (
@@ -191,8 +204,18 @@ def _overview(about: str, rows: list[Record]) -> Table:
         + told
     )
     columns = ("", *inputs, "interval by")
-    shown = [row for row in leading if (row["partition"], row["metric"]) in OVERVIEW]
+    shown = [row for row in leading if (row["partition"], row["metric"]) in asked]
     return Table(title=f"{about}: overview", columns=columns, rows=tuple(body), note=_noted(note, shown))
+
+
+def _overview_of_validations(rows: list[Record]) -> list[tuple[str, str]]:
+    cohorts = dict.fromkeys(row["partition"] for row in rows if row["partition"] not in SHORT_NAMES)
+    return [(cohort, metric) for cohort in cohorts for metric in _OVERVIEW_OF_VALIDATION]
+
+
+def _short_name(partition: str) -> str:
+    """As the first column of a table calls it; a validation's partition is the cohort's name already."""
+    return SHORT_NAMES.get(partition, partition.removeprefix("validation "))
 
 
 def _leading_differences(about: str, rows: list[Record]) -> Table:
@@ -200,7 +223,7 @@ def _leading_differences(about: str, rows: list[Record]) -> Table:
     metrics = ("auc_noninferiority", "auc_difference")
     chosen = [row for row in rows if _of(row, EVERYONE) and row["metric"] in metrics and row["primary"]]
     body = tuple(
-        (f"{SHORT_NAMES[row['partition']]} {_pair(row)}", estimate(row), p_values(row), row["method"], counts(row))
+        (f"{_short_name(row['partition'])} {_pair(row)}", estimate(row), p_values(row), row["method"], counts(row))
         for row in chosen
     )
     columns = ("first − second", "AUC difference", "p", "method", COUNTED)
@@ -276,8 +299,28 @@ def _pair(row: Record) -> str:
     return f"{row['of']}{what.get(row['metric'], '')}"
 
 
+def _sites(about: str, rows: list[Record]) -> Table:
+    """Every site that was held out, with the AUC that its exams gave or the reason why there is none."""
+    chosen = [row for row in rows if row["subgroup"].startswith(HELD_OUT_SITE) and row["model"] == rows[0]["model"]]
+    body = []
+    for (subgroup, of), found in grouped(chosen, "subgroup", "of"):
+        by_metric = {row["metric"]: row for row in found}
+        area = by_metric["auc"]
+        shown = [area["reason"] if area["state"] == "refused" else estimate(area)]
+        shown += [
+            estimate(by_metric[name]) if name in by_metric else MISSING for name in ("sensitivity", "specificity")
+        ]
+        body.append((subgroup.removeprefix(HELD_OUT_SITE), of, *shown, counts(area)))
+    columns = ("site held out", "inputs", "AUC", "sensitivity", "specificity", COUNTED)
+    return Table(title=f"{about}: sites", columns=columns, rows=tuple(body), note="")
+
+
 def _subgroups(about: str, rows: list[Record]) -> Table:
-    chosen = [row for row in rows if row["subgroup"] != EVERYONE and row["state"] == "ok"]
+    chosen = [
+        row
+        for row in rows
+        if row["subgroup"] != EVERYONE and row["state"] == "ok" and not row["subgroup"].startswith(HELD_OUT_SITE)
+    ]
     body = tuple(
         (
             row["inputs"],

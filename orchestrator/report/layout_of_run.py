@@ -1,15 +1,34 @@
 """The tables of a report that do not come from its summary, and all tables together in reading order."""
 
+from collections.abc import Iterator
+
 import pandas as pd
 
-from orchestrator.report.layout import MISSING, PARTITION_NAMES, Record, Table, as_records, number, summary_tables
+from orchestrator.report.layout import (
+    MISSING,
+    PARTITION_NAMES,
+    Record,
+    Table,
+    as_records,
+    grouped,
+    number,
+    summary_tables,
+)
 from orchestrator.report.records import Report
 
 
 def tables_of(report: Report, *, full: bool = True) -> list[Table]:
     """The tables of a full or of a short report, in reading order; empty ones are left out."""
     cells = as_records(report.cells)
-    run = (_hyperparameters(report.cells), _failures(cells), _exclusions(report), _unstable(report), _facts(report))
+    mixes = tuple(_case_mixes(report.case_mix))
+    run = (
+        *mixes,
+        _hyperparameters(report.cells),
+        _failures(cells),
+        _exclusions(report),
+        _unstable(report),
+        _facts(report),
+    )
     kinds = {"always", "full" if full else "brief"}
     return [table for table in (*summary_tables(report.summary), *run) if table.rows and table.shown in kinds]
 
@@ -18,8 +37,9 @@ def answers(summary: pd.DataFrame) -> list[str]:
     """The answers to the primary hypotheses, the test's before cross-validation's; empty where none was declared."""
     rows = [row for row in as_records(summary) if row["metric"] == "auc_noninferiority"]
     rows.sort(key=lambda row: (str(row["tracer"]), row["partition"] != "test"))
+    names = [PARTITION_NAMES.get(row["partition"], row["partition"]) for row in rows]
     return [
-        f"{row['tracer']}, {row['endpoint']}, {PARTITION_NAMES[row['partition']]}: {row['reason']}." for row in rows
+        f"{row['tracer']}, {row['endpoint']}, {name}: {row['reason']}." for row, name in zip(rows, names, strict=True)
     ]
 
 
@@ -28,7 +48,20 @@ def statements(report: Report) -> list[str]:
     times = {1: "once", 2: "twice"}
     opened = report.openings
     lines = [] if opened is None else [f"The test partition has been opened {times.get(opened, f'{opened} times')}."]
-    return [*answers(report.summary), *lines, *report.notices]
+    used = [
+        f"The cohort {name} has been used {times.get(uses, f'{uses} times')} for a validation, of {networks} "
+        f"{'set' if networks == 1 else 'sets'} of frozen networks."
+        for name, (uses, networks) in report.validations.items()
+    ]
+    return [*answers(report.summary), *lines, *used, *report.notices]
+
+
+def _case_mixes(found: pd.DataFrame) -> Iterator[Table]:
+    """Who the patients of each cohort were, one table a tracer."""
+    cohorts = [str(name) for name in found.columns[3:]]
+    for (tracer, endpoint), rows in grouped(as_records(found), "tracer", "endpoint") if len(found) else ():
+        body = tuple((row["measure"], *(row[name] for name in cohorts)) for row in rows)
+        yield Table(title=f"{tracer}, {endpoint}: case mix", columns=("", *cohorts), rows=body)
 
 
 def _hyperparameters(cells: pd.DataFrame) -> Table:

@@ -12,6 +12,8 @@ from orchestrator.cells.records import NETWORK, SEGMENTS
 Partition = Literal["development", "test"]
 EVERYONE: Final = "all"
 """The subgroup of all exams."""
+HELD_OUT_SITE: Final = "held-out site="
+"""Begins the subgroup of a site that was held out as a fold."""
 BASELINES: Final[Mapping[str, str]] = MappingProxyType(
     {SEGMENTS: "logistic regression on the 17 segment means of the same maps"}
 )
@@ -21,6 +23,7 @@ ESTIMANDS: Final = MappingProxyType(
     {
         "final network": "for the one network that was trained on all development patients, judged on all such "
         "patients as those of the test partition",
+        "frozen network": "for the run's final network, judged on all such patients as those of that cohort",
         "these networks": "for the mean over the networks that this cross-validation trained, judged on all such "
         "patients; for these networks, not for the procedure that trained them",
         "procedure": "for the mean over the networks that this cross-validation trained, judged on all such patients; "
@@ -50,6 +53,8 @@ class RunTables:
     """The contract's columns; empty for predictions made elsewhere. Tells how much the search flatters."""
     objective: str = "balanced_log_loss"
     """What the search chose by."""
+    by: Literal["patient", "site"] = "patient"
+    """What a fold is: drawn patients, or a site of the column `site` in `exams`."""
     calibrated: bool = False
     """Whether probabilities were recalibrated; net benefit is refused where they were not."""
 
@@ -86,3 +91,7 @@ class Report:
     lacking: tuple[str, ...] = ()
     """Inputs with cells that failed or have not run, unless a report over what there is was asked for."""
     notices: tuple[str, ...] = ()
+    case_mix: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """From `case_mix.case_mix`: `tracer, endpoint, measure` and one column a cohort."""
+    validations: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """By cohort, how often it was used for a validation, and by how many different sets of frozen networks."""

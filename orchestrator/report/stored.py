@@ -21,7 +21,7 @@ def report_around(run: Run, summary: pd.DataFrame, cells: pd.DataFrame, exams: p
         name=description.name,
         summary=summary,
         cells=cells,
-        facts=_facts(description, cells),
+        facts=stored_facts(description, cells),
         exclusions=tuple((item.partition, item.reason, item.count) for item in description.exclusions),
         openings=openings_of(run, exams),
         notices=description.notices,
@@ -35,14 +35,17 @@ def openings_of(run: Run, exams: pd.DataFrame) -> int | None:
     return len(read_openings(open_storage(beside(run.paths.root, "test_openings")), hash_of_test_exams(exams)))
 
 
-def _facts(description: RunDescription, cells: pd.DataFrame) -> dict[str, str]:
+def stored_facts(description: RunDescription, cells: pd.DataFrame) -> dict[str, str]:
+    """The experiment's settings and software as a report prints them."""
     settings, facts = description.settings, description.facts
     inner = settings.search.inner_folds
+    by_site = settings.folds.by == "site"
+    parts = "sites, each held out once" if by_site else f"folds × {settings.folds.repeats} repeats, by patient"
     return {
         "network": f"{settings.network.backbone}, {settings.network.weights} weights, "
         f"{settings.network.heads} heads, {settings.images.size} px",
-        "cross-validation": f"{settings.folds.folds} folds × {settings.folds.repeats} repeats, "
-        f"by patient; candidates chosen on {'one 20 % hold-out' if inner == 1 else f'{inner} inner folds'}",
+        "cross-validation": f"{settings.folds.folds} {parts}; candidates chosen on "
+        f"{'one 20 % hold-out' if inner == 1 else f'{inner} inner folds'}",
         "search": f"{settings.search.space}, {settings.search.candidates} candidates a cell",
         "cells": ", ".join(f"{count} {state}" for state, count in cells["state"].value_counts().items()),
         "threshold": settings.decision.threshold,

@@ -18,8 +18,9 @@ from orchestrator.report.development_rows import development_rows
 from orchestrator.report.held_out_rows import held_out_rows
 from orchestrator.report.models import CrossValidated, Tested, cross_validated, tested
 from orchestrator.report.optimism_rows import optimism_rows
-from orchestrator.report.records import RunTables
+from orchestrator.report.records import Partition, RunTables
 from orchestrator.report.rows import Group, Row, counted, summary_frame
+from orchestrator.report.site_rows import NOT_COMPARED, site_rows
 from orchestrator.report.subgroup_rows import subgroup_rows
 from orchestrator.statistics.cross_validation import WITHIN_FOLD
 
@@ -27,18 +28,21 @@ LEADING = {"development": WITHIN_FOLD, "test": "logit DeLong"}
 OTHER_EXAMS = 'patients = "available": each inputs was judged on other exams, so no pair is compared'
 
 
-def summarise(tables: RunTables, settings: StatisticsSettings) -> pd.DataFrame:
+def summarise(
+    tables: RunTables, settings: StatisticsSettings, partitions: Sequence[Partition] = ("development", "test")
+) -> pd.DataFrame:
     """Every estimate the tables of a run allow, per partition, tracer, inputs and model; tracers are never pooled.
 
     Args:
         tables: Of one run, finished or not.
         settings: The experiment's `[statistics]`.
+        partitions: Those to estimate.
 
     Returns:
         A frame with exactly `orchestrator.ledger.schemas.SUMMARY_COLUMNS`, one row a method.
     """
     rows: list[Row] = []
-    for partition in ("development", "test"):
+    for partition in partitions:
         chosen = tables.predictions[tables.predictions["partition"] == partition]
         for tracer in sorted(tables.exams["tracer"].unique()):
             found = chosen[chosen["tracer"] == tracer]
@@ -75,7 +79,8 @@ def _tracer_rows(
         for model in tables.models
     }
     rows, models = _rows_of_model(tables.of(judged), settings, groups[judged], predictions)
-    refused = OTHER_EXAMS if tables.patients == "available" else ""
+    by_site = partition == "development" and tables.by == "site"
+    refused = OTHER_EXAMS if tables.patients == "available" else NOT_COMPARED if by_site else ""
     pairs = Group(**base, inputs="", model=judged)  # type: ignore[arg-type]
     rows.extend(comparison_rows(pairs, models, settings, refused))
     for other in others:
@@ -85,7 +90,15 @@ def _tracer_rows(
         rows.extend(more)
         for group in groups[judged]:
             pair = replace(group, model=f"{judged}-{other}")
-            rows.extend(pair_rows(pair, models[group.inputs], theirs[group.inputs], settings.equivalence))
+            rows.extend(
+                pair_rows(
+                    pair,
+                    models[group.inputs],
+                    theirs[group.inputs],
+                    settings.equivalence,
+                    NOT_COMPARED if by_site else "",
+                )
+            )
     return rows
 
 
@@ -104,6 +117,11 @@ def _rows_of_model(
     models: dict[str, CrossValidated | Tested | None] = {}
     for group in groups:
         mine = predictions[(predictions["inputs"] == group.inputs) & (predictions["model"] == group.model)]
+        by_site = group.partition == "development" and tables.by == "site"
+        if by_site and not unfinished(tables, group.inputs):
+            models[group.inputs] = None
+            rows.extend(site_rows(group, mine, _by_exam(tables)["site"]))
+            continue
         model, refused = arranged(tables, group.partition, group.inputs, mine)
         models[group.inputs] = model
         if model is None:
@@ -156,9 +174,13 @@ def _development(tables: RunTables, group: Group) -> CrossValidated | None:
     return model if isinstance(model, CrossValidated) else None
 
 
+def _by_exam(tables: RunTables) -> pd.DataFrame:
+    return tables.exams.set_index(tables.exams["exam_id"].astype(str))
+
+
 def _subgroups(
     tables: RunTables, settings: StatisticsSettings, group: Group, model: CrossValidated | Tested
 ) -> Iterator[Row]:
-    by_exam = tables.exams.set_index(tables.exams["exam_id"].astype(str))
+    by_exam = _by_exam(tables)
     for column in settings.subgroups:
         yield from subgroup_rows(group, model, column, by_exam.get(column))

@@ -33,6 +33,7 @@ PYTHON_OF = {
     "evaluate": "evaluate",
     "export-optuna": "Run.export_optuna",
     "predict": "Run.predict",
+    "validate": "validate",
     "cluster": "check_cluster_file",
     "demo": "demo",
 }

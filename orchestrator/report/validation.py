@@ -1,0 +1,173 @@
+"""The report of an external validation: the rows of a test partition for each cohort, and what only it needs."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+
+from mpi_model.errors import StatisticsError
+from orchestrator.cells.records import NETWORK
+from orchestrator.cohort.records import Exclusion
+from orchestrator.experiment.settings import StatisticsSettings
+from orchestrator.ledger.reading import Run
+from orchestrator.report.build import tables_of
+from orchestrator.report.case_mix import case_mix
+from orchestrator.report.models import Tested, tested
+from orchestrator.report.records import EVERYONE, Report
+from orchestrator.report.rows import Group, Row, counted, summary_frame
+from orchestrator.report.stored import stored_facts
+from orchestrator.report.summary import summarise
+from orchestrator.statistics.calibration import brier_score
+from orchestrator.statistics.map_distances import QUANTILE, MapDistances
+from orchestrator.statistics.patient_means import mean_by_patient
+from orchestrator.statistics.proportions import wilson_interval
+from orchestrator.statistics.recalibration import recalibrated
+from orchestrator.statistics.scores import PatientScores
+
+REFITTED = "refitted on the exams that it is judged on: what would have to change, not a validation"
+_DISTANCE = "Mahalanobis distance of the maps' segment means"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validation:
+    """What a run's final networks say about one cohort of another centre."""
+
+    name: str
+    exams: pd.DataFrame
+    """The exams that were predicted, as in `Cohort.exams`."""
+    predictions: pd.DataFrame
+    """`patient_id, exam_id, tracer, inputs, score, probability, threshold, positive, label, distance`."""
+    references: Mapping[tuple[str, str], MapDistances | str]
+    """By inputs and tracer: distances of the maps from the development maps, or why there are none."""
+    inputs: tuple[str, ...]
+    """The input configurations that the cohort has maps for."""
+    common: bool
+    """Whether all of them were judged on the same exams, so that they may be compared."""
+    exclusions: tuple[Exclusion, ...] = ()
+    uses: int = 1
+    """How often the cohort was used for a validation, over all experiments of the folder."""
+    networks: int = 1
+    """By how many different sets of frozen networks and settings."""
+    notices: tuple[str, ...] = field(default=())
+
+    @property
+    def partition(self) -> str:
+        """The cohort's `partition` in the summary."""
+        return f"validation {self.name}"
+
+
+def validation_report(run: Run, validations: Sequence[Validation]) -> Report:
+    """The report of one or several validations of a run."""
+    description = run.description
+    settings, inputs = description.settings.statistics, description.settings.cohort.inputs
+    frames = [_own_auc_rows(run), *(_summary(run, one, settings) for one in validations)]
+    missing = [(one.name, name) for one in validations for name in inputs if name not in one.inputs]
+    return Report(
+        name=f"{description.name}: validation on {', '.join(one.name for one in validations)}",
+        summary=pd.concat([frame for frame in frames if len(frame)], ignore_index=True),
+        facts=stored_facts(description, run.cells),
+        exclusions=tuple((one.partition, item.reason, item.count) for one in validations for item in one.exclusions),
+        case_mix=case_mix({"development": _development(run), **{one.name: one.exams for one in validations}}, settings),
+        validations={one.name: (one.uses, one.networks) for one in validations},
+        notices=(
+            *(f"{name}: no exam has the maps that {inputs} inputs need" for name, inputs in missing),
+            *(f"{one.name}: {notice}" for one in validations for notice in one.notices),
+        ),
+    )
+
+
+def predictions_of(validations: Sequence[Validation]) -> pd.DataFrame:
+    """The predictions of all cohorts in one table, the cohort's name first."""
+    tables = [one.predictions.assign(cohort=one.name) for one in validations]
+    found = pd.concat(tables, ignore_index=True)
+    return found[["cohort", *(name for name in found.columns if name != "cohort")]]
+
+
+def _own_auc_rows(run: Run) -> pd.DataFrame:
+    """The run's own leading AUCs, to stand beside those of the new cohorts."""
+    if not run.paths.summary.exists():
+        return pd.DataFrame()
+    rows = run.summary
+    return rows[
+        (rows["metric"] == "auc") & rows["primary"] & (rows["subgroup"] == EVERYONE) & (rows["model"] == NETWORK)
+    ]
+
+
+def _development(run: Run) -> pd.DataFrame:
+    """The development exams that networks were judged on."""
+    predictions = run.predictions
+    used = predictions.loc[predictions["partition"] == "development", "exam_id"]
+    return run.cohort[run.cohort["exam_id"].isin(used)]
+
+
+def _summary(run: Run, validation: Validation, settings: StatisticsSettings) -> pd.DataFrame:
+    """The summary of one cohort: that of a test partition, then recalibration and distances."""
+    tables = tables_of(run)
+    known = tables.of(NETWORK).predictions
+    known = known[known["partition"] == "development"]
+    # The members were made one model when they predicted, so there is one row an exam.
+    new = validation.predictions.assign(partition="test", model=NETWORK, member=0)
+    joined = replace(
+        tables,
+        predictions=pd.concat([known, new[[name for name in known.columns if name in new]]], ignore_index=True),
+        exams=validation.exams,
+        inputs=validation.inputs,
+        patients="common" if validation.common else "available",
+    )
+    found = summarise(joined, settings, partitions=("test",))
+    found["partition"] = validation.partition
+    found["estimand"] = found["estimand"].replace("final network", "frozen network")
+    return pd.concat([found, summary_frame(list(_further_rows(validation, settings)))], ignore_index=True)
+
+
+def _further_rows(validation: Validation, settings: StatisticsSettings) -> Iterator[Row]:
+    for (inputs, tracer), reference in validation.references.items():
+        rows = validation.predictions.query("inputs == @inputs and tracer == @tracer").assign(member=0)
+        group = Group(
+            partition=validation.partition,
+            tracer=tracer,
+            endpoint=settings.endpoints.get(tracer, "label 1"),
+            inputs=inputs,
+            model=NETWORK,
+            level=settings.level,
+        )
+        try:
+            model = tested(rows)
+        except StatisticsError:
+            continue  # one class alone: the AUC's row says so
+        group = counted(group, model.scores.exams)
+        distances = rows.set_index("exam_id")["distance"].reindex(list(model.exam_ids)).to_numpy(np.float64)
+        yield from _recalibration_rows(group, model)
+        yield from _distance_rows(group, model, reference, distances)
+
+
+def _recalibration_rows(group: Group, model: Tested) -> list[Row]:
+    exams = model.scores.exams
+    try:
+        found = recalibrated(PatientScores(exams=exams, scores=model.probabilities), group.level)
+    except StatisticsError as error:
+        return [group.refusal("recalibration_slope", "refitted here", "; ".join(error.problems), primary=True)]
+    brier = brier_score(PatientScores(exams=exams, scores=found.held_out))
+    return [
+        group.interval("recalibration_intercept", found.intercept, primary=True, reason=REFITTED),
+        group.interval("recalibration_slope", found.slope, primary=True, reason=REFITTED),
+        group.row("brier_recalibrated", "refitted here in nine tenths", estimate=brier, primary=True),
+    ]
+
+
+def _distance_rows(
+    group: Group,
+    model: Tested,
+    reference: MapDistances | str,
+    distances: "np.ndarray[tuple[int], np.dtype[np.float64]]",
+) -> list[Row]:
+    if isinstance(reference, str):
+        return [group.refusal("map_distance_ratio", _DISTANCE, reference, primary=True)]
+    beyond = mean_by_patient((distances > reference.limit).astype(np.float64), model.scores.exams)
+    return [
+        group.row("map_distance_ratio", "median of exams", estimate=reference.ratio, primary=True, reason=_DISTANCE),
+        group.interval(
+            "maps_beyond_development", wilson_interval(beyond, group.level), at=QUANTILE, primary=True, reason=_DISTANCE
+        ),
+    ]

@@ -1,0 +1,75 @@
+"""How unlike the training maps a new map is: Mahalanobis distances of a few summaries of each map.
+
+A large distance says that the network is asked about something it has not seen (another scaling, another orientation,
+another population). It says nothing about whether the network is wrong there.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from sklearn.covariance import LedoitWolf
+
+from mpi_model.errors import StatisticsError
+from orchestrator.statistics.scores import Codes, Floats
+
+QUANTILE: Final = 0.975
+"""The quantile of the training exams' distances beyond which a map counts as unlike them."""
+_FEWEST: Final = 20
+_PARTS: Final = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MapDistances:
+    """Distances of training exams, each from the others, and of new exams from all training exams."""
+
+    training: Floats
+    """`[N]`."""
+    new: Floats
+    """`[M]`."""
+
+    @property
+    def limit(self) -> float:
+        """The `QUANTILE` of the training exams' distances."""
+        return float(np.quantile(self.training, QUANTILE))
+
+    @property
+    def ratio(self) -> float:
+        """The new exams' median distance as a multiple of the training exams'."""
+        return float(np.median(self.new) / np.median(self.training))
+
+
+def map_distances(training: Floats, patients: Codes, new: Floats) -> MapDistances:
+    """Distances from the median of the training exams, in units of their shrunken covariance.
+
+    Centre and scale are medians and interquartile ranges, so that a few odd training maps do not hide others; the
+    covariance is shrunken (Ledoit & Wolf 2004, doi:10.1016/S0047-259X(03)00096-4), because there may be few more exams
+    than summaries. A training exam is measured against the other nine tenths of the patients: against a covariance that
+    it had a part in, it would seem nearer than a new exam of the same kind.
+
+    Args:
+        training: `[N, D]`, summaries of the training exams.
+        patients: `[N]`, whose they are, 0 to P − 1.
+        new: `[M, D]`.
+
+    Raises:
+        StatisticsError: Too few training exams.
+    """
+    if len(training) < _FEWEST:
+        raise StatisticsError(f"distances need {_FEWEST} training exams, but there are {len(training)}")
+    distances = np.empty(len(training))
+    for part in range(_PARTS):
+        held_out = patients % _PARTS == part
+        if held_out.any():
+            distances[held_out] = _distances(training[~held_out], training[held_out])
+    return MapDistances(training=distances, new=_distances(training, new))
+
+
+def _distances(training: Floats, asked: Floats) -> Floats:
+    centre = np.median(training, axis=0)
+    # 1.349 interquartile ranges make a standard deviation of a normal distribution; a constant summary tells nothing.
+    scale = np.subtract(*np.quantile(training, [0.75, 0.25], axis=0)) / 1.349
+    scale = np.where(scale > 0, scale, np.inf)
+    fitted = LedoitWolf(assume_centered=True).fit((training - centre) / scale)
+    distances: Floats = np.sqrt(fitted.mahalanobis((asked - centre) / scale))
+    return distances
