@@ -60,7 +60,10 @@ def test_a_call_lists_the_run_once_and_reads_every_marker_at_most_once(tiny, run
         counted.clear()
         assert run(tiny, *OVERRIDES, open_test=open_test).done_now == left
         assert len(counted.listings) == listings
-        assert set(counted.markers.values()) == {1}
+        # Models are verified against their markers once more before they judge the test exams.
+        again = {name for name, n in counted.markers.items() if n > 1}
+        assert all("-final/" in name for name in again) if open_test else not again
+        assert max(counted.markers.values()) <= 2
         assert len(counted.markers) == CELLS - left
 
     counted.clear()
@@ -78,6 +81,7 @@ def test_a_report_after_training_reads_the_tables_that_were_just_written(tiny, r
     assert set(parts.values()) == {1}
     assert {name for name in counted.reads if name.startswith("tables/")} == {
         "tables/cells.parquet",
+        "tables/epochs.parquet",
         "tables/predictions.parquet",
     }
 

@@ -40,7 +40,7 @@ def test_a_run_on_ray_writes_what_the_inline_runner_writes(tmp_path, make_tiny, 
         written.append({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files})
 
     assert written[0] == written[1]
-    assert len(written[0]) == 8
+    assert len(written[0]) == 10  # four tables; a network in two files and a baseline in one, for two inputs
 
 
 def test_every_cell_is_a_trial_of_tunes_grid_with_the_resources_asked_for(tiny, tune_folder, work_of, collected):
