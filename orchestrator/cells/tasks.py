@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from mpi_model.maps import LabelledExams
 from mpi_model.vocabulary import Inputs
 from orchestrator.cells.records import CellKey, CellTask, InnerSplit
-from orchestrator.folds.plan import FoldPlan, evaluated, inner_parts
+from orchestrator.folds.draws import FoldPlan, evaluated, inner_parts
 
 Mask = NDArray[np.bool_]
 

@@ -19,7 +19,7 @@ from orchestrator.cohort.records import Cohort
 from orchestrator.driver.open_test import final_networks
 from orchestrator.ledger.reading import Run
 from orchestrator.monitoring.progress import Progress
-from orchestrator.statistics.members import model_of
+from orchestrator.statistics.members import Model
 
 
 def predict_exams(run: Run, manifest: Path, progress: Progress) -> pd.DataFrame:
@@ -73,7 +73,7 @@ def predict_rows(run: Run, cohort: Cohort, inputs: Inputs, rows: NDArray[np.int6
         [_probabilities(one, by_tracer, tracers) for one, by_tracer in zip(scores, decided, strict=True)]
     )
     thresholds = [[by_tracer[int(number)].probability_threshold for number in tracers] for by_tracer in decided]
-    model = model_of(scores, probabilities, np.array(thresholds, dtype=np.float64).reshape(scores.shape))
+    model = Model.of(scores, probabilities, np.array(thresholds, dtype=np.float64).reshape(scores.shape))
     found = cohort.exams.loc[rows, ["patient_id", "exam_id", "tracer"]].reset_index(drop=True)
     return found.assign(
         inputs=inputs,

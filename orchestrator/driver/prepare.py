@@ -18,7 +18,8 @@ from orchestrator.cohort.records import Cohort, Exclusion
 from orchestrator.experiment.file import space_of
 from orchestrator.experiment.processor import device_for, precision_notices
 from orchestrator.experiment.settings import DEFAULT_SUBGROUPS, LoadedExperiment
-from orchestrator.folds.plan import FoldPlan, plan_folds
+from orchestrator.folds.draws import FoldPlan
+from orchestrator.folds.plan import plan_folds
 from orchestrator.hashing import digest
 from orchestrator.monitoring.progress import Progress
 from search_spaces.space import SearchSpace

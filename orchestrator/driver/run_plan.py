@@ -12,7 +12,7 @@ from mpi_model.stages import backbone
 from orchestrator.driver.cohort_check import CohortCheck, ExamGroup, check_of, exam_groups, records
 from orchestrator.driver.prepare import Prepared, prepare
 from orchestrator.experiment.settings import LoadedExperiment
-from orchestrator.folds.plan import Membership
+from orchestrator.folds.draws import Membership
 from orchestrator.ledger.paths import run_paths
 from orchestrator.ledger.reading import Run
 from orchestrator.monitoring.progress import Progress

@@ -1,11 +1,11 @@
-"""The fold plan: the patients of every fold and repeat, and the inner folds of every cell.
+"""Drawing the fold plan: the patients of every fold and repeat, with a refusal that names what would work.
 
 A plan depends only on the development patients, their labels and strata, and the `[folds]` settings. Their digest
 seeds every draw. The plan is drawn once, stored, and shared by all input configurations.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -15,59 +15,12 @@ from numpy.typing import NDArray
 from mpi_model.errors import FoldsError
 from mpi_model.vocabulary import Inputs
 from orchestrator.experiment.settings import FoldSettings
+from orchestrator.folds.draws import MIN_PATIENTS, FoldPlan, Membership, first_valid_draw, inner_parts
 from orchestrator.folds.sites import check_sites, site_of_patients
-from orchestrator.folds.strata import PROTOCOL_COLUMNS, Stratum, assign_folds, strata_of
-from orchestrator.hashing import derive_seed, digest
+from orchestrator.folds.strata import PROTOCOL_COLUMNS, strata_of
+from orchestrator.hashing import digest
 
-# Positive and negative patients of each tracer in every fold. With one pair the variance of a fold's AUC is undefined.
-_MIN_PATIENTS: Final = 2
-# A plan of patients with one tracer each needs one draw; patients with both tracers can make a draw fail.
-_MAX_DRAWS: Final = 50
-# `inner_folds = 1` holds out one of five parts, 20 % of the patients.
-_HOLD_OUT_PARTS: Final = 5
 _DEFAULT_STRATIFY: Final = FoldSettings().stratify
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Membership:
-    """The patients of each class, for one input configuration and tracer."""
-
-    inputs: Inputs
-    tracer: str
-    positive: NDArray[np.bool_]
-    """`[patients]`, who has a positive exam."""
-    negative: NDArray[np.bool_]
-    """`[patients]`, who has a negative exam; a patient can have both."""
-
-    def smaller_class(self, parts: NDArray[np.int64], part: int) -> int:
-        """The number of patients of the smaller class in one of the parts `[patients]`."""
-        inside = parts == part
-        return min(int(np.count_nonzero(self.positive & inside)), int(np.count_nonzero(self.negative & inside)))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoldPlan:
-    """Repeated patient-stratified folds of the development patients."""
-
-    patients: tuple[str, ...]
-    """Sorted ids."""
-    folds: NDArray[np.int64]
-    """`[repeats, patients]`, the fold in which each patient is evaluated."""
-    strata: tuple[Stratum, ...]
-    """The merged stratum of each patient."""
-    memberships: tuple[Membership, ...]
-    stratify: tuple[str, ...]
-    """The stratification columns in use."""
-    count: int
-    """The number of folds of a repeat."""
-    notices: tuple[str, ...]
-    digest: str
-    """SHA-256, hexadecimal, of patients, labels, strata and settings."""
-
-    @property
-    def repeats(self) -> int:
-        """The number of repeats."""
-        return len(self.folds)
 
 
 def plan_folds(
@@ -210,70 +163,11 @@ def _draw(plan: FoldPlan, repeats: int) -> NDArray[np.int64] | None:
     """Assign the folds of every repeat; None if a repeat has no valid draw."""
     needed = range(plan.count)
     drawn = [
-        _first_valid(plan, range(len(plan.patients)), plan.count, needed, _MIN_PATIENTS, ("folds", repeat))
+        first_valid_draw(plan, range(len(plan.patients)), plan.count, needed, MIN_PATIENTS, ("folds", repeat))
         for repeat in range(repeats)
     ]
     kept = [folds for folds in drawn if folds is not None]
     return np.stack(kept) if len(kept) == repeats else None
-
-
-def _first_valid(
-    plan: FoldPlan,
-    places: Sequence[int],
-    parts: int,
-    needed: Sequence[int],
-    min_patients: int,
-    purpose: tuple[str | int | None, ...],
-) -> NDArray[np.int64] | None:
-    """Assign the patients at `places` until the parts `needed` have `min_patients` of each class.
-
-    Returns:
-        `[patients]`, the part of each patient at `places`, -1 for the others; None if no draw is valid.
-    """
-    chosen = np.asarray(places, dtype=np.int64)
-    strata = [plan.strata[place] for place in places]
-    # Every attempt has its own seed, so that a plan is reproducible whatever attempt succeeded.
-    for attempt in range(_MAX_DRAWS):
-        assigned = np.full(len(plan.patients), -1, dtype=np.int64)
-        assigned[chosen] = assign_folds(strata, parts, derive_seed(plan.digest, *purpose, attempt))
-        if all(member.smaller_class(assigned, part) >= min_patients for member in plan.memberships for part in needed):
-            return assigned
-    return None
-
-
-def inner_parts(plan: FoldPlan, repeat: int | None, fold: int | None, inner_folds: int) -> NDArray[np.int64] | None:
-    """Split a cell's training patients into the inner folds of its search.
-
-    Args:
-        plan: The fold plan.
-        repeat: The cell's repeat; None for a final cell, which trains on all development patients.
-        fold: The cell's fold, or None.
-        inner_folds: Inner folds; 1 for a hold-out of 20 %.
-
-    Returns:
-        `[patients]`, the inner fold that each patient validates; -1 for patients of the evaluated fold and, in a
-        hold-out, for those of the training part. None if no draw gives both classes of every tracer.
-    """
-    outside = np.flatnonzero(evaluated(plan, repeat, fold))
-    places = np.setdiff1d(np.arange(len(plan.patients)), outside).tolist()
-    parts = _HOLD_OUT_PARTS if inner_folds == 1 else inner_folds
-    needed = range(1) if inner_folds == 1 else range(inner_folds)
-    assigned = _first_valid(plan, places, parts, needed, 1, ("inner", inner_folds, repeat, fold))
-    if inner_folds > 1 or assigned is None:
-        return assigned
-    # A hold-out needs both classes in its training part as well.
-    training = np.where(np.isin(np.arange(len(assigned)), places) & (assigned != 0), 0, -1)
-    if any(member.smaller_class(training, 0) < 1 for member in plan.memberships):
-        return None
-    return np.where(assigned == 0, 0, -1)
-
-
-def evaluated(plan: FoldPlan, repeat: int | None, fold: int | None) -> NDArray[np.bool_]:
-    """Mask `[patients]` of those evaluated in a fold; all false for a final cell."""
-    if repeat is None or fold is None:
-        return np.zeros(len(plan.patients), dtype=np.bool_)
-    chosen: NDArray[np.bool_] = plan.folds[repeat] == fold
-    return chosen
 
 
 def _inner_folds_work(plan: FoldPlan, inner_folds: int) -> bool:
@@ -293,13 +187,13 @@ def _refusal(plan: FoldPlan, settings: FoldSettings, inner_folds: int, outer: bo
     return (
         f"{place} cannot give every part both classes of every tracer: {scarce.tracer} has "
         f"{int(scarce.positive.sum())} positive and {int(scarce.negative.sum())} negative patients for {scarce.inputs} "
-        f"inputs (a fold needs {_MIN_PATIENTS} of each); {_remedy(plan, settings, inner_folds)}"
+        f"inputs (a fold needs {MIN_PATIENTS} of each); {_remedy(plan, settings, inner_folds)}"
     )
 
 
 def _remedy(plan: FoldPlan, settings: FoldSettings, inner_folds: int) -> str:
     everyone = np.zeros(len(plan.patients), dtype=np.int64)
-    most = min(member.smaller_class(everyone, 0) for member in plan.memberships) // _MIN_PATIENTS
+    most = min(member.smaller_class(everyone, 0) for member in plan.memberships) // MIN_PATIENTS
     # Fewer folds are tried before fewer inner folds: the smallest change of the protocol that works.
     for inner in range(inner_folds, 0, -1):
         for count in range(min(settings.folds, most), 1, -1):

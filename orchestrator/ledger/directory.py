@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 
 from mpi_model.errors import RunDirectoryError
-from orchestrator.folds.plan import FoldPlan
+from orchestrator.folds.draws import FoldPlan
 from orchestrator.ledger.description import RunDescription, read_description, write_description
 from orchestrator.ledger.files import read_frame, read_table, write_frame, write_table
 from orchestrator.ledger.identity import differences

@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 
-from orchestrator.experiment.settings import StatisticsSettings
-from orchestrator.ledger.description import RunDescription
+from mpi_model.errors import IncompleteRunError
 from orchestrator.ledger.files import write_frame
 from orchestrator.ledger.reading import Run
 from orchestrator.report.export import export
@@ -12,16 +11,15 @@ from orchestrator.report.models import hardest_exams
 from orchestrator.report.records import Report, RunTables
 from orchestrator.report.stored import report_around
 from orchestrator.report.summary import summarise, unfinished
-from orchestrator.report.whole_repeats import whole_repeats
 
-WRITTEN = {"summary.json": "json", "summary.md": "markdown", "report.html": "html"}
+_WRITTEN = {"summary.json": "json", "summary.md": "markdown", "report.html": "html"}
 """The report's files with their formats, beside `summary.parquet` and `figures/`."""
 
 
 def write_report(run: Run) -> Report:
     """Compute the report from the ledger and write it into the run directory."""
     report = report_of(run)
-    for name, text_format in WRITTEN.items():
+    for name, text_format in _WRITTEN.items():
         run.paths.report(name).write_bytes(export(report, text_format).encode("utf-8"))
     for title, text in report.figures.items():
         run.paths.report(f"figures/{_file_name(title)}.svg").write_bytes(text.encode("utf-8"))
@@ -40,13 +38,13 @@ def report_of(run: Run, *, drawn: bool = True, incomplete: bool = False) -> Repo
     Raises:
         IncompleteRunError: `incomplete` is asked for and no repeat is whole.
     """
-    description, tables = run.description, tables_of(run)
+    description, tables = run.description, run_tables(run)
     notices, cells = description.notices, tables.cells
-    refused = () if incomplete else lacking(tables)
+    refused = () if incomplete else _lacking(tables)
     if incomplete and any(unfinished(tables, inputs) for inputs in tables.inputs):
-        tables, left_out = whole_repeats(tables)
+        tables, left_out = _whole_repeats(tables)
         notices = (left_out, *notices)
-    summary = summarise(tables, settings_of(description))
+    summary = summarise(tables, description.settings.statistics)
     return replace(
         report_around(run, summary, cells, tables.exams),
         lacking=refused,
@@ -56,13 +54,44 @@ def report_of(run: Run, *, drawn: bool = True, incomplete: bool = False) -> Repo
     )
 
 
-def lacking(tables: RunTables) -> tuple[str, ...]:
+def _lacking(tables: RunTables) -> tuple[str, ...]:
     """The inputs whose cross-validation is not complete, or whose final cell failed."""
     failed = set(tables.cells.loc[tables.cells["state"] == "failed", "inputs"])
     return tuple(inputs for inputs in tables.inputs if inputs in failed or unfinished(tables, inputs))
 
 
-def tables_of(run: Run) -> RunTables:
+def _whole_repeats(tables: RunTables) -> tuple[RunTables, str]:
+    """Leave out every repeat in which a cell of any inputs has no result, so that all inputs keep the same ones.
+
+    Args:
+        tables: Of an incomplete run.
+
+    Returns:
+        What is left, and the sentence that says what was left out; test predictions stay as they are.
+
+    Raises:
+        IncompleteRunError: No repeat is whole.
+    """
+    due = tables.folds.groupby("repeat")["fold"].nunique() * len(tables.inputs)
+    done = tables.cells[tables.cells["repeat"].notna() & (tables.cells["state"] == "complete")].groupby("repeat").size()
+    kept = [repeat for repeat, cells in due.items() if done.get(repeat, 0) == cells]
+    if not kept:
+        raise IncompleteRunError(
+            f"none of {len(due)} repeats is whole, so there is nothing to average over; finish the run with "
+            "`polarmap run … --retry-failed`"
+        )
+    cells, predictions = (
+        table[table["repeat"].isna() | table["repeat"].isin(kept)] for table in (tables.cells, tables.predictions)
+    )
+    folds = tables.folds[tables.folds["repeat"].isin(kept)]
+    left_out = (
+        f"INCOMPLETE, as asked for: cross-validation over {len(kept)} of {len(due)} repeats; the others lack cells, "
+        "and cells fail for reasons that have to do with their results"
+    )
+    return replace(tables, cells=cells, predictions=predictions, folds=folds), left_out
+
+
+def run_tables(run: Run) -> RunTables:
     """What statistics are made from."""
     settings = run.description.settings
     predictions, cells, epochs = run.tables("predictions", "cells", "epochs")
@@ -78,11 +107,6 @@ def tables_of(run: Run) -> RunTables:
         objective=settings.search.objective,
         calibrated=settings.decision.calibration != "none",
     )
-
-
-def settings_of(description: RunDescription) -> StatisticsSettings:
-    """The statistics settings that were fixed before the run."""
-    return description.settings.statistics
 
 
 def _file_name(title: str) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 from mpi_model.errors import StatisticsError
 from orchestrator.experiment.settings import StatisticsSettings
 from orchestrator.ledger.reading import Run
-from orchestrator.report.build import settings_of, tables_of
+from orchestrator.report.build import run_tables
 from orchestrator.report.comparison_rows import pair_rows, with_holm
 from orchestrator.report.models import CrossValidated, Tested
 from orchestrator.report.records import Report, RunTables
@@ -18,7 +18,7 @@ from orchestrator.storage.locations import resolved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ComparedRun:
+class _ComparedRun:
     """One side of a comparison."""
 
     name: str
@@ -32,21 +32,21 @@ def comparison_report(first: Run, second: Run) -> Report:
     """The report of two runs, paired; the first run's statistics settings are used.
 
     Raises:
-        StatisticsError: It is the same run twice, or see `compare_runs`.
+        StatisticsError: It is the same run twice, or see `_compare_runs`.
     """
     if resolved(first.paths.root) == resolved(second.paths.root):
         raise StatisticsError("a run cannot be compared with itself; name two run directories")
-    summary = compare_runs(_compared(first), _compared(second), settings_of(first.description))
+    summary = _compare_runs(_compared(first), _compared(second), first.description.settings.statistics)
     return Report(name=f"{first.name} and {second.name}, paired", summary=summary)
 
 
-def _compared(run: Run) -> ComparedRun:
-    tables = tables_of(run)
+def _compared(run: Run) -> _ComparedRun:
+    tables = run_tables(run)
     # Of one plan and one input configuration the baseline is the same in both: the networks are what differs.
-    return ComparedRun(name=run.name, plan_hash=run.plan, tables=tables.of(tables.models[0]))
+    return _ComparedRun(name=run.name, plan_hash=run.plan, tables=tables.of(tables.models[0]))
 
 
-def compare_runs(first: ComparedRun, second: ComparedRun, settings: StatisticsSettings) -> pd.DataFrame:
+def _compare_runs(first: _ComparedRun, second: _ComparedRun, settings: StatisticsSettings) -> pd.DataFrame:
     """The differences first − second for every inputs, tracer and partition both runs have.
 
     Args:
@@ -85,7 +85,7 @@ def compare_runs(first: ComparedRun, second: ComparedRun, settings: StatisticsSe
     return summary_frame(with_holm(rows))
 
 
-def _refusals(first: ComparedRun, second: ComparedRun) -> Iterator[str]:
+def _refusals(first: _ComparedRun, second: _ComparedRun) -> Iterator[str]:
     if first.plan_hash != second.plan_hash:
         yield "the runs have different fold plans, so their folds cannot be paired; use one cohort and [folds]"
     for run in (first, second):

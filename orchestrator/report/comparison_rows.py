@@ -13,7 +13,7 @@ from mpi_model.errors import StatisticsError
 from orchestrator.experiment.settings import Noninferiority, StatisticsSettings
 from orchestrator.report.models import CrossValidated, Tested
 from orchestrator.report.records import EVERYONE
-from orchestrator.report.rows import Group, Row, counted
+from orchestrator.report.rows import Group, Row
 from orchestrator.statistics.auc import auc, auc_intervals
 from orchestrator.statistics.comparisons import (
     CROSS_VALIDATED_DIFFERENCE,
@@ -33,18 +33,18 @@ from orchestrator.statistics.proportions import Decisions
 from orchestrator.statistics.resampling import rank_swap_p_value
 from orchestrator.statistics.scores import require_same_exams
 
-PRIMARY = "primary hypothesis, not adjusted"
+_PRIMARY = "primary hypothesis, not adjusted"
 _DRAWS = 2000
 """Draws of a report's permutation test."""
 _RESAMPLING_SEED = 20_261_122
 """Seeds every permutation of a report, so that a report repeats."""
 _CLASSES = (("sensitivity_difference", True), ("specificity_difference", False))
 
-Model = CrossValidated | Tested | None
+_Model = CrossValidated | Tested | None
 
 
 def comparison_rows(
-    group: Group, models: Mapping[str, Model], settings: StatisticsSettings, refused: str = ""
+    group: Group, models: Mapping[str, _Model], settings: StatisticsSettings, refused: str = ""
 ) -> list[Row]:
     """The rows of the hypotheses of one tracer and partition, the primary one first.
 
@@ -59,7 +59,7 @@ def comparison_rows(
     if primary is not None:
         first, second = primary.sides
         pair = replace(group, inputs=primary.pair)
-        rows.append(noninferiority_row(pair, models.get(first), models.get(second), primary, refused))
+        rows.append(_noninferiority_row(pair, models.get(first), models.get(second), primary, refused))
     declared = [tuple(pair.split("-")) for pair in settings.comparisons] or list(combinations(models, 2))
     for first, second in declared:
         pair = replace(group, inputs=f"{first}-{second}")
@@ -67,7 +67,9 @@ def comparison_rows(
     return rows
 
 
-def noninferiority_row(group: Group, first: Model, second: Model, question: Noninferiority, refused: str = "") -> Row:
+def _noninferiority_row(
+    group: Group, first: _Model, second: _Model, question: Noninferiority, refused: str = ""
+) -> Row:
     """The primary hypothesis: the first is not worse than the second by the margin or more.
 
     Its p-value is one-sided; it is below (1 − level)/2 exactly where the printed interval lies above −margin.
@@ -75,17 +77,17 @@ def noninferiority_row(group: Group, first: Model, second: Model, question: Noni
     method, metric = _leading_method(group), "auc_noninferiority"
     reason = _unpaired(first, second, refused)
     if reason:
-        return group.refusal(metric, method, reason, at=question.margin, primary=True, family=PRIMARY)
+        return group.refusal(metric, method, reason, at=question.margin, primary=True, family=_PRIMARY)
     assert first is not None
     group = _of(group, first)
     try:
         found = _difference_of(first, second, group.level)
     except StatisticsError as error:
         return group.refusal(
-            metric, method, "; ".join(error.problems), at=question.margin, primary=True, family=PRIMARY
+            metric, method, "; ".join(error.problems), at=question.margin, primary=True, family=_PRIMARY
         )
     return group.interval(
-        metric, found.interval, at=question.margin, p=found.p_above(-question.margin), primary=True, family=PRIMARY,
+        metric, found.interval, at=question.margin, p=found.p_above(-question.margin), primary=True, family=_PRIMARY,
         reason=_answer(found, question),
     )  # fmt: skip
 
@@ -104,7 +106,7 @@ def _answer(found: Difference, question: Noninferiority) -> str:
     )
 
 
-def pair_rows(group: Group, first: Model, second: Model, equivalence: float, refused: str = "") -> list[Row]:
+def pair_rows(group: Group, first: _Model, second: _Model, equivalence: float, refused: str = "") -> list[Row]:
     """The rows of one pair: the leading method, what stands beside it, or one refusal."""
     method = _leading_method(group)
     reason = _unpaired(first, second, refused)
@@ -152,10 +154,10 @@ def _leading_method(group: Group) -> str:
 def _of(group: Group, model: CrossValidated | Tested) -> Group:
     """With counts and with what the interval is for: a pair's is for the networks that were trained."""
     estimand = "these networks" if isinstance(model, CrossValidated) else "final network"
-    return counted(replace(group, estimand=estimand), model.scores.exams)
+    return replace(group, estimand=estimand).counted(model.scores.exams)
 
 
-def _unpaired(first: Model, second: Model, refused: str) -> str:
+def _unpaired(first: _Model, second: _Model, refused: str) -> str:
     """Why two models cannot be paired; empty where they can."""
     if refused or first is None or second is None:
         return refused or "one side has no estimate"
@@ -168,7 +170,7 @@ def _unpaired(first: Model, second: Model, refused: str) -> str:
     return ""
 
 
-def _difference_of(first: CrossValidated | Tested, second: Model, level: float) -> Difference:
+def _difference_of(first: CrossValidated | Tested, second: _Model, level: float) -> Difference:
     if isinstance(first, CrossValidated) and isinstance(second, CrossValidated):
         return cross_validated_difference(first.cross_validation, second.cross_validation, level)
     assert isinstance(first, Tested)

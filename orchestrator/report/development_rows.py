@@ -22,9 +22,9 @@ from orchestrator.statistics.proportions import (
     threshold_at_specificity,
 )
 from orchestrator.statistics.scores import Flags
-from orchestrator.statistics.variance import stability, variance_split
+from orchestrator.statistics.variance import Stability, VarianceSplit
 
-SUPPOSED_AUC = 0.85
+_SUPPOSED_AUC = 0.85
 """The AUC for which the expected precision is printed."""
 _LARGE_SHARE = 0.25
 """The share of networks' differences in the variance above which an interval is for these networks only."""
@@ -73,14 +73,16 @@ def _auc_rows(group: Group, found: CrossValidation, why: str) -> list[Row]:
     scores, level = found.model, group.level
     areas = fold_aucs(scores)
     spread = float(areas.std(ddof=1))
-    supposed = expected_width(*scores.exams.class_patients, SUPPOSED_AUC, scores.fold_count, scores.repeat_count, level)
+    supposed = expected_width(
+        *scores.exams.class_patients, _SUPPOSED_AUC, scores.fold_count, scores.repeat_count, level
+    )
     leading = group.attempt(
         "auc", WITHIN_FOLD, lambda: within_fold_interval(found, level), sd=spread, primary=True, reason=why
     )
     return [
         leading,
         group.attempt("auc", NADEAU_BENGIO, lambda: nadeau_bengio_interval(areas, level), sd=spread),
-        group.interval("auc_expected", supposed.interval, at=SUPPOSED_AUC),
+        group.interval("auc_expected", supposed.interval, at=_SUPPOSED_AUC),
     ]
 
 
@@ -124,7 +126,7 @@ def _fixed_specificity_rows(group: Group, found: CrossValidated, specificity: fl
 
 
 def _spread_rows(group: Group, found: CrossValidated) -> list[Row]:
-    split = variance_split(found.scores, found.members)
+    split = VarianceSplit.of(found.scores, found.members)
     parts = {
         "all cells": split.cells,
         "so few patients in a fold": split.patients,
@@ -142,7 +144,7 @@ def _spread_rows(group: Group, found: CrossValidated) -> list[Row]:
         rows.append(group.row("agreement", "rank correlation of two repeats", estimate=together, primary=True))
     if found.positive is None or np.isnan(found.probabilities).any():
         return rows
-    exams = stability(found.scores, found.probabilities, found.positive)
+    exams = Stability.of(found.scores, found.probabilities, found.positive)
     return [
         *rows,
         group.row("exams_with_flipped_decision", "share of exams", estimate=(exams.flips > 0).mean(), primary=True),

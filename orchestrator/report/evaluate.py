@@ -16,10 +16,10 @@ from orchestrator.experiment.settings import DEFAULT_SUBGROUPS, Noninferiority, 
 from orchestrator.report.records import Report, RunTables
 from orchestrator.report.summary import summarise
 
-NO_TRACER = "not stated"
-NO_INPUTS = "model"
-NO_MODEL = "not stated"
-_DEFAULTS = {"tracer": NO_TRACER, "inputs": NO_INPUTS, "model": NO_MODEL}
+_NO_TRACER = "not stated"
+_NO_INPUTS = "model"
+_NO_MODEL = "not stated"
+_DEFAULTS = {"tracer": _NO_TRACER, "inputs": _NO_INPUTS, "model": _NO_MODEL}
 
 
 def evaluation_report(
@@ -34,7 +34,7 @@ def evaluation_report(
     """The report of predictions made elsewhere.
 
     Args:
-        predictions: See `evaluate_predictions`.
+        predictions: See `_evaluate_predictions`.
         name: Stands at the head of the report.
         level: Confidence level.
         noninferiority: A pair of input configurations, such as `stress-dual`, and a margin of AUC, both fixed before
@@ -57,7 +57,7 @@ def evaluation_report(
     problems = list(_option_problems(settings))
     if problems:
         raise StatisticsError(*problems)
-    return Report(name=name, summary=evaluate_predictions(predictions, settings))
+    return Report(name=name, summary=_evaluate_predictions(predictions, settings))
 
 
 def _option_problems(settings: StatisticsSettings) -> Iterator[str]:
@@ -88,7 +88,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
         ) from error
 
 
-def evaluate_predictions(frame: pd.DataFrame, settings: StatisticsSettings) -> pd.DataFrame:
+def _evaluate_predictions(frame: pd.DataFrame, settings: StatisticsSettings) -> pd.DataFrame:
     """The summary of predictions made elsewhere.
 
     Args:
@@ -109,10 +109,10 @@ def evaluate_predictions(frame: pd.DataFrame, settings: StatisticsSettings) -> p
     problems = list(_design_problems(predictions))
     if problems:
         raise StatisticsError(*problems)
-    return summarise(as_tables(predictions), settings)
+    return summarise(_as_tables(predictions), settings)
 
 
-def as_tables(predictions: pd.DataFrame) -> RunTables:
+def _as_tables(predictions: pd.DataFrame) -> RunTables:
     """Completed predictions as the tables of a finished run."""
     development = predictions[predictions["partition"] == "development"]
     cells = development[["inputs", "partition", "repeat", "fold"]].drop_duplicates().assign(state="complete", reason="")
@@ -184,7 +184,7 @@ def _exam_ids(known: pd.DataFrame) -> pd.Series:
     """Patient and tracer as in a manifest; without patients, the row."""
     if "patient_id" not in known:
         return pd.Series(known.index.astype(str), index=known.index)
-    tracer = known.get("tracer", pd.Series(NO_TRACER, index=known.index)).astype(str)
+    tracer = known.get("tracer", pd.Series(_NO_TRACER, index=known.index)).astype(str)
     return known["patient_id"].astype(str) + " " + tracer
 
 

@@ -37,31 +37,31 @@ def export(report: Report, format: str) -> str:
 
     Args:
         report: What to print.
-        format: A key of `FORMATS`.
+        format: A key of `_FORMATS`.
     """
-    return FORMATS[format](report)
+    return _FORMATS[format](report)
 
 
-def markdown(report: Report) -> str:
+def _markdown(report: Report) -> str:
     """Pipe tables with a heading each."""
     parts = [f"# {_markdown_cell(report.name)}", *(_markdown_table(table) for table in tables_of(report))]
     lines = [f"- {_markdown_cell(line)}" for line in statements(report)]
     return "\n\n".join([*parts, *(["\n".join(lines)] if lines else [])]) + "\n"
 
 
-def csv(report: Report) -> str:
+def _csv(report: Report) -> str:
     """The whole summary, one row a method."""
     return report.summary.to_csv(index=False, lineterminator="\n")
 
 
-def latex(report: Report) -> str:
+def _latex(report: Report) -> str:
     """One `table` environment a table, with booktabs rules; needs `booktabs` and `longtable` nowhere else."""
     head = "% needs \\usepackage{booktabs}"
     tables = [_latex_table(table) for table in tables_of(report)]
     return "\n\n".join([head, *tables, *map(_latex_text, statements(report))]) + "\n"
 
 
-def to_json(report: Report) -> str:
+def _to_json(report: Report) -> str:
     """Everything, with null for what does not exist."""
     content = {
         "name": report.name,
@@ -79,7 +79,7 @@ def to_json(report: Report) -> str:
     return json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 
-def to_html(report: Report) -> str:
+def _to_html(report: Report) -> str:
     """One page: tables, figures as inline SVG, no script and nothing to load."""
     title = html.escape(report.name)
     tables = "\n".join(_html_table(table) for table in tables_of(report))
@@ -93,8 +93,8 @@ def to_html(report: Report) -> str:
     return f'<!doctype html>\n<html lang="en">\n<head>{head}</head>\n<body>\n{body}\n</body>\n</html>\n'
 
 
-FORMATS: Final[Mapping[str, Callable[[Report], str]]] = MappingProxyType(
-    {"markdown": markdown, "csv": csv, "latex": latex, "json": to_json, "html": to_html}
+_FORMATS: Final[Mapping[str, Callable[[Report], str]]] = MappingProxyType(
+    {"markdown": _markdown, "csv": _csv, "latex": _latex, "json": _to_json, "html": _to_html}
 )
 """The formats that are text; `rich` is in `orchestrator.terminal.tables`."""
 

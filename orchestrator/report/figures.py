@@ -11,15 +11,15 @@ from matplotlib.figure import Figure
 
 from mpi_model.errors import StatisticsError
 from orchestrator.report.layout import PARTITION_NAMES
-from orchestrator.report.models import CrossValidated, Tested, cross_validated, tested
+from orchestrator.report.models import CrossValidated, Tested
 from orchestrator.report.records import EVERYONE, RunTables
 from orchestrator.statistics.calibration import SMOOTH_CURVE_PATIENTS, smooth_calibration
 from orchestrator.statistics.cross_validation import fold_aucs
 from orchestrator.statistics.scores import Flags, Floats, PatientScores
 
-COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe & Ito's colours, which most colour-blind readers can tell apart."""
-GRID = np.linspace(0, 1, 101)
+_GRID = np.linspace(0, 1, 101)
 
 
 def figures_of(tables: RunTables, summary: pd.DataFrame) -> dict[str, Figure]:
@@ -39,10 +39,10 @@ def figures_of(tables: RunTables, summary: pd.DataFrame) -> dict[str, Figure]:
         about = f"{tracer}, {endpoint}"
         if not any(model for pair in models.values() for model in pair):
             continue
-        figures[f"ROC curves: {about}"] = roc_figure(models)
-        figures[f"AUC: {about}"] = forest_figure(summary[summary["tracer"] == tracer], judged)
+        figures[f"ROC curves: {about}"] = _roc_figure(models)
+        figures[f"AUC: {about}"] = _forest_figure(summary[summary["tracer"] == tracer], judged)
         if any(_smooth(model) for pair in models.values() for model in pair):
-            figures[f"Calibration: {about}"] = calibration_figure(models)
+            figures[f"Calibration: {about}"] = _calibration_figure(models)
     return figures
 
 
@@ -54,13 +54,13 @@ def svg(figure: Figure) -> str:
     return buffer.getvalue()
 
 
-Models = tuple[CrossValidated | None, Tested | None]
+_Models = tuple[CrossValidated | None, Tested | None]
 
 
-def _models(predictions: pd.DataFrame) -> Models:
+def _models(predictions: pd.DataFrame) -> _Models:
     parts = {name: predictions[predictions["partition"] == name] for name in ("development", "test")}
     found: list[CrossValidated | Tested | None] = []
-    for name, arrange in (("development", cross_validated), ("test", tested)):
+    for name, arrange in (("development", CrossValidated.of), ("test", Tested.of)):
         try:
             found.append(arrange(parts[name]) if len(parts[name]) else None)
         except StatisticsError:
@@ -72,14 +72,14 @@ def _models(predictions: pd.DataFrame) -> Models:
     )
 
 
-def roc_figure(models: Mapping[str, Models]) -> Figure:
+def _roc_figure(models: Mapping[str, _Models]) -> Figure:
     """One panel an inputs: the mean of the fold curves with ± 1 SD over folds, and the test curve."""
     figure, panels = _panels(len(models))
     for axes, (name, (development, test)), colour in zip(panels, models.items(), _colours(len(models)), strict=True):
         axes.plot([0, 1], [0, 1], color="0.8", linewidth=1)
         title = name if development is None else _fold_curves(axes, development, colour, name)
         if test is not None:
-            curve = roc_curve(test.scores.scores, test.scores.exams.labels)
+            curve = _roc_curve(test.scores.scores, test.scores.exams.labels)
             axes.step(curve[:, 0], curve[:, 1], where="post", color="0.1", linewidth=1.2, label="test partition")
         axes.set_title(title, fontsize=9)
         axes.set(xlabel="1 − specificity", ylabel="sensitivity", xlim=(0, 1), ylim=(0, 1), aspect="equal")
@@ -88,7 +88,7 @@ def roc_figure(models: Mapping[str, Models]) -> Figure:
     return figure
 
 
-def forest_figure(rows: pd.DataFrame, judged: str) -> Figure:
+def _forest_figure(rows: pd.DataFrame, judged: str) -> Figure:
     """The leading AUC of each inputs, partition and model with its interval; the method is written beside it."""
     chosen = rows[
         (rows["metric"] == "auc") & rows["primary"] & (rows["subgroup"] == EVERYONE) & (rows["state"] == "ok")
@@ -108,7 +108,7 @@ def forest_figure(rows: pd.DataFrame, judged: str) -> Figure:
     return figure
 
 
-def calibration_figure(models: Mapping[str, Models]) -> Figure:
+def _calibration_figure(models: Mapping[str, _Models]) -> Figure:
     """One panel an inputs: the smooth curve of each repeat, where there are patients enough."""
     figure, panels = _panels(len(models))
     for axes, (name, (development, test)), colour in zip(panels, models.items(), _colours(len(models)), strict=True):
@@ -135,7 +135,7 @@ def _smooth(model: CrossValidated | Tested | None) -> bool:
     return model is not None and model.scores.exams.patient_count >= SMOOTH_CURVE_PATIENTS
 
 
-def roc_curve(scores: Floats, labels: Flags) -> Floats:
+def _roc_curve(scores: Floats, labels: Flags) -> Floats:
     """`[points, 2]`, 1 − specificity and sensitivity at every distinct score, from (0, 0) to (1, 1)."""
     order = np.argsort(-scores, kind="stable")
     last_of_tie = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
@@ -151,13 +151,13 @@ def _fold_curves(axes: Axes, model: CrossValidated, colour: str, name: str) -> s
     for repeat in range(scores.repeat_count):
         for cell in np.unique(cells[repeat]):
             inside = cells[repeat] == cell
-            curve = roc_curve(scores.scores[repeat, inside], scores.exams.labels[inside])
-            curves.append(np.interp(GRID, curve[:, 0], curve[:, 1]))
+            curve = _roc_curve(scores.scores[repeat, inside], scores.exams.labels[inside])
+            curves.append(np.interp(_GRID, curve[:, 0], curve[:, 1]))
     mean, spread = np.mean(curves, axis=0), np.std(curves, axis=0, ddof=1)
     areas = fold_aucs(scores)
-    axes.plot(GRID, mean, color=colour, label="cross-validation, mean ± SD over folds")
+    axes.plot(_GRID, mean, color=colour, label="cross-validation, mean ± SD over folds")
     axes.fill_between(
-        GRID, np.clip(mean - spread, 0, 1), np.clip(mean + spread, 0, 1), color=colour, alpha=0.2, linewidth=0
+        _GRID, np.clip(mean - spread, 0, 1), np.clip(mean + spread, 0, 1), color=colour, alpha=0.2, linewidth=0
     )
     exams = scores.exams
     return (
@@ -181,4 +181,4 @@ def _panels(count: int) -> tuple[Figure, list[Axes]]:
 
 
 def _colours(count: int) -> list[str]:
-    return [COLOURS[place % len(COLOURS)] for place in range(count)]
+    return [_COLOURS[place % len(_COLOURS)] for place in range(count)]

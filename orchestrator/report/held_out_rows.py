@@ -23,7 +23,7 @@ from orchestrator.statistics.proportions import (
 from orchestrator.statistics.sample_size import sample_size
 from orchestrator.statistics.scores import Floats
 
-FEWEST_OF_CLASS = 10
+_FEWEST_OF_CLASS = 10
 """Fewer patients of a class than this: an AUC has an interval, and the reader is told to look at the counts."""
 _FEW = "fewer than {} patients of a class: read the counts, not the estimate"
 
@@ -71,8 +71,8 @@ def _negatives(development: CrossValidated | None) -> Floats | None:
 
 def _auc_rows(group: Group, model: Tested, specificity: float) -> list[Row]:
     leading, *others = auc_intervals(model.scores, group.level)
-    few = min(model.scores.exams.class_patients) < FEWEST_OF_CLASS
-    note = _FEW.format(FEWEST_OF_CLASS) if few else ""
+    few = min(model.scores.exams.class_patients) < _FEWEST_OF_CLASS
+    note = _FEW.format(_FEWEST_OF_CLASS) if few else ""
     rows = [
         group.interval("auc", leading, primary=True, reason=note),
         *(group.interval("auc", other) for other in others),

@@ -1,75 +1,16 @@
-"""The summary as the tables of a paper, independent of where they are printed.
+"""Tables of texts, and how the numbers of the summary are written in them."""
 
-A table speaks of one tracer and one partition and names the endpoint. Counts stand at the head of each column
-or beside each row, the method beside each interval, and a ± is a spread over folds, never a standard error.
-"""
-
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import pandas as pd
 
-from orchestrator.report.records import BASELINES, ESTIMANDS, EVERYONE, HELD_OUT_SITE
+from orchestrator.report.records import EVERYONE
 
-SHORT_NAMES = {"development": "CV", "test": "test"}
 PARTITION_NAMES = {"development": "cross-validation", "test": "test partition"}
-MEASURES = {
-    "auc": "AUC",
-    "auc_of_new_site": "AUC to expect at a new site",
-    "auc_tau2": "tau² over sites",
-    "auc_i2": "I² over sites",
-    "partial_auc": "partial AUC (standardised) at a specificity of at least",
-    "auc_above_chance": "AUC against 0.5",
-    "auc_expected": "to expect from these counts at AUC",
-    "balanced_accuracy": "balanced accuracy",
-    "sensitivity": "sensitivity",
-    "specificity": "specificity",
-    "likelihood_ratio_positive": "likelihood ratio of a positive result",
-    "likelihood_ratio_negative": "likelihood ratio of a negative result",
-    "positive_predictive_value": "positive predictive value at a prevalence of",
-    "negative_predictive_value": "negative predictive value at a prevalence of",
-    "brier": "Brier score",
-    "calibration_intercept": "calibration in the large (perfect: 0)",
-    "calibration_slope": "calibration slope (perfect: 1)",
-    "recalibration_intercept": "recalibration refitted here, intercept",
-    "recalibration_slope": "recalibration refitted here, slope",
-    "brier_recalibrated": "Brier score, recalibrated here",
-    "map_distance_ratio": "map distance (development: 1)",
-    "maps_beyond_development": "maps beyond the development maps' quantile",
-    "agreement": "agreement of two repeats",
-    "auc_of_search": "AUC that the search saw",
-    "optimism": "optimism of the search",
-    "fold_auc_variance": "SD of the fold AUCs, part due to",
-    "exams_with_flipped_decision": "decision changes with the repeat",
-    "probability_range": "range of probability over repeats",
-    "patients_of_next_study": "patients for the next study",
-}
-"""The rows of a main table, in order, as people read them."""
-COUNTED = "patients (events)"
-OVERVIEW = (
-    ("development", "auc"),
-    ("development", "auc_of_new_site"),
-    ("development", "balanced_accuracy"),
-    ("test", "auc"),
-    ("test", "sensitivity"),
-    ("test", "specificity"),
-)
-"""The rows of the overview: partition and measure."""
-_OVERVIEW_OF_VALIDATION = ("auc", "sensitivity", "specificity", "calibration_slope", "map_distance_ratio")
-"""The same for a cohort of another centre."""
-LEADING = ("auc", "balanced_accuracy", "auc_difference")
-"""What a short report says was refused; a full one says everything."""
 MISSING = "—"
 
-_NAMES = {
-    **MEASURES,
-    "auc_difference": "AUC difference",
-    "auc_noninferiority": "non-inferiority",
-    "sensitivity_difference": "sensitivity difference",
-    "specificity_difference": "specificity difference",
-    "net_benefit": "net benefit",
-}
 Shown = Literal["always", "brief", "full"]
 
 Record = dict[str, Any]
@@ -88,35 +29,10 @@ class Table:
     """`brief`: only in a short report; `full`: only in a full one."""
 
 
-def summary_tables(summary: pd.DataFrame) -> Iterator[Table]:
-    """The tables of every tracer and partition, the cross-validation of a tracer before its test; some may be empty."""
-    records = _labelled(as_records(summary))
-    for (tracer, endpoint), rows in grouped(records, "tracer", "endpoint"):
-        yield _overview(f"{tracer}, {endpoint}", rows)
-        yield _leading_differences(f"{tracer}, {endpoint}", rows)
-    for (tracer, endpoint, partition), rows in grouped(records, "tracer", "endpoint", "partition"):
-        about = f"{tracer}, {endpoint}: {PARTITION_NAMES.get(partition, partition)}"
-        for (model,), mine in grouped(rows, "model"):
-            yield _main(about if model == records[0]["model"] else f"{about}, {model}", mine)
-        yield _sites(about, rows)
-        yield from (_comparisons(about, rows), _subgroups(about, rows), _net_benefit(about, rows))
-    yield _refusals([row for row in records if row["subgroup"] == EVERYONE and row["metric"] in LEADING], "brief")
-    yield _refusals(records, "full")
-
-
 def as_records(frame: pd.DataFrame) -> list[Record]:
     """The rows of a frame, None where a value is missing."""
     cleaned = frame.astype("object").where(frame.notna(), None)
     return [{str(name): value for name, value in row.items()} for row in cleaned.to_dict(orient="records")]
-
-
-def _labelled(records: list[Record]) -> list[Record]:
-    """Rows with `of`: their inputs, and who predicts unless that is the model that is judged, which comes first."""
-    judged = records[0]["model"] if records else None
-    return [
-        {**row, "of": row["inputs"] if row["model"] == judged else f"{row['inputs']}: {row['model']}"}
-        for row in records
-    ]
 
 
 def grouped(records: Iterable[Record], *columns: str) -> list[tuple[tuple[Any, ...], list[Record]]]:
@@ -134,7 +50,7 @@ def number(value: float | None) -> str:
     return MISSING if value is None else f"{value:.3f}"
 
 
-def p_value(value: float | None) -> str:
+def _p_value(value: float | None) -> str:
     """Three decimals, never 0."""
     return "< 0.001" if value is not None and value < 0.001 else number(value)
 
@@ -143,8 +59,8 @@ def estimate(row: Record) -> str:
     """The estimate with its spread, and its interval on the next line."""
     spread = "" if row["sd"] is None else f" ± {number(row['sd'])}"
     if row["metric"] == "auc_above_chance":
-        return f"p {p_value(row['p'])}"
-    test = f", p {p_value(row['p'])}" if row["subgroup"] != EVERYONE and row["p"] is not None else ""
+        return f"p {_p_value(row['p'])}"
+    test = f", p {_p_value(row['p'])}" if row["subgroup"] != EVERYONE and row["p"] is not None else ""
     interval = "" if row["low"] is None else f"\n[{number(row['low'])}, {number(row['high'])}]"
     return f"{_small(row)}{spread}{test}{interval}"
 
@@ -157,218 +73,9 @@ def counts(row: Record) -> str:
 
 def p_values(row: Record) -> str:
     """The p-value, and below it Holm's where the row has one."""
-    return p_value(row["p"]) if row["p_holm"] is None else f"{p_value(row['p'])}\nHolm {p_value(row['p_holm'])}"
-
-
-def _noted(note: str, rows: Sequence[Record]) -> str:
-    """A table's note with what its numbers' rows remark, each remark once with the measures it belongs to."""
-    remarks: dict[str, list[str]] = {}
-    for row in rows:
-        if row["reason"]:
-            name = _NAMES.get(row["metric"], str(row["metric"]).replace("_", " "))
-            remarks.setdefault(row["reason"], []).append(name)
-    lines = [f"{', '.join(dict.fromkeys(names))}: {remark}." for remark, names in remarks.items()]
-    estimands = dict.fromkeys(row["estimand"] for row in rows if row.get("estimand") and row["low"] is not None)
-    meant = [f"Intervals ({name}): {ESTIMANDS[name]}." for name in estimands]
-    families = dict.fromkeys(row["family"] for row in rows if row.get("family"))
-    tested = [f"Hypotheses: {family}." for family in families]
-    return " ".join([*([note] if note else []), *lines, *meant, *tested])
+    return _p_value(row["p"]) if row["p_holm"] is None else f"{_p_value(row['p'])}\nHolm {_p_value(row['p_holm'])}"
 
 
 def _small(row: Record) -> str:
     """The estimate; a variance of fold AUCs, some thousandths, as the standard deviation it stands for."""
     return number(row["estimate"] ** 0.5 if row["metric"] == "fold_auc_variance" else row["estimate"])
-
-
-def _overview(about: str, rows: list[Record]) -> Table:
-    """What a paper's first table has, one column an inputs."""
-    leading = [row for row in rows if _of(row, EVERYONE) and row["primary"] and row["at"] is None]
-    inputs = list(dict.fromkeys(row["inputs"] for row in leading if row["metric"] == "auc"))
-    body = []
-    # Of a baseline the AUC only: its other measures stand in the full report.
-    asked = (*OVERVIEW, *_overview_of_validations(leading))
-    models = dict.fromkeys(row["model"] for row in leading)
-    lines = [(*of, model) for of in asked for model in models if model == rows[0]["model"] or of[1] == "auc"]
-    for partition, metric, model in lines:
-        place = (partition, metric, model)
-        mine = {row["inputs"]: row for row in leading if (row["partition"], row["metric"], row["model"]) == place}
-        if not mine:
-            continue
-        cells = (f"{estimate(mine[name])}\n{counts(mine[name])}" if name in mine else MISSING for name in inputs)
-        methods = " or ".join(dict.fromkeys(row["method"] for row in mine.values()))
-        name = f"{_short_name(partition)} {MEASURES[metric]}" + ("" if model == rows[0]["model"] else f", {model}")
-        body.append((name, *cells, methods))
-    told = "".join(f" {model}: {BASELINES[model]}." for model in models if model in BASELINES)
-    note = (
-        "CV: cross-validation, mean ± SD over folds (a spread). Below each estimate its interval and patients (events)."
-        + told
-    )
-    columns = ("", *inputs, "interval by")
-    shown = [row for row in leading if (row["partition"], row["metric"]) in asked]
-    return Table(title=f"{about}: overview", columns=columns, rows=tuple(body), note=_noted(note, shown))
-
-
-def _overview_of_validations(rows: list[Record]) -> list[tuple[str, str]]:
-    cohorts = dict.fromkeys(row["partition"] for row in rows if row["partition"] not in SHORT_NAMES)
-    return [(cohort, metric) for cohort in cohorts for metric in _OVERVIEW_OF_VALIDATION]
-
-
-def _short_name(partition: str) -> str:
-    """As the first column of a table calls it; a validation's partition is the cohort's name already."""
-    return SHORT_NAMES.get(partition, partition.removeprefix("validation "))
-
-
-def _leading_differences(about: str, rows: list[Record]) -> Table:
-    """The primary comparison of every pair, cross-validation before test."""
-    metrics = ("auc_noninferiority", "auc_difference")
-    chosen = [row for row in rows if _of(row, EVERYONE) and row["metric"] in metrics and row["primary"]]
-    body = tuple(
-        (f"{_short_name(row['partition'])} {_pair(row)}", estimate(row), p_values(row), row["method"], counts(row))
-        for row in chosen
-    )
-    columns = ("first − second", "AUC difference", "p", "method", COUNTED)
-    note = _noted("", chosen)
-    return Table(title=f"{about}: differences", columns=columns, rows=body, note=note, shown="brief")
-
-
-def _main(about: str, rows: list[Record]) -> Table:
-    """One column an inputs, one row a measure and method."""
-    chosen = [row for row in rows if _of(row, EVERYONE) and row["metric"] in MEASURES]
-    inputs = list(dict.fromkeys(row["inputs"] for row in chosen))
-    body = list(_count_rows(chosen, inputs))
-    for metric in MEASURES:
-        mine = [row for row in chosen if row["metric"] == metric]
-        for (at, method), same in grouped(mine, "at", "method"):
-            cells = {row["inputs"]: estimate(row) for row in same}
-            name = _measure(metric, at) + ("" if metric != "auc" or same[0]["primary"] else ", another interval")
-            body.append((name, *(cells.get(one, MISSING) for one in inputs), method))
-    levels = [row["level"] for row in chosen if row["level"] is not None]
-    interval = f"{levels[0]:.0%} interval by" if levels else "method"
-    note = "± is the standard deviation over folds (of Brier score and calibration: over repeats), a spread."
-    return Table(
-        title=about,
-        columns=("", *inputs, interval),
-        rows=tuple(body) if chosen else (),
-        note=_noted(note if any(row["sd"] is not None for row in chosen) else "", chosen),
-        shown="full",
-    )
-
-
-def _count_rows(chosen: list[Record], inputs: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    first = {row["inputs"]: row for row in reversed(chosen)}
-    for name, column in (("patients", "patients"), ("exams", "exams"), ("events (positive exams)", "positives")):
-        yield (name, *(str(first[one][column]) for one in inputs), "")
-
-
-def _measure(metric: str, at: float | None) -> str:
-    if at is None:
-        return MEASURES[metric]
-    named = {"sensitivity": "sensitivity at a specificity of", "specificity": "specificity achieved there, wanted"}
-    return f"{named.get(metric, MEASURES[metric])} {at:g}"
-
-
-def _comparisons(about: str, rows: list[Record]) -> Table:
-    metrics = ("auc_noninferiority", "auc_difference", "sensitivity_difference", "specificity_difference")
-    chosen = [row for row in rows if _of(row, EVERYONE) and row["metric"] in metrics]
-    bayes = [
-        row for row in rows if _of(row, EVERYONE) and row["metric"].startswith("probability_") and row["at"] is not None
-    ]
-    body = [(_pair(row), estimate(row), p_values(row), row["method"], counts(row)) for row in chosen]
-    for (compared, rope, method), found in grouped(bayes, "of", "at", "method"):
-        shares = "\n".join(
-            f"{name} {number(row['estimate'])}" for name, row in zip(("below", "within", "above"), found, strict=True)
-        )
-        named = f"{method}, ±{rope:g}"
-        body.append((compared, shares, MISSING, named, counts(found[0])))
-    columns = ("first − second", "difference", "p", "method", COUNTED)
-    note = "The other methods are for sensitivity."
-    return Table(
-        title=f"{about}: differences",
-        columns=columns,
-        rows=tuple(body),
-        note=_noted(note, [*chosen, *bayes]),
-        shown="full",
-    )
-
-
-def _pair(row: Record) -> str:
-    """The pair of a comparison, with what is compared unless it is an AUC."""
-    if row["metric"] == "auc_noninferiority":
-        return f"{row['of']}: not worse by {row['at']:g}"
-    what = {"sensitivity_difference": ": sensitivity", "specificity_difference": ": specificity"}
-    return f"{row['of']}{what.get(row['metric'], '')}"
-
-
-def _sites(about: str, rows: list[Record]) -> Table:
-    """Every site that was held out, with the AUC that its exams gave or the reason why there is none."""
-    chosen = [row for row in rows if row["subgroup"].startswith(HELD_OUT_SITE) and row["model"] == rows[0]["model"]]
-    body = []
-    for (subgroup, of), found in grouped(chosen, "subgroup", "of"):
-        by_metric = {row["metric"]: row for row in found}
-        area = by_metric["auc"]
-        shown = [area["reason"] if area["state"] == "refused" else estimate(area)]
-        shown += [
-            estimate(by_metric[name]) if name in by_metric else MISSING for name in ("sensitivity", "specificity")
-        ]
-        body.append((subgroup.removeprefix(HELD_OUT_SITE), of, *shown, counts(area)))
-    columns = ("site held out", "inputs", "AUC", "sensitivity", "specificity", COUNTED)
-    return Table(title=f"{about}: sites", columns=columns, rows=tuple(body), note="")
-
-
-def _subgroups(about: str, rows: list[Record]) -> Table:
-    chosen = [
-        row
-        for row in rows
-        if row["subgroup"] != EVERYONE and row["state"] == "ok" and not row["subgroup"].startswith(HELD_OUT_SITE)
-    ]
-    body = tuple(
-        (
-            row["inputs"],
-            row["subgroup"],
-            _NAMES[row["metric"]],
-            estimate(row),
-            row["method"],
-            counts(row),
-        )
-        for row in chosen
-    )
-    columns = ("inputs", "subgroup", "measure", "estimate", "interval by", COUNTED)
-    return Table(title=f"{about}: subgroups", columns=columns, rows=body, note=_noted("", chosen), shown="full")
-
-
-def _net_benefit(about: str, rows: list[Record]) -> Table:
-    chosen = [row for row in rows if _of(row, EVERYONE) and row["metric"] == "net_benefit"]
-    body = []
-    for (inputs, at), (model, everyone, nobody) in grouped(chosen, "of", "at"):
-        others = f"{number(everyone['estimate'])} / {number(nobody['estimate'])}"
-        body.append((inputs, f"{at:g}", estimate(model), others, model["method"], counts(model)))
-    columns = ("inputs", "threshold", "net benefit", "treat all / none", "interval by", COUNTED)
-    return Table(
-        title=f"{about}: net benefit", columns=columns, rows=tuple(body), note=_noted("", chosen), shown="full"
-    )
-
-
-def _refusals(records: list[Record], shown: Shown) -> Table:
-    """What was refused, once a reason."""
-    refused = [row for row in records if row["state"] == "refused"]
-    body = []
-    for (tracer, partition, metric, reason), found in grouped(refused, "tracer", "partition", "metric", "reason"):
-        where = _joined(found, _where)
-        body.append((tracer, PARTITION_NAMES.get(partition, partition), metric.replace("_", " "), where, reason))
-    columns = ("tracer", "partition", "measure", "of", "reason")
-    return Table(title="Refused", columns=columns, rows=tuple(body), shown=shown)
-
-
-def _joined(rows: list[Record], name: Callable[[Record], str]) -> str:
-    return ", ".join(dict.fromkeys(name(row) for row in rows))
-
-
-def _where(row: Record) -> str:
-    if row["subgroup"] == EVERYONE:
-        return str(row["of"])
-    known = "" if row["patients"] is None else f", {row['patients']} patients, {row['positives']} events"
-    return f"{row['inputs']} ({row['subgroup']}{known})"
-
-
-def _of(row: Record, subgroup: str) -> bool:
-    return bool(row["subgroup"] == subgroup and row["state"] == "ok")

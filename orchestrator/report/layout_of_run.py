@@ -12,9 +12,9 @@ from orchestrator.report.layout import (
     as_records,
     grouped,
     number,
-    summary_tables,
 )
 from orchestrator.report.records import Report
+from orchestrator.report.summary_tables import summary_tables
 
 
 def tables_of(report: Report, *, full: bool = True) -> list[Table]:
@@ -33,7 +33,7 @@ def tables_of(report: Report, *, full: bool = True) -> list[Table]:
     return [table for table in (*summary_tables(report.summary), *run) if table.rows and table.shown in kinds]
 
 
-def answers(summary: pd.DataFrame) -> list[str]:
+def _answers(summary: pd.DataFrame) -> list[str]:
     """The answers to the primary hypotheses, the test's before cross-validation's; empty where none was declared."""
     rows = [row for row in as_records(summary) if row["metric"] == "auc_noninferiority"]
     rows.sort(key=lambda row: (str(row["tracer"]), row["partition"] != "test"))
@@ -53,7 +53,7 @@ def statements(report: Report) -> list[str]:
         f"{'set' if networks == 1 else 'sets'} of frozen networks."
         for name, (uses, networks) in report.validations.items()
     ]
-    return [*answers(report.summary), *lines, *used, *report.notices]
+    return [*_answers(report.summary), *lines, *used, *report.notices]
 
 
 def _case_mixes(found: pd.DataFrame) -> Iterator[Table]:

@@ -11,9 +11,9 @@ import pandas as pd
 from mpi_model.errors import StatisticsError
 from orchestrator.report.records import RunTables
 from orchestrator.statistics.cross_validation import CrossValidation
-from orchestrator.statistics.members import model_of
+from orchestrator.statistics.members import Model
 from orchestrator.statistics.scores import Codes, Exams, Flags, Floats, FoldScores, PatientScores
-from orchestrator.statistics.variance import stability
+from orchestrator.statistics.variance import Stability
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,6 +31,45 @@ class CrossValidated:
     cross_validation: CrossValidation
     """The scores with what intervals are made from."""
 
+    @classmethod
+    def of(cls, predictions: pd.DataFrame) -> "CrossValidated":
+        """Arrange the development predictions of one inputs and tracer.
+
+        Args:
+            predictions: Rows of `predictions` with repeat and fold.
+
+        Raises:
+            StatisticsError: An exam is missing from a repeat or stands in it twice, or the exams do not allow an
+                AUC.
+        """
+        exam_codes, exam_ids = pd.factorize(predictions["exam_id"], sort=True)
+        repeat_codes, repeats = pd.factorize(predictions["repeat"], sort=True)
+        member_codes, members = pd.factorize(predictions["member"], sort=True)
+        shape = (len(members), len(repeats), len(exam_ids))
+        place = np.ravel_multi_index((member_codes, repeat_codes, exam_codes), shape)
+        if len(place) != np.prod(shape) or np.unique(place).size != len(place):
+            raise StatisticsError(
+                f"each of {shape[2]} exams must be predicted once in each of {shape[1]} repeats by each of {shape[0]} "
+                f"members, but {np.unique(place).size} of {np.prod(shape)} predictions are there"
+            )
+        grid = {
+            name: _arranged(predictions[name], place, shape) for name in ("score", "probability", "threshold", "fold")
+        }
+        model = Model.of(grid["score"], grid["probability"], grid["threshold"])
+        scores = FoldScores(
+            exams=_exams(predictions, exam_codes),
+            scores=model.scores,
+            folds=pd.factorize(grid["fold"][0].ravel(), sort=True)[0].reshape(shape[1:]).astype(np.int64),
+        )
+        return cls(
+            exam_ids=tuple(map(str, exam_ids)),
+            scores=scores,
+            probabilities=model.probabilities,
+            positive=model.positive,
+            members=grid["score"],
+            cross_validation=CrossValidation.of(scores),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tested:
@@ -43,66 +82,31 @@ class Tested:
     positive: Flags | None
     """`[N]`."""
 
+    @classmethod
+    def of(cls, predictions: pd.DataFrame) -> "Tested":
+        """Arrange the test predictions of one inputs and tracer.
 
-def cross_validated(predictions: pd.DataFrame) -> CrossValidated:
-    """Arrange the development predictions of one inputs and tracer.
-
-    Args:
-        predictions: Rows of `predictions` with repeat and fold.
-
-    Raises:
-        StatisticsError: An exam is missing from a repeat or stands in it twice, or the exams do not allow an
-            AUC.
-    """
-    exam_codes, exam_ids = pd.factorize(predictions["exam_id"], sort=True)
-    repeat_codes, repeats = pd.factorize(predictions["repeat"], sort=True)
-    member_codes, members = pd.factorize(predictions["member"], sort=True)
-    shape = (len(members), len(repeats), len(exam_ids))
-    place = np.ravel_multi_index((member_codes, repeat_codes, exam_codes), shape)
-    if len(place) != np.prod(shape) or np.unique(place).size != len(place):
-        raise StatisticsError(
-            f"each of {shape[2]} exams must be predicted once in each of {shape[1]} repeats by each of {shape[0]} "
-            f"members, but {np.unique(place).size} of {np.prod(shape)} predictions are there"
+        Raises:
+            StatisticsError: An exam stands twice in a member, or the exams do not allow an AUC.
+        """
+        exam_codes, exam_ids = pd.factorize(predictions["exam_id"], sort=True)
+        member_codes, members = pd.factorize(predictions["member"], sort=True)
+        shape = (len(members), len(exam_ids))
+        place = np.ravel_multi_index((member_codes, exam_codes), shape)
+        if len(place) != np.prod(shape) or np.unique(place).size != len(place):
+            raise StatisticsError(
+                f"each of {shape[1]} exams of the test partition must be predicted once by each of {shape[0]} members, but "
+                f"{np.unique(place).size} of {np.prod(shape)} predictions are there"
+            )
+        model = Model.of(
+            *(_arranged(predictions[name], place, shape) for name in ("score", "probability", "threshold"))
         )
-    grid = {name: _arranged(predictions[name], place, shape) for name in ("score", "probability", "threshold", "fold")}
-    model = model_of(grid["score"], grid["probability"], grid["threshold"])
-    scores = FoldScores(
-        exams=_exams(predictions, exam_codes),
-        scores=model.scores,
-        folds=pd.factorize(grid["fold"][0].ravel(), sort=True)[0].reshape(shape[1:]).astype(np.int64),
-    )
-    return CrossValidated(
-        exam_ids=tuple(map(str, exam_ids)),
-        scores=scores,
-        probabilities=model.probabilities,
-        positive=model.positive,
-        members=grid["score"],
-        cross_validation=CrossValidation.of(scores),
-    )
-
-
-def tested(predictions: pd.DataFrame) -> Tested:
-    """Arrange the test predictions of one inputs and tracer.
-
-    Raises:
-        StatisticsError: An exam stands twice in a member, or the exams do not allow an AUC.
-    """
-    exam_codes, exam_ids = pd.factorize(predictions["exam_id"], sort=True)
-    member_codes, members = pd.factorize(predictions["member"], sort=True)
-    shape = (len(members), len(exam_ids))
-    place = np.ravel_multi_index((member_codes, exam_codes), shape)
-    if len(place) != np.prod(shape) or np.unique(place).size != len(place):
-        raise StatisticsError(
-            f"each of {shape[1]} exams of the test partition must be predicted once by each of {shape[0]} members, but "
-            f"{np.unique(place).size} of {np.prod(shape)} predictions are there"
+        return cls(
+            exam_ids=tuple(map(str, exam_ids)),
+            scores=PatientScores(exams=_exams(predictions, exam_codes), scores=model.scores),
+            probabilities=model.probabilities,
+            positive=model.positive,
         )
-    model = model_of(*(_arranged(predictions[name], place, shape) for name in ("score", "probability", "threshold")))
-    return Tested(
-        exam_ids=tuple(map(str, exam_ids)),
-        scores=PatientScores(exams=_exams(predictions, exam_codes), scores=model.scores),
-        probabilities=model.probabilities,
-        positive=model.positive,
-    )
 
 
 def hardest_exams(tables: RunTables, count: int = 10) -> pd.DataFrame:
@@ -119,12 +123,12 @@ def hardest_exams(tables: RunTables, count: int = 10) -> pd.DataFrame:
     found = []
     for (tracer, inputs), rows in development.groupby(["tracer", "inputs"], sort=False):
         try:
-            model = cross_validated(rows)
+            model = CrossValidated.of(rows)
         except StatisticsError:
             continue
         if model.positive is None:
             continue
-        unstable = stability(model.scores, model.probabilities, model.positive)
+        unstable = Stability.of(model.scores, model.probabilities, model.positive)
         for exam in unstable.most_often_wrong(count):
             found.append(
                 (

@@ -12,7 +12,7 @@ from orchestrator.report.rows import Group, summary_frame
 from orchestrator.statistics.chance import permutation_p_value
 
 _IDENTITY = ("partition", "tracer", "endpoint", "inputs", "model", "patients", "exams", "positives", "negatives")
-METHOD = "label permutation of the whole pipeline"
+_METHOD = "label permutation of the whole pipeline"
 
 
 def permutation_rows(observed: pd.DataFrame, permuted: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -36,7 +36,7 @@ def permutation_rows(observed: pd.DataFrame, permuted: Sequence[pd.DataFrame]) -
         group = Group(**{name: row[name] for name in _IDENTITY}, level=row["level"])
         p = permutation_p_value(float(row["estimate"]), values)
         reason = f"{len(values)} permutations of patients' labels"
-        rows.append(group.row("auc_above_chance", METHOD, estimate=row["estimate"], p=p, primary=True, reason=reason))
+        rows.append(group.row("auc_above_chance", _METHOD, estimate=row["estimate"], p=p, primary=True, reason=reason))
     return summary_frame(rows)
 
 

@@ -34,6 +34,17 @@ class Group:
     positives: int | None = None
     negatives: int | None = None
 
+    def counted(self, exams: Exams) -> "Group":
+        """The group with the counts of its exams."""
+        positives = int(exams.labels.sum())
+        return replace(
+            self,
+            patients=exams.patient_count,
+            exams=exams.labels.size,
+            positives=positives,
+            negatives=exams.labels.size - positives,
+        )
+
     def row(self, metric: str, method: str, **values: object) -> Row:
         """A row of the summary; `values` are further columns by name."""
         identity: Row = {
@@ -66,18 +77,6 @@ class Group:
         except StatisticsError as error:
             kept = {name: value for name, value in values.items() if name in ("at", "primary")}
             return self.refusal(metric, method, "; ".join(error.problems), **kept)
-
-
-def counted(group: Group, exams: Exams) -> Group:
-    """The group with the counts of its exams."""
-    positives = int(exams.labels.sum())
-    return replace(
-        group,
-        patients=exams.patient_count,
-        exams=exams.labels.size,
-        positives=positives,
-        negatives=exams.labels.size - positives,
-    )
 
 
 def summary_frame(rows: list[Row]) -> pd.DataFrame:

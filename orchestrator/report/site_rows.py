@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from mpi_model.errors import StatisticsError
-from orchestrator.report.models import Tested, tested
+from orchestrator.report.models import Tested
 from orchestrator.report.records import HELD_OUT_SITE
-from orchestrator.report.rows import Group, Row, counted
+from orchestrator.report.rows import Group, Row
 from orchestrator.statistics.auc import auc_intervals
 from orchestrator.statistics.meta_analysis import (
     HARTUNG_KNAPP,
@@ -24,7 +24,6 @@ from orchestrator.statistics.meta_analysis import (
 )
 from orchestrator.statistics.proportions import Decisions, correct_of_class, wilson_interval
 
-NOT_COMPARED = "folds are sites: two models are not compared over sites, which differ"
 _FEWEST = 5
 """Patients of a class; fewer than that tell nothing, and may tell of a person."""
 _LOGIT = "of the logit AUC, Paule–Mandel"
@@ -52,7 +51,7 @@ def site_rows(group: Group, predictions: pd.DataFrame, site_of: "pd.Series[str]"
             rows.append(place.refusal("auc", "logit DeLong", reason, primary=True))
             continue
         models.append(model)
-        rows.extend(_rows_of_site(counted(place, model.scores.exams), model))
+        rows.extend(_rows_of_site(place.counted(model.scores.exams), model))
     return [*_rows_together(group, models), *rows]
 
 
@@ -61,7 +60,7 @@ def _model_of(predictions: pd.DataFrame) -> tuple[Tested | None, str]:
     if predictions.empty:
         return None, "no exam with this tracer"
     try:
-        found = tested(predictions)
+        found = Tested.of(predictions)
     except StatisticsError as error:
         return None, "; ".join(error.problems)
     if min(found.scores.exams.class_patients) < _FEWEST:

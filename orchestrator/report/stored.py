@@ -23,12 +23,12 @@ def report_around(run: Run, summary: pd.DataFrame, cells: pd.DataFrame, exams: p
         cells=cells,
         facts=stored_facts(description, cells),
         exclusions=tuple((item.partition, item.reason, item.count) for item in description.exclusions),
-        openings=openings_of(run, exams),
+        openings=_openings_of(run, exams),
         notices=description.notices,
     )
 
 
-def openings_of(run: Run, exams: pd.DataFrame) -> int | None:
+def _openings_of(run: Run, exams: pd.DataFrame) -> int | None:
     """How often the run's test partition was opened by experiments of this folder; None where it has none."""
     if not (exams["partition"] == "test").any():
         return None

@@ -26,7 +26,7 @@ from orchestrator.statistics.proportions import (
 )
 from orchestrator.statistics.scores import Exams, Flags, PatientScores
 
-GAP = "MOVER, independent subgroups"
+_GAP = "MOVER, independent subgroups"
 _FEWEST = 10
 _MOST_LEVELS = 8
 _BLANK = "(blank)"
@@ -138,11 +138,11 @@ def _gap_rows(group: Group, column: str, levels: list[_Level]) -> list[Row]:
     shared = len(first.patients & second.patients)
     if shared:
         reason = f"{shared} patients have exams in both: the subgroups are not independent"
-        return [named.refusal("auc_difference", GAP, reason)]
+        return [named.refusal("auc_difference", _GAP, reason)]
     return [
         named.interval(
             _MEASURES[metric],
-            combined_interval(interval, second.intervals[metric], weights=(1.0, -1.0), correlation=0.0, method=GAP),
+            combined_interval(interval, second.intervals[metric], weights=(1.0, -1.0), correlation=0.0, method=_GAP),
             reason=_UNADJUSTED,
         )
         for metric, interval in first.intervals.items()

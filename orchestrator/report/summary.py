@@ -16,16 +16,18 @@ from orchestrator.experiment.settings import StatisticsSettings
 from orchestrator.report.comparison_rows import comparison_rows, pair_rows, with_holm
 from orchestrator.report.development_rows import development_rows
 from orchestrator.report.held_out_rows import held_out_rows
-from orchestrator.report.models import CrossValidated, Tested, cross_validated, tested
-from orchestrator.report.optimism_rows import optimism_rows
+from orchestrator.report.models import CrossValidated, Tested
 from orchestrator.report.records import Partition, RunTables
-from orchestrator.report.rows import Group, Row, counted, summary_frame
-from orchestrator.report.site_rows import NOT_COMPARED, site_rows
+from orchestrator.report.rows import Group, Row, summary_frame
+from orchestrator.report.site_rows import site_rows
 from orchestrator.report.subgroup_rows import subgroup_rows
-from orchestrator.statistics.cross_validation import WITHIN_FOLD
+from orchestrator.statistics.cross_validation import WITHIN_FOLD, cross_validated_auc
 
-LEADING = {"development": WITHIN_FOLD, "test": "logit DeLong"}
-OTHER_EXAMS = 'patients = "available": each inputs was judged on other exams, so no pair is compared'
+_LEADING = {"development": WITHIN_FOLD, "test": "logit DeLong"}
+_NOT_COMPARED = "folds are sites: two models are not compared over sites, which differ"
+_CELL = ["repeat", "fold"]
+_OPTIMISM_METHOD = "chosen candidates on their own inner folds"
+_OTHER_EXAMS = 'patients = "available": each inputs was judged on other exams, so no pair is compared'
 
 
 def summarise(
@@ -80,7 +82,7 @@ def _tracer_rows(
     }
     rows, models = _rows_of_model(tables.of(judged), settings, groups[judged], predictions)
     by_site = partition == "development" and tables.by == "site"
-    refused = OTHER_EXAMS if tables.patients == "available" else NOT_COMPARED if by_site else ""
+    refused = _OTHER_EXAMS if tables.patients == "available" else _NOT_COMPARED if by_site else ""
     pairs = Group(**base, inputs="", model=judged)  # type: ignore[arg-type]
     rows.extend(comparison_rows(pairs, models, settings, refused))
     for other in others:
@@ -96,7 +98,7 @@ def _tracer_rows(
                     models[group.inputs],
                     theirs[group.inputs],
                     settings.equivalence,
-                    NOT_COMPARED if by_site else "",
+                    _NOT_COMPARED if by_site else "",
                 )
             )
     return rows
@@ -125,9 +127,9 @@ def _rows_of_model(
         model, refused = arranged(tables, group.partition, group.inputs, mine)
         models[group.inputs] = model
         if model is None:
-            rows.append(group.refusal("auc", LEADING[group.partition], refused, primary=True))
+            rows.append(group.refusal("auc", _LEADING[group.partition], refused, primary=True))
             continue
-        full = counted(group, model.scores.exams)
+        full = group.counted(model.scores.exams)
         rows.extend(_model_rows(tables, settings, full, model))
         rows.extend(_subgroups(tables, settings, full, model))
     return rows, models
@@ -137,9 +139,9 @@ def arranged(
     tables: RunTables, partition: str, inputs: str, predictions: pd.DataFrame
 ) -> tuple[CrossValidated | Tested | None, str]:
     """The model, or why there is none."""
-    arrange: Callable[[pd.DataFrame], CrossValidated | Tested] = tested
+    arrange: Callable[[pd.DataFrame], CrossValidated | Tested] = Tested.of
     if partition == "development":
-        arrange = cross_validated
+        arrange = CrossValidated.of
         reason = unfinished(tables, inputs)
         if reason:
             return None, reason
@@ -157,11 +159,54 @@ def _model_rows(
     if isinstance(model, CrossValidated):
         return [
             *development_rows(group, model, settings.specificity, tables.calibrated),
-            *optimism_rows(group, model, tables.cells, tables.epochs, tables.objective),
+            *_optimism_rows(group, model, tables.cells, tables.epochs, tables.objective),
         ]
     return held_out_rows(
         group, model, settings.specificity, tables.calibrated, settings.prevalence, _development(tables, group)
     )
+
+
+def _optimism_rows(
+    group: Group, found: CrossValidated, cells: pd.DataFrame, epochs: pd.DataFrame, objective: str
+) -> list[Row]:
+    """The mean inner AUC of the chosen candidates, and by how much it exceeds the nested estimate.
+
+    A search reports its best candidate on the folds by which it was chosen. That AUC is too high by what chance adds
+    to the best of many (Varma & Simon 2006, doi:10.1186/1471-2105-7-91); the outer folds took no part in the choice.
+
+    Args:
+        group: With counts.
+        found: The held-out predictions.
+        cells: The run's cells, which name the candidate that each chose.
+        epochs: The run's epochs; empty where they are not known.
+        objective: `balanced_log_loss` or `auc`: by which the best epoch of an inner fold was kept.
+    """
+    naive = _inner_auc(group.inputs, cells, epochs, objective)
+    if naive is None:
+        return []
+    nested = cross_validated_auc(found.scores)
+    group = replace(group, estimand="")
+    note = (
+        "the mean over tracers on the inner folds that the candidates were chosen by; not a performance, shown beside "
+        "the cross-validated AUC to tell how much choosing flatters"
+    )
+    return [
+        group.row("auc_of_search", _OPTIMISM_METHOD, estimate=naive, reason=note),
+        group.row("optimism", "of the search: inner less nested AUC", estimate=naive - nested),
+    ]
+
+
+def _inner_auc(inputs: str, cells: pd.DataFrame, epochs: pd.DataFrame, objective: str) -> float | None:
+    mine = cells[(cells["inputs"] == inputs) & cells["repeat"].notna() & (cells["state"] == "complete")]
+    if epochs.empty or mine.empty or "candidate" not in mine:
+        return None
+    watched = epochs[(epochs["inputs"] == inputs) & epochs["repeat"].notna()]
+    chosen = watched.merge(mine[[*_CELL, "candidate"]], on=[*_CELL, "candidate"])
+    if chosen.empty:
+        return None
+    cost = chosen["validation_loss"] if objective == "balanced_log_loss" else -chosen["validation_auc"]
+    best = chosen.loc[cost.groupby([chosen[name] for name in (*_CELL, "inner_fold")]).idxmin()]
+    return float(best.groupby(_CELL)["validation_auc"].mean().mean())
 
 
 def _development(tables: RunTables, group: Group) -> CrossValidated | None:

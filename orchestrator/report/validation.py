@@ -11,11 +11,11 @@ from orchestrator.cells.records import NETWORK
 from orchestrator.cohort.records import Exclusion
 from orchestrator.experiment.settings import StatisticsSettings
 from orchestrator.ledger.reading import Run
-from orchestrator.report.build import tables_of
-from orchestrator.report.case_mix import case_mix
-from orchestrator.report.models import Tested, tested
+from orchestrator.report.build import run_tables
+from orchestrator.report.layout import MISSING
+from orchestrator.report.models import Tested
 from orchestrator.report.records import EVERYONE, Report
-from orchestrator.report.rows import Group, Row, counted, summary_frame
+from orchestrator.report.rows import Group, Row, summary_frame
 from orchestrator.report.stored import stored_facts
 from orchestrator.report.summary import summarise
 from orchestrator.statistics.calibration import brier_score
@@ -25,8 +25,11 @@ from orchestrator.statistics.proportions import wilson_interval
 from orchestrator.statistics.recalibration import recalibrated
 from orchestrator.statistics.scores import PatientScores
 
-REFITTED = "refitted on the exams that it is judged on: what would have to change, not a validation"
+_REFITTED = "refitted on the exams that it is judged on: what would have to change, not a validation"
 _DISTANCE = "Mahalanobis distance of the maps' segment means"
+_ALWAYS = ("sex",)
+_MOST_LEVELS = 8
+"""Of a column that makes a case-mix table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +71,9 @@ def validation_report(run: Run, validations: Sequence[Validation]) -> Report:
         summary=pd.concat([frame for frame in frames if len(frame)], ignore_index=True),
         facts=stored_facts(description, run.cells),
         exclusions=tuple((one.partition, item.reason, item.count) for one in validations for item in one.exclusions),
-        case_mix=case_mix({"development": _development(run), **{one.name: one.exams for one in validations}}, settings),
+        case_mix=_case_mix(
+            {"development": _development(run), **{one.name: one.exams for one in validations}}, settings
+        ),
         validations={one.name: (one.uses, one.networks) for one in validations},
         notices=(
             *(f"{name}: no exam has the maps that {inputs} inputs need" for name, inputs in missing),
@@ -103,7 +108,7 @@ def _development(run: Run) -> pd.DataFrame:
 
 def _summary(run: Run, validation: Validation, settings: StatisticsSettings) -> pd.DataFrame:
     """The summary of one cohort: that of a test partition, then recalibration and distances."""
-    tables = tables_of(run)
+    tables = run_tables(run)
     known = tables.of(NETWORK).predictions
     known = known[known["partition"] == "development"]
     # The members were made one model when they predicted, so there is one row an exam.
@@ -133,10 +138,10 @@ def _further_rows(validation: Validation, settings: StatisticsSettings) -> Itera
             level=settings.level,
         )
         try:
-            model = tested(rows)
+            model = Tested.of(rows)
         except StatisticsError:
             continue  # one class alone: the AUC's row says so
-        group = counted(group, model.scores.exams)
+        group = group.counted(model.scores.exams)
         distances = rows.set_index("exam_id")["distance"].reindex(list(model.exam_ids)).to_numpy(np.float64)
         yield from _recalibration_rows(group, model)
         yield from _distance_rows(group, model, reference, distances)
@@ -150,8 +155,8 @@ def _recalibration_rows(group: Group, model: Tested) -> list[Row]:
         return [group.refusal("recalibration_slope", "refitted here", "; ".join(error.problems), primary=True)]
     brier = brier_score(PatientScores(exams=exams, scores=found.held_out))
     return [
-        group.interval("recalibration_intercept", found.intercept, primary=True, reason=REFITTED),
-        group.interval("recalibration_slope", found.slope, primary=True, reason=REFITTED),
+        group.interval("recalibration_intercept", found.intercept, primary=True, reason=_REFITTED),
+        group.interval("recalibration_slope", found.slope, primary=True, reason=_REFITTED),
         group.row("brier_recalibrated", "refitted here in nine tenths", estimate=brier, primary=True),
     ]
 
@@ -171,3 +176,62 @@ def _distance_rows(
             "maps_beyond_development", wilson_interval(beyond, group.level), at=QUANTILE, primary=True, reason=_DISTANCE
         ),
     ]
+
+
+def _case_mix(cohorts: Mapping[str, pd.DataFrame], settings: StatisticsSettings) -> pd.DataFrame:
+    """Counts, events, age, sex and subgroups of each cohort, tracer by tracer.
+
+    Args:
+        cohorts: Exams by the cohort's name, as in `Cohort.exams`.
+        settings: The endpoints and the columns of subgroups.
+
+    Returns:
+        `tracer, endpoint, measure` and one column of texts a cohort.
+    """
+    tracers = sorted({str(tracer) for exams in cohorts.values() for tracer in exams["tracer"]})
+    columns = tuple(dict.fromkeys((*_ALWAYS, *settings.subgroups)))
+    rows = []
+    for tracer in tracers:
+        mine = {name: exams[exams["tracer"] == tracer] for name, exams in cohorts.items()}
+        for measure, cells in _measures(mine, columns):
+            endpoint = settings.endpoints.get(tracer, "label 1")
+            rows.append({"tracer": tracer, "endpoint": endpoint, "measure": measure, **cells})
+    return pd.DataFrame(rows, columns=["tracer", "endpoint", "measure", *cohorts])
+
+
+def _measures(cohorts: Mapping[str, pd.DataFrame], columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
+    yield "patients", {name: str(exams["patient_id"].nunique()) for name, exams in cohorts.items()}
+    yield "exams", {name: str(len(exams)) for name, exams in cohorts.items()}
+    yield "events (positive exams)", {name: _share(exams["label"] == 1) for name, exams in cohorts.items()}
+    for phase in ("stress", "rest"):
+        yield f"exams with a {phase} map", {name: _share(exams[f"has_{phase}"]) for name, exams in cohorts.items()}
+    if any("age" in exams for exams in cohorts.values()):
+        yield "age, mean ± SD over patients", {name: _age(exams) for name, exams in cohorts.items()}
+    for column in columns:
+        yield from _levels(cohorts, column)
+
+
+def _levels(cohorts: Mapping[str, pd.DataFrame], column: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """One row a value of a column; a column of many values, such as a date, makes no table."""
+    patients = {
+        name: exams.drop_duplicates("patient_id")[column].fillna("(blank)").astype(str)
+        for name, exams in cohorts.items()
+        if column in exams
+    }
+    levels = sorted({value for values in patients.values() for value in values})
+    if len(levels) > _MOST_LEVELS:
+        return
+    for level in levels:
+        cells = {name: _share(patients[name] == level) if name in patients else MISSING for name in cohorts}
+        yield f"patients with {column} = {level}", cells
+
+
+def _share(chosen: "pd.Series[bool]") -> str:
+    return f"{int(chosen.sum())} ({chosen.mean():.0%})" if len(chosen) else MISSING
+
+
+def _age(exams: pd.DataFrame) -> str:
+    if "age" not in exams:
+        return MISSING
+    ages = pd.to_numeric(exams.drop_duplicates("patient_id")["age"], errors="coerce").dropna()
+    return f"{ages.mean():.1f} ± {ages.std():.1f}" if len(ages) > 1 else MISSING

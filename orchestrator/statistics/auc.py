@@ -142,7 +142,7 @@ def delong_variance(model: PatientScores) -> float:
     return influence_variance(auc_influence(model), model.exams)
 
 
-def delong_covariance(models: Sequence[PatientScores]) -> tuple[Floats, Floats]:
+def _delong_covariance(models: Sequence[PatientScores]) -> tuple[Floats, Floats]:
     """The AUCs of K models on the same exams, `[K]`, and their covariance, `[K, K]`.
 
     Raises:
@@ -212,7 +212,7 @@ def _newcombe_low(area: float, positives: float, negatives: float, level: float,
     return ceiling if excess(ceiling) >= 0 else float(brentq(excess, 0.0, ceiling, xtol=1e-12))
 
 
-def newcombe_auc_interval(model: PatientScores, level: float) -> Interval:
+def _newcombe_auc_interval(model: PatientScores, level: float) -> Interval:
     """Newcombe's method 5 with patients as counts, so that several exams of a patient never narrow it."""
     return newcombe_interval(auc(model), *model.exams.class_patients, level)
 

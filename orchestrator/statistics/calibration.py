@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import expit, logit
+from scipy.special import expit, logit, stdtrit
 
 from mpi_model.errors import StatisticsError
 from orchestrator.statistics.auc import auc
-from orchestrator.statistics.intervals import Interval, normal_quantile
-from orchestrator.statistics.patient_means import logit_mean_interval, mean_by_patient
+from orchestrator.statistics.intervals import Interval, logit_interval, normal_quantile
+from orchestrator.statistics.patient_means import PatientMean, mean_by_patient
 from orchestrator.statistics.scores import Exams, Floats, PatientScores
 
 SMOOTH_CURVE_PATIENTS = 200
@@ -50,7 +50,25 @@ def brier_interval(probabilities: Floats, exams: Exams, level: float, *, inflati
         StatisticsError: All errors are equal, or there is a single patient.
     """
     errors = mean_by_patient((_checked(probabilities) - exams.labels) ** 2, exams)
-    return logit_mean_interval(errors, level, method="patient variance, logit", inflation=inflation)
+    return _logit_mean_interval(errors, level, method="patient variance, logit", inflation=inflation)
+
+
+def _logit_mean_interval(data: PatientMean, level: float, *, method: str, inflation: float = 1.0) -> Interval:
+    """The mean of a quantity in [0, 1], its variance over patients, on the logit scale with Student's t.
+
+    Args:
+        data: The quantity by patient.
+        level: Confidence level.
+        method: Name for the reports.
+        inflation: Factor on the variance, for cross-validation.
+
+    Raises:
+        StatisticsError: The quantity is 0, 1 or the same everywhere, or there is a single patient.
+    """
+    quantile = float(stdtrit(max(1, data.patient_count - 1), (1 + level) / 2))
+    return logit_interval(
+        estimate=data.mean, variance=inflation * data.variance, level=level, method=method, quantile=quantile
+    )
 
 
 def calibration_in_the_large(model: PatientScores, level: float) -> Interval:

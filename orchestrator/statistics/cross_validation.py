@@ -6,7 +6,7 @@ different folds would then be compared.
 
 Two quantities can be meant by it. The *conditional* one is the mean AUC, in the population, of the R·K networks
 that were trained; the *expected* one is the mean over all training sets of that size. The interval here is for the
-conditional one. It covers the expected one as well where the networks agree with each other; see `agreement` and
+conditional one. It covers the expected one as well where the networks agree with each other; see `_agreement` and
 `network_share`, and `docs/coverage.md` for what was measured.
 
 No unbiased estimator of the variance exists (Bengio & Grandvalet 2004). What is used is this project's own
@@ -125,7 +125,7 @@ def _pair_term(exams: Exams, models: list[Floats], cells: Codes, mean: float) ->
     return float((total**2).sum()) / max(pairs, 1) ** 2
 
 
-def agreement(model: FoldScores) -> float | None:
+def _agreement(model: FoldScores) -> float | None:
     """The mean rank correlation of two repeats' scores over exams, in [0, 1]; None with one repeat.
 
     Two repeats share four fifths of their training patients, and nothing of what chance does in training.
@@ -152,7 +152,7 @@ def training_factor(signal: float, together: float | None, repeats: int, folds: 
 
         factor = 1.1 + λ q,  λ = min(1, 8 / z²),  q = ρ / (ρ + (1 − ρ)/R)
 
-    with z² = (AUC − ½)² / variance and ρ the `agreement` of repeats; where repeats disagree more than so strong a
+    with z² = (AUC − ½)² / variance and ρ the `_agreement` of repeats; where repeats disagree more than so strong a
     signal allows, λ is raised. Constants were chosen on simulations of seed 0 and tried on others: docs/coverage.md.
 
     Args:
@@ -179,7 +179,7 @@ class CrossValidation:
     model: FoldScores
     pairs: PairsStatistic
     together: float | None
-    """The `agreement` of its repeats."""
+    """The `_agreement` of its repeats."""
     factor: float
     """The `training_factor`."""
 
@@ -190,7 +190,7 @@ class CrossValidation:
         Raises:
             StatisticsError: A class comes from a single patient.
         """
-        pairs, together = pairs_statistic(model.exams, model.scores, model.cells), agreement(model)
+        pairs, together = pairs_statistic(model.exams, model.scores, model.cells), _agreement(model)
         variance = pairs.variance(model.exams)
         signal = (pairs.influence.auc - 0.5) ** 2 / variance if variance > 0 else np.inf
         factor = training_factor(signal, together, model.repeat_count, model.fold_count)

@@ -29,6 +29,25 @@ class Model:
     thresholds: Floats
     """On the scale of probabilities; not a number where none was fixed."""
 
+    @classmethod
+    def of(cls, scores: Floats, probabilities: Floats, thresholds: Floats) -> "Model":
+        """The model that M members make.
+
+        Args:
+            scores: `[M, …]`.
+            probabilities: `[M, …]`, in [0, 1].
+            thresholds: `[M, …]`, on the scale of probabilities; the same for all members of a run's cell.
+
+        Raises:
+            StatisticsError: The three shapes differ.
+        """
+        if not scores.shape == probabilities.shape == thresholds.shape:
+            shapes = f"{scores.shape}, {probabilities.shape} and {thresholds.shape}"
+            raise StatisticsError(f"scores, probabilities and thresholds must have one shape, but have {shapes}")
+        return cls(
+            scores=scores.mean(axis=0), probabilities=_mean_odds(probabilities), thresholds=_mean_odds(thresholds)
+        )
+
     @property
     def positive(self) -> Flags | None:
         """Probability ≥ threshold; None where an exam lacks either."""
@@ -36,23 +55,6 @@ class Model:
             return None
         decided: Flags = self.probabilities >= self.thresholds
         return decided
-
-
-def model_of(scores: Floats, probabilities: Floats, thresholds: Floats) -> Model:
-    """The model that M members make.
-
-    Args:
-        scores: `[M, …]`.
-        probabilities: `[M, …]`, in [0, 1].
-        thresholds: `[M, …]`, on the scale of probabilities; the same for all members of a run's cell.
-
-    Raises:
-        StatisticsError: The three shapes differ.
-    """
-    if not scores.shape == probabilities.shape == thresholds.shape:
-        shapes = f"{scores.shape}, {probabilities.shape} and {thresholds.shape}"
-        raise StatisticsError(f"scores, probabilities and thresholds must have one shape, but have {shapes}")
-    return Model(scores=scores.mean(axis=0), probabilities=_mean_odds(probabilities), thresholds=_mean_odds(thresholds))
 
 
 def _mean_odds(values: Floats) -> Floats:

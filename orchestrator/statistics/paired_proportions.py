@@ -32,7 +32,7 @@ def paired_difference(first: Decisions, second: Decisions, label: bool, level: f
     parts = correct_of_class(first, label), correct_of_class(second, label)
     if parts[0].counts.max() <= 1:
         better, worse = (float((one.sums > other.sums).sum()) for one, other in (parts, parts[::-1]))
-        return tango_interval(better, worse, float(parts[0].counts.sum()), level)
+        return _tango_interval(better, worse, float(parts[0].counts.sum()), level)
     return _squared_and_added(*parts, level)
 
 
@@ -64,7 +64,7 @@ def _squared_and_added(first: PatientMean, second: PatientMean, level: float, in
     )
 
 
-def tango_interval(better: float, worse: float, pairs: float, level: float) -> Interval:
+def _tango_interval(better: float, worse: float, pairs: float, level: float) -> Interval:
     """Tango's score interval of the difference of two paired proportions (1998, Statistics in Medicine 17:891).
 
     All δ at which the score statistic stays within ± z. Has a width where no pair is discordant.

@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
 
 from mpi_model.errors import StatisticsError
-from orchestrator.statistics.intervals import Interval, logit_interval
 from orchestrator.statistics.scores import Exams, Flags, Floats
 
 
@@ -68,21 +66,3 @@ def correlation_of(first: PatientMean, second: PatientMean) -> float:
     """The correlation of two means through the patients that count in both; 0 where one does not vary."""
     scale = float(np.sqrt((first.residuals**2).sum() * (second.residuals**2).sum()))
     return float((first.residuals * second.residuals).sum()) / scale if scale > 0 else 0.0
-
-
-def logit_mean_interval(data: PatientMean, level: float, *, method: str, inflation: float = 1.0) -> Interval:
-    """The mean of a quantity in [0, 1], its variance over patients, on the logit scale with Student's t.
-
-    Args:
-        data: The quantity by patient.
-        level: Confidence level.
-        method: Name for the reports.
-        inflation: Factor on the variance, for cross-validation.
-
-    Raises:
-        StatisticsError: The quantity is 0, 1 or the same everywhere, or there is a single patient.
-    """
-    quantile = float(stdtrit(max(1, data.patient_count - 1), (1 + level) / 2))
-    return logit_interval(
-        estimate=data.mean, variance=inflation * data.variance, level=level, method=method, quantile=quantile
-    )

@@ -47,7 +47,7 @@ def _wilson_limits(proportion: float, trials: float, level: float) -> tuple[floa
     return max(0.0, float(centre - reach)), min(1.0, float(centre + reach))
 
 
-def effective_trials(data: PatientMean, inflation: float = 1.0) -> float:
+def _effective_trials(data: PatientMean, inflation: float = 1.0) -> float:
     """The number of independent exams that would tell as much as these exams of fewer patients.
 
     Trials / D, with D the design effect: the ratio estimator's variance over the binomial one, both unbiased,
@@ -72,7 +72,7 @@ def effective_trials(data: PatientMean, inflation: float = 1.0) -> float:
 def wilson_interval(data: PatientMean, level: float, *, inflation: float = 1.0) -> Interval:
     """Wilson's interval of a proportion, with the effective number of exams when patients have several."""
     p = data.mean
-    low, high = _wilson_limits(p, effective_trials(data, inflation), level)
+    low, high = _wilson_limits(p, _effective_trials(data, inflation), level)
     method = "Wilson" if data.counts.max() <= 1 else "Wilson, patient-clustered"
     method += ", inflated" if inflation != 1 else ""
     return Interval(estimate=p, low=min(low, p), high=max(high, p), level=level, method=method)

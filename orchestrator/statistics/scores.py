@@ -130,14 +130,6 @@ class FoldScores:
         """`[R, N]`, the number of the (repeat, fold) in which an exam was held out, 0 to R·K − 1."""
         return self.folds + self.fold_count * np.arange(self.repeat_count)[:, None]
 
-    def smallest_class(self) -> int:
-        """The fewest exams of one class in any held-out fold; at least 1."""
-        return int(_class_counts(self.exams, self.cells, self.repeat_count * self.fold_count).min())
-
-    def average(self) -> PatientScores:
-        """Each exam's mean score over the repeats: the scores of an ensemble of R models, not of one."""
-        return PatientScores(exams=self.exams, scores=self.scores.mean(axis=0))
-
 
 def require_same_exams(models: Sequence[PatientScores | FoldScores]) -> None:
     """Refuse to pair models that were not judged on the same exams and, in cross-validation, the same folds.

@@ -22,6 +22,25 @@ class VarianceSplit:
     members: float | None
     """The part the refit's seed causes: the mean variance over a cell's members; None with one member."""
 
+    @classmethod
+    def of(cls, model: FoldScores, members: Floats | None = None) -> "VarianceSplit":
+        """Split the variance of the AUC over cells.
+
+        Args:
+            model: The held-out scores, averaged over members.
+            members: `[M, R, N]`, the scores of each member, where there are several.
+        """
+        areas = fold_aucs(model)
+        between = areas.mean(axis=1).var(ddof=1) if model.repeat_count > 1 else 0.0
+        within = areas.var(axis=1, ddof=1).mean()
+        spread = None if members is None or len(members) < 2 else _member_variance(model, members)
+        return cls(
+            cells=float(areas.var(ddof=1)),
+            patients=held_out_variance(model),
+            repeats=max(0.0, float(between - within / model.fold_count)),
+            members=spread,
+        )
+
     @property
     def rest(self) -> float | None:
         """What remains for training sets and their interplay with patients; 0 or more."""
@@ -41,45 +60,26 @@ class Stability:
     wrong: Floats
     """The share of repeats that decide wrongly."""
 
+    @classmethod
+    def of(cls, model: FoldScores, probabilities: Floats, positive: Flags) -> "Stability":
+        """How far the repeats agree about each exam.
+
+        Args:
+            model: Tells the exams.
+            probabilities: `[R, N]`.
+            positive: `[R, N]`, the decisions.
+        """
+        share = positive.mean(axis=0)
+        return cls(
+            probability_range=np.ptp(probabilities, axis=0),
+            flips=np.minimum(share, 1 - share),
+            wrong=(positive != model.exams.labels).mean(axis=0),
+        )
+
     def most_often_wrong(self, count: int) -> Codes:
         """The rows of the exams most often decided wrongly, the worst first, those never wrong left out."""
         order = np.argsort(-self.wrong, kind="stable")[:count]
         return order[self.wrong[order] > 0].astype(np.int64)
-
-
-def variance_split(model: FoldScores, members: Floats | None = None) -> VarianceSplit:
-    """Split the variance of the AUC over cells.
-
-    Args:
-        model: The held-out scores, averaged over members.
-        members: `[M, R, N]`, the scores of each member, where there are several.
-    """
-    areas = fold_aucs(model)
-    between = areas.mean(axis=1).var(ddof=1) if model.repeat_count > 1 else 0.0
-    within = areas.var(axis=1, ddof=1).mean()
-    spread = None if members is None or len(members) < 2 else _member_variance(model, members)
-    return VarianceSplit(
-        cells=float(areas.var(ddof=1)),
-        patients=held_out_variance(model),
-        repeats=max(0.0, float(between - within / model.fold_count)),
-        members=spread,
-    )
-
-
-def stability(model: FoldScores, probabilities: Floats, positive: Flags) -> Stability:
-    """How far the repeats agree about each exam.
-
-    Args:
-        model: Tells the exams.
-        probabilities: `[R, N]`.
-        positive: `[R, N]`, the decisions.
-    """
-    share = positive.mean(axis=0)
-    return Stability(
-        probability_range=np.ptp(probabilities, axis=0),
-        flips=np.minimum(share, 1 - share),
-        wrong=(positive != model.exams.labels).mean(axis=0),
-    )
 
 
 def _member_variance(model: FoldScores, members: Floats) -> float:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from mpi_model.errors import FoldsError
 from orchestrator.experiment.settings import FoldSettings
-from orchestrator.folds.plan import evaluated, inner_parts, plan_folds
+from orchestrator.folds.draws import evaluated, inner_parts
+from orchestrator.folds.plan import plan_folds
 from orchestrator.folds.strata import _merge_small, _patient_table, assign_folds
 
 

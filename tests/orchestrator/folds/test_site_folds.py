@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from mpi_model.errors import FoldsError
 from orchestrator.experiment.settings import FoldSettings
-from orchestrator.folds.plan import inner_parts, plan_folds
+from orchestrator.folds.draws import inner_parts
+from orchestrator.folds.plan import plan_folds
 
 TWO_SITES = [*["athens"] * 4, *["larissa"] * 4] * 4  # every class of every tracer at both
 BY_SITE = FoldSettings(by="site", repeats=1)

@@ -10,13 +10,13 @@ from rich.console import Console
 from scipy.special import expit
 
 from orchestrator.experiment.settings import StatisticsSettings
-from orchestrator.report.evaluate import evaluate_predictions
+from orchestrator.report.evaluate import _evaluate_predictions
 from orchestrator.report.figures import figures_of
-from orchestrator.report.layout import summary_tables
 from orchestrator.report.models import hardest_exams
 from orchestrator.report.permutation import permutation_rows
 from orchestrator.report.records import Report, RunTables
 from orchestrator.report.summary import summarise
+from orchestrator.report.summary_tables import summary_tables
 from orchestrator.terminal.tables import _render
 
 SETTINGS = StatisticsSettings()
@@ -145,7 +145,7 @@ def test_a_permuted_run_counts_for_its_own_model(compared: pd.DataFrame) -> None
 
 def test_hard_exams_and_predictions_made_elsewhere_keep_models_apart(both: RunTables, compared: pd.DataFrame) -> None:
     """`evaluate` takes the column `model` and says what the run's report says; hard exams are the network's."""
-    evaluated = evaluate_predictions(both.predictions, replace(SETTINGS, subgroups=()))
+    evaluated = _evaluate_predictions(both.predictions, replace(SETTINGS, subgroups=()))
     said, run = (
         rows[rows["metric"].str.startswith("auc") & (rows["subgroup"] == "all")].reset_index(drop=True)
         for rows in (evaluated, compared)

@@ -8,7 +8,7 @@ import pytest
 
 from mpi_model.errors import StatisticsError
 from orchestrator.experiment.settings import StatisticsSettings
-from orchestrator.report.compare import ComparedRun, compare_runs
+from orchestrator.report.compare import _compare_runs, _ComparedRun
 from orchestrator.report.export import export
 from orchestrator.report.permutation import permutation_rows
 from orchestrator.report.records import Report, RunTables
@@ -16,9 +16,9 @@ from orchestrator.report.records import Report, RunTables
 SETTINGS = StatisticsSettings()
 
 
-def run(name: str, tables: RunTables, **changes: str) -> ComparedRun:
+def run(name: str, tables: RunTables, **changes: str) -> _ComparedRun:
     """A run of one plan under a name."""
-    return ComparedRun(name=name, tables=tables, **{"plan_hash": "a1", **changes})
+    return _ComparedRun(name=name, tables=tables, **{"plan_hash": "a1", **changes})
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +32,7 @@ def weaker(closed_run: RunTables) -> RunTables:
 
 def test_the_better_run_is_found_per_tracer_and_inputs(closed_run: RunTables, weaker: RunTables) -> None:
     """First minus second for each inputs, named after both runs; all six pairs count for Holm, gated ones too."""
-    found = compare_runs(run("tracer", closed_run), run("shared", weaker), SETTINGS)
+    found = _compare_runs(run("tracer", closed_run), run("shared", weaker), SETTINGS)
     pairs = found[found["primary"]]
 
     assert set(pairs["inputs"]) == {f"{name} (tracer − shared)" for name in ("stress", "rest", "dual")}
@@ -46,7 +46,7 @@ def test_the_better_run_is_found_per_tracer_and_inputs(closed_run: RunTables, we
 def test_comparing_turned_round_changes_the_sign(closed_run: RunTables, weaker: RunTables) -> None:
     """A − B is minus B − A, with the same p-values."""
     one, other = (
-        compare_runs(run("a", first), run("b", second), SETTINGS).query("metric == 'auc_difference'")
+        _compare_runs(run("a", first), run("b", second), SETTINGS).query("metric == 'auc_difference'")
         for first, second in ((closed_run, weaker), (weaker, closed_run))
     )
 
@@ -59,7 +59,7 @@ def test_runs_that_cannot_be_paired_are_refused_with_every_reason(closed_run: Ru
     other = replace(closed_run, patients="available", inputs=("another",))
 
     with pytest.raises(StatisticsError) as caught:
-        compare_runs(run("a", closed_run), run("b", other, plan_hash="b2"), SETTINGS)
+        _compare_runs(run("a", closed_run), run("b", other, plan_hash="b2"), SETTINGS)
     text = str(caught.value)
     assert all(part in text for part in ("different fold plans", "available", "share no input"))
 
@@ -67,7 +67,7 @@ def test_runs_that_cannot_be_paired_are_refused_with_every_reason(closed_run: Ru
 def test_an_unfinished_side_is_refused_in_a_row(closed_run: RunTables) -> None:
     """A run with missing cells is not compared on what it has; the row names the run."""
     stopped = replace(closed_run, cells=closed_run.cells[closed_run.cells["inputs"] != "rest"])
-    found = compare_runs(run("whole", closed_run), run("stopped", stopped), SETTINGS)
+    found = _compare_runs(run("whole", closed_run), run("stopped", stopped), SETTINGS)
     row = found[found["inputs"].str.startswith("rest")].iloc[0]
 
     assert row["state"] == "refused"

@@ -7,7 +7,7 @@ import pytest
 from mpi_model.errors import StatisticsError
 from orchestrator.experiment.settings import StatisticsSettings
 from orchestrator.ledger.schemas import SUMMARY_COLUMNS
-from orchestrator.report.evaluate import evaluate_predictions, evaluation_report
+from orchestrator.report.evaluate import _evaluate_predictions, evaluation_report
 from orchestrator.report.records import RunTables
 
 SETTINGS = StatisticsSettings(subgroups=())
@@ -32,7 +32,7 @@ def leading(summary: pd.DataFrame, metric: str) -> pd.Series:
 
 def test_labels_and_probabilities_are_a_test_set() -> None:
     """Two columns are enough for an AUC with its interval, decisions at one half and calibration."""
-    summary = evaluate_predictions(plain(), SETTINGS)
+    summary = _evaluate_predictions(plain(), SETTINGS)
     auc = leading(summary, "auc")
 
     assert tuple(summary.columns) == SUMMARY_COLUMNS
@@ -44,7 +44,7 @@ def test_labels_and_probabilities_are_a_test_set() -> None:
 def test_scores_without_threshold_are_not_decided() -> None:
     """A raw score has no natural threshold, and none is chosen on the exams judged: refused, with the reason."""
     frame = plain().rename(columns={"probability": "score"})
-    summary = evaluate_predictions(frame, SETTINGS)
+    summary = _evaluate_predictions(frame, SETTINGS)
 
     assert leading(summary, "auc")["state"] == "ok"
     assert leading(summary, "balanced_accuracy")["state"] == "refused"
@@ -54,7 +54,7 @@ def test_scores_without_threshold_are_not_decided() -> None:
 
 def test_a_whole_run_evaluates_to_its_own_summary(finished_run: RunTables, summary: pd.DataFrame) -> None:
     """The predictions of a run, taken as someone else's, give the run's own AUCs and comparisons."""
-    evaluated = evaluate_predictions(finished_run.predictions, SETTINGS)
+    evaluated = _evaluate_predictions(finished_run.predictions, SETTINGS)
     for metric in ("auc", "auc_difference", "balanced_accuracy"):
         mine, theirs = (
             table[(table["metric"] == metric) & (table["subgroup"] == "all")].reset_index(drop=True)
@@ -66,7 +66,7 @@ def test_a_whole_run_evaluates_to_its_own_summary(finished_run: RunTables, summa
 def test_folds_without_repeats_are_one_repeat(finished_run: RunTables) -> None:
     """One ordinary cross-validation has a fold column only; it is judged as one repeat."""
     once = finished_run.predictions.query("partition == 'development' and repeat == 0 and inputs == 'stress'")
-    summary = evaluate_predictions(once.drop(columns=["repeat", "partition", "inputs"]), SETTINGS)
+    summary = _evaluate_predictions(once.drop(columns=["repeat", "partition", "inputs"]), SETTINGS)
 
     assert set(summary["partition"]) == {"development"}
     assert set(summary["inputs"]) == {"model"}
@@ -78,13 +78,13 @@ def test_repeated_rows_cannot_pass_as_patients(finished_run: RunTables) -> None:
     rows = finished_run.predictions.query("partition == 'development' and inputs == 'stress'").drop(columns="repeat")
 
     with pytest.raises(StatisticsError, match=r"predicted twice in the same place.*rows 1, "):
-        evaluate_predictions(rows, SETTINGS)
+        _evaluate_predictions(rows, SETTINGS)
 
 
 def test_several_exams_a_patient_are_clustered() -> None:
     """With a patient column the variance knows whose exams are whose, and the method's counts are patients."""
     frame = plain().assign(patient_id=np.arange(60) // 3, exam_id=np.arange(60))
-    clustered, strangers = (evaluate_predictions(one, SETTINGS) for one in (frame, plain()))
+    clustered, strangers = (_evaluate_predictions(one, SETTINGS) for one in (frame, plain()))
 
     assert leading(clustered, "auc")["patients"] == 20
     assert leading(clustered, "auc")["exams"] == 60
@@ -99,7 +99,7 @@ def test_all_problems_are_reported_together_with_their_rows() -> None:
     frame.loc[[2, 5], "probability"] = [1.5, np.nan]
 
     with pytest.raises(StatisticsError) as caught:
-        evaluate_predictions(frame, SETTINGS)
+        _evaluate_predictions(frame, SETTINGS)
     assert caught.value.problems == (
         "`label` must be 0 or 1: row 2",
         "`probability` must be a finite number: row 6",
@@ -123,7 +123,7 @@ def test_all_problems_are_reported_together_with_their_rows() -> None:
 def test_what_cannot_be_judged_says_what_is_missing(frame: pd.DataFrame, message: str) -> None:
     """Each missing or contradictory column ends in a line that says what to add."""
     with pytest.raises(StatisticsError, match=message):
-        evaluate_predictions(frame, SETTINGS)
+        _evaluate_predictions(frame, SETTINGS)
 
 
 def test_a_patient_on_both_sides_is_leakage(finished_run: RunTables) -> None:
@@ -132,7 +132,7 @@ def test_a_patient_on_both_sides_is_leakage(finished_run: RunTables) -> None:
     rows["patient_id"] = rows["patient_id"].replace("patient-000", "patient-002").replace("patient-200", "patient-004")
 
     with pytest.raises(StatisticsError) as caught:
-        evaluate_predictions(rows, SETTINGS)
+        _evaluate_predictions(rows, SETTINGS)
     assert "two folds of one repeat" in str(caught.value)
     assert "in development and in test" in str(caught.value)
     assert "patient-0" not in str(caught.value)
@@ -140,7 +140,7 @@ def test_a_patient_on_both_sides_is_leakage(finished_run: RunTables) -> None:
 
 def test_one_class_is_refused_in_the_summary() -> None:
     """A file with positives only has no AUC; the summary says so in a row."""
-    summary = evaluate_predictions(plain().assign(label=1), SETTINGS)
+    summary = _evaluate_predictions(plain().assign(label=1), SETTINGS)
 
     assert leading(summary, "auc")["state"] == "refused"
     assert "both classes" in leading(summary, "auc")["reason"]

@@ -12,9 +12,8 @@ from sklearn.metrics import roc_auc_score
 from mpi_model.errors import IncompleteRunError
 from orchestrator.cli import main
 from orchestrator.experiment.settings import StatisticsSettings
-from orchestrator.report.build import lacking
+from orchestrator.report.build import _lacking, _whole_repeats
 from orchestrator.report.summary import summarise
-from orchestrator.report.whole_repeats import whole_repeats
 
 
 def without(tables, inputs, repeat, fold):
@@ -27,7 +26,7 @@ def without(tables, inputs, repeat, fold):
 
 def test_the_repeats_of_a_failed_cell_are_left_out_for_every_inputs(finished_run):
     """One failed cell of `rest` in repeat 1: all inputs are averaged over repeats 0 and 2, and stay comparable."""
-    tables, said = whole_repeats(without(finished_run, "rest", 1, 2))
+    tables, said = _whole_repeats(without(finished_run, "rest", 1, 2))
     summary = summarise(tables, StatisticsSettings())
 
     assert "2 of 3 repeats" in said
@@ -43,7 +42,7 @@ def test_the_repeats_of_a_failed_cell_are_left_out_for_every_inputs(finished_run
 
 def test_test_predictions_do_not_depend_on_repeats(finished_run):
     """The test partition's rows, which have no repeat, are all kept."""
-    tables, _ = whole_repeats(without(finished_run, "rest", 1, 2))
+    tables, _ = _whole_repeats(without(finished_run, "rest", 1, 2))
 
     assert tables.predictions["repeat"].isna().sum() == finished_run.predictions["repeat"].isna().sum() > 0
 
@@ -59,7 +58,7 @@ def test_nothing_is_averaged_where_no_repeat_is_whole(finished_run):
         )
 
     with pytest.raises(IncompleteRunError, match="none of 3 repeats"):
-        whole_repeats(tables)
+        _whole_repeats(tables)
 
 
 def test_a_final_cell_that_failed_leaves_the_run_incomplete(finished_run):
@@ -67,8 +66,8 @@ def test_a_final_cell_that_failed_leaves_the_run_incomplete(finished_run):
     final = finished_run.cells[finished_run.cells["inputs"] == "dual"].head(1)
     failed = final.assign(partition="test", repeat=None, fold=None, state="failed")
 
-    assert lacking(finished_run) == ()
-    assert lacking(
+    assert _lacking(finished_run) == ()
+    assert _lacking(
         replace(finished_run, cells=pd.concat([finished_run.cells.astype(object), failed.astype(object)]))
     ) == ("dual",)
 

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from orchestrator.report.export import FORMATS, export
-from orchestrator.report.figures import figures_of, roc_curve, svg
+from orchestrator.report.export import _FORMATS, export
+from orchestrator.report.figures import _roc_curve, figures_of, svg
 from orchestrator.report.models import hardest_exams
 from orchestrator.report.records import Report, RunTables
 from orchestrator.terminal.tables import _render
@@ -42,7 +42,7 @@ def printed(report: Report, format: str, width: int = 120) -> str:
     return console.file.getvalue()
 
 
-@pytest.mark.parametrize("format", ["rich", *FORMATS])
+@pytest.mark.parametrize("format", ["rich", *_FORMATS])
 def test_no_format_names_a_patient(report: Report, finished_run: RunTables, format: str) -> None:
     """Patient and exam identifiers appear in no output; exams are named by their row in the manifest."""
     text = printed(report, format)
@@ -137,8 +137,8 @@ def test_an_empty_summary_still_prints(summary: pd.DataFrame) -> None:
     """A run in which nothing finished has a report: its name and what failed."""
     empty = Report(name="stopped", summary=summary.iloc[:0])
 
-    assert {format: bool(printed(empty, format)) for format in ("rich", *FORMATS)} == dict.fromkeys(
-        ("rich", *FORMATS), True
+    assert {format: bool(printed(empty, format)) for format in ("rich", *_FORMATS)} == dict.fromkeys(
+        ("rich", *_FORMATS), True
     )
 
 
@@ -153,7 +153,7 @@ def test_figures_repeat_and_keep_tracers_apart(report: Report, finished_run: Run
 
 def test_the_roc_curve_steps_over_ties_at_once() -> None:
     """Tied scores are one point of the curve, whose area is then the AUC with ties as one half."""
-    curve = roc_curve(pd.Series([3.0, 2, 2, 1]).to_numpy(), pd.Series([True, True, False, False]).to_numpy())
+    curve = _roc_curve(pd.Series([3.0, 2, 2, 1]).to_numpy(), pd.Series([True, True, False, False]).to_numpy())
 
     assert curve.tolist() == [[0, 0], [0, 0.5], [0.5, 1], [1, 1]]
 

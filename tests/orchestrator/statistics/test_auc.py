@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from mpi_model.errors import StatisticsError
 from orchestrator.statistics.auc import (
     SMALL_CLASS,
+    _delong_covariance,
+    _newcombe_auc_interval,
     auc,
     auc_intervals,
-    delong_covariance,
     delong_variance,
-    newcombe_auc_interval,
     newcombe_interval,
 )
 from orchestrator.statistics.scores import Exams, PatientScores
@@ -158,7 +158,7 @@ def test_more_exams_of_the_same_patients_do_not_narrow_newcombe() -> None:
     once = PatientScores(exams=Exams.of(labels), scores=scores)
     thrice = PatientScores(exams=Exams.of(np.tile(labels, 3), np.tile(np.arange(7), 3)), scores=np.tile(scores, 3))
 
-    assert newcombe_auc_interval(thrice, LEVEL) == newcombe_auc_interval(once, LEVEL)
+    assert _newcombe_auc_interval(thrice, LEVEL) == _newcombe_auc_interval(once, LEVEL)
     assert delong_variance(thrice) == pytest.approx(delong_variance(once), rel=1e-12)
 
 
@@ -199,7 +199,7 @@ def test_models_on_different_exams_are_not_paired() -> None:
     second = PatientScores(exams=Exams.of([1, 0, 0, 1]), scores=np.arange(4.0))
 
     with pytest.raises(StatisticsError, match="same exams"):
-        delong_covariance([first, second])
+        _delong_covariance([first, second])
 
 
 def test_a_hundred_thousand_exams_need_no_table_of_pairs() -> None:

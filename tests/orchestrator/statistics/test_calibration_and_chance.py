@@ -21,7 +21,7 @@ from orchestrator.statistics.chance import mann_whitney, permutation_p_value
 from orchestrator.statistics.net_benefit import net_benefit
 from orchestrator.statistics.precision import expected_width
 from orchestrator.statistics.scores import Exams, FoldScores, PatientScores
-from orchestrator.statistics.variance import stability, variance_split
+from orchestrator.statistics.variance import Stability, VarianceSplit
 
 LEVEL = 0.95
 
@@ -218,7 +218,7 @@ def test_the_spread_over_cells_is_mostly_small_folds() -> None:
     exams = Exams.of(np.arange(400) < 200)
     folds = np.stack([np.tile(generator.permutation(np.arange(200) % 5), 2) for _ in range(20)])
     scores = generator.normal(size=(20, 400)) + 1.2 * exams.labels
-    split = variance_split(FoldScores(exams=exams, scores=scores, folds=folds))
+    split = VarianceSplit.of(FoldScores(exams=exams, scores=scores, folds=folds))
 
     assert split.patients == pytest.approx(split.cells, rel=0.35)
     assert split.repeats < 0.2 * split.cells
@@ -234,8 +234,8 @@ def test_members_that_differ_are_seen_in_the_split() -> None:
     same, other = base.repeat(3, axis=0), base + generator.normal(size=(3, 2, 60))
     model = FoldScores(exams=exams, scores=base[0], folds=folds)
 
-    assert variance_split(model, same).members == pytest.approx(0)
-    assert variance_split(model, other).members > 0.001
+    assert VarianceSplit.of(model, same).members == pytest.approx(0)
+    assert VarianceSplit.of(model, other).members > 0.001
 
 
 def test_unstable_and_wrong_exams_are_named_by_row() -> None:
@@ -244,7 +244,7 @@ def test_unstable_and_wrong_exams_are_named_by_row() -> None:
     folds = np.array([[0, 1, 0, 1]] * 4)
     model = FoldScores(exams=exams, scores=np.zeros((4, 4)), folds=folds)
     probabilities = np.array([[0.9, 0.6, 0.8, 0.1], [0.9, 0.4, 0.8, 0.1], [0.9, 0.6, 0.8, 0.1], [0.9, 0.4, 0.8, 0.1]])
-    found = stability(model, probabilities, probabilities >= 0.5)
+    found = Stability.of(model, probabilities, probabilities >= 0.5)
 
     assert found.flips.tolist() == [0, 0.5, 0, 0]
     assert found.most_often_wrong(3).tolist() == [2, 1]

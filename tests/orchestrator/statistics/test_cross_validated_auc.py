@@ -10,7 +10,7 @@ from mpi_model.errors import StatisticsError
 from orchestrator.statistics.cross_validation import (
     WITHIN_FOLD,
     CrossValidation,
-    agreement,
+    _agreement,
     cross_validated_auc,
     fold_aucs,
     nadeau_bengio_interval,
@@ -129,8 +129,8 @@ def test_agreement_is_the_mean_rank_correlation_of_two_repeats() -> None:
     pairs = [(one, other) for one in range(4) for other in range(one)]
     expected = np.mean([stats.spearmanr(model.scores[one], model.scores[other]).statistic for one, other in pairs])
 
-    assert agreement(model) == pytest.approx(expected, abs=1e-12)
-    assert agreement(simulated(repeats=1)) is None
+    assert _agreement(model) == pytest.approx(expected, abs=1e-12)
+    assert _agreement(simulated(repeats=1)) is None
 
 
 def test_the_interval_uses_students_t_on_the_logit_scale() -> None:
@@ -165,7 +165,7 @@ def test_repeating_the_same_cells_buys_no_precision() -> None:
     ]
 
     assert variances[0] == pytest.approx(variances[1])
-    assert agreement(copies) == pytest.approx(1)
+    assert _agreement(copies) == pytest.approx(1)
 
 
 def test_offsets_of_folds_do_not_reach_the_interval() -> None:

@@ -6,7 +6,7 @@ from scipy.special import expit
 
 from mpi_model.errors import StatisticsError
 from orchestrator.cells.decision import Decision
-from orchestrator.statistics.members import model_of
+from orchestrator.statistics.members import Model
 
 
 def test_the_probability_is_the_calibration_of_the_mean_score() -> None:
@@ -14,7 +14,7 @@ def test_the_probability_is_the_calibration_of_the_mean_score() -> None:
     scores = np.array([[-6.0, 0.3, 4.0], [2.5, 0.1, 9.0], [2.5, -0.7, 1.0]])
     decision = Decision(threshold=0.4, slope=0.7, intercept=-0.2)
     thresholds = np.full(scores.shape, decision.probability_threshold)
-    model = model_of(scores, decision.probability(scores), thresholds)
+    model = Model.of(scores, decision.probability(scores), thresholds)
 
     assert model.probabilities == pytest.approx(decision.probability(scores.mean(axis=0)))
     assert model.positive is not None
@@ -24,7 +24,7 @@ def test_the_probability_is_the_calibration_of_the_mean_score() -> None:
 def test_a_single_member_is_the_model_bit_by_bit() -> None:
     """One network's scores, probabilities and thresholds come back unchanged, 0 and 1 included."""
     probabilities = np.array([[0.0, 1.0, 0.1, expit(50.0)]])
-    model = model_of(np.array([[-1.0, 2.0, 3.0, 50.0]]), probabilities, np.full((1, 4), 0.3))
+    model = Model.of(np.array([[-1.0, 2.0, 3.0, 50.0]]), probabilities, np.full((1, 4), 0.3))
 
     assert model.probabilities.tolist() == probabilities[0].tolist()
     assert model.thresholds.tolist() == [0.3] * 4
@@ -35,7 +35,7 @@ def test_without_probability_or_threshold_nothing_is_decided() -> None:
     scores = np.zeros((2, 3))
     nothing = np.full((2, 3), np.nan)
 
-    assert model_of(scores, nothing, np.full((2, 3), 0.5)).positive is None
-    assert model_of(scores, np.full((2, 3), 0.5), nothing).positive is None
+    assert Model.of(scores, nothing, np.full((2, 3), 0.5)).positive is None
+    assert Model.of(scores, np.full((2, 3), 0.5), nothing).positive is None
     with pytest.raises(StatisticsError, match="one shape"):
-        model_of(scores, np.zeros((2, 2)), scores)
+        Model.of(scores, np.zeros((2, 2)), scores)

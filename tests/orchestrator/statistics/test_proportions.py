@@ -10,9 +10,9 @@ from mpi_model.errors import StatisticsError
 from orchestrator.statistics.patient_means import PatientMean
 from orchestrator.statistics.proportions import (
     Decisions,
+    _effective_trials,
     balanced_accuracy_interval,
     correct_of_class,
-    effective_trials,
     fold_proportions,
     threshold_at_specificity,
     wilson_interval,
@@ -67,8 +67,8 @@ def test_identical_exams_of_a_patient_count_once() -> None:
     once = PatientMean(sums=right.astype(float), counts=np.ones(30))
     thrice = PatientMean(sums=3.0 * right, counts=np.full(30, 3.0))
 
-    assert effective_trials(once) == 30
-    assert effective_trials(thrice) == pytest.approx(owners.size, rel=0.05)
+    assert _effective_trials(once) == 30
+    assert _effective_trials(thrice) == pytest.approx(owners.size, rel=0.05)
     assert wilson_interval(thrice, LEVEL).method == "Wilson, patient-clustered"
 
 

@@ -12,9 +12,9 @@ from statsmodels.stats.proportion import proportion_confint
 from mpi_model.errors import StatisticsError
 from orchestrator.statistics.calibration import calibration_in_the_large, cross_validated_calibration
 from orchestrator.statistics.paired_proportions import (
+    _tango_interval,
     cross_validated_paired_difference,
     paired_difference,
-    tango_interval,
 )
 from orchestrator.statistics.partial_auc import partial_auc_interval
 from orchestrator.statistics.predictive_values import likelihood_ratios, predictive_values
@@ -82,7 +82,7 @@ def test_tangos_limits_solve_the_score_equation(better: int, worse: int, pairs: 
         q = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-13}).x
         return (better - worse - pairs * delta) / np.sqrt(pairs * (2 * q + delta * (1 - delta)))
 
-    found = tango_interval(better, worse, pairs, LEVEL)
+    found = _tango_interval(better, worse, pairs, LEVEL)
     assert statistic(found.low) == pytest.approx(1.959964, abs=1e-4)
     assert statistic(found.high) == pytest.approx(-1.959964, abs=1e-4)
 

@@ -1,0 +1,120 @@
+"""A drawn fold plan, and the draws of folds and inner folds that give every part both classes of every tracer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_model.vocabulary import Inputs
+from orchestrator.folds.strata import Stratum, assign_folds
+from orchestrator.hashing import derive_seed
+
+# Positive and negative patients of each tracer in every fold. With one pair the variance of a fold's AUC is undefined.
+MIN_PATIENTS: Final = 2
+# A plan of patients with one tracer each needs one draw; patients with both tracers can make a draw fail.
+_MAX_DRAWS: Final = 50
+# `inner_folds = 1` holds out one of five parts, 20 % of the patients.
+_HOLD_OUT_PARTS: Final = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """The patients of each class, for one input configuration and tracer."""
+
+    inputs: Inputs
+    tracer: str
+    positive: NDArray[np.bool_]
+    """`[patients]`, who has a positive exam."""
+    negative: NDArray[np.bool_]
+    """`[patients]`, who has a negative exam; a patient can have both."""
+
+    def smaller_class(self, parts: NDArray[np.int64], part: int) -> int:
+        """The number of patients of the smaller class in one of the parts `[patients]`."""
+        inside = parts == part
+        return min(int(np.count_nonzero(self.positive & inside)), int(np.count_nonzero(self.negative & inside)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoldPlan:
+    """Repeated patient-stratified folds of the development patients."""
+
+    patients: tuple[str, ...]
+    """Sorted ids."""
+    folds: NDArray[np.int64]
+    """`[repeats, patients]`, the fold in which each patient is evaluated."""
+    strata: tuple[Stratum, ...]
+    """The merged stratum of each patient."""
+    memberships: tuple[Membership, ...]
+    stratify: tuple[str, ...]
+    """The stratification columns in use."""
+    count: int
+    """The number of folds of a repeat."""
+    notices: tuple[str, ...]
+    digest: str
+    """SHA-256, hexadecimal, of patients, labels, strata and settings."""
+
+    @property
+    def repeats(self) -> int:
+        """The number of repeats."""
+        return len(self.folds)
+
+
+def first_valid_draw(
+    plan: FoldPlan,
+    places: Sequence[int],
+    parts: int,
+    needed: Sequence[int],
+    min_patients: int,
+    purpose: tuple[str | int | None, ...],
+) -> NDArray[np.int64] | None:
+    """Assign the patients at `places` until the parts `needed` have `min_patients` of each class.
+
+    Returns:
+        `[patients]`, the part of each patient at `places`, -1 for the others; None if no draw is valid.
+    """
+    chosen = np.asarray(places, dtype=np.int64)
+    strata = [plan.strata[place] for place in places]
+    # Every attempt has its own seed, so that a plan is reproducible whatever attempt succeeded.
+    for attempt in range(_MAX_DRAWS):
+        assigned = np.full(len(plan.patients), -1, dtype=np.int64)
+        assigned[chosen] = assign_folds(strata, parts, derive_seed(plan.digest, *purpose, attempt))
+        if all(member.smaller_class(assigned, part) >= min_patients for member in plan.memberships for part in needed):
+            return assigned
+    return None
+
+
+def inner_parts(plan: FoldPlan, repeat: int | None, fold: int | None, inner_folds: int) -> NDArray[np.int64] | None:
+    """Split a cell's training patients into the inner folds of its search.
+
+    Args:
+        plan: The fold plan.
+        repeat: The cell's repeat; None for a final cell, which trains on all development patients.
+        fold: The cell's fold, or None.
+        inner_folds: Inner folds; 1 for a hold-out of 20 %.
+
+    Returns:
+        `[patients]`, the inner fold that each patient validates; -1 for patients of the evaluated fold and, in a
+        hold-out, for those of the training part. None if no draw gives both classes of every tracer.
+    """
+    outside = np.flatnonzero(evaluated(plan, repeat, fold))
+    places = np.setdiff1d(np.arange(len(plan.patients)), outside).tolist()
+    parts = _HOLD_OUT_PARTS if inner_folds == 1 else inner_folds
+    needed = range(1) if inner_folds == 1 else range(inner_folds)
+    assigned = first_valid_draw(plan, places, parts, needed, 1, ("inner", inner_folds, repeat, fold))
+    if inner_folds > 1 or assigned is None:
+        return assigned
+    # A hold-out needs both classes in its training part as well.
+    training = np.where(np.isin(np.arange(len(assigned)), places) & (assigned != 0), 0, -1)
+    if any(member.smaller_class(training, 0) < 1 for member in plan.memberships):
+        return None
+    return np.where(assigned == 0, 0, -1)
+
+
+def evaluated(plan: FoldPlan, repeat: int | None, fold: int | None) -> NDArray[np.bool_]:
+    """Mask `[patients]` of those evaluated in a fold; all false for a final cell."""
+    if repeat is None or fold is None:
+        return np.zeros(len(plan.patients), dtype=np.bool_)
+    chosen: NDArray[np.bool_] = plan.folds[repeat] == fold
+    return chosen
