@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 from scipy import stats
 
-from orchestrator.statistics.auc import auc_influence, auc_intervals, influence_variance, logit_delong_interval
+from orchestrator.statistics.auc import auc_influence, auc_intervals, logit_delong_interval
 from orchestrator.statistics.calibration import brier_interval, calibration_in_the_large, calibration_slope
 from orchestrator.statistics.comparisons import held_out_difference, paired_delong
 from orchestrator.statistics.intervals import Interval
@@ -266,7 +266,7 @@ def _delong(first: PatientScores, second: PatientScores) -> float:
 
 def _wald(model: PatientScores) -> tuple[float, float]:
     influence = auc_influence(model)
-    reach = float(stats.norm.ppf((1 + LEVEL) / 2) * np.sqrt(influence_variance(influence, model.exams)))
+    reach = float(stats.norm.ppf((1 + LEVEL) / 2) * np.sqrt(influence.variance(model.exams)))
     return influence.auc - reach, influence.auc + reach
 
 

@@ -61,7 +61,18 @@ class FoldPlan:
         return len(self.folds)
 
 
-def first_valid_draw(
+def draw_folds(plan: FoldPlan, repeats: int) -> NDArray[np.int64] | None:
+    """Assign the folds of every repeat; None if a repeat has no valid draw."""
+    needed = range(plan.count)
+    drawn = [
+        _first_valid(plan, range(len(plan.patients)), plan.count, needed, MIN_PATIENTS, ("folds", repeat))
+        for repeat in range(repeats)
+    ]
+    kept = [folds for folds in drawn if folds is not None]
+    return np.stack(kept) if len(kept) == repeats else None
+
+
+def _first_valid(
     plan: FoldPlan,
     places: Sequence[int],
     parts: int,
@@ -102,7 +113,7 @@ def inner_parts(plan: FoldPlan, repeat: int | None, fold: int | None, inner_fold
     places = np.setdiff1d(np.arange(len(plan.patients)), outside).tolist()
     parts = _HOLD_OUT_PARTS if inner_folds == 1 else inner_folds
     needed = range(1) if inner_folds == 1 else range(inner_folds)
-    assigned = first_valid_draw(plan, places, parts, needed, 1, ("inner", inner_folds, repeat, fold))
+    assigned = _first_valid(plan, places, parts, needed, 1, ("inner", inner_folds, repeat, fold))
     if inner_folds > 1 or assigned is None:
         return assigned
     # A hold-out needs both classes in its training part as well.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mpi_model.errors import FoldsError
 from mpi_model.vocabulary import Inputs
 from orchestrator.experiment.settings import FoldSettings
-from orchestrator.folds.draws import MIN_PATIENTS, FoldPlan, Membership, first_valid_draw, inner_parts
+from orchestrator.folds.draws import MIN_PATIENTS, FoldPlan, Membership, draw_folds, inner_parts
 from orchestrator.folds.sites import check_sites, site_of_patients
 from orchestrator.folds.strata import PROTOCOL_COLUMNS, strata_of
 from orchestrator.hashing import digest
@@ -57,7 +57,7 @@ def plan_folds(
         )
     # The digest is known before the draw, because it seeds the draw.
     empty = _without_draws(exams[used], {key: mask[used] for key, mask in eligible.items()}, columns, notices, settings)
-    folds = _draw(empty, settings.repeats)
+    folds = draw_folds(empty, settings.repeats)
     plan = None if folds is None else replace(empty, folds=folds)
     if plan is None or not _inner_folds_work(plan, inner_folds):
         raise FoldsError(_refusal(empty, settings, inner_folds, folds is None))
@@ -159,17 +159,6 @@ def _memberships(
     return found
 
 
-def _draw(plan: FoldPlan, repeats: int) -> NDArray[np.int64] | None:
-    """Assign the folds of every repeat; None if a repeat has no valid draw."""
-    needed = range(plan.count)
-    drawn = [
-        first_valid_draw(plan, range(len(plan.patients)), plan.count, needed, MIN_PATIENTS, ("folds", repeat))
-        for repeat in range(repeats)
-    ]
-    kept = [folds for folds in drawn if folds is not None]
-    return np.stack(kept) if len(kept) == repeats else None
-
-
 def _inner_folds_work(plan: FoldPlan, inner_folds: int) -> bool:
     """Whether every cell, final cells included, has valid inner folds: better refused now than hours into a run."""
     cells = [(repeat, fold) for repeat in range(plan.repeats) for fold in range(plan.count)]
@@ -198,7 +187,7 @@ def _remedy(plan: FoldPlan, settings: FoldSettings, inner_folds: int) -> str:
     for inner in range(inner_folds, 0, -1):
         for count in range(min(settings.folds, most), 1, -1):
             candidate = replace(plan, count=count)
-            folds = _draw(candidate, settings.repeats)
+            folds = draw_folds(candidate, settings.repeats)
             if folds is not None and _inner_folds_work(replace(candidate, folds=folds), inner):
                 inside = "" if inner == inner_folds else f" with inner_folds = {inner}"
                 return f"folds = {count}{inside} would work"

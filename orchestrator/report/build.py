@@ -12,8 +12,8 @@ from orchestrator.report.records import Report, RunTables
 from orchestrator.report.stored import report_around
 from orchestrator.report.summary import summarise, unfinished
 
+# The report's files with their formats, beside `summary.parquet` and `figures/`.
 _WRITTEN = {"summary.json": "json", "summary.md": "markdown", "report.html": "html"}
-"""The report's files with their formats, beside `summary.parquet` and `figures/`."""
 
 
 def write_report(run: Run) -> Report:

@@ -22,8 +22,8 @@ from orchestrator.statistics.net_benefit import net_benefit
 from orchestrator.statistics.sample_size import shifted_to_prevalence
 from orchestrator.statistics.scores import Exams, Floats, PatientScores
 
+# Threshold probabilities at which net benefit is reported.
 _NET_BENEFIT_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)
-"""Threshold probabilities at which net benefit is reported."""
 _MEASURES = ("brier", "calibration_intercept", "calibration_slope")
 _NO_PROBABILITIES = "the predictions have no probabilities"
 _SHIFTED = "probabilities of the class-balanced loss, moved to the prevalence of the training exams ({:.2f})"

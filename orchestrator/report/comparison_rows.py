@@ -16,8 +16,6 @@ from orchestrator.report.records import EVERYONE
 from orchestrator.report.rows import Group, Row
 from orchestrator.statistics.auc import auc, auc_intervals
 from orchestrator.statistics.comparisons import (
-    CROSS_VALIDATED_DIFFERENCE,
-    HELD_OUT_DIFFERENCE,
     Difference,
     above_chance,
     corrected_resampled_t,
@@ -28,16 +26,17 @@ from orchestrator.statistics.comparisons import (
     paired_delong,
 )
 from orchestrator.statistics.cross_validation import fold_aucs, within_fold_interval
+from orchestrator.statistics.intervals import Method
 from orchestrator.statistics.paired_proportions import cross_validated_paired_difference, paired_difference
 from orchestrator.statistics.proportions import Decisions
 from orchestrator.statistics.resampling import rank_swap_p_value
 from orchestrator.statistics.scores import require_same_exams
 
 _PRIMARY = "primary hypothesis, not adjusted"
+# Draws of a report's permutation test.
 _DRAWS = 2000
-"""Draws of a report's permutation test."""
+# Seeds every permutation of a report, so that a report repeats.
 _RESAMPLING_SEED = 20_261_122
-"""Seeds every permutation of a report, so that a report repeats."""
 _CLASSES = (("sensitivity_difference", True), ("specificity_difference", False))
 
 _Model = CrossValidated | Tested | None
@@ -148,7 +147,7 @@ def with_holm(rows: list[Row]) -> list[Row]:
 
 
 def _leading_method(group: Group) -> str:
-    return CROSS_VALIDATED_DIFFERENCE if group.partition == "development" else HELD_OUT_DIFFERENCE
+    return Method.CROSS_VALIDATED_DIFFERENCE if group.partition == "development" else Method.HELD_OUT_DIFFERENCE
 
 
 def _of(group: Group, model: CrossValidated | Tested) -> Group:
@@ -181,11 +180,13 @@ def _difference_of(first: CrossValidated | Tested, second: _Model, level: float)
 def _cross_validated_pair(group: Group, first: CrossValidated, second: CrossValidated, equivalence: float) -> list[Row]:
     level, sides = group.level, (first.cross_validation, second.cross_validation)
     if not above_chance(*(within_fold_interval(side, level) for side in sides)):
-        return [_gated(group, CROSS_VALIDATED_DIFFERENCE)]
+        return [_gated(group, Method.CROSS_VALIDATED_DIFFERENCE)]
     differences = fold_aucs(first.scores) - fold_aucs(second.scores)
     spread = float(differences.std(ddof=1))
     rows = [
-        _difference(group, CROSS_VALIDATED_DIFFERENCE, lambda: cross_validated_difference(*sides, level), spread, True),
+        _difference(
+            group, Method.CROSS_VALIDATED_DIFFERENCE, lambda: cross_validated_difference(*sides, level), spread, True
+        ),
         _difference(group, "Nadeau–Bengio t", lambda: corrected_resampled_t(differences, level), spread, False),
         *_equivalence(group, lambda: correlated_bayesian_t(differences, equivalence), equivalence),
     ]
@@ -202,10 +203,10 @@ def _cross_validated_pair(group: Group, first: CrossValidated, second: CrossVali
 def _held_out_pair(group: Group, first: Tested, second: Tested) -> list[Row]:
     level, scores = group.level, (first.scores, second.scores)
     if not above_chance(*(auc_intervals(model, level)[0] for model in scores)):
-        return [_gated(group, HELD_OUT_DIFFERENCE)]
+        return [_gated(group, Method.HELD_OUT_DIFFERENCE)]
     swapped = rank_swap_p_value(*scores, _DRAWS, _RESAMPLING_SEED)
     rows = [
-        _difference(group, HELD_OUT_DIFFERENCE, lambda: held_out_difference(*scores, level), None, True),
+        _difference(group, Method.HELD_OUT_DIFFERENCE, lambda: held_out_difference(*scores, level), None, True),
         _difference(group, "paired DeLong", lambda: paired_delong(*scores, level), None, False),
         group.row("auc_difference", "rank-swap permutation", estimate=auc(scores[0]) - auc(scores[1]), p=swapped),
     ]

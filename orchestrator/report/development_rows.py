@@ -8,13 +8,12 @@ from orchestrator.report.calibration_rows import cross_validated_calibration_row
 from orchestrator.report.models import CrossValidated
 from orchestrator.report.rows import Group, Row
 from orchestrator.statistics.cross_validation import (
-    NADEAU_BENGIO,
-    WITHIN_FOLD,
     CrossValidation,
     fold_aucs,
     nadeau_bengio_interval,
     within_fold_interval,
 )
+from orchestrator.statistics.intervals import Method
 from orchestrator.statistics.precision import expected_width
 from orchestrator.statistics.proportions import (
     cross_validated_proportions,
@@ -24,12 +23,12 @@ from orchestrator.statistics.proportions import (
 from orchestrator.statistics.scores import Flags
 from orchestrator.statistics.variance import Stability, VarianceSplit
 
+# The AUC for which the expected precision is printed.
 _SUPPOSED_AUC = 0.85
-"""The AUC for which the expected precision is printed."""
+# The share of networks' differences in the variance above which an interval is for these networks only.
 _LARGE_SHARE = 0.25
-"""The share of networks' differences in the variance above which an interval is for these networks only."""
+# The agreement of repeats below which likewise.
 _AGREEING = 0.7
-"""The agreement of repeats below which likewise."""
 
 
 def development_rows(group: Group, found: CrossValidated, specificity: float, calibrated: bool) -> list[Row]:
@@ -77,11 +76,11 @@ def _auc_rows(group: Group, found: CrossValidation, why: str) -> list[Row]:
         *scores.exams.class_patients, _SUPPOSED_AUC, scores.fold_count, scores.repeat_count, level
     )
     leading = group.attempt(
-        "auc", WITHIN_FOLD, lambda: within_fold_interval(found, level), sd=spread, primary=True, reason=why
+        "auc", Method.WITHIN_FOLD, lambda: within_fold_interval(found, level), sd=spread, primary=True, reason=why
     )
     return [
         leading,
-        group.attempt("auc", NADEAU_BENGIO, lambda: nadeau_bengio_interval(areas, level), sd=spread),
+        group.attempt("auc", Method.NADEAU_BENGIO, lambda: nadeau_bengio_interval(areas, level), sd=spread),
         group.interval("auc_expected", supposed.interval, at=_SUPPOSED_AUC),
     ]
 

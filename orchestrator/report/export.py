@@ -93,10 +93,10 @@ def _to_html(report: Report) -> str:
     return f'<!doctype html>\n<html lang="en">\n<head>{head}</head>\n<body>\n{body}\n</body>\n</html>\n'
 
 
+# The formats that are text; `rich` is in `orchestrator.terminal.tables`.
 _FORMATS: Final[Mapping[str, Callable[[Report], str]]] = MappingProxyType(
     {"markdown": _markdown, "csv": _csv, "latex": _latex, "json": _to_json, "html": _to_html}
 )
-"""The formats that are text; `rich` is in `orchestrator.terminal.tables`."""
 
 
 def _markdown_cell(text: str) -> str:

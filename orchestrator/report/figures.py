@@ -17,8 +17,8 @@ from orchestrator.statistics.calibration import SMOOTH_CURVE_PATIENTS, smooth_ca
 from orchestrator.statistics.cross_validation import fold_aucs
 from orchestrator.statistics.scores import Flags, Floats, PatientScores
 
+# Okabe & Ito's colours, which most colour-blind readers can tell apart.
 _COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe & Ito's colours, which most colour-blind readers can tell apart."""
 _GRID = np.linspace(0, 1, 101)
 
 

@@ -10,9 +10,9 @@ from orchestrator.report.models import CrossValidated, Tested
 from orchestrator.report.rows import Group, Row
 from orchestrator.statistics.auc import auc, auc_intervals
 from orchestrator.statistics.chance import mann_whitney
-from orchestrator.statistics.intervals import Interval
-from orchestrator.statistics.partial_auc import PARTIAL, partial_auc_interval
-from orchestrator.statistics.predictive_values import RATIO, likelihood_ratios, predictive_values
+from orchestrator.statistics.intervals import Interval, Method
+from orchestrator.statistics.partial_auc import partial_auc_interval
+from orchestrator.statistics.predictive_values import likelihood_ratios, predictive_values
 from orchestrator.statistics.proportions import (
     Decisions,
     balanced_accuracy_interval,
@@ -23,8 +23,8 @@ from orchestrator.statistics.proportions import (
 from orchestrator.statistics.sample_size import sample_size
 from orchestrator.statistics.scores import Floats
 
+# Fewer patients of a class than this: an AUC has an interval, and the reader is told to look at the counts.
 _FEWEST_OF_CLASS = 10
-"""Fewer patients of a class than this: an AUC has an interval, and the reader is told to look at the counts."""
 _FEW = "fewer than {} patients of a class: read the counts, not the estimate"
 
 
@@ -77,7 +77,10 @@ def _auc_rows(group: Group, model: Tested, specificity: float) -> list[Row]:
         group.interval("auc", leading, primary=True, reason=note),
         *(group.interval("auc", other) for other in others),
         group.attempt(
-            "partial_auc", PARTIAL, lambda: partial_auc_interval(model.scores, specificity, group.level), at=specificity
+            "partial_auc",
+            Method.PARTIAL,
+            lambda: partial_auc_interval(model.scores, specificity, group.level),
+            at=specificity,
         ),
     ]
     try:
@@ -133,7 +136,7 @@ def _finite_row(group: Group, metric: str, ratio: Interval) -> Row:
     value = ratio.estimate if np.isfinite(ratio.estimate) else None
     shown = "infinite" if value is None else f"{value:.3g}"
     reason = f"{shown}, at least {ratio.low:.3g}; no upper limit, because no error of that kind was seen or excluded"
-    return group.row(metric, RATIO, estimate=value, reason=reason)
+    return group.row(metric, ratio.method, estimate=value, reason=reason)
 
 
 def _fixed_specificity_rows(

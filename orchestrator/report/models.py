@@ -95,8 +95,8 @@ class Tested:
         place = np.ravel_multi_index((member_codes, exam_codes), shape)
         if len(place) != np.prod(shape) or np.unique(place).size != len(place):
             raise StatisticsError(
-                f"each of {shape[1]} exams of the test partition must be predicted once by each of {shape[0]} members, but "
-                f"{np.unique(place).size} of {np.prod(shape)} predictions are there"
+                f"each of {shape[1]} exams of the test partition must be predicted once by each of {shape[0]} members, "
+                f"but {np.unique(place).size} of {np.prod(shape)} predictions are there"
             )
         model = Model.of(
             *(_arranged(predictions[name], place, shape) for name in ("score", "probability", "threshold"))

@@ -31,6 +31,40 @@ ESTIMANDS: Final = MappingProxyType(
     }
 )
 """What the intervals of a row are for, in one sentence, by its `estimand`."""
+MEASURES: Final = MappingProxyType(
+    {
+        "auc": "AUC",
+        "auc_of_new_site": "AUC to expect at a new site",
+        "auc_tau2": "tau² over sites",
+        "auc_i2": "I² over sites",
+        "partial_auc": "partial AUC (standardised) at a specificity of at least",
+        "auc_above_chance": "AUC against 0.5",
+        "auc_expected": "to expect from these counts at AUC",
+        "balanced_accuracy": "balanced accuracy",
+        "sensitivity": "sensitivity",
+        "specificity": "specificity",
+        "likelihood_ratio_positive": "likelihood ratio of a positive result",
+        "likelihood_ratio_negative": "likelihood ratio of a negative result",
+        "positive_predictive_value": "positive predictive value at a prevalence of",
+        "negative_predictive_value": "negative predictive value at a prevalence of",
+        "brier": "Brier score",
+        "calibration_intercept": "calibration in the large (perfect: 0)",
+        "calibration_slope": "calibration slope (perfect: 1)",
+        "recalibration_intercept": "recalibration refitted here, intercept",
+        "recalibration_slope": "recalibration refitted here, slope",
+        "brier_recalibrated": "Brier score, recalibrated here",
+        "map_distance_ratio": "map distance (development: 1)",
+        "maps_beyond_development": "maps beyond the development maps' quantile",
+        "agreement": "agreement of two repeats",
+        "auc_of_search": "AUC that the search saw",
+        "optimism": "optimism of the search",
+        "fold_auc_variance": "SD of the fold AUCs, part due to",
+        "exams_with_flipped_decision": "decision changes with the repeat",
+        "probability_range": "range of probability over repeats",
+        "patients_of_next_study": "patients for the next study",
+    }
+)
+"""The names of measures by `metric`, in the order of the rows of a main table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +126,6 @@ class Report:
     """Inputs with cells that failed or have not run, unless a report over what there is was asked for."""
     notices: tuple[str, ...] = ()
     case_mix: pd.DataFrame = field(default_factory=pd.DataFrame)
-    """From `case_mix.case_mix`: `tracer, endpoint, measure` and one column a cohort."""
+    """`tracer, endpoint, measure` and one column a cohort."""
     validations: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """By cohort, how often it was used for a validation, and by how many different sets of frozen networks."""

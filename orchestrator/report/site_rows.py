@@ -14,18 +14,15 @@ from orchestrator.report.models import Tested
 from orchestrator.report.records import HELD_OUT_SITE
 from orchestrator.report.rows import Group, Row
 from orchestrator.statistics.auc import auc_intervals
+from orchestrator.statistics.intervals import Method
 from orchestrator.statistics.meta_analysis import (
-    HARTUNG_KNAPP,
-    PREDICTION,
-    auc_interval_of,
-    auc_of_new_site,
     logit_auc,
     random_effects,
 )
 from orchestrator.statistics.proportions import Decisions, correct_of_class, wilson_interval
 
+# Patients of a class; fewer than that tell nothing, and may tell of a person.
 _FEWEST = 5
-"""Patients of a class; fewer than that tell nothing, and may tell of a person."""
 _LOGIT = "of the logit AUC, Paule–Mandel"
 
 
@@ -92,11 +89,11 @@ def _rows_together(group: Group, models: list[Tested]) -> list[Row]:
     try:
         found = random_effects(estimates, variances, group.level)
     except StatisticsError as error:
-        return [group.refusal("auc", HARTUNG_KNAPP, "; ".join(error.problems), primary=True)]
+        return [group.refusal("auc", Method.HARTUNG_KNAPP, "; ".join(error.problems), primary=True)]
     note = f"mean over {len(models)} sites, each held out once"
     return [
-        group.interval("auc", auc_interval_of(found, group.level), primary=True, reason=note),
-        group.attempt("auc_of_new_site", PREDICTION, lambda: auc_of_new_site(found, group.level), primary=True),
+        group.interval("auc", found.auc_interval(group.level), primary=True, reason=note),
+        group.attempt("auc_of_new_site", Method.PREDICTION, lambda: found.auc_of_new_site(group.level), primary=True),
         group.row("auc_tau2", _LOGIT, estimate=found.tau2, primary=True),
         group.row("auc_i2", "Higgins & Thompson", estimate=found.i2, primary=True),
     ]

@@ -21,9 +21,10 @@ from orchestrator.report.records import Partition, RunTables
 from orchestrator.report.rows import Group, Row, summary_frame
 from orchestrator.report.site_rows import site_rows
 from orchestrator.report.subgroup_rows import subgroup_rows
-from orchestrator.statistics.cross_validation import WITHIN_FOLD, cross_validated_auc
+from orchestrator.statistics.cross_validation import cross_validated_auc
+from orchestrator.statistics.intervals import Method
 
-_LEADING = {"development": WITHIN_FOLD, "test": "logit DeLong"}
+_LEADING = {"development": Method.WITHIN_FOLD, "test": "logit DeLong"}
 _NOT_COMPARED = "folds are sites: two models are not compared over sites, which differ"
 _CELL = ["repeat", "fold"]
 _OPTIMISM_METHOD = "chosen candidates on their own inner folds"

@@ -21,42 +21,11 @@ from orchestrator.report.layout import (
     number,
     p_values,
 )
-from orchestrator.report.records import BASELINES, ESTIMANDS, EVERYONE, HELD_OUT_SITE
+from orchestrator.report.records import BASELINES, ESTIMANDS, EVERYONE, HELD_OUT_SITE, MEASURES
 
 _SHORT_NAMES = {"development": "CV", "test": "test"}
-_MEASURES = {
-    "auc": "AUC",
-    "auc_of_new_site": "AUC to expect at a new site",
-    "auc_tau2": "tau² over sites",
-    "auc_i2": "I² over sites",
-    "partial_auc": "partial AUC (standardised) at a specificity of at least",
-    "auc_above_chance": "AUC against 0.5",
-    "auc_expected": "to expect from these counts at AUC",
-    "balanced_accuracy": "balanced accuracy",
-    "sensitivity": "sensitivity",
-    "specificity": "specificity",
-    "likelihood_ratio_positive": "likelihood ratio of a positive result",
-    "likelihood_ratio_negative": "likelihood ratio of a negative result",
-    "positive_predictive_value": "positive predictive value at a prevalence of",
-    "negative_predictive_value": "negative predictive value at a prevalence of",
-    "brier": "Brier score",
-    "calibration_intercept": "calibration in the large (perfect: 0)",
-    "calibration_slope": "calibration slope (perfect: 1)",
-    "recalibration_intercept": "recalibration refitted here, intercept",
-    "recalibration_slope": "recalibration refitted here, slope",
-    "brier_recalibrated": "Brier score, recalibrated here",
-    "map_distance_ratio": "map distance (development: 1)",
-    "maps_beyond_development": "maps beyond the development maps' quantile",
-    "agreement": "agreement of two repeats",
-    "auc_of_search": "AUC that the search saw",
-    "optimism": "optimism of the search",
-    "fold_auc_variance": "SD of the fold AUCs, part due to",
-    "exams_with_flipped_decision": "decision changes with the repeat",
-    "probability_range": "range of probability over repeats",
-    "patients_of_next_study": "patients for the next study",
-}
-"""The rows of a main table, in order, as people read them."""
 _COUNTED = "patients (events)"
+# The rows of the overview: partition and measure.
 _OVERVIEW = (
     ("development", "auc"),
     ("development", "auc_of_new_site"),
@@ -65,14 +34,13 @@ _OVERVIEW = (
     ("test", "sensitivity"),
     ("test", "specificity"),
 )
-"""The rows of the overview: partition and measure."""
+# The same for a cohort of another centre.
 _OVERVIEW_OF_VALIDATION = ("auc", "sensitivity", "specificity", "calibration_slope", "map_distance_ratio")
-"""The same for a cohort of another centre."""
+# What a short report says was refused; a full one says everything.
 _LEADING = ("auc", "balanced_accuracy", "auc_difference")
-"""What a short report says was refused; a full one says everything."""
 
 _NAMES = {
-    **_MEASURES,
+    **MEASURES,
     "auc_difference": "AUC difference",
     "auc_noninferiority": "non-inferiority",
     "sensitivity_difference": "sensitivity difference",
@@ -137,7 +105,7 @@ def _overview(about: str, rows: list[Record]) -> Table:
             continue
         cells = (f"{estimate(mine[name])}\n{counts(mine[name])}" if name in mine else MISSING for name in inputs)
         methods = " or ".join(dict.fromkeys(row["method"] for row in mine.values()))
-        name = f"{_short_name(partition)} {_MEASURES[metric]}" + ("" if model == rows[0]["model"] else f", {model}")
+        name = f"{_short_name(partition)} {MEASURES[metric]}" + ("" if model == rows[0]["model"] else f", {model}")
         body.append((name, *cells, methods))
     baselines = "".join(f" {model}: {BASELINES[model]}." for model in models if model in BASELINES)
     note = (
@@ -174,10 +142,10 @@ def _leading_differences(about: str, rows: list[Record]) -> Table:
 
 def _main(about: str, rows: list[Record]) -> Table:
     """One column an inputs, one row a measure and method."""
-    chosen = [row for row in rows if _of(row, EVERYONE) and row["metric"] in _MEASURES]
+    chosen = [row for row in rows if _of(row, EVERYONE) and row["metric"] in MEASURES]
     inputs = list(dict.fromkeys(row["inputs"] for row in chosen))
     body = list(_count_rows(chosen, inputs))
-    for metric in _MEASURES:
+    for metric in MEASURES:
         mine = [row for row in chosen if row["metric"] == metric]
         for (at, method), same in grouped(mine, "at", "method"):
             cells = {row["inputs"]: estimate(row) for row in same}
@@ -203,9 +171,9 @@ def _count_rows(chosen: list[Record], inputs: Sequence[str]) -> Iterator[tuple[s
 
 def _measure(metric: str, at: float | None) -> str:
     if at is None:
-        return _MEASURES[metric]
+        return MEASURES[metric]
     named = {"sensitivity": "sensitivity at a specificity of", "specificity": "specificity achieved there, wanted"}
-    return f"{named.get(metric, _MEASURES[metric])} {at:g}"
+    return f"{named.get(metric, MEASURES[metric])} {at:g}"
 
 
 def _comparisons(about: str, rows: list[Record]) -> Table:

@@ -28,8 +28,8 @@ from orchestrator.statistics.scores import PatientScores
 _REFITTED = "refitted on the exams that it is judged on: what would have to change, not a validation"
 _DISTANCE = "Mahalanobis distance of the maps' segment means"
 _ALWAYS = ("sex",)
+# Of a column that makes a case-mix table.
 _MOST_LEVELS = 8
-"""Of a column that makes a case-mix table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

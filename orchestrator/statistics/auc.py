@@ -30,6 +30,31 @@ class Influence:
     negative: Floats
     """`[P]`, through the patient's negative exams."""
 
+    @classmethod
+    def of(cls, won: Floats, opponents: Floats, labels: Flags, patients: Codes, patient_count: int) -> "Influence":
+        """The AUC over all compared pairs, U = Σ won / Σ opponents, and what each patient contributes to it.
+
+        A patient's contribution is (Σ won − U Σ opponents) / pairs over the patient's exams of a class.
+
+        Args:
+            won: `[N]`, from `wins`.
+            opponents: `[N]`, from `wins`.
+            labels: `[N]`.
+            patients: `[N]`, 0 to P − 1.
+            patient_count: P.
+        """
+        pairs = opponents[labels].sum()
+        area = float(won[labels].sum() / pairs)
+        residual = (won - area * opponents) / pairs
+        positive, negative = (
+            np.bincount(patients[mask], residual[mask], patient_count).astype(np.float64) for mask in (labels, ~labels)
+        )
+        return cls(auc=area, positive=positive, negative=negative)
+
+    def variance(self, exams: Exams) -> float:
+        """The variance of one AUC, never below zero; see `influence_covariance`."""
+        return max(float(influence_covariance([self], exams)[0, 0]), 0.0)
+
     def minus(self, other: "Influence") -> "Influence":
         """The difference of two AUCs on the same exams."""
         return Influence(
@@ -71,32 +96,11 @@ def wins(scores: Floats, labels: Flags, cells: Codes) -> tuple[Floats, Floats]:
     return won, opponents
 
 
-def influence_of(won: Floats, opponents: Floats, labels: Flags, patients: Codes, patient_count: int) -> Influence:
-    """The AUC over all compared pairs, U = Σ won / Σ opponents, and what each patient contributes to it.
-
-    A patient's contribution is (Σ won − U Σ opponents) / pairs over the patient's exams of a class.
-
-    Args:
-        won: `[N]`, from `wins`.
-        opponents: `[N]`, from `wins`.
-        labels: `[N]`.
-        patients: `[N]`, 0 to P − 1.
-        patient_count: P.
-    """
-    pairs = opponents[labels].sum()
-    area = float(won[labels].sum() / pairs)
-    residual = (won - area * opponents) / pairs
-    positive, negative = (
-        np.bincount(patients[mask], residual[mask], patient_count).astype(np.float64) for mask in (labels, ~labels)
-    )
-    return Influence(auc=area, positive=positive, negative=negative)
-
-
 def auc_influence(model: PatientScores) -> Influence:
     """The AUC of a model and each patient's contribution to it."""
     exams = model.exams
     won, opponents = wins(model.scores, exams.labels, np.zeros(len(exams.labels), dtype=np.int64))
-    return influence_of(won, opponents, exams.labels, exams.patients, exams.patient_count)
+    return Influence.of(won, opponents, exams.labels, exams.patients, exams.patient_count)
 
 
 def auc(model: PatientScores) -> float:
@@ -128,18 +132,13 @@ def influence_covariance(influences: Sequence[Influence], exams: Exams) -> Float
     )
 
 
-def influence_variance(influence: Influence, exams: Exams) -> float:
-    """The variance of one AUC, never below zero; see `influence_covariance`."""
-    return max(float(influence_covariance([influence], exams)[0, 0]), 0.0)
-
-
 def delong_variance(model: PatientScores) -> float:
     """DeLong's variance of the AUC, clustered by patient.
 
     Raises:
         StatisticsError: A class comes from a single patient.
     """
-    return influence_variance(auc_influence(model), model.exams)
+    return auc_influence(model).variance(model.exams)
 
 
 def _delong_covariance(models: Sequence[PatientScores]) -> tuple[Floats, Floats]:
@@ -160,7 +159,7 @@ def logit_delong_interval(model: PatientScores, level: float) -> Interval:
         StatisticsError: The AUC is 0 or 1, the variance vanishes, or a class comes from a single patient.
     """
     influence = auc_influence(model)
-    variance = influence_variance(influence, model.exams)
+    variance = influence.variance(model.exams)
     return logit_interval(estimate=influence.auc, variance=variance, level=level, method="logit DeLong")
 
 
@@ -231,7 +230,7 @@ def intervals_from(influence: Influence, exams: Exams, level: float) -> tuple[In
     small = min(exams.class_patients) < SMALL_CLASS
     newcombe = newcombe_interval(influence.auc, *exams.class_patients, level)
     try:
-        variance = influence_variance(influence, exams)
+        variance = influence.variance(exams)
         delong = logit_interval(estimate=influence.auc, variance=variance, level=level, method="logit DeLong")
     except StatisticsError:
         return (newcombe,)

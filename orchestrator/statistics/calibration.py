@@ -20,10 +20,10 @@ from orchestrator.statistics.scores import Exams, Floats, PatientScores
 SMOOTH_CURVE_PATIENTS = 200
 """Fewer patients than this do not carry a smooth calibration curve (Van Calster et al. 2019)."""
 
+# Probabilities of exactly 0 or 1 have no logit; they are moved this far inside.
 _EDGE = 1e-7
-"""Probabilities of exactly 0 or 1 have no logit; they are moved this far inside."""
+# Of Newton's method.
 _ITERATIONS, _TOLERANCE = 50, 1e-10
-"""Of Newton's method."""
 
 
 def brier_score(model: PatientScores) -> float:

@@ -12,11 +12,11 @@ from scipy import stats
 from scipy.special import ndtr
 
 from mpi_model.errors import StatisticsError
-from orchestrator.statistics.auc import auc_influence, influence_variance
+from orchestrator.statistics.auc import auc_influence
 from orchestrator.statistics.scores import Floats, PatientScores
 
+# Pairs up to which the exact distribution is used; beyond, the normal one agrees to four digits.
 _LARGEST_EXACT = 10_000
-"""Pairs up to which the exact distribution is used; beyond, the normal one agrees to four digits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ def permutation_p_value(observed: float, permuted: Floats) -> float:
 
 def _clustered_wald(model: PatientScores) -> ChanceTest:
     influence = auc_influence(model)
-    variance = influence_variance(influence, model.exams)
+    variance = influence.variance(model.exams)
     method = "Wald, patient-clustered DeLong"
     if variance == 0:
         raise StatisticsError(f"{method}: the variance vanishes, so there is no p-value; see the interval instead")

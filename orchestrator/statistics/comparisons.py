@@ -16,7 +16,6 @@ from orchestrator.statistics.auc import (
     Influence,
     auc_influence,
     influence_covariance,
-    influence_variance,
     intervals_from,
 )
 from orchestrator.statistics.cross_validation import (
@@ -25,13 +24,11 @@ from orchestrator.statistics.cross_validation import (
     fold_aucs,
     pairs_statistic,
 )
-from orchestrator.statistics.intervals import Interval, combined_interval
+from orchestrator.statistics.intervals import Interval, Method, combined_interval
 from orchestrator.statistics.scores import Exams, Floats, PatientScores, require_same_exams
 
-HELD_OUT_DIFFERENCE = "MOVER of AUC intervals"
-CROSS_VALIDATED_DIFFERENCE = "within-fold t"
+# Normal quantiles between which a p-value is searched for: .9999 and 1e-15; beyond them it is 1 or 1e-15.
 _NEAREST, _FARTHEST = 1e-4, 8.0
-"""Normal quantiles between which a p-value is searched for: .9999 and 1e-15; beyond them it is 1 or 1e-15."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +63,7 @@ def paired_delong(first: PatientScores, second: PatientScores, level: float) -> 
     """
     require_same_exams([first, second])
     influences = [auc_influence(model) for model in (first, second)]
-    variance = influence_variance(influences[0].minus(influences[1]), first.exams)
+    variance = influences[0].minus(influences[1]).variance(first.exams)
     return _difference(influences[0].auc - influences[1].auc, variance, level, "paired DeLong")
 
 
@@ -87,7 +84,9 @@ def held_out_difference(first: PatientScores, second: PatientScores, level: floa
 
     def at(one_level: float) -> Interval:
         sides = (intervals_from(influence, first.exams, one_level)[0] for influence in influences)
-        return combined_interval(*sides, weights=(1.0, -1.0), correlation=correlation, method=HELD_OUT_DIFFERENCE)
+        return combined_interval(
+            *sides, weights=(1.0, -1.0), correlation=correlation, method=Method.HELD_OUT_DIFFERENCE
+        )
 
     return Difference(interval=at(level), p=_inverted(at, 0.0), at=at)
 
@@ -131,7 +130,7 @@ def cross_validated_difference(first: CrossValidation, second: CrossValidation, 
     estimate = float((fold_aucs(models[0]) - fold_aucs(models[1])).mean())
     pairs = pairs_statistic(models[0].exams, models[0].scores, models[0].cells, minus=models[1].scores)
     variance = max(first.factor, second.factor) * pairs.variance(models[0].exams)
-    return _difference(estimate, variance, level, CROSS_VALIDATED_DIFFERENCE, pairs.degrees(models[0].exams))
+    return _difference(estimate, variance, level, Method.CROSS_VALIDATED_DIFFERENCE, pairs.degrees(models[0].exams))
 
 
 def corrected_resampled_t(differences: Floats, level: float) -> Difference:

@@ -24,22 +24,17 @@ from scipy.special import stdtrit
 from mpi_model.errors import StatisticsError
 from orchestrator.statistics.auc import (
     Influence,
-    influence_of,
-    influence_variance,
     newcombe_interval,
     newcombe_variance,
     wins,
 )
-from orchestrator.statistics.intervals import Interval, logit_interval
+from orchestrator.statistics.intervals import Interval, Method, logit_interval
 from orchestrator.statistics.scores import Codes, Exams, Floats, FoldScores
 
-WITHIN_FOLD = "within-fold logit"
-NADEAU_BENGIO = "Nadeau–Bengio logit"
-
+# Constants of `training_factor` and of the least variance, chosen by simulation.
 _BASE, _BASE_OF_ONE_REPEAT, _FAINT, _UNKNOWN_SHARE, _TRUST, _FLOOR = 1.1, 1.2, 8.0, 0.7, 0.8, 0.5
-"""Constants of `training_factor` and of the least variance, chosen by simulation."""
+# Pairs of patients beyond which their own term of the variance, one part in thousands by then, is left out.
 _MOST_PAIRS = 4_000_000
-"""Pairs of patients beyond which their own term of the variance, one part in thousands by then, is left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,7 +48,7 @@ class PairsStatistic:
 
     def variance(self, exams: Exams) -> float:
         """Over patients, for networks that do not depend on them: positive part + negative part − pairs' part."""
-        both = influence_variance(self.influence, exams)
+        both = self.influence.variance(exams)
         return max(both - self.pair_term, both / 2)
 
     def degrees(self, exams: Exams) -> float:
@@ -98,7 +93,7 @@ def pairs_statistic(exams: Exams, scores: Floats, cells: Codes, minus: Floats | 
         won, opponents = wins(one.ravel(), labels, cells.ravel())
         if not opponents.any():
             raise StatisticsError("no positive and negative exam were held out together, so there is no AUC")
-        influences.append(influence_of(won, opponents, labels, patients, exams.patient_count))
+        influences.append(Influence.of(won, opponents, labels, patients, exams.patient_count))
     influence = influences[0] if minus is None else influences[0].minus(influences[1])
     return PairsStatistic(influence=influence, pair_term=_pair_term(exams, models, cells, influence.auc))
 
@@ -247,7 +242,9 @@ def pairs_interval(
         return newcombe_interval(estimate, *exams.class_patients, level, inflation=inflation)
     quantile = float(stdtrit(pairs.degrees(exams), (1 + level) / 2))
     variance = found.variance_of(pairs, exams)
-    return logit_interval(estimate=estimate, variance=variance, level=level, method=WITHIN_FOLD, quantile=quantile)
+    return logit_interval(
+        estimate=estimate, variance=variance, level=level, method=Method.WITHIN_FOLD, quantile=quantile
+    )
 
 
 def corrected_resampled_variance(values: Floats) -> float:
@@ -273,7 +270,7 @@ def nadeau_bengio_interval(values: Floats, level: float) -> Interval:
     quantile = float(stdtrit(values.size - 1, (1 + level) / 2))
     variance = corrected_resampled_variance(values)
     return logit_interval(
-        estimate=float(values.mean()), variance=variance, level=level, method=NADEAU_BENGIO, quantile=quantile
+        estimate=float(values.mean()), variance=variance, level=level, method=Method.NADEAU_BENGIO, quantile=quantile
     )
 
 
@@ -287,7 +284,7 @@ def held_out_variance(model: FoldScores) -> float | None:
     for cell in range(model.repeat_count * model.fold_count):
         chosen = cells == cell
         numbers = np.unique(patients[chosen], return_inverse=True)[1]
-        influence = influence_of(won[chosen], opponents[chosen], labels[chosen], numbers, int(numbers.max()) + 1)
+        influence = Influence.of(won[chosen], opponents[chosen], labels[chosen], numbers, int(numbers.max()) + 1)
         classes = [np.unique(numbers[labels[chosen] == label]).size for label in (True, False)]
         if min(classes) < 2:
             return None

@@ -1,11 +1,24 @@
 """An interval with the name of its method; the logit scale, and the rule for sums and differences."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from scipy.special import expit, logit, ndtri
 
 from mpi_model.errors import StatisticsError
+
+
+class Method:
+    """The names of methods that reports name also where the method refused to give an interval."""
+
+    WITHIN_FOLD: Final = "within-fold logit"
+    NADEAU_BENGIO: Final = "Nadeau–Bengio logit"
+    HELD_OUT_DIFFERENCE: Final = "MOVER of AUC intervals"
+    CROSS_VALIDATED_DIFFERENCE: Final = "within-fold t"
+    HARTUNG_KNAPP: Final = "random effects, Hartung–Knapp"
+    PREDICTION: Final = "prediction interval, Student's t"
+    PARTIAL: Final = "jackknife over patients, logit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

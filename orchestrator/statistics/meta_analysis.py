@@ -11,11 +11,8 @@ from scipy.special import expit, logit, stdtrit
 
 from mpi_model.errors import StatisticsError
 from orchestrator.statistics.auc import SMALL_CLASS, auc, delong_variance
-from orchestrator.statistics.intervals import Interval
+from orchestrator.statistics.intervals import Interval, Method
 from orchestrator.statistics.scores import Floats, PatientScores
-
-HARTUNG_KNAPP = "random effects, Hartung–Knapp"
-PREDICTION = "prediction interval, Student's t"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +28,22 @@ class RandomEffects:
     """The variance of the sites' true values."""
     i2: float
     """The share of the estimates' variance that is due to it, 0 to 1."""
+
+    def auc_interval(self, level: float) -> Interval:
+        """The mean AUC over sites with its interval, from the logit scale."""
+        low, mean, high = expit([self.low, self.mean, self.high]).tolist()
+        return Interval(estimate=mean, low=low, high=high, level=level, method=Method.HARTUNG_KNAPP)
+
+    def auc_of_new_site(self, level: float) -> Interval:
+        """The AUC to expect at a new site, from the logit scale.
+
+        Raises:
+            StatisticsError: There are two sites only.
+        """
+        if self.prediction is None:
+            raise StatisticsError("a prediction for a new site needs three sites with an estimate")
+        low, mean, high = expit([self.prediction[0], self.mean, self.prediction[1]]).tolist()
+        return Interval(estimate=mean, low=low, high=high, level=level, method=Method.PREDICTION)
 
 
 def random_effects(estimates: Floats, variances: Floats, level: float) -> RandomEffects:
@@ -86,24 +99,6 @@ def logit_auc(model: PatientScores) -> tuple[float, float]:
     extra = (positives + negatives) / 2 - 1
     spread = 1 + extra * (1 - inside) / (2 - inside) + extra * inside / (1 + inside)
     return float(logit(inside)), spread / (inside * (1 - inside) * pairs)
-
-
-def auc_interval_of(found: RandomEffects, level: float) -> Interval:
-    """The mean AUC over sites with its interval, from the logit scale."""
-    low, mean, high = expit([found.low, found.mean, found.high]).tolist()
-    return Interval(estimate=mean, low=low, high=high, level=level, method=HARTUNG_KNAPP)
-
-
-def auc_of_new_site(found: RandomEffects, level: float) -> Interval:
-    """The AUC to expect at a new site, from the logit scale.
-
-    Raises:
-        StatisticsError: There are two sites only.
-    """
-    if found.prediction is None:
-        raise StatisticsError("a prediction for a new site needs three sites with an estimate")
-    low, mean, high = expit([found.prediction[0], found.mean, found.prediction[1]]).tolist()
-    return Interval(estimate=mean, low=low, high=high, level=level, method=PREDICTION)
 
 
 def _are(count: int) -> str:

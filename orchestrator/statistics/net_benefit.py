@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from orchestrator.statistics.intervals import Interval, combined_interval
-from orchestrator.statistics.patient_means import correlation_of, mean_by_patient
+from orchestrator.statistics.patient_means import mean_by_patient
 from orchestrator.statistics.proportions import wilson_interval
 from orchestrator.statistics.scores import Exams, Floats
 
@@ -41,7 +41,7 @@ def net_benefit(
     interval = combined_interval(
         *(wilson_interval(share, level, inflation=inflation) for share in shares),
         weights=(1.0, -odds),
-        correlation=correlation_of(*shares),
+        correlation=shares[0].correlation(shares[1]),
         method="MOVER of Wilson",
     )
     prevalence = float(exams.labels.mean())

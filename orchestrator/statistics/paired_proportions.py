@@ -5,7 +5,7 @@ from scipy.optimize import brentq
 
 from mpi_model.errors import StatisticsError
 from orchestrator.statistics.intervals import Interval, combined_interval, normal_quantile
-from orchestrator.statistics.patient_means import PatientMean, correlation_of, mean_by_patient
+from orchestrator.statistics.patient_means import PatientMean, mean_by_patient
 from orchestrator.statistics.proportions import Decisions, correct_of_class, wilson_interval
 from orchestrator.statistics.scores import Exams, Flags
 
@@ -59,7 +59,7 @@ def _squared_and_added(first: PatientMean, second: PatientMean, level: float, in
     return combined_interval(
         *(wilson_interval(part, level, inflation=inflation) for part in (first, second)),
         weights=(1.0, -1.0),
-        correlation=correlation_of(first, second),
+        correlation=first.correlation(second),
         method=f"MOVER of Wilson{clustered}",
     )
 

@@ -3,10 +3,8 @@
 import numpy as np
 
 from mpi_model.errors import StatisticsError
-from orchestrator.statistics.intervals import Interval, logit_interval
+from orchestrator.statistics.intervals import Interval, Method, logit_interval
 from orchestrator.statistics.scores import Floats, PatientScores
-
-PARTIAL = "jackknife over patients, logit"
 
 
 def partial_auc_interval(model: PatientScores, specificity: float, level: float) -> Interval:
@@ -30,7 +28,7 @@ def partial_auc_interval(model: PatientScores, specificity: float, level: float)
     weights[exams.patients + 1, np.arange(exams.labels.size)] = 0.0
     values = _standardised(model, weights, 1 - specificity)
     variance = (patients - 1) / patients * float(((values[1:] - values[1:].mean()) ** 2).sum())
-    return logit_interval(estimate=float(values[0]), variance=variance, level=level, method=PARTIAL)
+    return logit_interval(estimate=float(values[0]), variance=variance, level=level, method=Method.PARTIAL)
 
 
 def _standardised(model: PatientScores, weights: Floats, most: float) -> Floats:

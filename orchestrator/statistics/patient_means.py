@@ -44,6 +44,11 @@ class PatientMean:
             raise StatisticsError("a variance over patients needs two of them")
         return patients / (patients - 1) * float((self.residuals**2).sum() / self.counts.sum() ** 2)
 
+    def correlation(self, other: "PatientMean") -> float:
+        """The correlation with another mean through the patients that count in both; 0 where one does not vary."""
+        scale = float(np.sqrt((self.residuals**2).sum() * (other.residuals**2).sum()))
+        return float((self.residuals * other.residuals).sum()) / scale if scale > 0 else 0.0
+
 
 def mean_by_patient(values: Floats, exams: Exams, chosen: Flags | None = None) -> PatientMean:
     """Gather a quantity by patient.
@@ -60,9 +65,3 @@ def mean_by_patient(values: Floats, exams: Exams, chosen: Flags | None = None) -
         sums=np.bincount(patients, averaged[mask], count).astype(np.float64),
         counts=np.bincount(patients, minlength=count).astype(np.float64),
     )
-
-
-def correlation_of(first: PatientMean, second: PatientMean) -> float:
-    """The correlation of two means through the patients that count in both; 0 where one does not vary."""
-    scale = float(np.sqrt((first.residuals**2).sum() * (second.residuals**2).sum()))
-    return float((first.residuals * second.residuals).sum()) / scale if scale > 0 else 0.0

@@ -8,7 +8,7 @@ import numpy as np
 from orchestrator.statistics.intervals import Interval
 from orchestrator.statistics.proportions import Decisions, correct_of_class, wilson_interval
 
-RATIO = "MOVER-R of Wilson"
+_RATIO = "MOVER-R of Wilson"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ def _ratio(top: Interval, bottom: Interval) -> Interval:
     high = _ratio_limit(top.estimate, bottom.estimate, top.high, bottom.low, 1.0)
     return Interval(
         estimate=float(estimate), low=float(min(low, estimate)), high=float(max(high, estimate)), level=top.level,
-        method=RATIO,
+        method=_RATIO,
     )  # fmt: skip
 
 

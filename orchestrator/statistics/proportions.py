@@ -10,11 +10,11 @@ import numpy as np
 
 from mpi_model.errors import StatisticsError
 from orchestrator.statistics.intervals import Interval, combined_interval, normal_quantile
-from orchestrator.statistics.patient_means import PatientMean, correlation_of, mean_by_patient
+from orchestrator.statistics.patient_means import PatientMean, mean_by_patient
 from orchestrator.statistics.scores import Exams, Flags, Floats, FoldScores
 
+# The smallest design effect that averaging over repeats is credited with.
 _LEAST_EFFECT = 0.2
-"""The smallest design effect that averaging over repeats is credited with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -114,7 +114,7 @@ def _balanced(first: PatientMean, second: PatientMean, level: float, inflation: 
     return combined_interval(
         *(wilson_interval(part, level, inflation=inflation) for part in (first, second)),
         weights=(0.5, 0.5),
-        correlation=correlation_of(first, second),
+        correlation=first.correlation(second),
         method="MOVER of Wilson, patient-clustered" if clustered else "MOVER of Wilson",
     )
 

@@ -14,8 +14,8 @@ from mpi_model.errors import StatisticsError
 from orchestrator.statistics.intervals import Interval, normal_quantile
 from orchestrator.statistics.scores import Codes, Flags, Floats, PatientScores
 
+# Probabilities of exactly 0 or 1 have no logit; they are moved this far inside.
 _EDGE = 1e-7
-"""Probabilities of exactly 0 or 1 have no logit; they are moved this far inside."""
 _PARTS = 10
 
 

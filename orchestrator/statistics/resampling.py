@@ -5,8 +5,8 @@ from scipy import stats
 
 from orchestrator.statistics.scores import Codes, Exams, Floats, PatientScores, require_same_exams
 
+# How many numbers one batch of draws may hold; bounds memory at some 100 MB.
 _CHUNK_ELEMENTS = 4_000_000
-"""How many numbers one batch of draws may hold; bounds memory at some 100 MB."""
 
 
 def _monte_carlo_p_value(observed: float, simulated: Floats) -> float:

@@ -10,8 +10,8 @@ from orchestrator.statistics.auc import newcombe_variance
 from orchestrator.statistics.intervals import normal_quantile
 from orchestrator.statistics.scores import Floats
 
+# Widths of intervals to aim at: AUC, observed over expected events, calibration slope.
 _AUC_WIDTH, _RATIO_WIDTH, _SLOPE_WIDTH = 0.1, 0.4, 0.4
-"""Widths of intervals to aim at: AUC, observed over expected events, calibration slope."""
 _MOST = 1e7
 
 

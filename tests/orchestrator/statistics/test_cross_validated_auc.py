@@ -8,7 +8,6 @@ from sklearn.metrics import roc_auc_score
 
 from mpi_model.errors import StatisticsError
 from orchestrator.statistics.cross_validation import (
-    WITHIN_FOLD,
     CrossValidation,
     _agreement,
     cross_validated_auc,
@@ -18,6 +17,7 @@ from orchestrator.statistics.cross_validation import (
     training_factor,
     within_fold_interval,
 )
+from orchestrator.statistics.intervals import Method
 from orchestrator.statistics.scores import Exams, FoldScores
 
 LEVEL = 0.95
@@ -143,7 +143,7 @@ def test_the_interval_uses_students_t_on_the_logit_scale() -> None:
     variance = found.factor * found.pairs.variance(model.exams)
     reach = stats.t.ppf(0.975, degrees) * np.sqrt(variance) / (area * (1 - area))
 
-    assert interval.method == WITHIN_FOLD
+    assert interval.method == Method.WITHIN_FOLD
     assert (logit(interval.low), logit(interval.high)) == pytest.approx((logit(area) - reach, logit(area) + reach))
 
 

@@ -8,7 +8,7 @@ from scipy.stats import t
 
 from mpi_model.errors import StatisticsError
 from orchestrator.statistics.auc import delong_variance
-from orchestrator.statistics.meta_analysis import auc_interval_of, auc_of_new_site, logit_auc, random_effects
+from orchestrator.statistics.meta_analysis import logit_auc, random_effects
 from orchestrator.statistics.scores import Exams, PatientScores
 
 # The 13 trials of the BCG vaccine (Colditz et al. 1994, doi:10.1001/jama.1994.03510330076038): cases and others among
@@ -77,9 +77,9 @@ def test_too_few_sites_are_refused():
     with pytest.raises(StatisticsError, match="there is one"):
         random_effects(np.array([1.0]), np.array([0.1]), 0.95)
     two = random_effects(np.array([1.0, 2.0]), np.array([0.1, 0.1]), 0.95)
-    assert auc_interval_of(two, 0.95).estimate == pytest.approx(expit(1.5))
+    assert two.auc_interval(0.95).estimate == pytest.approx(expit(1.5))
     with pytest.raises(StatisticsError, match="three sites"):
-        auc_of_new_site(two, 0.95)
+        two.auc_of_new_site(0.95)
 
 
 def test_a_large_site_counts_with_delongs_variance():
