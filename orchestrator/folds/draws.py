@@ -109,6 +109,7 @@ def inner_parts(plan: FoldPlan, repeat: int | None, fold: int | None, inner_fold
         `[patients]`, the inner fold that each patient validates; -1 for patients of the evaluated fold and, in a
         hold-out, for those of the training part. None if no draw gives both classes of every tracer.
     """
+    # Patients of the evaluated fold take no part in the search, so that no choice depends on them.
     outside = np.flatnonzero(evaluated(plan, repeat, fold))
     places = np.setdiff1d(np.arange(len(plan.patients)), outside).tolist()
     parts = _HOLD_OUT_PARTS if inner_folds == 1 else inner_folds
@@ -117,6 +118,7 @@ def inner_parts(plan: FoldPlan, repeat: int | None, fold: int | None, inner_fold
     if inner_folds > 1 or assigned is None:
         return assigned
     # A hold-out needs both classes in its training part as well.
+    # The training part is everything that is neither evaluated nor held out.
     training = np.where(np.isin(np.arange(len(assigned)), places) & (assigned != 0), 0, -1)
     if any(member.smaller_class(training, 0) < 1 for member in plan.memberships):
         return None

@@ -85,6 +85,7 @@ def _plan_of_sites(
     codes = np.searchsorted(np.asarray(sites, dtype=np.str_), site_of_patients(exams, empty.patients))
     plan = replace(empty, folds=codes.astype(np.int64)[np.newaxis])
     for fold, site in enumerate(sites):
+        # Refused before the run, not hours into it.
         if inner_parts(plan, 0, fold, inner_folds) is None:
             raise FoldsError(
                 f"without site {site!r} the other sites do not give every inner fold both classes of every tracer; "
@@ -120,6 +121,7 @@ def _without_draws(
     settings: FoldSettings,
 ) -> FoldPlan:
     patients, strata = strata_of(exams, columns, settings.folds)
+    # Sorted, so that the digest does not depend on the order of the manifest.
     labels = exams.sort_values("exam_id")[["patient_id", "exam_id", "tracer", "label"]]
     sites = {} if settings.by == "patient" else {"by": "site", "sites": site_of_patients(exams, patients).tolist()}
     # Everything the plan depends on, and nothing else: not the inputs, the maps or the order of the manifest.
@@ -167,6 +169,7 @@ def _inner_folds_work(plan: FoldPlan, inner_folds: int) -> bool:
 
 def _refusal(plan: FoldPlan, settings: FoldSettings, inner_folds: int, outer: bool) -> str:
     everyone = np.zeros(len(plan.patients), dtype=np.int64)
+    # The tracer and inputs with the smallest class set the limit for all others.
     scarce = min(plan.memberships, key=lambda member: member.smaller_class(everyone, 0))
     place = (
         f"`folds.folds` = {settings.folds}"

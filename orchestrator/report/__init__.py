@@ -1,9 +1,12 @@
-"""From the tables of a run to what a person reads.
+"""From the tables of a run to its report.
 
-- `records`: `RunTables` in, `Report` out, the columns of the summary; `models`: predictions as statistics
-take them - `rows`, `development_rows`, `held_out_rows`, `subgroup_rows`, `comparison_rows`: the rows of the
-summary - `summary`: all of them, one row a method; `evaluate`: the same for predictions made elsewhere
-- `compare`: two runs with one fold plan; `permutation`: a run against its permuted siblings
-- `layout`, `layout_of_run`: the tables of a paper, which `tables` (terminal) and `export` (files) print;
-`figures`
+- `records`: `RunTables` in, `Report` out, the names of measures. `models`: predictions as the statistics take them.
+- `rows`, `development_rows`, `held_out_rows`, `calibration_rows`, `site_rows`, `subgroup_rows`, `comparison_rows`:
+  the rows of the summary.
+- `summary`: all of them, one row a method. `evaluate`: the same for predictions made elsewhere.
+- `compare`: two runs with one fold plan. `permutation`: a run and the same pipeline on permuted labels.
+  `validation`: the cohorts of other centres, and their case mix.
+- `layout`, `summary_tables`, `layout_of_run`: the tables of a paper, which `terminal.tables` and `export` print.
+  `figures`: ROC curves, AUCs, calibration.
+- `build`: the report of a run, written into its directory. `stored`: the same around a summary that was written.
 """

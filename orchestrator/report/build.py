@@ -19,6 +19,7 @@ _WRITTEN = {"summary.json": "json", "summary.md": "markdown", "report.html": "ht
 def write_report(run: Run) -> Report:
     """Compute the report from the ledger and write it into the run directory."""
     report = report_of(run)
+    # `summary.parquet` is written last: where it exists, the other files are complete.
     for name, text_format in _WRITTEN.items():
         run.paths.report(name).write_bytes(export(report, text_format).encode("utf-8"))
     for title, text in report.figures.items():
@@ -40,6 +41,7 @@ def report_of(run: Run, *, drawn: bool = True, incomplete: bool = False) -> Repo
     """
     description, tables = run.description, run_tables(run)
     notices, cells = description.notices, tables.cells
+    # Noted before repeats are left out, because what remains is complete by construction.
     refused = () if incomplete else _lacking(tables)
     if incomplete and any(unfinished(tables, inputs) for inputs in tables.inputs):
         tables, left_out = _whole_repeats(tables)
@@ -72,6 +74,7 @@ def _whole_repeats(tables: RunTables) -> tuple[RunTables, str]:
     Raises:
         IncompleteRunError: No repeat is whole.
     """
+    # A repeat is kept only if all its folds are done for all input configurations, so that comparisons stay paired.
     due = tables.folds.groupby("repeat")["fold"].nunique() * len(tables.inputs)
     done = tables.cells[tables.cells["repeat"].notna() & (tables.cells["state"] == "complete")].groupby("repeat").size()
     kept = [repeat for repeat, cells in due.items() if done.get(repeat, 0) == cells]

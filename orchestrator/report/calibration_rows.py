@@ -105,6 +105,7 @@ def _rows(
         group.attempt(metric, "logistic recalibration", compute, primary=True, reason=note)
         for metric, compute in measures.items()
     ]
+    # Net benefit depends on probabilities themselves, not on their order.
     if not calibrated:
         return [*rows, group.refusal("net_benefit", "MOVER of Wilson", _UNCALIBRATED, primary=True)]
     for threshold in _NET_BENEFIT_THRESHOLDS:
@@ -120,6 +121,7 @@ def _training_prevalence(model: CrossValidated) -> Floats:
     labels, folds = model.scores.exams.labels, model.scores.folds
     shares = np.empty(folds.shape)
     for repeat, row in enumerate(folds):
+        # The prevalence differs from fold to fold; the networks of a fold were trained on the other folds only.
         for fold in np.unique(row):
             shares[repeat, row == fold] = labels[row != fold].mean()
     return shares

@@ -65,6 +65,7 @@ def _compare_runs(first: _ComparedRun, second: _ComparedRun, settings: Statistic
     problems = list(_refusals(first, second))
     if problems:
         raise StatisticsError(*problems)
+    # In the order of the first run.
     shared = [name for name in first.tables.inputs if name in second.tables.inputs]
     rows: list[Row] = []
     for partition in ("development", "test"):

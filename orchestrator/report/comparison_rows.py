@@ -86,6 +86,7 @@ def _noninferiority_row(
             metric, method, "; ".join(error.problems), at=question.margin, primary=True, family=_PRIMARY
         )
     return group.interval(
+        # The margin is negative on the scale of the difference: first − second > −margin.
         metric, found.interval, at=question.margin, p=found.p_above(-question.margin), primary=True, family=_PRIMARY,
         reason=_answer(found, question),
     )  # fmt: skip
@@ -137,6 +138,7 @@ def with_holm(rows: list[Row]) -> list[Row]:
             and row["primary"]
             and row["subgroup"] == EVERYONE
         ]
+        # Refused comparisons have no p-value but count in the family, which was declared before the data.
         values = holm([rows[place].get("p") for place in family])  # type: ignore[misc] # a float or None
         tracers = len({rows[place]["tracer"] for place in family})
         asked = "secondary" if model == judged else f"against the baseline ({model})"
@@ -181,6 +183,7 @@ def _cross_validated_pair(group: Group, first: CrossValidated, second: CrossVali
     level, sides = group.level, (first.cross_validation, second.cross_validation)
     if not above_chance(*(within_fold_interval(side, level) for side in sides)):
         return [_gated(group, Method.CROSS_VALIDATED_DIFFERENCE)]
+    # Paired by fold: both models were judged on the same patients in each.
     differences = fold_aucs(first.scores) - fold_aucs(second.scores)
     spread = float(differences.std(ddof=1))
     rows = [
@@ -192,6 +195,7 @@ def _cross_validated_pair(group: Group, first: CrossValidated, second: CrossVali
     ]
     if first.positive is None or second.positive is None:
         return rows
+    # The larger factor of the two is the cautious choice.
     factor = max(side.factor for side in sides)
     positives = first.positive, second.positive
     return rows + [

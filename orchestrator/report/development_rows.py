@@ -1,4 +1,4 @@
-"""What cross-validation says about one inputs and tracer."""
+"""The rows of a finished cross-validation of one input configuration and tracer."""
 
 from dataclasses import replace
 
@@ -57,6 +57,7 @@ def estimand_of(found: CrossValidation) -> tuple[str, str]:
     """What the intervals of a cross-validation are for, and, where not for the procedure, what in the run says so."""
     if found.together is None:
         return "these networks", "one repeat cannot show whether training again would give the same"
+    # Networks that differ much would differ again after new training: the interval is for these only.
     if found.network_share > _LARGE_SHARE:
         share = f"{found.network_share:.0%}"
         return (
@@ -118,6 +119,7 @@ def _fixed_specificity_rows(group: Group, found: CrossValidated, specificity: fl
     for repeat in range(scores.repeat_count):
         for fold in range(scores.fold_count):
             inside = scores.folds[repeat] == fold
+            # The other folds' exams only: a threshold chosen on judged exams makes the sensitivity too high.
             negatives = scores.scores[repeat, ~inside & ~scores.exams.labels]
             threshold = threshold_at_specificity(negatives, specificity)
             positive[repeat, inside] = scores.scores[repeat, inside] > threshold

@@ -1,6 +1,6 @@
 """`polarmap evaluate`: the same summary for predictions made elsewhere.
 
-What is missing is filled in only where that cannot flatter: without `patient_id` every exam is a patient of
+A missing column is filled in only where that cannot improve the estimate: without `patient_id` every exam is a patient of
 its own, which is refused as soon as an exam could occur twice; without `threshold` nothing is decided, except
 that a given probability is cut at one half.
 """
@@ -162,9 +162,11 @@ def _value_problems(frame: pd.DataFrame) -> Iterator[str]:
 def _completed(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with every column of `predictions`; its index is the row number a person sees, from 1."""
     known = frame.reset_index(drop=True)
+    # Row numbers in messages start at 1; the header is not counted.
     known.index += 1
     score = known["score"] if "score" in known else known["probability"]
     probability = known["probability"] if "probability" in known else pd.Series(np.nan, index=known.index)
+    # Only probabilities have a natural threshold; a score without one is not decided on.
     cut = pd.Series(0.5 if "probability" in known else np.nan, index=known.index)
     exam = known["exam_id"] if "exam_id" in known else _exam_ids(known)
     columns: dict[str, pd.Series] = {
@@ -191,6 +193,7 @@ def _exam_ids(known: pd.DataFrame) -> pd.Series:
 def _places(known: pd.DataFrame) -> dict[str, pd.Series]:
     """Partition, repeat and fold: with a fold it is cross-validation, without one a test."""
     fold = _numbered(known, "fold")
+    # `fold * 0` is repeat 0 where there is a fold and missing where there is none.
     repeat = _numbered(known, "repeat") if "repeat" in known else fold * 0
     partition = pd.Series(np.where(fold.notna(), "development", "test"), index=known.index)
     return {"fold": fold, "repeat": repeat.where(fold.notna()), "partition": known.get("partition", partition)}
@@ -222,6 +225,7 @@ def _design_problems(predictions: pd.DataFrame) -> Iterator[str]:
     yield from _rows("an exam has both labels", (labels > 1).to_numpy())
     owners = predictions.groupby("exam_id")["patient_id"].transform("nunique")
     yield from _rows("an exam belongs to several patients", (owners > 1).to_numpy())
+    # A patient on two sides, or in two folds, makes estimates too high: refused, not repaired.
     sides = predictions.groupby("patient_id")["partition"].transform("nunique")
     yield from _rows("a patient is in development and in test", (sides > 1).to_numpy())
     folds = predictions.groupby(["inputs", "repeat", "patient_id"])["fold"].transform("nunique")

@@ -76,6 +76,7 @@ def _to_json(report: Report) -> str:
         "summary": as_records(report.summary),
         "unstable_exams": as_records(report.unstable),
     }
+    # `allow_nan=False`: NaN is not JSON, and a missing value must be null.
     return json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 
@@ -115,6 +116,7 @@ def _latex_text(text: str) -> str:
 
 
 def _latex_table(table: Table) -> str:
+    # A cell of `tabular` has one line only.
     rows = [" & ".join(_latex_text(cell.replace("\n", " ")) for cell in row) + r" \\" for row in table.rows]
     heads = " & ".join(map(_latex_text, table.columns)) + r" \\"
     note = [rf"\par\smallskip\footnotesize {_latex_text(table.note)}"] if table.note else []
@@ -138,4 +140,5 @@ def _html_table(table: Table) -> str:
 
 
 def _svg_element(svg: str) -> str:
+    # HTML does not allow the XML declaration and document type that matplotlib writes first.
     return svg[svg.index("<svg") :] if "<svg" in svg else ""

@@ -17,7 +17,7 @@ from orchestrator.statistics.calibration import SMOOTH_CURVE_PATIENTS, smooth_ca
 from orchestrator.statistics.cross_validation import fold_aucs
 from orchestrator.statistics.scores import Flags, Floats, PatientScores
 
-# Okabe & Ito's colours, which most colour-blind readers can tell apart.
+# Okabe & Ito's colours, which most colour-blind readers can distinguish.
 _COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _GRID = np.linspace(0, 1, 101)
 
@@ -49,6 +49,7 @@ def figures_of(tables: RunTables, summary: pd.DataFrame) -> dict[str, Figure]:
 def svg(figure: Figure) -> str:
     """The figure as SVG text, the same bytes every time."""
     buffer = io.StringIO()
+    # A fixed salt and no date: matplotlib otherwise draws random element ids, and the bytes would differ.
     with matplotlib.rc_context({"svg.hashsalt": "polarmap"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": "polarmap"})
     return buffer.getvalue()
@@ -138,6 +139,7 @@ def _smooth(model: CrossValidated | Tested | None) -> bool:
 def _roc_curve(scores: Floats, labels: Flags) -> Floats:
     """`[points, 2]`, 1 − specificity and sensitivity at every distinct score, from (0, 0) to (1, 1)."""
     order = np.argsort(-scores, kind="stable")
+    # One point per distinct score: within a tie the order of exams is arbitrary.
     last_of_tie = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
     true = np.cumsum(labels[order])[last_of_tie] / labels.sum()
     false = np.cumsum(~labels[order])[last_of_tie] / (~labels).sum()
@@ -152,6 +154,8 @@ def _fold_curves(axes: Axes, model: CrossValidated, colour: str, name: str) -> s
         for cell in np.unique(cells[repeat]):
             inside = cells[repeat] == cell
             curve = _roc_curve(scores.scores[repeat, inside], scores.exams.labels[inside])
+            # Vertical averaging (Fawcett 2006, doi:10.1016/j.patrec.2005.10.010): curves are averaged at equal false
+            # positive rates.
             curves.append(np.interp(_GRID, curve[:, 0], curve[:, 1]))
     mean, spread = np.mean(curves, axis=0), np.std(curves, axis=0, ddof=1)
     areas = fold_aucs(scores)

@@ -1,4 +1,4 @@
-"""What the test partition says about one inputs and tracer."""
+"""The rows of the test partition of one input configuration and tracer."""
 
 from dataclasses import replace
 
@@ -16,14 +16,13 @@ from orchestrator.statistics.predictive_values import likelihood_ratios, predict
 from orchestrator.statistics.proportions import (
     Decisions,
     balanced_accuracy_interval,
-    correct_of_class,
     threshold_at_specificity,
     wilson_interval,
 )
 from orchestrator.statistics.sample_size import sample_size
 from orchestrator.statistics.scores import Floats
 
-# Fewer patients of a class than this: an AUC has an interval, and the reader is told to look at the counts.
+# Fewer patients of a class than this: the AUC keeps its interval, with a note to read the counts.
 _FEWEST_OF_CLASS = 10
 _FEW = "fewer than {} patients of a class: read the counts, not the estimate"
 
@@ -48,6 +47,7 @@ def held_out_rows(
             specificity and the training prevalence come; None where there is none.
     """
     group = replace(group, estimand="final network")
+    # The final network was trained on all development exams, so their prevalence is the one to move to.
     training = None if development is None else float(development.scores.exams.labels.mean())
     return [
         *_auc_rows(group, model, specificity),
@@ -105,7 +105,7 @@ def _decision_rows(group: Group, model: Tested, prevalence: float | None) -> lis
 
 def _class_rows(group: Group, decisions: Decisions, at: float | None = None) -> list[Row]:
     return [
-        group.interval(metric, wilson_interval(correct_of_class(decisions, label), group.level), at=at, primary=True)
+        group.interval(metric, wilson_interval(decisions.correct_of_class(label), group.level), at=at, primary=True)
         for metric, label in (("sensitivity", True), ("specificity", False))
     ]
 
@@ -130,7 +130,7 @@ def _predictive_rows(group: Group, decisions: Decisions, prevalence: float | Non
 
 
 def _finite_row(group: Group, metric: str, ratio: Interval) -> Row:
-    """A ratio; what is infinite is said in words, because a table of numbers has no place for it."""
+    """The row of a ratio; an infinite value is named in the reason, because a table of numbers cannot hold it."""
     if np.isfinite(ratio.estimate) and np.isfinite(ratio.high):
         return group.interval(metric, ratio)
     value = ratio.estimate if np.isfinite(ratio.estimate) else None
@@ -153,6 +153,7 @@ def _fixed_specificity_rows(
 def _next_study_rows(group: Group, model: Tested, calibrated: bool) -> list[Row]:
     """Patients that an external validation of such a model needs (Riley et al. 2021)."""
     exams = model.scores.exams
+    # Constant probabilities have no spread, so that no sample size for the slope is given.
     probabilities = np.full(2, 0.5) if np.isnan(model.probabilities).any() or not calibrated else model.probabilities
     found = sample_size(auc(model.scores), float(exams.labels.mean()), probabilities, group.level)
     named: tuple[tuple[str, int | None], ...] = (

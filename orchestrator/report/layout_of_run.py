@@ -89,6 +89,7 @@ def _chosen(name: str, values: pd.Series) -> str:
     series = values.dropna()
     if series.empty:
         return MISSING
+    # Whole numbers with few values: counts say more than a median.
     if name in ("hp_encoder_stages", "hp_freeze_depth"):
         counted = series.astype(int).value_counts().sort_index()
         return ", ".join(f"{depth}: {count}" for depth, count in counted.items())

@@ -46,6 +46,7 @@ class CrossValidated:
         repeat_codes, repeats = pd.factorize(predictions["repeat"], sort=True)
         member_codes, members = pd.factorize(predictions["member"], sort=True)
         shape = (len(members), len(repeats), len(exam_ids))
+        # The flat place of every prediction in [members, repeats, exams]; each place must occur exactly once.
         place = np.ravel_multi_index((member_codes, repeat_codes, exam_codes), shape)
         if len(place) != np.prod(shape) or np.unique(place).size != len(place):
             raise StatisticsError(
@@ -117,6 +118,7 @@ def hardest_exams(tables: RunTables, count: int = 10) -> pd.DataFrame:
     Returns:
         Columns `tracer, inputs, manifest_row, repeats_wrong, probability_range`, shares of 0 to 1.
     """
+    # Predictions made elsewhere have no manifest; their exams are numbered in the order given.
     numbers = tables.exams.get("manifest_row", pd.Series(range(1, len(tables.exams) + 1), index=tables.exams.index))
     row_of = dict(zip(tables.exams["exam_id"].astype(str), numbers, strict=True))
     development = tables.predictions[tables.predictions["partition"] == "development"]
@@ -149,5 +151,6 @@ def _arranged(column: "pd.Series[float]", place: Codes, shape: tuple[int, ...]) 
 
 
 def _exams(predictions: pd.DataFrame, exam_codes: Codes) -> Exams:
+    # The first row of every exam: label and patient are the same in all its rows.
     first = np.unique(exam_codes, return_index=True)[1]
     return Exams.of(predictions["label"].to_numpy()[first], predictions["patient_id"].astype(str).to_numpy()[first])

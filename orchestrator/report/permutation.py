@@ -54,4 +54,5 @@ def _value(summary: pd.DataFrame, row: Record) -> float:
     leading = _leading(summary)
     same = [leading[name] == row[name] for name in ("tracer", "inputs", "model")]
     mine = leading.loc[np.logical_and.reduce(same), "estimate"]
+    # Infinity counts as "reached the observed value"; see the docstring of `permutation_rows`.
     return float(mine.iloc[0]) if len(mine) else np.inf

@@ -17,7 +17,7 @@ HELD_OUT_SITE: Final = "held-out site="
 BASELINES: Final[Mapping[str, str]] = MappingProxyType(
     {SEGMENTS: "logistic regression on the 17 segment means of the same maps"}
 )
-"""What a network is compared with, in words, by its `model`."""
+"""What a network is compared with, described by its `model`."""
 
 ESTIMANDS: Final = MappingProxyType(
     {
@@ -84,7 +84,7 @@ class RunTables:
     patients: Literal["common", "available"] = "common"
     """`available` runs judge each inputs on other exams, so their comparisons are refused."""
     epochs: pd.DataFrame = field(default_factory=pd.DataFrame)
-    """The contract's columns; empty for predictions made elsewhere. Tells how much the search flatters."""
+    """The contract's columns; empty for predictions made elsewhere. For the optimism of the search."""
     objective: str = "balanced_log_loss"
     """What the search chose by."""
     by: Literal["patient", "site"] = "patient"

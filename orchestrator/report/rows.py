@@ -75,6 +75,7 @@ class Group:
         try:
             return self.interval(metric, compute(), **values)
         except StatisticsError as error:
+            # A refused row keeps its place (`at`, `primary`) but no spread or reason of an estimate.
             kept = {name: value for name, value in values.items() if name in ("at", "primary")}
             return self.refusal(metric, method, "; ".join(error.problems), **kept)
 

@@ -1,6 +1,6 @@
-"""What internal–external cross-validation says about one inputs and tracer: each site held out once, then together.
+"""Internal–external cross-validation of one input configuration and tracer: each site held out once, then together.
 
-Every site's exams were predicted by networks that had seen none of that site (Steyerberg & Harrell 2016,
+Every site's exams were predicted by networks trained on none of that site (Steyerberg & Harrell 2016,
 doi:10.1016/j.jclinepi.2015.04.005). Sites differ, so they are not pooled as if they were folds of one population.
 """
 
@@ -19,9 +19,9 @@ from orchestrator.statistics.meta_analysis import (
     logit_auc,
     random_effects,
 )
-from orchestrator.statistics.proportions import Decisions, correct_of_class, wilson_interval
+from orchestrator.statistics.proportions import Decisions, wilson_interval
 
-# Patients of a class; fewer than that tell nothing, and may tell of a person.
+# Patients of a class; fewer give no usable estimate, and might disclose a person.
 _FEWEST = 5
 _LOGIT = "of the logit AUC, Paule–Mandel"
 
@@ -70,7 +70,7 @@ def _rows_of_site(group: Group, model: Tested) -> list[Row]:
     if model.positive is not None:
         decisions = Decisions(exams=model.scores.exams, positive=model.positive)
         for metric, label in (("sensitivity", True), ("specificity", False)):
-            found = wilson_interval(correct_of_class(decisions, label), group.level)
+            found = wilson_interval(decisions.correct_of_class(label), group.level)
             rows.append(group.interval(metric, found, primary=True))
     return rows
 
@@ -85,6 +85,7 @@ def _rows_together(group: Group, models: list[Tested]) -> list[Row]:
         negatives=sum(int((~one.labels).sum()) for one in exams),
     )
     values = [logit_auc(model.scores) for model in models]
+    # `reshape(-1, 2)` keeps two columns when no site has an estimate.
     estimates, variances = np.array(values, dtype=np.float64).reshape(-1, 2).T
     try:
         found = random_effects(estimates, variances, group.level)

@@ -51,6 +51,7 @@ def stored_facts(description: RunDescription, cells: pd.DataFrame) -> dict[str, 
         "threshold": settings.decision.threshold,
         "calibration": settings.decision.calibration,
         "baseline": BASELINES.get(settings.statistics.baseline, "none"),
+        # Twelve hexadecimal digits identify a run in a report; the whole hash is in `experiment.json`.
         "experiment": description.hash[:12],
         "fold plan": description.plan[:12],
         "software": ", ".join(

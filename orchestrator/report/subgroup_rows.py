@@ -1,8 +1,8 @@
 """Subgroups: the same measures among the exams with one value of a manifest column, with the rules of small cells.
 
-Fewer than `_FEWEST` patients of a class: counts only. Two groups are told apart by the gaps between their AUCs,
-sensitivities and specificities, each with an interval. Rules also keep small cells, which might disclose a person,
-out of reports.
+Fewer than `_FEWEST` patients of a class: counts only. Two groups are compared by the differences of their AUCs,
+sensitivities and specificities, each with an interval. The rules also keep small cells, which might disclose a
+person, out of reports.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,6 @@ from orchestrator.statistics.cross_validation import pairs_interval, pairs_stati
 from orchestrator.statistics.intervals import Interval, combined_interval
 from orchestrator.statistics.proportions import (
     Decisions,
-    correct_of_class,
     cross_validated_proportions,
     wilson_interval,
 )
@@ -56,6 +55,7 @@ def subgroup_rows(group: Group, model: CrossValidated | Tested, column: str, val
     if values is None:
         return [replace(group, subgroup=column).refusal("auc", "Newcombe 5", f"the manifest has no column `{column}`")]
     levels = values.reindex(list(model.exam_ids)).fillna(_BLANK).astype(str).replace("", _BLANK).to_numpy()
+    # Blank values last.
     names = sorted(set(levels), key=lambda name: (name == _BLANK, name))
     if len(names) > _MOST_LEVELS:
         reason = f"`{column}` has {len(names)} values, at most {_MOST_LEVELS} make subgroups; bin it in the manifest"
@@ -89,6 +89,7 @@ def _level_rows(
         positives=int(labels.sum()),
         negatives=int((~labels).sum()),
     )
+    # Counted in patients: several exams of a patient do not make a subgroup larger.
     if min(classes) < _FEWEST:
         reason = f"fewer than {_FEWEST} patients of a class: counts only"
         return [counts.refusal("auc", "Newcombe 5", reason, primary=True)], {}
@@ -115,7 +116,7 @@ def _tested_intervals(group: Group, model: Tested, exams: Exams, chosen: Flags) 
     if model.positive is not None:
         decisions = Decisions(exams=exams, positive=model.positive[chosen])
         for metric, label in (("sensitivity", True), ("specificity", False)):
-            intervals[metric] = wilson_interval(correct_of_class(decisions, label), group.level)
+            intervals[metric] = wilson_interval(decisions.correct_of_class(label), group.level)
     return intervals
 
 
@@ -130,11 +131,12 @@ def _cross_validated_intervals(group: Group, model: CrossValidated, exams: Exams
 
 
 def _gap_rows(group: Group, column: str, levels: list[_Level]) -> list[Row]:
-    """The gaps between two subgroups of different patients; more than two are left to the eye."""
+    """The differences between two subgroups of different patients; more than two are not compared."""
     if len(levels) != 2:
         return []
     first, second = levels
     named = replace(group, subgroup=f"{column}={first.value}-{second.value}")
+    # MOVER with correlation 0 needs independent groups.
     shared = len(first.patients & second.patients)
     if shared:
         reason = f"{shared} patients have exams in both: the subgroups are not independent"

@@ -60,6 +60,7 @@ def unfinished(tables: RunTables, inputs: str) -> str:
     """What keeps the cross-validation of an inputs from being complete; empty when it is."""
     expected = set(tables.folds[["repeat", "fold"]].drop_duplicates().itertuples(index=False, name=None))
     mine = tables.cells[(tables.cells["inputs"] == inputs) & tables.cells["repeat"].notna()]
+    # To whole numbers: the final cells' missing repeats make the columns nullable, and tuples must compare equal.
     complete = mine[mine["state"] == "complete"][["repeat", "fold"]].astype("int64")
     missing = expected - set(complete.itertuples(index=False, name=None))
     if not missing:
@@ -121,6 +122,7 @@ def _rows_of_model(
     for group in groups:
         mine = predictions[(predictions["inputs"] == group.inputs) & (predictions["model"] == group.model)]
         by_site = group.partition == "development" and tables.by == "site"
+        # Sites are not folds of one population: they get their own rows, and no model is returned for comparisons.
         if by_site and not unfinished(tables, group.inputs):
             models[group.inputs] = None
             rows.extend(site_rows(group, mine, _by_exam(tables)["site"]))
@@ -205,7 +207,9 @@ def _inner_auc(inputs: str, cells: pd.DataFrame, epochs: pd.DataFrame, objective
     chosen = watched.merge(mine[[*_CELL, "candidate"]], on=[*_CELL, "candidate"])
     if chosen.empty:
         return None
+    # The epoch that was kept, by the same objective as in the search.
     cost = chosen["validation_loss"] if objective == "balanced_log_loss" else -chosen["validation_auc"]
+    # Mean over inner folds within a cell first, then over cells: each cell counts once.
     best = chosen.loc[cost.groupby([chosen[name] for name in (*_CELL, "inner_fold")]).idxmin()]
     return float(best.groupby(_CELL)["validation_auc"].mean().mean())
 

@@ -61,6 +61,7 @@ def summary_tables(summary: pd.DataFrame) -> Iterator[Table]:
             yield _main(about if model == records[0]["model"] else f"{about}, {model}", mine)
         yield _sites(about, rows)
         yield from (_comparisons(about, rows), _subgroups(about, rows), _net_benefit(about, rows))
+    # Two versions of this table: leading measures for a short report, everything for a full one.
     yield _refusals([row for row in records if row["subgroup"] == EVERYONE and row["metric"] in _LEADING], "brief")
     yield _refusals(records, "full")
 
@@ -148,9 +149,11 @@ def _main(about: str, rows: list[Record]) -> Table:
     for metric in MEASURES:
         mine = [row for row in chosen if row["metric"] == metric]
         for (at, method), same in grouped(mine, "at", "method"):
+            # A method that an input configuration lacks leaves a dash in its column.
             cells = {row["inputs"]: estimate(row) for row in same}
             name = _measure(metric, at) + ("" if metric != "auc" or same[0]["primary"] else ", another interval")
             body.append((name, *(cells.get(one, MISSING) for one in inputs), method))
+    # All rows of a run have one level.
     levels = [row["level"] for row in chosen if row["level"] is not None]
     interval = f"{levels[0]:.0%} interval by" if levels else "method"
     note = "± is the standard deviation over folds (of Brier score and calibration: over repeats), a spread."
@@ -164,6 +167,7 @@ def _main(about: str, rows: list[Record]) -> Table:
 
 
 def _count_rows(chosen: list[Record], inputs: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    # Reversed, so that the first row of each input configuration is the one that stays.
     first = {row["inputs"]: row for row in reversed(chosen)}
     for name, column in (("patients", "patients"), ("exams", "exams"), ("events (positive exams)", "positives")):
         yield (name, *(str(first[one][column]) for one in inputs), "")

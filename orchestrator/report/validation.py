@@ -121,6 +121,7 @@ def _summary(run: Run, validation: Validation, settings: StatisticsSettings) -> 
         patients="common" if validation.common else "available",
     )
     found = summarise(joined, settings, partitions=("test",))
+    # Computed as a test partition, because the rules are the same; renamed for the report.
     found["partition"] = validation.partition
     found["estimand"] = found["estimand"].replace("final network", "frozen network")
     return pd.concat([found, summary_frame(list(_further_rows(validation, settings)))], ignore_index=True)
@@ -169,6 +170,7 @@ def _distance_rows(
 ) -> list[Row]:
     if isinstance(reference, str):
         return [group.refusal("map_distance_ratio", _DISTANCE, reference, primary=True)]
+    # By patient, so that several maps of one patient do not narrow the interval.
     beyond = mean_by_patient((distances > reference.limit).astype(np.float64), model.scores.exams)
     return [
         group.row("map_distance_ratio", "median of exams", estimate=reference.ratio, primary=True, reason=_DISTANCE),

@@ -1,4 +1,4 @@
-"""The area under the ROC curve of one model on exams it has not seen, its variance and its interval.
+"""The area under the ROC curve of one model on exams it was not trained on, its variance and its interval.
 
 The AUC is the probability that a positive exam scores above a negative one, ties counting half. Every
 variance here is written with influences: a patient's contribution to the estimate, summed over the patient's
@@ -45,6 +45,8 @@ class Influence:
         """
         pairs = opponents[labels].sum()
         area = float(won[labels].sum() / pairs)
+        # The derivative of U = Σ won / Σ opponents (a ratio), not of Σ won alone: in cross-validation cells differ in
+        # their number of pairs.
         residual = (won - area * opponents) / pairs
         positive, negative = (
             np.bincount(patients[mask], residual[mask], patient_count).astype(np.float64) for mask in (labels, ~labels)
@@ -76,6 +78,7 @@ def wins(scores: Floats, labels: Flags, cells: Codes) -> tuple[Floats, Floats]:
     Returns:
         `[N]` wins and `[N]` opponents, both in the order given.
     """
+    # Sorted by cell, then by score: exams of a cell are neighbours, and so are ties within it.
     order = np.lexsort((scores, cells))
     cell, score, label = cells[order], scores[order], labels[order]
     cell_start = _starts(np.diff(cell) != 0)
@@ -83,13 +86,17 @@ def wins(scores: Floats, labels: Flags, cells: Codes) -> tuple[Floats, Floats]:
     cell_ends, tie_ends = np.append(cell_start[1:], len(cell)), np.append(tie_start[1:], len(cell))
     in_cell = np.repeat(np.arange(len(cell_start)), cell_ends - cell_start)
     in_tie = np.repeat(np.arange(len(tie_start)), tie_ends - tie_start)
+    # Cumulative counts with a leading 0, so that the count between two places is one difference.
     positives, negatives = (np.append(0, np.cumsum(label == value)) for value in (True, False))
+    # A positive exam wins against negatives with a lower score; a negative exam against positives with a higher one.
+    # Ties are counted below, half each.
     below = negatives[tie_start[in_tie]] - negatives[cell_start[in_cell]]
     above = positives[cell_ends[in_cell]] - positives[tie_ends[in_tie]]
     tied = np.where(label, *(count[tie_ends[in_tie]] - count[tie_start[in_tie]] for count in (negatives, positives)))
     total = np.where(
         label, *(count[cell_ends[in_cell]] - count[cell_start[in_cell]] for count in (negatives, positives))
     )
+    # Back to the order of the arguments.
     won, opponents = np.empty(len(cell)), np.empty(len(cell))
     won[order] = np.where(label, below, above) + tied / 2
     opponents[order] = total
@@ -97,8 +104,9 @@ def wins(scores: Floats, labels: Flags, cells: Codes) -> tuple[Floats, Floats]:
 
 
 def auc_influence(model: PatientScores) -> Influence:
-    """The AUC of a model and each patient's contribution to it."""
+    """The AUC of a model on N exams and the contributions, `[P]` each, of its patients."""
     exams = model.exams
+    # One cell: every positive exam is compared with every negative one.
     won, opponents = wins(model.scores, exams.labels, np.zeros(len(exams.labels), dtype=np.int64))
     return Influence.of(won, opponents, exams.labels, exams.patients, exams.patient_count)
 
@@ -117,13 +125,14 @@ def influence_covariance(influences: Sequence[Influence], exams: Exams) -> Float
     both classes.
 
     Raises:
-        StatisticsError: A class comes from a single patient, whose variance nothing tells.
+        StatisticsError: A class comes from a single patient, so that its variance is unknown.
     """
     counts = exams.class_patients
     if min(counts) < 2:
         raise StatisticsError(f"a variance needs two patients of each class, but there are {counts[0]} and {counts[1]}")
     positive = np.stack([influence.positive for influence in influences])
     negative = np.stack([influence.negative for influence in influences])
+    # Zero unless a patient has exams of both classes; these terms are the difference from DeLong (1988).
     cross = positive @ negative.T
     return (
         counts[0] / (counts[0] - 1) * positive @ positive.T
@@ -171,6 +180,8 @@ def newcombe_variance(area: float, positives: float, negatives: float) -> float:
         positives: m, patients.
         negatives: n, patients.
     """
+    # Newcombe replaces m − 1 and n − 1 of Hanley and McNeil by their mean M, so that the formula is symmetric in the
+    # classes.
     extra = (positives + negatives) / 2 - 1
     spread = 1 + extra * (1 - area) / (2 - area) + extra * area / (1 + area)
     return area * (1 - area) * spread / (positives * negatives)
@@ -191,12 +202,14 @@ def newcombe_interval(
         inflation: Factor on SE², for designs that vary more than one independent sample.
     """
     low = _newcombe_low(area, positives, negatives, level, inflation)
+    # The upper limit by symmetry: SE(θ) = SE(1 − θ), because M is the same for both classes.
     high = 1 - _newcombe_low(1 - area, positives, negatives, level, inflation)
     method = "Newcombe 5" if inflation == 1 else "Newcombe 5, inflated"
     return Interval(estimate=area, low=min(low, area), high=max(high, area), level=level, method=method)
 
 
 def _newcombe_low(area: float, positives: float, negatives: float, level: float, inflation: float) -> float:
+    # Squared on both sides, so that the equation has no root sign and the inflation is a plain factor.
     scale = normal_quantile(level) ** 2 * inflation
 
     def excess(theta: float) -> float:
@@ -227,6 +240,7 @@ def auc_intervals(model: PatientScores, level: float) -> tuple[Interval, ...]:
 
 def intervals_from(influence: Influence, exams: Exams, level: float) -> tuple[Interval, ...]:
     """As `auc_intervals`, from contributions that are known already."""
+    # Below this size the DeLong variance is too unstable to lead with (docs/coverage.md has the simulations).
     small = min(exams.class_patients) < SMALL_CLASS
     newcombe = newcombe_interval(influence.auc, *exams.class_patients, level)
     try:

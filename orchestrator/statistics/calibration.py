@@ -1,4 +1,4 @@
-"""Do predicted probabilities mean what they say?
+"""Calibration: how well predicted probabilities agree with observed frequencies.
 
 The expected calibration error is not here: a perfectly calibrated model has .16 with 40 exams and ten bins.
 Networks trained with a class-balanced loss predict balanced probabilities; recalibrate before reading any of
@@ -65,6 +65,7 @@ def _logit_mean_interval(data: PatientMean, level: float, *, method: str, inflat
     Raises:
         StatisticsError: The quantity is 0, 1 or the same everywhere, or there is a single patient.
     """
+    # Student's t instead of the normal quantile, because the variance is estimated from few patients.
     quantile = float(stdtrit(max(1, data.patient_count - 1), (1 + level) / 2))
     return logit_interval(
         estimate=data.mean, variance=inflation * data.variance, level=level, method=method, quantile=quantile
@@ -111,6 +112,7 @@ def cross_validated_calibration(
     fit = {"calibration_intercept": _intercept, "calibration_slope": _slope}[measure]
     found = [fit(PatientScores(exams=exams, scores=values)) for values in probabilities]
     mean = float(np.mean([one.value for one in found]))
+    # Averaged before squaring: the repeats judge the same patients and are not independent.
     influence = np.mean([one.influence for one in found], axis=0)
     patients = exams.patient_count
     variance = factor * patients / (patients - 1) * float((influence**2).sum())
@@ -138,6 +140,7 @@ def _intercept(model: PatientScores) -> _Fit:
     ends = (-float(offset.max()) - 40, -float(offset.min()) + 40)
     intercept = float(brentq(lambda shift: float((outcome - expit(offset + shift)).sum()), *ends, xtol=1e-12))
     fitted = expit(offset + intercept)
+    # Fisher information of the intercept, Σ p(1 − p); a patient's influence is the score divided by it.
     information = float((fitted * (1 - fitted)).sum())
     influence: Floats = np.bincount(model.exams.patients, outcome - fitted) / information
     return _Fit(value=intercept, variance=1 / information, influence=influence, parameters=1)
@@ -151,7 +154,9 @@ def _slope(model: PatientScores) -> _Fit:
         raise StatisticsError("calibration slope: the probabilities separate the classes, so the slope is infinite")
     design, outcome = np.column_stack([np.ones(predictor.size), predictor]), model.exams.labels.astype(np.float64)
     coefficients, information = _newton(design, outcome)
+    # A 2 × 2 matrix with unequal predictors, so the inverse exists.
     covariance = np.linalg.inv(information)
+    # Each exam's score times the slope's row of the inverse information: the one-step influence on the slope.
     residual = (outcome - expit(design @ coefficients))[:, None] * design @ covariance[:, 1]
     influence = np.bincount(model.exams.patients, residual).astype(np.float64)
     return _Fit(value=float(coefficients[1]), variance=float(covariance[1, 1]), influence=influence, parameters=2)
@@ -159,6 +164,7 @@ def _slope(model: PatientScores) -> _Fit:
 
 def _interval_of(fit: _Fit, exams: Exams, level: float) -> Interval:
     patients, size = exams.patient_count, exams.labels.size
+    # With one exam a patient the model-based variance is the usual one and needs no sandwich.
     if patients == size:
         return _wald(fit.value, fit.variance, level, "logistic recalibration")
     # The small-sample factor of a clustered sandwich, as Stata and statsmodels have it.
@@ -189,7 +195,9 @@ def smooth_calibration(model: PatientScores) -> Floats:
     from statsmodels.nonparametric.smoothers_lowess import lowess  # noqa: PLC0415
 
     probabilities = _probabilities(model)
+    # `it=0`: no robust reweighting, because a binary outcome has no outliers; 0.75 is the span of Austin & Steyerberg.
     curve = np.asarray(lowess(model.exams.labels.astype(np.float64), probabilities, frac=0.75, it=0))
+    # The curve ends at the 1 % and 99 % quantiles: beyond them it rests on single exams.
     low, high = (float(np.quantile(probabilities, tail)) for tail in (0.01, 0.99))
     points = np.linspace(low, high, 101)
     return np.column_stack([points, np.clip(np.interp(points, curve[:, 0], curve[:, 1]), 0, 1)])
@@ -229,14 +237,17 @@ def _newton(design: Floats, outcome: Floats) -> tuple[Floats, Floats]:
             step = np.linalg.solve(information, design.T @ (outcome - fitted))
         except np.linalg.LinAlgError:
             break
+        # Plain Newton steps can overshoot when probabilities are extreme; halving keeps the likelihood rising.
         while _log_likelihood(design @ (coefficients + step), outcome) < best and np.abs(step).max() > _TOLERANCE:
             step = step / 2
         coefficients = coefficients + step
         best = _log_likelihood(design @ coefficients, outcome)
+        # Relative to the coefficients, because slopes of extreme probabilities are large.
         if np.abs(step).max() < _TOLERANCE * max(1.0, float(np.abs(coefficients).max())):
             return coefficients, information
     raise StatisticsError("logistic recalibration did not converge")
 
 
 def _log_likelihood(logits: Floats, outcome: Floats) -> float:
+    # `logaddexp(0, x)` is log(1 + exp x) without overflow for large x.
     return float((outcome * logits - np.logaddexp(0, logits)).sum())

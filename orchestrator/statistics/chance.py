@@ -1,4 +1,4 @@
-"""Is there anything at all? Tests against an AUC of one half.
+"""Tests against an AUC of one half.
 
 In cross-validation only the whole pipeline under permuted patient labels answers that; permuting labels
 against fixed held-out scores ignores the training. `polarmap permute` makes such runs, `permutation_p_value`
@@ -40,9 +40,11 @@ def mann_whitney(model: PatientScores) -> ChanceTest:
     if exams.patient_count < exams.labels.size:
         return _clustered_wald(model)
     positive, negative = model.scores[exams.labels], model.scores[~exams.labels]
+    # SciPy's exact distribution does not allow for ties.
     ties = np.unique(model.scores).size < model.scores.size
     exact = not ties and positive.size * negative.size <= _LARGEST_EXACT
     result = stats.mannwhitneyu(positive, negative, method="exact" if exact else "asymptotic")
+    # When all scores are equal the tie correction divides by zero; no evidence is p = 1.
     p = float(result.pvalue) if np.ptp(model.scores) > 0 else 1.0
     return ChanceTest(p=p, method="exact Mann–Whitney" if exact else "Mann–Whitney, normal with tie correction")
 
@@ -54,6 +56,7 @@ def permutation_p_value(observed: float, permuted: Floats) -> float:
         observed: The statistic of the real run, higher is better.
         permuted: `[B]`, the same of whole runs under permuted patient labels.
     """
+    # The observed run counts as one of the permutations, so that p is never 0 (Phipson & Smyth 2010).
     return float((1 + (permuted >= observed).sum()) / (1 + permuted.size))
 
 

@@ -43,6 +43,7 @@ class Difference:
     def p_above(self, least: float) -> float:
         """The one-sided p-value of the hypothesis that the difference is `least` or smaller."""
         two_sided = _inverted(self.at, least)
+        # Half of the two-sided value on the side of the estimate, the complement on the other side.
         return two_sided / 2 if self.interval.estimate > least else 1 - two_sided / 2
 
 
@@ -63,6 +64,7 @@ def paired_delong(first: PatientScores, second: PatientScores, level: float) -> 
     """
     require_same_exams([first, second])
     influences = [auc_influence(model) for model in (first, second)]
+    # The variance of the difference of influences contains the covariance of the two AUCs.
     variance = influences[0].minus(influences[1]).variance(first.exams)
     return _difference(influences[0].auc - influences[1].auc, variance, level, "paired DeLong")
 
@@ -99,6 +101,7 @@ def _inverted(at: Callable[[float], Interval], null: float) -> float:
         interval = at(float(2 * ndtr(quantile) - 1))
         return interval.low - null if estimate > null else null - interval.high
 
+    # The limits move monotonically with the level, so one root exists between the two quantiles.
     if limit(_NEAREST) <= 0:
         return 1.0
     if limit(_FARTHEST) > 0:
@@ -111,6 +114,7 @@ def _delong_correlation(influences: Sequence[Influence], exams: Exams) -> float:
         return 0.0
     covariance = influence_covariance(influences, exams)
     variances = float(covariance[0, 0]), float(covariance[1, 1])
+    # Influences of a perfect model cancel to rounding, not to zero.
     if min(variances) < 1e-20:
         return 0.0
     return float(np.clip(covariance[0, 1] / np.sqrt(variances[0] * variances[1]), -1.0, 1.0))
@@ -128,6 +132,7 @@ def cross_validated_difference(first: CrossValidation, second: CrossValidation, 
     models = first.model, second.model
     require_same_exams(models)
     estimate = float((fold_aucs(models[0]) - fold_aucs(models[1])).mean())
+    # Subtracted pair by pair before the variance is taken: what both models share cancels.
     pairs = pairs_statistic(models[0].exams, models[0].scores, models[0].cells, minus=models[1].scores)
     variance = max(first.factor, second.factor) * pairs.variance(models[0].exams)
     return _difference(estimate, variance, level, Method.CROSS_VALIDATED_DIFFERENCE, pairs.degrees(models[0].exams))
@@ -169,6 +174,7 @@ def correlated_bayesian_t(differences: Floats, rope: float) -> Equivalence:
     if error == 0:
         raise StatisticsError("correlated Bayesian t: the two models differ by the same amount in every fold")
     mean, degrees = differences.mean(), differences.size - 1
+    # Both tails by the lower tail of the symmetric t: 1 − F(x) would lose digits for small tails.
     below, above = (float(stdtr(degrees, side)) for side in ((-rope - mean) / error, (mean - rope) / error))
     return Equivalence(below=below, inside=max(0.0, 1 - below - above), above=above)
 
@@ -182,7 +188,9 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """
     filled = np.array([1.0 if p is None else p for p in p_values])
     order = np.argsort(filled)
+    # The smallest p-value times m, the next times m − 1, and so on; the running maximum keeps the order.
     stepped = np.minimum(1.0, np.maximum.accumulate(filled[order] * np.arange(filled.size, 0, -1)))
+    # The inverse permutation returns to the order of the arguments.
     adjusted = stepped[np.argsort(order)].tolist()
     return [None if p is None else value for p, value in zip(p_values, adjusted, strict=True)]
 

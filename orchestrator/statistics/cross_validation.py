@@ -1,4 +1,4 @@
-"""The cross-validated AUC, and how sure one can be of it.
+"""The cross-validated AUC, its variance and its intervals.
 
 The estimate is the mean of the within-fold AUCs. Scores are never pooled over folds, whose models differ in
 offset (Parker, Günter & Bedo 2007, doi:10.1186/1471-2105-8-326), nor averaged over repeats, whose networks of
@@ -49,12 +49,15 @@ class PairsStatistic:
     def variance(self, exams: Exams) -> float:
         """Over patients, for networks that do not depend on them: positive part + negative part − pairs' part."""
         both = self.influence.variance(exams)
+        # Both parts contain the variance of single pairs, which is subtracted once. The floor keeps the result positive
+        # when the pair term is badly estimated.
         return max(both - self.pair_term, both / 2)
 
     def degrees(self, exams: Exams) -> float:
         """Welch's degrees of freedom of a sum of two variances, over positive and negative patients."""
         sizes = exams.class_patients
         parts = [float((part**2).sum()) for part in (self.influence.positive, self.influence.negative)]
+        # Welch's formula is undefined here; the degrees of freedom of the smaller class are the cautious choice.
         if min(sizes) < 2 or sum(parts) == 0:
             return max(1.0, min(sizes) - 1.0)
         return sum(parts) ** 2 / sum(part**2 / (size - 1) for part, size in zip(parts, sizes, strict=True))
@@ -63,6 +66,7 @@ class PairsStatistic:
 def fold_aucs(model: FoldScores) -> Floats:
     """The AUC of every held-out fold, `[R, K]`."""
     positive = np.tile(model.exams.labels, model.repeat_count)
+    # All folds of all repeats in one sort: exams of different cells are never compared.
     won, opponents = wins(model.scores.ravel(), positive, model.cells.ravel())
     cells = model.cells.ravel()[positive]
     areas: Floats = np.bincount(cells, weights=won[positive]) / np.bincount(cells, weights=opponents[positive])
@@ -101,12 +105,14 @@ def pairs_statistic(exams: Exams, scores: Floats, cells: Codes, minus: Floats | 
 def _pair_term(exams: Exams, models: list[Floats], cells: Codes, mean: float) -> float:
     """Σ over pairs of patients of (Σ over cells of (win − mean))² / pairs²."""
     rows = [np.flatnonzero(exams.labels == label) for label in (True, False)]
+    # The kernel is a dense matrix of pairs: beyond this size it would need too much memory.
     if rows[0].size * rows[1].size > _MOST_PAIRS:
         return 0.0
     # In the order of patients, so that a patient's exams are neighbours and can be added up.
     rows = [chosen[np.argsort(exams.patients[chosen], kind="stable")] for chosen in rows]
     total, pairs = np.zeros((rows[0].size, rows[1].size)), 0
     for repeat, place in enumerate(cells):
+        # Only pairs that were held out in the same fold of this repeat.
         met = place[rows[0]][:, None] == place[rows[1]]
         kernel = np.zeros(total.shape)
         for sign, scores in zip((0.5, -0.5), models, strict=False):
@@ -114,6 +120,7 @@ def _pair_term(exams: Exams, models: list[Floats], cells: Codes, mean: float) ->
             kernel += sign * np.sign(scores[repeat, rows[0]][:, None] - scores[repeat, rows[1]])
         total += met * (kernel + (0.5 - mean if len(models) == 1 else -mean))
         pairs += int(met.sum())
+    # Exam pairs are summed to patient pairs, first over rows, then over columns.
     for axis, chosen in enumerate(rows):
         starts = np.append(0, np.flatnonzero(np.diff(exams.patients[chosen])) + 1)
         total = np.add.reduceat(total, starts, axis=axis)
@@ -128,11 +135,14 @@ def _agreement(model: FoldScores) -> float | None:
     repeats = model.repeat_count
     if repeats < 2:
         return None
+    # Ranks, because networks of two repeats may differ in scale and offset without disagreeing.
     ranks = stats.rankdata(model.scores, axis=1)
     ranks = ranks - ranks.mean(axis=1, keepdims=True)
     length = np.sqrt((ranks**2).sum(axis=1, keepdims=True))
+    # A repeat with constant scores has no correlation; it counts as no agreement.
     if (length == 0).any():
         return 0.0
+    # ‖Σ unit vectors‖² = R + Σ of the R(R − 1) pairwise correlations; solved for their mean below.
     together = float(((ranks / length).sum(axis=0) ** 2).sum())
     return min(1.0, max(0.0, (together - repeats) / (repeats * (repeats - 1))))
 
@@ -156,11 +166,13 @@ def training_factor(signal: float, together: float | None, repeats: int, folds: 
         repeats: R.
         folds: K.
     """
+    # λ is 1 where the signal is weak and falls as 1/z² where it is strong.
     learned = min(1.0, _FAINT / max(signal, 1e-12))
     if together is None:
         return _BASE_OF_ONE_REPEAT + learned * _UNKNOWN_SHARE
     # Training sets of two repeats differ in one patient of K. Were that all, (1 − ρ) K of the scores were noise.
     noise = min(1.0, (1 - together) * folds)
+    # Disagreement is read as label noise only if repeats agree otherwise: weight 0 at ρ = .5, 1 at ρ = .9.
     trusted = min(1.0, max(0.0, (together - 0.5) / 0.4))
     learned += max(0.0, noise - learned) * trusted * _TRUST
     share = together / max(together + (1 - together) / repeats, 1e-12)
@@ -180,7 +192,7 @@ class CrossValidation:
 
     @classmethod
     def of(cls, model: FoldScores) -> "CrossValidation":
-        """Gather it.
+        """Compute the pairs statistic, the agreement and the factor of a cross-validation.
 
         Raises:
             StatisticsError: A class comes from a single patient.
@@ -204,12 +216,14 @@ class CrossValidation:
         S² of the fold AUCs less what so few patients in a fold explain, by R·K; 0 where nothing is left.
         """
         areas = fold_aucs(self.model)
+        # Without an estimate of the patients' part nothing is attributed to the networks: `or inf` gives 0.
         between = max(0.0, float(areas.var(ddof=1)) - (held_out_variance(self.model) or np.inf))
         variance = self.variance_of(self.pairs, self.model.exams)
         return between / areas.size / variance if variance > 0 else 0.0
 
     def variance_of(self, pairs: PairsStatistic, exams: Exams) -> float:
         """Of the mean over pairs around that of the networks trained; the exams may be a subgroup's."""
+        # A floor, because near AUC = 1 nearly all influences are 0 and their variance is far too small.
         least = _FLOOR * self.averaging**2 * newcombe_variance(pairs.influence.auc, *exams.class_patients)
         return max(self.factor * pairs.variance(exams), least)
 
@@ -230,13 +244,14 @@ def pairs_interval(
     """As `within_fold_interval`, of a subgroup's exams.
 
     Args:
-        found: The whole cross-validation, which tells the factor.
+        found: The whole cross-validation, from which the factor is taken.
         pairs: Of the subgroup's exams.
         exams: The subgroup's.
         level: Confidence level.
         area: The estimate; the mean over pairs when None.
     """
     estimate = pairs.influence.auc if area is None else area
+    # The logit scale has no interval at 0 or 1.
     if not 1e-12 < estimate < 1 - 1e-12:
         inflation = found.factor * found.averaging
         return newcombe_interval(estimate, *exams.class_patients, level, inflation=inflation)
@@ -254,6 +269,7 @@ def corrected_resampled_variance(values: Floats) -> float:
         values: `[R, K]`, one value a cell: an AUC, a difference of AUCs, a balanced accuracy.
     """
     repeats, folds = values.shape
+    # 1/(K − 1) is the ratio of test to training size; it stands for the overlap of training sets.
     return float((1 / (repeats * folds) + 1 / (folds - 1)) * values.var(ddof=1))
 
 
@@ -283,6 +299,7 @@ def held_out_variance(model: FoldScores) -> float | None:
     variances = []
     for cell in range(model.repeat_count * model.fold_count):
         chosen = cells == cell
+        # Patients are renumbered within the fold, so that the counts in the variance are the fold's own.
         numbers = np.unique(patients[chosen], return_inverse=True)[1]
         influence = Influence.of(won[chosen], opponents[chosen], labels[chosen], numbers, int(numbers.max()) + 1)
         classes = [np.unique(numbers[labels[chosen] == label]).size for label in (True, False)]

@@ -64,6 +64,7 @@ def logit_interval(
     if not (0 < estimate < 1 and variance > 1e-20):
         raise StatisticsError(f"{method}: no logit interval for an estimate of {estimate:g} with variance {variance:g}")
     reach = (normal_quantile(level) if quantile is None else quantile) * np.sqrt(variance) / (estimate * (1 - estimate))
+    # d logit(θ)/dθ = 1/(θ(1 − θ)) turns the standard error into one on the logit scale.
     low, high = expit(logit(estimate) + np.array([-reach, reach]))
     return Interval(
         estimate=estimate,
@@ -91,10 +92,12 @@ def combined_interval(
         method: Name for the reports.
     """
     estimate = weights[0] * first.estimate + weights[1] * second.estimate
+    # With weights of opposite sign a positive correlation makes the difference more certain.
     signed = correlation * float(np.sign(weights[0] * weights[1]))
     downs, ups = [], []
     for weight, part in zip(weights, (first, second), strict=True):
         below, above = part.estimate - part.low, part.high - part.estimate
+        # A negative weight turns the limits round: the sum is lowest where this part is highest.
         downs.append(abs(weight) * (below if weight > 0 else above))
         ups.append(abs(weight) * (above if weight > 0 else below))
     reach = [float(np.sqrt(max(0.0, one**2 + other**2 + 2 * signed * one * other))) for one, other in (downs, ups)]

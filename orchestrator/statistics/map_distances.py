@@ -1,7 +1,7 @@
 """How unlike the training maps a new map is: Mahalanobis distances of a few summaries of each map.
 
-A large distance says that the network is asked about something it has not seen (another scaling, another orientation,
-another population). It says nothing about whether the network is wrong there.
+A large distance means that a map is unlike the training maps (another scaling, another orientation, another
+population). It does not mean that the network is wrong there.
 """
 
 from dataclasses import dataclass
@@ -59,6 +59,7 @@ def map_distances(training: Floats, patients: Codes, new: Floats) -> MapDistance
         raise StatisticsError(f"distances need {_FEWEST} training exams, but there are {len(training)}")
     distances = np.empty(len(training))
     for part in range(_PARTS):
+        # By patient, not by exam: two exams of a patient are alike and would shorten each other's distance.
         held_out = patients % _PARTS == part
         if held_out.any():
             distances[held_out] = _distances(training[~held_out], training[held_out])
@@ -67,9 +68,12 @@ def map_distances(training: Floats, patients: Codes, new: Floats) -> MapDistance
 
 def _distances(training: Floats, asked: Floats) -> Floats:
     centre = np.median(training, axis=0)
-    # 1.349 interquartile ranges make a standard deviation of a normal distribution; a constant summary tells nothing.
+    # 1.349 interquartile ranges make a standard deviation of a normal distribution; a constant summary carries no
+    # information.
     scale = np.subtract(*np.quantile(training, [0.75, 0.25], axis=0)) / 1.349
+    # Division by infinity sets a constant summary to 0, so that it adds nothing to the distance.
     scale = np.where(scale > 0, scale, np.inf)
+    # The median was subtracted already; the estimator must not subtract the mean again.
     fitted = LedoitWolf(assume_centered=True).fit((training - centre) / scale)
     distances: Floats = np.sqrt(fitted.mahalanobis((asked - centre) / scale))
     return distances

@@ -1,4 +1,4 @@
-"""What "the model" is when a cell has several members: one definition of score, probability and decision.
+"""Members of a cell as one model: one definition of score, probability and decision.
 
 The score is the mean of the members' scores. A probability is averaged as log odds, so that it rises with the
 mean score: members of a cell share one calibration p = expit(a · score + b), and the mean of their log odds is
@@ -21,7 +21,7 @@ _EDGE = 1e-16
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Model:
-    """What the members of a cell say together; every array has the shape of one member's, such as `[R, N]`."""
+    """The members of a cell as one model; every array has the shape of one member's, such as `[R, N]`."""
 
     scores: Floats
     probabilities: Floats
@@ -60,5 +60,7 @@ class Model:
 def _mean_odds(values: Floats) -> Floats:
     """The mean over the first axis on the scale of log odds; values that agree are returned as they are."""
     inside = np.clip(values, _EDGE, 1 - _EDGE)
+    # The logit and back would change the last bits of equal values, and a probability of exactly 0 or 1 would move
+    # inside.
     averaged: Floats = np.where((values == values[0]).all(axis=0), values[0], expit(logit(inside).mean(axis=0)))
     return averaged

@@ -69,10 +69,13 @@ def random_effects(estimates: Floats, variances: Floats, level: float) -> Random
     # Slow to import, and only the summary of a cross-validation by site needs it.
     from statsmodels.stats.meta_analysis import combine_effects  # noqa: PLC0415
 
+    # "iterated" is Paule & Mandel's estimator in statsmodels.
     found = combine_effects(estimates, variances, method_re="iterated")
     mean, tau2 = float(found.mean_effect_re), float(found.tau2)
+    # With few, similar sites Hartung & Knapp's factor can fall below 1 and make the interval too narrow.
     error = max(float(found.sd_eff_w_re_hksj), float(found.sd_eff_w_re))
     reach = float(stdtrit(sites - 1, (1 + level) / 2)) * error
+    # The spread of true values and the error of the mean add as variances.
     wide = float(stdtrit(sites - 2, (1 + level) / 2)) * float(np.hypot(np.sqrt(tau2), error)) if sites > 2 else None
     return RandomEffects(
         mean=mean,
@@ -93,8 +96,10 @@ def logit_auc(model: PatientScores) -> tuple[float, float]:
     """
     area, (positives, negatives) = auc(model), model.exams.class_patients
     if 0 < area < 1 and min(positives, negatives) >= SMALL_CLASS and (variance := delong_variance(model)) > 0:
+        # The delta method: the derivative of logit(A) is 1/(A(1 − A)).
         return float(logit(area)), variance / (area * (1 - area)) ** 2
     pairs = positives * negatives
+    # Half a pair is added to each side, as a continuity correction of the count of won pairs.
     inside = (area * pairs + 0.5) / (pairs + 1) if area in (0.0, 1.0) else area
     extra = (positives + negatives) / 2 - 1
     spread = 1 + extra * (1 - inside) / (2 - inside) + extra * inside / (1 + inside)

@@ -1,4 +1,4 @@
-"""Is deciding by the model's probabilities of use? Net benefit at a threshold probability, with its interval."""
+"""Net benefit of deciding by the model's probabilities at a threshold probability, with its interval."""
 
 from dataclasses import dataclass
 
@@ -37,6 +37,7 @@ def net_benefit(
     """
     odds = threshold / (1 - threshold)
     treated = (probabilities >= threshold).astype(np.float64)
+    # TP/n and FP/n: the denominators are all exams, so that the prevalence varies in both.
     shares = [mean_by_patient(treated * (exams.labels == label), exams) for label in (True, False)]
     interval = combined_interval(
         *(wilson_interval(share, level, inflation=inflation) for share in shares),

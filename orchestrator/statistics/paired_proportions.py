@@ -6,7 +6,7 @@ from scipy.optimize import brentq
 from mpi_model.errors import StatisticsError
 from orchestrator.statistics.intervals import Interval, combined_interval, normal_quantile
 from orchestrator.statistics.patient_means import PatientMean, mean_by_patient
-from orchestrator.statistics.proportions import Decisions, correct_of_class, wilson_interval
+from orchestrator.statistics.proportions import Decisions, wilson_interval
 from orchestrator.statistics.scores import Exams, Flags
 
 _TANGO = "Tango"
@@ -29,7 +29,8 @@ def paired_difference(first: Decisions, second: Decisions, label: bool, level: f
     """
     if not first.exams.matches(second.exams):
         raise StatisticsError("a paired comparison needs the same exams in the same order for both models")
-    parts = correct_of_class(first, label), correct_of_class(second, label)
+    parts = first.correct_of_class(label), second.correct_of_class(label)
+    # Tango's formula is for independent pairs: one exam a patient.
     if parts[0].counts.max() <= 1:
         better, worse = (float((one.sums > other.sums).sum()) for one, other in (parts, parts[::-1]))
         return _tango_interval(better, worse, float(parts[0].counts.sum()), level)
@@ -51,6 +52,7 @@ def cross_validated_paired_difference(
     """
     chosen = exams.labels == label
     parts = [mean_by_patient((one == label).astype(np.float64), exams, chosen) for one in (first, second)]
+    # Half of the inflation of an AUC; see `proportions.cross_validated_proportions`.
     return _squared_and_added(parts[0], parts[1], level, inflation=1 + (factor - 1) / 2)
 
 
@@ -79,12 +81,14 @@ def _tango_interval(better: float, worse: float, pairs: float, level: float) -> 
 
     def score(delta: float) -> float:
         """(b − c − nδ) / √(n (2 q + δ(1 − δ))), q the constrained estimate of c's probability."""
+        # The constrained estimate solves 2n q² + linear q + constant = 0 (Tango 1998).
         linear = -better - worse + (2 * pairs - better + worse) * delta
         constant = -worse * delta * (1 - delta)
         q = (np.sqrt(max(0.0, linear**2 - 8 * pairs * constant)) - linear) / (4 * pairs)
         variance = pairs * (2 * q + delta * (1 - delta))
         return float((better - worse - pairs * delta) / np.sqrt(max(variance, 1e-300)))
 
+    # At δ = ± 1 the constrained variance is 0 and the statistic is undefined.
     edge = 1 - 1e-12
     low = brentq(lambda delta: score(delta) - z, -edge, estimate, xtol=1e-12) if estimate > -edge else -1.0
     high = brentq(lambda delta: score(delta) + z, estimate, edge, xtol=1e-12) if estimate < edge else 1.0

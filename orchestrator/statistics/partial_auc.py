@@ -24,9 +24,11 @@ def partial_auc_interval(model: PatientScores, specificity: float, level: float)
     exams, patients = model.exams, model.exams.patient_count
     if min(exams.class_patients) < 2:
         raise StatisticsError("a partial AUC's variance needs two patients of each class")
+    # Row 0 weighs all exams; row p + 1 leaves out patient p with all exams.
     weights = np.ones((patients + 1, exams.labels.size))
     weights[exams.patients + 1, np.arange(exams.labels.size)] = 0.0
     values = _standardised(model, weights, 1 - specificity)
+    # The jackknife: DeLong's influences do not hold for a part of the curve, whose border moves with the scores.
     variance = (patients - 1) / patients * float(((values[1:] - values[1:].mean()) ** 2).sum())
     return logit_interval(estimate=float(values[0]), variance=variance, level=level, method=Method.PARTIAL)
 
@@ -35,6 +37,7 @@ def _standardised(model: PatientScores, weights: Floats, most: float) -> Floats:
     """`[B]`, under each row of exam weights `[B, N]`; straight lines between the points of the curve."""
     order = np.argsort(-model.scores, kind="stable")
     labels, drawn = model.exams.labels[order], weights[:, order]
+    # The curve has points only where the score changes; tied exams are joined by a straight line.
     ends = np.append(np.flatnonzero(np.diff(model.scores[order])), labels.size - 1)
     curves = [np.cumsum(np.where(mask, drawn, 0.0), axis=1)[:, ends] for mask in (labels, ~labels)]
     true, false = (np.insert(curve / curve[:, -1:], 0, 0.0, axis=1) for curve in curves)
@@ -44,6 +47,7 @@ def _standardised(model: PatientScores, weights: Floats, most: float) -> Floats:
 
 
 def _area_up_to(false: Floats, true: Floats, most: float) -> float:
+    # The last point is interpolated at the border itself.
     inside = int(np.searchsorted(false, most, side="right"))
     x = np.append(false[:inside], most)
     y = np.append(true[:inside], np.interp(most, false, true))

@@ -42,6 +42,7 @@ class PatientMean:
         patients = self.patient_count
         if patients < 2:
             raise StatisticsError("a variance over patients needs two of them")
+        # A ratio of two sums, because patients differ in their number of exams; residuals already have mean 0.
         return patients / (patients - 1) * float((self.residuals**2).sum() / self.counts.sum() ** 2)
 
     def correlation(self, other: "PatientMean") -> float:
@@ -58,6 +59,7 @@ def mean_by_patient(values: Floats, exams: Exams, chosen: Flags | None = None) -
         exams: Whose exams they are.
         chosen: `[N]`, the exams that count; all when None.
     """
+    # Repeats of an exam are one observation; they are averaged before anything is counted.
     averaged = values if values.ndim == 1 else values.mean(axis=0)
     mask = np.ones(exams.labels.size, dtype=np.bool_) if chosen is None else chosen
     patients, count = exams.patients[mask], exams.patient_count

@@ -1,4 +1,4 @@
-"""What the cohort at hand can tell, before anything is trained: interval widths and the power of a comparison."""
+"""Expected precision before training: interval widths and the power of a comparison, from the numbers of patients."""
 
 from dataclasses import dataclass
 
@@ -101,6 +101,7 @@ def noninferiority_power(
         return float(ndtr(margin / error - normal_quantile(level)))
 
     present = positives + negatives
+    # No fewer than two patients of each class, below which no variance exists.
     least = 2 / min(positives, negatives)
     enough = power(least) >= WANTED_POWER
     times = least if enough else brentq(lambda factor: power(factor) - WANTED_POWER, least, _MOST_TIMES)
@@ -110,5 +111,6 @@ def noninferiority_power(
 def _inflation(positives: float, negatives: float, auc: float, folds: int | None, repeats: int | None) -> float:
     if folds is None:
         return 1.0
+    # Before training nothing is known of the agreement of repeats, so the factor of one repeat is taken.
     signal = (auc - 0.5) ** 2 / newcombe_variance(auc, positives, negatives)
     return training_factor(signal, None, repeats or 1, folds)

@@ -1,4 +1,4 @@
-"""What a result means for a patient: likelihood ratios, and predictive values at a stated prevalence."""
+"""Likelihood ratios of a result, and predictive values at a stated prevalence."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from orchestrator.statistics.intervals import Interval
-from orchestrator.statistics.proportions import Decisions, correct_of_class, wilson_interval
+from orchestrator.statistics.proportions import Decisions, wilson_interval
 
 _RATIO = "MOVER-R of Wilson"
 
@@ -28,7 +28,7 @@ def likelihood_ratios(decisions: Decisions, level: float) -> LikelihoodRatios:
     Research 21:347); they are finite on one side at least where Simel's logarithms (1991,
     doi:10.1016/0895-4356(91)90128-V) have none.
     """
-    sensitivity, specificity = (wilson_interval(correct_of_class(decisions, label), level) for label in (True, False))
+    sensitivity, specificity = (wilson_interval(decisions.correct_of_class(label), level) for label in (True, False))
     return LikelihoodRatios(
         positive=_ratio(sensitivity, _complement(specificity)), negative=_ratio(_complement(sensitivity), specificity)
     )
@@ -83,7 +83,9 @@ def _ratio(top: Interval, bottom: Interval) -> Interval:
 def _ratio_limit(top: float, bottom: float, top_limit: float, bottom_limit: float, sign: float) -> float:
     """(θ₁θ₂ ± √((θ₁θ₂)² − t b (2θ₁ − t)(2θ₂ − b))) / (b (2θ₂ − b)), t and b the limits that lie that way."""
     denominator = bottom_limit * (2 * bottom - bottom_limit)
+    # No upper limit exists where the limit of the denominator reaches 0.
     if denominator == 0 or (sign > 0 and denominator < 0):
         return float(np.inf) if sign > 0 else 0.0
+    # Rounding can make the radicand slightly negative when both limits coincide.
     inside = (top * bottom) ** 2 - top_limit * (2 * top - top_limit) * denominator
     return float((top * bottom + sign * np.sqrt(max(0.0, inside))) / denominator)

@@ -1,7 +1,7 @@
 """Sensitivity, specificity and balanced accuracy at thresholds that were fixed without the exams judged here.
 
-A threshold chosen on the judged exams flatters: by +.08 in balanced accuracy at 40 exams and AUC .75. So
-these functions take decisions, not scores; whoever makes the decisions has had to name a threshold.
+A threshold chosen on the judged exams raises the balanced accuracy by .08 at 40 exams and AUC .75. So these
+functions take decisions, not scores; whoever makes the decisions has had to name a threshold.
 """
 
 from dataclasses import dataclass
@@ -31,12 +31,10 @@ class Decisions:
                 f"{self.exams.labels.size} booleans are needed, not {self.positive.shape} {self.positive.dtype}"
             )
 
-
-def correct_of_class(decisions: Decisions, label: bool) -> PatientMean:
-    """The right decisions among the exams of one class, by patient: sensitivity or specificity."""
-    exams = decisions.exams
-    right = (decisions.positive == label).astype(np.float64)
-    return mean_by_patient(right, exams, exams.labels == label)
+    def correct_of_class(self, label: bool) -> PatientMean:
+        """The right decisions among the exams of one class, by patient: sensitivity (True) or specificity (False)."""
+        right = (self.positive == label).astype(np.float64)
+        return mean_by_patient(right, self.exams, self.exams.labels == label)
 
 
 def _wilson_limits(proportion: float, trials: float, level: float) -> tuple[float, float]:
@@ -48,7 +46,7 @@ def _wilson_limits(proportion: float, trials: float, level: float) -> tuple[floa
 
 
 def _effective_trials(data: PatientMean, inflation: float = 1.0) -> float:
-    """The number of independent exams that would tell as much as these exams of fewer patients.
+    """The number of independent exams that carry as much information as these exams of fewer patients.
 
     Trials / D, with D the design effect: the ratio estimator's variance over the binomial one, both unbiased,
     and at least 1 (as Saha, Miller & Wang 2016, doi:10.1515/ijb-2015-0024, put it under Wilson's limits).
@@ -62,15 +60,19 @@ def _effective_trials(data: PatientMean, inflation: float = 1.0) -> float:
     """
     patients, trials = float(data.patient_count), float(data.counts.sum())
     binomial = data.mean * (1 - data.mean)
+    # Sums of single decisions are whole; a fraction shows that repeats were averaged.
     averaged = bool((data.sums % 1 != 0).any())
+    # Without variation there is no design effect to estimate; patients are the cautious count.
     if binomial <= 1e-12 or patients < 2 or (patients == trials and not averaged):
         return patients / inflation
+    # p(1 − p)/(n − 1) is the unbiased variance of a proportion, as the ratio estimator with n/(n − 1) is.
     effect = data.variance * (trials - 1) / binomial
     return trials / max(_LEAST_EFFECT if averaged else 1.0, effect) / inflation
 
 
 def wilson_interval(data: PatientMean, level: float, *, inflation: float = 1.0) -> Interval:
     """Wilson's interval of a proportion, with the effective number of exams when patients have several."""
+    # Wilson's limits can miss the estimate by rounding at 0 and 1, hence min and max below.
     p = data.mean
     low, high = _wilson_limits(p, _effective_trials(data, inflation), level)
     method = "Wilson" if data.counts.max() <= 1 else "Wilson, patient-clustered"
@@ -84,7 +86,7 @@ def balanced_accuracy_interval(decisions: Decisions, level: float) -> Interval:
     The correlation of the two runs through patients with exams of both classes; without such patients it is 0.
     See `intervals.combined_interval`.
     """
-    return _balanced(correct_of_class(decisions, True), correct_of_class(decisions, False), level)
+    return _balanced(decisions.correct_of_class(True), decisions.correct_of_class(False), level)
 
 
 def cross_validated_proportions(
@@ -123,13 +125,14 @@ def fold_proportions(model: FoldScores, positive: Flags) -> tuple[Floats, Floats
     """Sensitivity and specificity of every held-out fold, each `[R, K]`.
 
     Args:
-        model: Tells exams and folds; its scores are not used.
+        model: The held-out scores, for their exams and folds; the scores are not used.
         positive: `[R, N]`, the decisions of the fold models at their own frozen thresholds.
     """
     values = []
     for label in (True, False):
         chosen = model.exams.labels == label
         cells = model.cells[:, chosen].ravel()
+        # Every fold has both classes (`FoldScores` refuses others), so no cell divides by zero.
         right = np.bincount(cells, weights=(positive[:, chosen] == label).ravel())
         values.append((right / np.bincount(cells)).reshape(model.repeat_count, model.fold_count))
     return values[0], values[1]
@@ -142,4 +145,6 @@ def threshold_at_specificity(negative_scores: Floats, specificity: float) -> flo
         negative_scores: `[n]`, of negative exams other than those that will be judged.
         specificity: In (0, 1).
     """
+    # `inverted_cdf` returns a score that occurred; interpolation would return one between two exams and miss the wanted
+    # share.
     return float(np.quantile(negative_scores, specificity, method="inverted_cdf"))

@@ -46,6 +46,7 @@ def recalibrated(model: PatientScores, level: float) -> Recalibration:
     coefficients = _fit(predictor, exams.labels)
     held_out = np.empty(len(predictor))
     for part in range(_PARTS):
+        # By patient, so that no exam is recalibrated by a fit to the same patient.
         mine = exams.patients % _PARTS == part
         if mine.any():
             intercept, slope = _fit(predictor[~mine], exams.labels[~mine])
@@ -72,6 +73,7 @@ def _fit(predictor: Floats, labels: Flags) -> Floats:
         positive.min() >= negative.max() or positive.max() <= negative.min()  # true of equal predictors, too
     ):
         raise StatisticsError("recalibration: the probabilities are all equal or separate the classes")
+    # No penalty: the maximum-likelihood fit. Cox's slope would otherwise be drawn towards 0.
     found = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-10).fit(predictor[:, np.newaxis], labels)
     return np.array([found.intercept_[0], found.coef_[0, 0]])
 
@@ -83,6 +85,7 @@ def _covariance(predictor: Floats, residual: Floats, weight: Floats, patients: C
     count, size = int(patients.max()) + 1, len(predictor)
     if count == size:
         return inverse
+    # Score contributions are summed over a patient's exams before they are squared.
     scores = np.stack([np.bincount(patients, residual * column) for column in design.T])
     factor = count / (count - 1) * (size - 1) / (size - 2)
     covariance: Floats = factor * inverse @ scores @ scores.T @ inverse

@@ -23,6 +23,15 @@ def rank_swap_p_value(first: PatientScores, second: PatientScores, draws: int, s
     swapped (Venkatraman & Begg 1996, doi:10.1093/biomet/83.4.835; Bandos, Rockette & Gur 2005,
     doi:10.1002/sim.2149). The statistic is the difference of the AUCs.
 
+    Args:
+        first: One model's scores, `[N]`.
+        second: The other's, on the same exams in the same order.
+        draws: B, the number of random swaps.
+        seed: Of the random generator; equal seeds give equal p-values.
+
+    Returns:
+        The two-sided Monte Carlo p-value, at least 1 / (1 + B).
+
     Raises:
         StatisticsError: The exams differ.
     """
@@ -32,6 +41,7 @@ def rank_swap_p_value(first: PatientScores, second: PatientScores, draws: int, s
     observed = float(_rank_auc_difference(ranks[0][None], ranks[1][None], exams)[0])
     simulated = []
     for count in _batches(draws, 2 * exams.labels.size):
+        # One draw a patient: all exams of a patient are swapped together.
         swap = generator.random((count, exams.patient_count))[:, exams.patients] < 0.5
         mixed = (np.where(swap, ranks[1], ranks[0]), np.where(swap, ranks[0], ranks[1]))
         simulated.append(_rank_auc_difference(*mixed, exams))
@@ -40,6 +50,7 @@ def rank_swap_p_value(first: PatientScores, second: PatientScores, draws: int, s
 
 def _rank_auc_difference(first: Floats, second: Floats, exams: Exams) -> Floats:
     """`[B]`, difference of the AUCs of two `[B, N]` arrays, by their rank sums."""
+    # AUC = (rank sum of positives − m(m + 1)/2) / (mn); the constant cancels in the difference.
     sums = [stats.rankdata(values, axis=1)[:, exams.labels].sum(axis=1) for values in (first, second)]
     positives = int(exams.labels.sum())
     difference: Floats = (sums[0] - sums[1]) / (positives * (exams.labels.size - positives))

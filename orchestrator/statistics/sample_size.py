@@ -36,6 +36,7 @@ def sample_size(auc: float, prevalence: float, probabilities: Floats, level: flo
         level: Of the intervals.
     """
     z = normal_quantile(level)
+    # The AUC is limited to [0.5, 0.999]: outside Newcombe's variance vanishes or the question makes no sense.
     return SampleSize(
         auc=_for_auc(min(max(auc, 0.5), 0.999), prevalence, _AUC_WIDTH / (2 * z)),
         ratio=_for_ratio(prevalence, _RATIO_WIDTH, z),
@@ -55,6 +56,7 @@ def _for_auc(auc: float, prevalence: float, error: float) -> int:
 
 def _for_ratio(prevalence: float, width: float, z: float) -> int:
     """SE(log O/E)² = (1 − φ) / (N φ); the interval around 1 is exp(± z SE)."""
+    # exp(x) − exp(−x) = width gives x = arcsinh(width / 2).
     error = float(np.arcsinh(width / 2)) / z
     return int(np.ceil((1 - prevalence) / (prevalence * error**2)))
 
@@ -63,6 +65,7 @@ def _for_slope(probabilities: Floats, error: float) -> int | None:
     """Information of a logistic regression on the log odds, in a population where they are right."""
     inside = np.clip(probabilities, 1e-6, 1 - 1e-6)
     predictor, weight = logit(inside), inside * (1 - inside)
+    # The information matrix per patient; the slope's variance is its inverse's last element over N.
     one, both, square = (float((weight * predictor**power).mean()) for power in (0, 1, 2))
     determinant = one * square - both**2
     return None if determinant < 1e-12 else int(np.ceil(one / (error**2 * determinant)))
@@ -79,5 +82,6 @@ def shifted_to_prevalence(probabilities: Floats, training: Floats | float) -> Fl
         training: π, in (0, 1), of the training exams; one number, or one for each probability.
     """
     inside = np.clip(probabilities, 1e-16, 1 - 1e-16)
+    # Odds multiply, so log odds add: logit(p) + log(π/(1 − π)).
     shifted: Floats = expit(logit(inside) + logit(np.asarray(training, dtype=np.float64)))
     return shifted

@@ -59,12 +59,13 @@ class Exams:
         if wrong.size:
             raise StatisticsError(f"a label must be 0 or 1, but {wrong.size} are not, the first in place {wrong[0]}")
         owners = np.arange(values.size) if patients is None else np.asarray(patients)
+        # Numbers in sorted order of the identifiers: the same whatever the order of the exams.
         codes = np.unique(owners, return_inverse=True)[1].astype(np.int64)
         return cls(labels=values.astype(np.bool_), patients=codes)
 
     @property
     def patient_count(self) -> int:
-        """P."""
+        """The number of patients, P."""
         return int(self.patients.max()) + 1
 
     @property
@@ -117,17 +118,18 @@ class FoldScores:
 
     @property
     def repeat_count(self) -> int:
-        """R."""
+        """The number of repeats, R."""
         return len(self.scores)
 
     @property
     def fold_count(self) -> int:
-        """K."""
+        """The number of folds of a repeat, K."""
         return int(self.folds.max()) + 1
 
     @property
     def cells(self) -> Codes:
         """`[R, N]`, the number of the (repeat, fold) in which an exam was held out, 0 to R·K − 1."""
+        # Fold numbers repeat in every repeat; the offset makes them distinct.
         return self.folds + self.fold_count * np.arange(self.repeat_count)[:, None]
 
 
@@ -160,6 +162,7 @@ def _require_folds(exams: Exams, folds: Codes, shape: tuple[int, ...]) -> None:
     if folds.min() < 0 or count < 2:
         raise StatisticsError("cross-validation needs folds numbered from 0, at least two of them")
     for repeat, row in enumerate(folds):
+        # As many distinct (patient, fold) pairs as patients: each patient is in exactly one fold.
         if np.unique(np.stack([exams.patients, row]), axis=1).shape[1] != exams.patient_count:
             raise StatisticsError(f"a patient is in two folds of repeat {repeat}; folds must hold whole patients")
     cells = folds + count * np.arange(len(folds))[:, None]

@@ -1,4 +1,4 @@
-"""Where the spread of a cross-validation comes from, and which exams it cannot make up its mind about."""
+"""Where the spread of a cross-validation comes from, and for which exams its repeats disagree."""
 
 from dataclasses import dataclass
 
@@ -31,6 +31,7 @@ class VarianceSplit:
             members: `[M, R, N]`, the scores of each member, where there are several.
         """
         areas = fold_aucs(model)
+        # One-way analysis of variance: the variance of repeat means contains that of their folds over K.
         between = areas.mean(axis=1).var(ddof=1) if model.repeat_count > 1 else 0.0
         within = areas.var(axis=1, ddof=1).mean()
         spread = None if members is None or len(members) < 2 else _member_variance(model, members)
@@ -65,10 +66,11 @@ class Stability:
         """How far the repeats agree about each exam.
 
         Args:
-            model: Tells the exams.
+            model: The held-out scores, for their exams.
             probabilities: `[R, N]`.
             positive: `[R, N]`, the decisions.
         """
+        # The minority's share: 0 where all repeats agree, ½ where they are split.
         share = positive.mean(axis=0)
         return cls(
             probability_range=np.ptp(probabilities, axis=0),

@@ -12,7 +12,6 @@ from orchestrator.statistics.proportions import (
     Decisions,
     _effective_trials,
     balanced_accuracy_interval,
-    correct_of_class,
     fold_proportions,
     threshold_at_specificity,
     wilson_interval,
@@ -35,7 +34,7 @@ def decisions(right_positive: int, positives: int, right_negative: int, negative
 def test_wilson_agrees_with_statsmodels(counts: tuple[int, int], level: float) -> None:
     """One exam a patient is the textbook interval, at the ends of the scale too."""
     right, total = counts
-    found = wilson_interval(correct_of_class(decisions(right, total, 1, 1), True), level)
+    found = wilson_interval(decisions(right, total, 1, 1).correct_of_class(True), level)
 
     assert (found.low, found.high) == pytest.approx(proportion_confint(right, total, 1 - level, "wilson"), abs=1e-12)
 
