@@ -16,8 +16,9 @@ from orchestrator.report.development_rows import estimand_of
 from orchestrator.report.models import CrossValidated, Tested
 from orchestrator.report.rows import Group, Row
 from orchestrator.statistics.auc import auc_intervals
-from orchestrator.statistics.cross_validation import pairs_interval, pairs_statistic
+from orchestrator.statistics.cross_validation import pairs_interval
 from orchestrator.statistics.intervals import Interval, combined_interval
+from orchestrator.statistics.pairs import pairs_statistic
 from orchestrator.statistics.proportions import (
     Decisions,
     cross_validated_proportions,

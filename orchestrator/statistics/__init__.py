@@ -5,9 +5,10 @@ are known to be one patient's and the repeats of cross-validation are an axis, n
 returns the standard error SD/√(folds · repeats), which covers about half of what it claims.
 
     scores                the records: Exams, PatientScores, FoldScores
-    members               what several networks of a cell are together
+    members               the members of a cell as one model
     intervals             Interval, the logit scale, square-and-add
     auc                   AUC, DeLong's variance, Newcombe's method 5, the default rule
+    pairs                 the mean over pairs held out together, its variance over patients
     cross_validation      the cross-validated AUC, its variance and its interval
     patient_means         means over exams with the variance over patients
     proportions           sensitivity, specificity, balanced accuracy
@@ -17,9 +18,12 @@ returns the standard error SD/√(folds · repeats), which covers about half of 
     comparisons           two configurations on the same patients; Holm; the gate
     resampling            the rank-swap permutation test
     calibration           Brier score, calibration in the large, slope, smooth curve
-    net_benefit           whether deciding by the probabilities is of use
+    recalibration         intercept and slope refitted at a new centre
+    net_benefit           net benefit of deciding by the probabilities
     chance                tests against an AUC of one half
+    meta_analysis         random effects over sites
+    map_distances         how unlike the development maps a new map is
     precision             before training: interval widths, the power of a comparison
     sample_size           after it: patients for the next study; the shift to another prevalence
-    variance              where the spread over cells comes from; which patients are unstable
+    variance              where the spread over cells comes from; which exams are unstable
 """

@@ -22,9 +22,9 @@ from orchestrator.statistics.cross_validation import (
     CrossValidation,
     corrected_resampled_variance,
     fold_aucs,
-    pairs_statistic,
 )
 from orchestrator.statistics.intervals import Interval, Method, combined_interval
+from orchestrator.statistics.pairs import pairs_statistic
 from orchestrator.statistics.scores import Exams, Floats, PatientScores, require_same_exams
 
 # Normal quantiles between which a p-value is searched for: .9999 and 1e-15; beyond them it is 1 or 1e-15.

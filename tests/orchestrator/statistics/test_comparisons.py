@@ -20,8 +20,9 @@ from orchestrator.statistics.comparisons import (
     holm,
     paired_delong,
 )
-from orchestrator.statistics.cross_validation import CrossValidation, fold_aucs, pairs_statistic
+from orchestrator.statistics.cross_validation import CrossValidation, fold_aucs
 from orchestrator.statistics.intervals import Interval
+from orchestrator.statistics.pairs import pairs_statistic
 from orchestrator.statistics.resampling import rank_swap_p_value
 from orchestrator.statistics.scores import Exams, FoldScores, PatientScores
 

@@ -13,11 +13,11 @@ from orchestrator.statistics.cross_validation import (
     cross_validated_auc,
     fold_aucs,
     nadeau_bengio_interval,
-    pairs_statistic,
     training_factor,
     within_fold_interval,
 )
 from orchestrator.statistics.intervals import Method
+from orchestrator.statistics.pairs import pairs_statistic
 from orchestrator.statistics.scores import Exams, FoldScores
 
 LEVEL = 0.95
