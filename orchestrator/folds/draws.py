@@ -117,8 +117,7 @@ def inner_parts(plan: FoldPlan, repeat: int | None, fold: int | None, inner_fold
     assigned = _first_valid(plan, places, parts, needed, 1, ("inner", inner_folds, repeat, fold))
     if inner_folds > 1 or assigned is None:
         return assigned
-    # A hold-out needs both classes in its training part as well.
-    # The training part is everything that is neither evaluated nor held out.
+    # A hold-out needs both classes in its training part as well: all patients neither evaluated nor held out.
     training = np.where(np.isin(np.arange(len(assigned)), places) & (assigned != 0), 0, -1)
     if any(member.smaller_class(training, 0) < 1 for member in plan.memberships):
         return None

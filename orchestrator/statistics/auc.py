@@ -209,7 +209,7 @@ def newcombe_interval(
 
 
 def _newcombe_low(area: float, positives: float, negatives: float, level: float, inflation: float) -> float:
-    # Squared on both sides, so that the equation has no root sign and the inflation is a plain factor.
+    # The equation is squared: no square root is needed, and the inflation is a plain factor.
     scale = normal_quantile(level) ** 2 * inflation
 
     def excess(theta: float) -> float:
@@ -240,7 +240,7 @@ def auc_intervals(model: PatientScores, level: float) -> tuple[Interval, ...]:
 
 def intervals_from(influence: Influence, exams: Exams, level: float) -> tuple[Interval, ...]:
     """As `auc_intervals`, from contributions that are known already."""
-    # Below this size the DeLong variance is too unstable to lead with (docs/coverage.md has the simulations).
+    # DeLong's variance is estimated from few patients here; Newcombe's depends on the AUC and the counts only.
     small = min(exams.class_patients) < SMALL_CLASS
     newcombe = newcombe_interval(influence.auc, *exams.class_patients, level)
     try:

@@ -114,7 +114,7 @@ def _delong_correlation(influences: Sequence[Influence], exams: Exams) -> float:
         return 0.0
     covariance = influence_covariance(influences, exams)
     variances = float(covariance[0, 0]), float(covariance[1, 1])
-    # Influences of a perfect model cancel to rounding, not to zero.
+    # Rounding: a variance that ought to be 0 need not be exactly 0.
     if min(variances) < 1e-20:
         return 0.0
     return float(np.clip(covariance[0, 1] / np.sqrt(variances[0] * variances[1]), -1.0, 1.0))

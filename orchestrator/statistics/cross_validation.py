@@ -95,7 +95,7 @@ def training_factor(signal: float, together: float | None, repeats: int, folds: 
         return _BASE_OF_ONE_REPEAT + learned * _UNKNOWN_SHARE
     # Training sets of two repeats differ in one patient of K. Were that all, (1 − ρ) K of the scores were noise.
     noise = min(1.0, (1 - together) * folds)
-    # Disagreement is read as label noise only if repeats agree otherwise: weight 0 at ρ = .5, 1 at ρ = .9.
+    # Disagreement counts only where repeats agree on the whole: weight 0 up to ρ = .5, 1 from ρ = .9.
     trusted = min(1.0, max(0.0, (together - 0.5) / 0.4))
     learned += max(0.0, noise - learned) * trusted * _TRUST
     share = together / max(together + (1 - together) / repeats, 1e-12)

@@ -10,7 +10,7 @@ from mpi_model.errors import StatisticsError
 
 
 class Method:
-    """The names of methods that reports name also where the method refused to give an interval."""
+    """The names of methods as reports print them, also where a method refused to give an interval."""
 
     WITHIN_FOLD: Final = "within-fold logit"
     NADEAU_BENGIO: Final = "Nadeau–Bengio logit"
@@ -97,7 +97,7 @@ def combined_interval(
     downs, ups = [], []
     for weight, part in zip(weights, (first, second), strict=True):
         below, above = part.estimate - part.low, part.high - part.estimate
-        # A negative weight turns the limits round: the sum is lowest where this part is highest.
+        # A negative weight reverses the limits: the sum is lowest where this part is highest.
         downs.append(abs(weight) * (below if weight > 0 else above))
         ups.append(abs(weight) * (above if weight > 0 else below))
     reach = [float(np.sqrt(max(0.0, one**2 + other**2 + 2 * signed * one * other))) for one, other in (downs, ups)]

@@ -86,6 +86,6 @@ def _ratio_limit(top: float, bottom: float, top_limit: float, bottom_limit: floa
     # No upper limit exists where the limit of the denominator reaches 0.
     if denominator == 0 or (sign > 0 and denominator < 0):
         return float(np.inf) if sign > 0 else 0.0
-    # Rounding can make the radicand slightly negative when both limits coincide.
+    # Rounding can make the radicand slightly negative.
     inside = (top * bottom) ** 2 - top_limit * (2 * top - top_limit) * denominator
     return float((top * bottom + sign * np.sqrt(max(0.0, inside))) / denominator)

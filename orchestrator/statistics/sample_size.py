@@ -36,7 +36,7 @@ def sample_size(auc: float, prevalence: float, probabilities: Floats, level: flo
         level: Of the intervals.
     """
     z = normal_quantile(level)
-    # The AUC is limited to [0.5, 0.999]: outside Newcombe's variance vanishes or the question makes no sense.
+    # The AUC is limited to [0.5, 0.999]: at 1 Newcombe's variance vanishes.
     return SampleSize(
         auc=_for_auc(min(max(auc, 0.5), 0.999), prevalence, _AUC_WIDTH / (2 * z)),
         ratio=_for_ratio(prevalence, _RATIO_WIDTH, z),
