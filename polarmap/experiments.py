@@ -19,7 +19,7 @@ from orchestrator.terminal.progress import progress_for
 from polarmap.reports import Report
 from polarmap.runs import Run
 
-Runner = Literal["ray", "inline"]
+_Runner = Literal["ray", "inline"]
 """Who runs the cells: Ray Tune, in processes of its own, or this process, one cell after the other."""
 _Display = Literal["none", "auto", "bar", "lines", "json"]
 """Progress on standard error: none, a bar on a terminal and lines elsewhere (auto), or one of them."""
@@ -57,7 +57,7 @@ def run(
     *,
     open_test: bool = False,
     retry_failed: bool = False,
-    runner: Runner = "ray",
+    runner: _Runner = "ray",
     address: str | None = None,
     progress: _Display = "auto",
 ) -> Run:
@@ -98,7 +98,7 @@ def permute(
     times: int,
     settings: Mapping[str, object] | None = None,
     *,
-    runner: Runner = "ray",
+    runner: _Runner = "ray",
     address: str | None = None,
     progress: _Display = "auto",
 ) -> Report:
@@ -127,7 +127,7 @@ def permute(
     return Report.of(found)
 
 
-def demo(folder: str | Path = "demo", *, runner: Runner = "ray", progress: _Display = "auto") -> Run:
+def demo(folder: str | Path = "demo", *, runner: _Runner = "ray", progress: _Display = "auto") -> Run:
     """A synthetic cohort, a picture of it and a whole experiment, as `polarmap demo` does.
 
     Args:

@@ -15,7 +15,7 @@ from orchestrator.report.export import export
 from orchestrator.terminal.progress import progress_for
 from polarmap.runs import Run, open_run
 
-Format = Literal["markdown", "csv", "latex", "json", "html"]
+_Format = Literal["markdown", "csv", "latex", "json", "html"]
 
 
 class Report(records.Report):
@@ -31,7 +31,7 @@ class Report(records.Report):
         """The same report for a reader."""
         return cls(**{item.name: getattr(report, item.name) for item in fields(report)})
 
-    def text(self, format: Format = "markdown") -> str:
+    def text(self, format: _Format = "markdown") -> str:
         """The report as Markdown, CSV, LaTeX, JSON or one HTML page, as `polarmap report --format` prints it."""
         return export(self, format)
 

@@ -11,10 +11,10 @@ from scipy.special import expit
 from orchestrator.cells.records import NETWORK, Model, Prediction
 from orchestrator.experiment.settings import DecisionSettings
 
-LEAST_SLOPE = 1e-3
+_LEAST_SLOPE = 1e-3
 """Keeps a calibration strictly increasing, so that it can never change an AUC."""
 
-Floats = NDArray[np.float64]
+_Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +26,9 @@ class Decision:
     slope: float = 1.0
     intercept: float = 0.0
 
-    def probability(self, scores: Floats) -> Floats:
+    def probability(self, scores: _Floats) -> _Floats:
         """The calibrated probability, in [0, 1], of scores of any shape."""
-        calibrated: Floats = expit(self.slope * scores + self.intercept)
+        calibrated: _Floats = expit(self.slope * scores + self.intercept)
         return calibrated
 
     @property
@@ -38,7 +38,7 @@ class Decision:
 
 
 def decide(
-    scores: Floats, labels: NDArray[np.int8], tracer: NDArray[np.int8], settings: DecisionSettings
+    scores: _Floats, labels: NDArray[np.int8], tracer: NDArray[np.int8], settings: DecisionSettings
 ) -> Mapping[int, Decision]:
     """Fix threshold and calibration for every tracer that occurs.
 
@@ -51,8 +51,8 @@ def decide(
     decisions = {}
     for number in np.unique(tracer).tolist():
         mine = tracer == number
-        threshold = 0.0 if settings.threshold == "fixed" else best_threshold(scores[mine], labels[mine])
-        slope, intercept = (1.0, 0.0) if settings.calibration == "none" else platt(scores[mine], labels[mine])
+        threshold = 0.0 if settings.threshold == "fixed" else _best_threshold(scores[mine], labels[mine])
+        slope, intercept = (1.0, 0.0) if settings.calibration == "none" else _platt(scores[mine], labels[mine])
         decisions[number] = Decision(threshold=threshold, slope=slope, intercept=intercept)
     return decisions
 
@@ -79,7 +79,7 @@ def predictions_of(
     ]
 
 
-def best_threshold(scores: Floats, labels: NDArray[np.int8]) -> float:
+def _best_threshold(scores: _Floats, labels: NDArray[np.int8]) -> float:
     """The threshold with the highest balanced accuracy; of several, the middle one.
 
     Candidates are the middles between neighbouring different scores, so no exam lies on a threshold.
@@ -98,10 +98,10 @@ def best_threshold(scores: Floats, labels: NDArray[np.int8]) -> float:
     return float(cuts[best[(len(best) - 1) // 2]])
 
 
-def platt(scores: Floats, labels: NDArray[np.int8]) -> tuple[float, float]:
+def _platt(scores: _Floats, labels: NDArray[np.int8]) -> tuple[float, float]:
     """Slope and intercept of Platt's logistic calibration, with his smoothed targets.
 
-    The targets keep the fit finite when the classes are separated; the slope is kept above `LEAST_SLOPE`.
+    The targets keep the fit finite when the classes are separated; the slope is kept above `_LEAST_SLOPE`.
 
     References:
         Platt 1999; Lin, Lin & Weng 2007, doi:10.1007/s10994-007-5018-6.
@@ -109,9 +109,9 @@ def platt(scores: Floats, labels: NDArray[np.int8]) -> tuple[float, float]:
     positives, negatives = int((labels == 1).sum()), int((labels == 0).sum())
     targets = np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
 
-    def loss(parameters: Floats) -> float:
+    def loss(parameters: _Floats) -> float:
         logits = parameters[0] * scores + parameters[1]
         return float(np.sum(np.logaddexp(0.0, logits) - targets * logits))
 
-    fitted = minimize(loss, x0=np.array([1.0, 0.0]), method="L-BFGS-B", bounds=[(LEAST_SLOPE, None), (None, None)])
+    fitted = minimize(loss, x0=np.array([1.0, 0.0]), method="L-BFGS-B", bounds=[(_LEAST_SLOPE, None), (None, None)])
     return float(fitted.x[0]), float(fitted.x[1])

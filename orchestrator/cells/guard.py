@@ -12,8 +12,8 @@ from orchestrator.cells.records import CandidateResult, CellResult, CellTask, Wo
 from orchestrator.cells.study import OnCandidate
 from orchestrator.experiment.processor import check_precision
 
-LONGEST_MESSAGE = 200
-GIBIBYTE = 2**30
+_LONGEST_MESSAGE = 200
+_GIBIBYTE = 2**30
 
 
 def run_guarded(
@@ -58,7 +58,7 @@ def _reason(error: Exception, task: CellTask, context: WorkerContext, reached: i
     what = (
         _too_large(context)
         if gpu_fault(error) == "gpu_memory"
-        else f"{type(error).__name__}: {lines[0]}"[:LONGEST_MESSAGE]
+        else f"{type(error).__name__}: {lines[0]}"[:_LONGEST_MESSAGE]
     )
     return f"{what} ({key.inputs}, {fold}, {step})"
 
@@ -66,6 +66,6 @@ def _reason(error: Exception, task: CellTask, context: WorkerContext, reached: i
 def _too_large(context: WorkerContext) -> str:
     """What a cell that a whole GPU cannot hold could be made smaller by."""
     use = memory_use(context.device)
-    held = f" with {use.peak / GIBIBYTE:.1f} of {use.total / GIBIBYTE:.1f} GiB held" if use else ""
+    held = f" with {use.peak / _GIBIBYTE:.1f} of {use.total / _GIBIBYTE:.1f} GiB held" if use else ""
     half = max(2, context.procedure.training.batch_size // 2)
     return f"the GPU ran out of memory{held}; `training.batch_size` = {half}, or smaller images, would about halve it"

@@ -19,10 +19,10 @@ from orchestrator.experiment.settings import Baseline, DecisionSettings, Experim
 from search_spaces.conditions import Value
 from search_spaces.space import SearchSpace
 
-Partition = Literal["development", "test"]
+_Partition = Literal["development", "test"]
 CandidateState = Literal["complete", "pruned", "failed"]
-CellState = Literal["complete", "failed"]
-Fault = Literal["", "gpu_memory", "gpu_fault"]
+_CellState = Literal["complete", "failed"]
+_Fault = Literal["", "gpu_memory", "gpu_fault"]
 Model = Literal["network", "segments"]
 NETWORK: Final[Model] = "network"
 SEGMENTS: Final[Model] = "segments"
@@ -34,7 +34,7 @@ class CellKey:
     """Names a cell; `repeat` and `fold` are None for a final cell, whose partition is `test`."""
 
     inputs: Inputs
-    partition: Partition
+    partition: _Partition
     repeat: int | None
     fold: int | None
 
@@ -172,7 +172,7 @@ class CellResult:
     """A finished cell."""
 
     key: CellKey
-    state: CellState
+    state: _CellState
     reason: str
     candidate: int | None
     steps: int | None
@@ -186,7 +186,7 @@ class CellResult:
     """The fitted baseline of a final cell, as JSON; empty where there is none."""
     trace: str = ""
     """The traceback of an unexpected error, for the log."""
-    fault: Fault = ""
+    fault: _Fault = ""
     """A failure that another try may overcome, elsewhere or with more of a GPU; empty for the rest."""
 
 

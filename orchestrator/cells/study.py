@@ -16,14 +16,14 @@ from search_spaces.space import SearchSpace, first_candidate, propose
 
 PRUNING_WARM_UP: Final = 5
 """Epochs every candidate is given before it can be pruned: early losses of slow learning rates mislead."""
-MOST_RANDOM: Final = 10
+_MOST_RANDOM: Final = 10
 """Candidates drawn at random before TPE models them, at most (Optuna's own default)."""
 
 OnCandidate = Callable[[CandidateResult], None]
 
 
 def search(
-    task: CellTask, bench: WorkerContext, finished: Sequence[CandidateResult], on_candidate: OnCandidate
+    task: CellTask, context: WorkerContext, finished: Sequence[CandidateResult], on_candidate: OnCandidate
 ) -> list[CandidateResult]:
     """Try the experiment's number of candidates, one after another.
 
@@ -32,33 +32,33 @@ def search(
 
     Args:
         task: The cell.
-        bench: The worker's data and settings.
+        context: The worker's data and settings.
         finished: Candidates already tried, in order.
         on_candidate: Receives each new candidate as soon as it is finished.
 
     Returns:
         All candidates, in order.
     """
-    settings = bench.procedure.search
-    study = new_study(task, settings, bench.procedure.space)
+    settings = context.procedure.search
+    study = _new_study(task, settings, context.procedure.space)
     results: list[CandidateResult] = []
     for number in range(settings.candidates):
         trial = study.ask()
-        values = propose(bench.procedure.space, trial)
+        values = propose(context.procedure.space, trial)
         if number < len(finished):
             result = _replayed(finished[number], trial, values)
         else:
-            result = score_candidate(task, bench, number, values, _question(trial, settings.prune))
+            result = score_candidate(task, context, number, values, _question(trial, settings.prune))
             on_candidate(result)
         _tell(study, trial, result)
         results.append(result)
     return results
 
 
-def new_study(task: CellTask, settings: SearchSettings, space: SearchSpace) -> optuna.Study:
+def _new_study(task: CellTask, settings: SearchSettings, space: SearchSpace) -> optuna.Study:
     """An empty study of a cell; its seed depends on the plan, the repeat and the fold only."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    random = min(MOST_RANDOM, max(3, settings.candidates // 3))
+    random = min(_MOST_RANDOM, max(3, settings.candidates // 3))
     seed = derive_seed(task.plan, task.key.repeat, task.key.fold, "study") % 2**32
     study = optuna.create_study(
         direction="minimize" if settings.objective == "balanced_log_loss" else "maximize",

@@ -11,11 +11,11 @@ from mpi_model.vocabulary import Inputs
 from orchestrator.cells.records import CellKey, CellTask, InnerSplit
 from orchestrator.folds.plan import FoldPlan, evaluated, inner_parts
 
-Mask = NDArray[np.bool_]
+_Mask = NDArray[np.bool_]
 
 
 def cell_task(
-    key: CellKey, plan: FoldPlan, exams: pd.DataFrame, eligible: Mapping[Inputs, Mask], inner_folds: int
+    key: CellKey, plan: FoldPlan, exams: pd.DataFrame, eligible: Mapping[Inputs, _Mask], inner_folds: int
 ) -> CellTask:
     """One cell's task.
 
@@ -52,14 +52,14 @@ def cell_task(
     return task
 
 
-def _labelled(mask: Mask, labels: NDArray[np.int8]) -> LabelledExams:
+def _labelled(mask: _Mask, labels: NDArray[np.int8]) -> LabelledExams:
     rows = np.flatnonzero(mask)
     return LabelledExams(rows=rows, labels=labels[rows])
 
 
-def _spread(patients: Mask, place: NDArray[np.intp]) -> Mask:
+def _spread(patients: _Mask, place: NDArray[np.intp]) -> _Mask:
     """A mask over patients as a mask over exams."""
-    spread: Mask = np.where(place >= 0, patients[place], False)
+    spread: _Mask = np.where(place >= 0, patients[place], False)
     return spread
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from orchestrator.commands.path_arguments import file_argument, folder_argument
 
-TRACERS: Final = ("Tc-99m", "Tl-201")
+_TRACERS: Final = ("Tc-99m", "Tl-201")
 
 
 def add_sources(verb: argparse.ArgumentParser) -> None:
@@ -46,7 +46,7 @@ def _spectf(verb: argparse.ArgumentParser) -> None:
 
 def _dicom_sa(verb: argparse.ArgumentParser) -> None:
     _from_and_to(verb, "a folder, a ZIP archive, or one file")
-    verb.add_argument("--tracer", choices=TRACERS, help="where neither tags nor --files say it")
+    verb.add_argument("--tracer", choices=_TRACERS, help="where neither tags nor --files say it")
     verb.add_argument(
         "--direction",
         choices=("apex-to-base", "base-to-apex"),
@@ -70,7 +70,7 @@ def _pages(verb: argparse.ArgumentParser) -> None:
         verb, "--new-layout", metavar="PAGE", help="write layout.toml to fill in, and layout.png: PAGE with a grid"
     )
     verb.add_argument("--pattern", help="of file names: '{patient}_{tracer}.png'; DICOM pages know their patient")
-    verb.add_argument("--tracer", choices=TRACERS, help="where neither names nor --files say it")
+    verb.add_argument("--tracer", choices=_TRACERS, help="where neither names nor --files say it")
     _shared(verb)
     _files(verb)
 
@@ -87,7 +87,7 @@ def _folder(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--pattern", required=True, help="of file names: '{patient}_{tracer}_{phase}.png'; also {exam}, {date} and *"
     )
-    verb.add_argument("--tracer", choices=TRACERS, help="where neither names nor --files say it")
+    verb.add_argument("--tracer", choices=_TRACERS, help="where neither names nor --files say it")
     verb.add_argument("--nifti-order", choices=("row-column", "x-y"), help="how NIfTI arrays are indexed (no default)")
     _shared(verb)
     _files(verb)

@@ -40,7 +40,7 @@ def permute_labels(loaded: LoadedExperiment, times: int, options: RunOptions, pr
     failed = 0
     for number in range(1, times + 1):
         progress.say(f"permutation {number} of {times}")
-        outcome = run_experiment(permuted(loaded, number), replace(options, permutation=number), progress)
+        outcome = run_experiment(_permuted(loaded, number), replace(options, permutation=number), progress)
         summaries.append(Run(outcome.paths).summary)
         failed += bool(outcome.failed)
     from orchestrator.report.permutation import permutation_rows  # noqa: PLC0415 - scipy; `run` shares this verb's module
@@ -51,7 +51,7 @@ def permute_labels(loaded: LoadedExperiment, times: int, options: RunOptions, pr
     return Report(name=name, summary=summary, notices=counted if failed else ())
 
 
-def permuted(loaded: LoadedExperiment, number: int) -> LoadedExperiment:
+def _permuted(loaded: LoadedExperiment, number: int) -> LoadedExperiment:
     """The experiment under the name of its permutation."""
     return replace(
         loaded, experiment=replace(loaded.experiment, name=f"{loaded.experiment.name}-permutation-{number:04d}")

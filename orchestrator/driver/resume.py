@@ -96,7 +96,7 @@ def resolve_run(loaded: LoadedExperiment, options: RunOptions, progress: Progres
         prepared=prepared,
         weights=weights,
         device=device,
-        facts=facts_of(prepared, weights, device),
+        facts=_facts_of(prepared, weights, device),
         keys=cell_keys(prepared.loaded.experiment, final=options.permutation is None),
         paths=run_paths(loaded.run_directory),
     )
@@ -122,7 +122,7 @@ def resume_summary(prepared: Prepared) -> str | None:
     weights = weights_of(loaded)
     if weights is not None and not weights.is_file():
         return f"run directory: {paths.root} holds a run; it is compared once the pretrained weights are downloaded"
-    facts = facts_of(prepared, weights, device_for(loaded.experiment.resources))
+    facts = _facts_of(prepared, weights, device_for(loaded.experiment.resources))
     begin_run(paths, record_of(prepared, facts, final=True))
     keys, state = cell_keys(loaded.experiment), RunState.read(paths)
     states = Counter(state.state_of(key) for key in keys)
@@ -158,7 +158,7 @@ def _weights_file(loaded: LoadedExperiment, progress: Progress) -> Path | None:
     return fetch_imagenet(backbone, progress=True)
 
 
-def facts_of(prepared: Prepared, weights: Path | None, device: str) -> Facts:
+def _facts_of(prepared: Prepared, weights: Path | None, device: str) -> Facts:
     """The experiment's identity."""
     return identity(
         prepared.loaded.experiment,

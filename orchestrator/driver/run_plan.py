@@ -23,7 +23,7 @@ from orchestrator.statistics.precision import (
     noninferiority_power,
 )
 
-SUPPOSED_AUC: Final = 0.85
+_SUPPOSED_AUC: Final = 0.85
 """The AUC that the expected intervals suppose: about what this field reports."""
 _CELL: Final = ["inputs", "partition", "repeat", "fold"]
 _DECIDING_TIME: Final = ("images", "network", "search", "training")
@@ -185,7 +185,7 @@ def _expected(prepared: Prepared) -> Iterator[tuple[ExamGroup, ExpectedWidth]]:
     for group in exam_groups(prepared):
         positive, negative = _classes(group)
         if positive and negative:
-            yield group, expected_width(positive, negative, SUPPOSED_AUC, *_design(prepared, group), level)
+            yield group, expected_width(positive, negative, _SUPPOSED_AUC, *_design(prepared, group), level)
 
 
 def _power(prepared: Prepared) -> Iterator[tuple[object, ...]]:
@@ -197,7 +197,7 @@ def _power(prepared: Prepared) -> Iterator[tuple[object, ...]]:
         if question is None or not set(question.sides) <= set(group.inputs) or min(positive, negative) < 2:
             continue
         design = _design(prepared, group)
-        found = noninferiority_power(positive, negative, question.margin, SUPPOSED_AUC, *design, statistics.level)
+        found = noninferiority_power(positive, negative, question.margin, _SUPPOSED_AUC, *design, statistics.level)
         yield (
             *(group.partition, group.tracer, *question.sides, question.margin, found.power),
             *(found.present, found.patients, found.auc, SUPPOSED_CORRELATION),

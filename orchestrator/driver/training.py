@@ -34,7 +34,7 @@ def train(
     """
     experiment, facts = resolved.prepared.loaded.experiment, resolved.facts
     runner = runner or _runner_for(resolved.options)
-    context = worker_context(resolved.prepared, resolved.weights, resolved.device, facts)
+    context = _worker_context(resolved.prepared, resolved.weights, resolved.device, facts)
     counters = _counters(jobs, resolved, state)
     # The heartbeat is outermost: whatever happens inside, its last beat says that this driver is over.
     with heartbeat_thread(resolved.paths, counters), log_lifecycle(counters, facts, runner):
@@ -64,7 +64,7 @@ def _runner_for(options: RunOptions) -> Runner:
     return RayRunner(address=options.address)
 
 
-def worker_context(prepared: Prepared, weights: Path | None, device: str, facts: Facts) -> WorkerContext:
+def _worker_context(prepared: Prepared, weights: Path | None, device: str, facts: Facts) -> WorkerContext:
     """What workers are given once: maps without identity, settings, pretrained weights."""
     experiment = prepared.loaded.experiment
     return WorkerContext(

@@ -21,7 +21,7 @@ from orchestrator.importers.dicom_files import (
 )
 from orchestrator.importers.dicom_tags import TagFacts, tag_facts
 
-SECONDARY_CAPTURE: Final = "1.2.840.10008.5.1.4.1.1.7"
+_SECONDARY_CAPTURE: Final = "1.2.840.10008.5.1.4.1.1.7"
 """The class; its multi-frame forms continue the number."""
 _READABLE: Final = (*PLAIN_SYNTAXES, JPEGBaseline8Bit, RLELossless)
 
@@ -36,7 +36,7 @@ def page_facts(content: bytes) -> TagFacts | None:
         return None
     with reading_tags():
         data = read_dicom(content, pixels=False)
-        return tag_facts(data) if str(data.get("SOPClassUID", "")).startswith(SECONDARY_CAPTURE) else None
+        return tag_facts(data) if str(data.get("SOPClassUID", "")).startswith(_SECONDARY_CAPTURE) else None
 
 
 def page_frame(content: bytes, frame: int) -> NDArray[np.uint8]:

@@ -26,7 +26,7 @@ from orchestrator.importers.written_cohort import WrittenCohort, check_new_folde
 
 Direction = Literal["apex-to-base", "base-to-apex"]
 Attenuation = Literal["corrected", "uncorrected"]
-COLUMNS: Final = frozenset({"view", "direction", "orientation", "confirmed", *(f"{name}_mm" for name in LIMITS)})
+_COLUMNS: Final = frozenset({"view", "direction", "orientation", "confirmed", *(f"{name}_mm" for name in LIMITS)})
 """Columns of `--files` beside the common ones."""
 _ORIENTATIONS: Final[Mapping[str, bool | None]] = {"standard": False, "mirrored": True, "": None}
 
@@ -63,7 +63,7 @@ def import_dicom_sa(
     """
     sampling.check()
     check_new_folder(request.folder)
-    said = read_files_table(request.files, COLUMNS)
+    said = read_files_table(request.files, _COLUMNS)
     with Source(request.source) as source:
         scan = _Scan(said_tracer=tracer, said_direction=direction)
         for file in source.files:

@@ -23,7 +23,7 @@ from mpi_model.vocabulary import Phase, Tracer
 from orchestrator.cohort.manifest import tracer_of
 from orchestrator.importers.supplied_facts import date_of
 
-SHORT_AXIS_CODES: Final = frozenset({"103340004", "G-A186"})
+_SHORT_AXIS_CODES: Final = frozenset({"103340004", "G-A186"})
 _PATIENT_STATE: Final = "109054"
 _STRESS_CODES: Final = frozenset({"432655005", "F-05019", "109091"})
 _REST_CODES: Final = frozenset({"128975004", "F-01604", "109092", "109093", "109094"})
@@ -128,7 +128,7 @@ def _tracers_by_window(data: Dataset) -> frozenset[Tracer]:
 def _short_axis(data: Dataset) -> bool | None:
     codes = set(_codes(data.get("ViewCodeSequence")))
     if codes:
-        return bool(codes & SHORT_AXIS_CODES)
+        return bool(codes & _SHORT_AXIS_CODES)
     if slice_direction(data):
         return True
     words = re.sub(r"[\W_]+", " ", str(data.get("SeriesDescription", "") or "").casefold())

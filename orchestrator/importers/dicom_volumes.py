@@ -16,13 +16,13 @@ from mpi_model.errors import CohortError
 from orchestrator.importers.dicom_files import number_of, plain_frames
 from orchestrator.importers.short_axis import Volume
 
-SLICES: Final = 0x00540080
-TIME_SLOTS: Final = 0x00540070
-INTERVALS: Final = 0x00540060
-_VECTORS: Final = {SLICES: "SliceVector", TIME_SLOTS: "TimeSlotVector", INTERVALS: "RRIntervalVector"}
-FEWEST_SLICES: Final = 6
-SPACINGS_MM: Final = (1.0, 15.0)
-SMALLEST_VIEW_MM: Final = 80.0
+_SLICES: Final = 0x00540080
+_TIME_SLOTS: Final = 0x00540070
+_INTERVALS: Final = 0x00540060
+_VECTORS: Final = {_SLICES: "SliceVector", _TIME_SLOTS: "TimeSlotVector", _INTERVALS: "RRIntervalVector"}
+_FEWEST_SLICES: Final = 6
+_SPACINGS_MM: Final = (1.0, 15.0)
+_SMALLEST_VIEW_MM: Final = 80.0
 _MIRRORED: Final = 0.3
 """Direction cosine from which an orientation counts as saying something."""
 
@@ -69,12 +69,12 @@ def _spacing(data: Dataset) -> tuple[float, float, float]:
         values = [abs(float(str(between))), *(float(str(value)) for value in within)]
     except ValueError:
         values = []
-    low, high = SPACINGS_MM
+    low, high = _SPACINGS_MM
     if len(values) != 3 or not all(low <= value <= high for value in values):
         raise CohortError(f"Pixel Spacing and Spacing Between Slices must be {low:g} to {high:g} mm; export again")
     rows, columns = number_of(data, "Rows"), number_of(data, "Columns")
-    if min(rows * values[1], columns * values[2]) < SMALLEST_VIEW_MM:
-        raise CohortError(f"the slices show less than {SMALLEST_VIEW_MM:g} mm; export the whole short axis")
+    if min(rows * values[1], columns * values[2]) < _SMALLEST_VIEW_MM:
+        raise CohortError(f"the slices show less than {_SMALLEST_VIEW_MM:g} mm; export the whole short axis")
     return values[0], values[1], values[2]
 
 
@@ -82,15 +82,15 @@ def _frame_slices(data: Dataset, frames: int) -> NDArray[np.int64]:
     """The slice of each frame, from 0."""
     pointed = _listed(data.get("FrameIncrementPointer"))
     gated = image_kind(data) == "gated"
-    expected = {SLICES, TIME_SLOTS} | ({INTERVALS} & set(pointed)) if gated else {SLICES}
+    expected = {_SLICES, _TIME_SLOTS} | ({_INTERVALS} & set(pointed)) if gated else {_SLICES}
     if set(pointed) != expected and (pointed or gated):
         raise CohortError("the frames are not slices (and time slots) alone; export one short-axis series a file")
     vectors = {tag: _vector(data, tag, frames) for tag in expected}
-    if not pointed and vectors[SLICES] is None:
-        vectors[SLICES] = np.arange(1, frames + 1)
+    if not pointed and vectors[_SLICES] is None:
+        vectors[_SLICES] = np.arange(1, frames + 1)
     if any(vector is None for vector in vectors.values()):
         raise CohortError("a frame vector is missing or of another length than the frames; export the file again")
-    slices = np.asarray(vectors[SLICES])
+    slices = np.asarray(vectors[_SLICES])
     count = int(slices.max(initial=0))
     combined = np.stack([np.asarray(vectors[tag]) for tag in sorted(expected)])
     parts = frames // max(count, 1)
@@ -101,7 +101,7 @@ def _frame_slices(data: Dataset, frames: int) -> NDArray[np.int64]:
         or len(np.unique(combined, axis=1).T) != frames
     ):
         raise CohortError("slices are missing or there twice; export one whole short-axis series a file")
-    if count < FEWEST_SLICES:
+    if count < _FEWEST_SLICES:
         raise CohortError(f"{count} slices cannot show a left ventricle; export all of them")
     return slices - 1
 

@@ -27,7 +27,7 @@ from orchestrator.importers.supplied_facts import SuppliedFiles, date_of, phase_
 from orchestrator.importers.written_cohort import WrittenCohort, check_new_folder
 
 NiftiOrder = Literal["row-column", "x-y"]
-GROUPS: Final[Mapping[str, str]] = {
+_GROUPS: Final[Mapping[str, str]] = {
     "patient": r"[^/]+?",
     "tracer": r"[^/_]+?",
     "phase": r"stress|str|exercise|rest|redistribution|reinjection|delayed",
@@ -61,11 +61,11 @@ def name_pattern(text: str) -> re.Pattern[str]:
     """
     parts = re.split(r"(\{[^}]*\}|\*)", text)
     groups = [part[1:-1] for part in parts if part.startswith("{")]
-    if "patient" not in groups or len(set(groups)) < len(groups) or not set(groups) <= GROUPS.keys():
-        known = ", ".join(f"{{{name}}}" for name in GROUPS)
+    if "patient" not in groups or len(set(groups)) < len(groups) or not set(groups) <= _GROUPS.keys():
+        known = ", ".join(f"{{{name}}}" for name in _GROUPS)
         raise ExperimentError(f"--pattern {text!r} must name {{patient}} and each of {known} at most once")
     pieces = [
-        f"(?P<{part[1:-1]}>{GROUPS[part[1:-1]]})"
+        f"(?P<{part[1:-1]}>{_GROUPS[part[1:-1]]})"
         if part.startswith("{")
         else "[^/]*"
         if part == "*"
@@ -80,7 +80,7 @@ def facts_of_name(pattern: re.Pattern[str] | None, path: str) -> NameFacts | Non
     match = pattern.fullmatch(path) if pattern is not None else None
     if match is None:
         return None
-    said = {name: match.groupdict().get(name) or "" for name in GROUPS}
+    said = {name: match.groupdict().get(name) or "" for name in _GROUPS}
     return NameFacts(**said)
 
 
@@ -116,7 +116,7 @@ def import_folder(
             decisions={"files that do not fit the pattern": left_out},
         )
         return write_found(
-            request, found, lambda each: ReadMap(pixels=pixels_of(source, by_number[each.file], nifti_order))
+            request, found, lambda each: ReadMap(pixels=_pixels_of(source, by_number[each.file], nifti_order))
         )
 
 
@@ -154,7 +154,7 @@ def _found(
     return maps, problems, left_out
 
 
-def pixels_of(source: Source, file: SourceFile, nifti_order: NiftiOrder | None) -> NDArray[Any]:
+def _pixels_of(source: Source, file: SourceFile, nifti_order: NiftiOrder | None) -> NDArray[Any]:
     """The pixels of one map file, `[H, W]` or `[H, W, 3]`.
 
     Raises:

@@ -31,7 +31,7 @@ from orchestrator.importers.written_cohort import (
     write_cohort,
 )
 
-COMPARED_SIZE: Final = 32
+_COMPARED_SIZE: Final = 32
 """Pixels of a side at which maps are compared between parts."""
 _OWN: Final = frozenset({"patient_id", "exam_id", "tracer", "label", "exam_date", "site", *PHASES})
 _TOLD: Final = ("polarmap", "importer", "source", "settings", "decisions", "label_rules", "patients")
@@ -209,7 +209,7 @@ def _images(exams: Sequence[ImportedExam], paths: Mapping[tuple[int, Phase], Pat
     for exam in (exam for exam in exams if exam.columns.get("map_source") != "scores"):
         for phase, found in exam.maps.items():
             try:
-                pixels = read_map(paths[found.file, phase], size=COMPARED_SIZE)
+                pixels = read_map(paths[found.file, phase], size=_COMPARED_SIZE)
             except CohortError:
                 continue  # said when it is read to be written
             images.append(ReadImage(row=found.file, patient_id=exam.patient, phase=phase, pixels=pixels))

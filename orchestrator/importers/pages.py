@@ -30,7 +30,7 @@ from orchestrator.importers.source_files import Source, SourceFile, file_problem
 from orchestrator.importers.supplied_facts import FileFacts, date_of, read_files_table
 from orchestrator.importers.written_cohort import WrittenCohort, check_new_folder
 
-PICTURES: Final = (".png", ".jpg", ".jpeg")
+_PICTURES: Final = (".png", ".jpg", ".jpeg")
 
 
 def import_pages(
@@ -93,7 +93,7 @@ def _look_at(
     patient = said.patient or (name.patient if name else "")
     date = said.date or date_of(name.date if name else "")
     columns: dict[str, str] = {}
-    if not file.path.lower().endswith(PICTURES):
+    if not file.path.lower().endswith(_PICTURES):
         require("pydicom", "dicom")
         from orchestrator.importers.dicom_pages import page_facts  # noqa: PLC0415 - pydicom, an optional dependency
 
@@ -128,7 +128,7 @@ def page_pixels(content: bytes, path: str, frame: int) -> NDArray[np.uint8]:
     Raises:
         CohortError: It cannot be read.
     """
-    if not path.lower().endswith(PICTURES):
+    if not path.lower().endswith(_PICTURES):
         require("pydicom", "dicom")
         from orchestrator.importers.dicom_pages import page_frame  # noqa: PLC0415 - pydicom, an optional dependency
 

@@ -36,7 +36,7 @@ def _table() -> NDArray[np.uint8]:
     return np.rint(np.stack(channels, axis=1)).astype(np.uint8)
 
 
-def map_panel(pixels: NDArray[Any]) -> str:
+def _map_panel(pixels: NDArray[Any]) -> str:
     """A map in colour with the lines of the 17 segments, at the origin."""
     lines = "".join(_segment_lines())
     half = PANEL / 2
@@ -101,7 +101,7 @@ def map_drawing(pixels: NDArray[Any], beside: str, panels: int) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {PANEL:g}" '
         f'width="{2 * width:g}" height="{2 * PANEL:g}"><style>{_LINES}</style>'
-        f'<rect width="100%" height="100%" fill="#111"/>{map_panel(pixels)}{shift}</svg>\n'
+        f'<rect width="100%" height="100%" fill="#111"/>{_map_panel(pixels)}{shift}</svg>\n'
     )
 
 

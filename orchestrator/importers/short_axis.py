@@ -23,10 +23,10 @@ from scipy.ndimage import map_coordinates, spline_filter
 from mpi_model.errors import CohortError, ExperimentError
 
 Floats = NDArray[np.float64]
-RAY_STEP_MM: Final = 2.0
-RAY_START: Final = 0.3
+_RAY_STEP_MM: Final = 2.0
+_RAY_START: Final = 0.3
 """Of the radius: nearer to the axis lies the cavity."""
-ANGLE_OF_BASE: Final = np.pi / 2
+_ANGLE_OF_BASE: Final = np.pi / 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +119,7 @@ def polar_samples(volume: Volume, limits: Limits, sampling: Sampling) -> Floats:
     """
     counts, corner = _around_the_heart(volume, limits)
     origin, direction = _rays(limits, sampling)
-    steps = np.arange(RAY_START * limits.radius, limits.search + RAY_STEP_MM, RAY_STEP_MM)
+    steps = np.arange(_RAY_START * limits.radius, limits.search + _RAY_STEP_MM, _RAY_STEP_MM)
     places = origin[..., np.newaxis] + direction[..., np.newaxis] * steps  # [3, rings, angles, steps]
     spacing = np.asarray(volume.spacing).reshape(3, 1, 1, 1)
     voxels = places / spacing - np.asarray(corner, dtype=np.float64).reshape(3, 1, 1, 1)
@@ -160,9 +160,9 @@ def _rays(limits: Limits, sampling: Sampling) -> tuple[Floats, Floats]:
     length = float(np.hypot(np.hypot(axis[0], axis[1]), axis[2]))
     axis = axis / length
     cap = min(limits.radius, 0.9 * length)
-    arc = ANGLE_OF_BASE * cap
+    arc = _ANGLE_OF_BASE * cap
     along = (np.arange(sampling.rings) + 0.5) / sampling.rings * (arc + length - cap)
-    polar = np.minimum(along / cap, ANGLE_OF_BASE)  # 0 at the apex, a right angle on the cylinder
+    polar = np.minimum(along / cap, _ANGLE_OF_BASE)  # 0 at the apex, a right angle on the cylinder
     centre = cap + np.maximum(along - arc, 0.0)  # from the apex along the axis
     turn = np.arange(sampling.angles) * (2 * np.pi / sampling.angles)
     # A right-handed frame across the axis that starts in the plane of the slices: up is anterior, right is lateral.

@@ -29,7 +29,7 @@ _VALUES: Final[Mapping[str, str]] = {
     "site": r"[A-Za-z0-9_-]{0,16}",
 }
 _CARRIED: Final = r"[A-Za-z0-9.+_-]{0,24}"
-FACTS_OF_FILES: Final = frozenset({"patient_id", "tracer", "phase", "exam_id", "date", "use"})
+_FACTS_OF_FILES: Final = frozenset({"patient_id", "tracer", "phase", "exam_id", "date", "use"})
 
 _PHASE_WORDS: Final[Mapping[str, Phase]] = {
     **{phase: phase for phase in PHASES},
@@ -91,7 +91,7 @@ def read_files_table(path: Path | None, more: frozenset[str] = frozenset()) -> S
 
     Args:
         path: The CSV; None says nothing.
-        more: Columns that the importer takes beside `FACTS_OF_FILES`.
+        more: Columns that the importer takes beside `_FACTS_OF_FILES`.
 
     Raises:
         CohortError: A column or a value is not understood; all of them at once, by row.
@@ -99,7 +99,7 @@ def read_files_table(path: Path | None, more: frozenset[str] = frozenset()) -> S
     if path is None:
         return SuppliedFiles()
     table = read_table(path, called="files table")
-    known = {"file"} | FACTS_OF_FILES | more
+    known = {"file"} | _FACTS_OF_FILES | more
     if "file" not in table.columns or (unknown := [name for name in table.columns if name not in known]):
         found = "no column 'file'" if "file" not in table.columns else f"the unknown column {unknown[0]!r}"
         raise CohortError(f"the files table has {found}; its columns are {', '.join(sorted(known))}")

@@ -77,7 +77,7 @@ def check_new_folder(folder: Path) -> None:
 
 
 @contextmanager
-def unfinished_folder(folder: Path) -> Iterator[Path]:
+def _unfinished_folder(folder: Path) -> Iterator[Path]:
     """A folder beside the named one that takes its name at the end, and is deleted where there is none."""
     check_new_folder(folder)
     try:
@@ -121,7 +121,7 @@ def write_cohort(
     """
     if not grouped.exams and not problems:
         raise CohortError("the source holds no map that this import can use" + _counted(record.decisions))
-    with unfinished_folder(folder) as work:
+    with _unfinished_folder(folder) as work:
         (work / "maps").mkdir()
         (work / "sheet").mkdir()
         found = [*problems, *grouped.problems]
@@ -185,11 +185,11 @@ def _write_map(work: Path, exam: ImportedExam, phase: Phase, pixels: NDArray[Any
     if path.endswith(".npy"):
         np.save(work / path, pixels, allow_pickle=False)
     else:
-        Image.fromarray(pixels if in_percent else counts_16_bit(pixels)).save(work / path, compress_level=3)
+        Image.fromarray(pixels if in_percent else _counts_16_bit(pixels)).save(work / path, compress_level=3)
     return path
 
 
-def counts_16_bit(counts: NDArray[Any]) -> NDArray[np.uint16]:
+def _counts_16_bit(counts: NDArray[Any]) -> NDArray[np.uint16]:
     """Counts as 16-bit levels, 65535 for the map's maximum.
 
     Raises:

@@ -93,10 +93,10 @@ def git_revision(folder: Path) -> str | None:
 
 def hardware() -> dict[str, str]:
     """The machine the driver runs on."""
-    return {"machine": platform.machine(), "system": platform.system(), "processor": processor()}
+    return {"machine": platform.machine(), "system": platform.system(), "processor": _processor()}
 
 
-def processor() -> str:
+def _processor() -> str:
     """The processor's model, where the system tells."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -15,16 +15,16 @@ TEXT, WHOLE, NUMBER = pa.string(), pa.int64(), pa.float64()
 _HYPERPARAMETERS: Final = tuple(
     (f"hp_{field.name}", WHOLE if field.name in WHOLE_NUMBERS else NUMBER) for field in fields(Hyperparameters)
 )
-CELL: Final = (("inputs", TEXT), ("partition", TEXT), ("repeat", WHOLE), ("fold", WHOLE))
+_CELL: Final = (("inputs", TEXT), ("partition", TEXT), ("repeat", WHOLE), ("fold", WHOLE))
 
 FOLDS: Final = pa.schema([("repeat", WHOLE), ("patient_id", TEXT), ("fold", WHOLE)])
 
 CELLS: Final = pa.schema(
-    [*CELL, ("state", TEXT), ("reason", TEXT), ("candidate", WHOLE), ("steps", WHOLE), *_HYPERPARAMETERS]
+    [*_CELL, ("state", TEXT), ("reason", TEXT), ("candidate", WHOLE), ("steps", WHOLE), *_HYPERPARAMETERS]
 )
 CANDIDATES: Final = pa.schema(
     [
-        *CELL,
+        *_CELL,
         ("candidate", WHOLE),
         ("state", TEXT),
         ("objective", NUMBER),
@@ -35,7 +35,7 @@ CANDIDATES: Final = pa.schema(
 )
 EPOCHS: Final = pa.schema(
     [
-        *CELL,
+        *_CELL,
         ("candidate", WHOLE),
         ("inner_fold", WHOLE),
         ("epoch", WHOLE),
@@ -45,11 +45,11 @@ EPOCHS: Final = pa.schema(
     ]
 )
 TIMINGS: Final = pa.schema(
-    [*CELL, ("candidate", WHOLE), ("attempt", WHOLE), ("seconds", NUMBER), ("host", TEXT), ("device", TEXT)]
+    [*_CELL, ("candidate", WHOLE), ("attempt", WHOLE), ("seconds", NUMBER), ("host", TEXT), ("device", TEXT)]
 )
 ROW_PREDICTIONS: Final = pa.schema(
     [
-        *CELL,
+        *_CELL,
         ("model", TEXT),
         ("member", WHOLE),
         ("row", WHOLE),
@@ -61,7 +61,7 @@ ROW_PREDICTIONS: Final = pa.schema(
 """Predictions as a cell writes them: exams by row of `cohort.parquet`, and no label."""
 PREDICTIONS: Final = pa.schema(
     [
-        *CELL,
+        *_CELL,
         ("model", TEXT),
         ("member", WHOLE),
         ("patient_id", TEXT),
@@ -116,16 +116,16 @@ TABLES: Final = {
 
 INPUTS_ORDER: Final[dict[str, int]] = {name: place for place, name in enumerate(INPUTS)}
 
-Row = dict[str, object]
+_Row = dict[str, object]
 
 
-def _cell_columns(result: CellResult) -> Row:
+def _cell_columns(result: CellResult) -> _Row:
     """The four columns that name a cell."""
     key = result.key
     return {"inputs": key.inputs, "partition": key.partition, "repeat": key.repeat, "fold": key.fold}
 
 
-def _hyperparameter_columns(values: dict[str, object]) -> Row:
+def _hyperparameter_columns(values: dict[str, object]) -> _Row:
     """The effective hyperparameters; null for a rate that does not exist, and all null without a candidate."""
     if not values:
         return {name: None for name, _ in _HYPERPARAMETERS}
@@ -133,7 +133,7 @@ def _hyperparameter_columns(values: dict[str, object]) -> Row:
     return {f"hp_{name}": value for name, value in effective.items()}
 
 
-def rows_of_cell(result: CellResult, candidates: list[CandidateResult], attempt: int) -> dict[str, list[Row]]:
+def rows_of_cell(result: CellResult, candidates: list[CandidateResult], attempt: int) -> dict[str, list[_Row]]:
     """A finished cell as rows of the tables it contributes to."""
     cell = _cell_columns(result)
     chosen = {
@@ -155,7 +155,7 @@ def rows_of_cell(result: CellResult, candidates: list[CandidateResult], attempt:
     }
 
 
-def _candidate(candidate: CandidateResult) -> Row:
+def _candidate(candidate: CandidateResult) -> _Row:
     return {
         "candidate": candidate.number,
         "state": candidate.state,
@@ -166,7 +166,7 @@ def _candidate(candidate: CandidateResult) -> Row:
     }
 
 
-def _timings(result: CellResult, candidates: list[CandidateResult], attempt: int) -> list[Row]:
+def _timings(result: CellResult, candidates: list[CandidateResult], attempt: int) -> list[_Row]:
     where = {"attempt": attempt, "host": result.host, "device": result.device}
     whole = {"candidate": None, "seconds": result.seconds, **where}
     return [

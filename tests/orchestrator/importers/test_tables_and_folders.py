@@ -13,7 +13,7 @@ from orchestrator.cli import main
 from orchestrator.cohort.loading import load_cohort
 from orchestrator.cohort.segments import SEGMENTS_17, SEGMENTS_20
 from orchestrator.importers.label_rules import label_rules
-from orchestrator.importers.page_colours import cielab, read_colours
+from orchestrator.importers.page_colours import _cielab, read_colours
 from orchestrator.importers.page_layout import read_layout
 from orchestrator.importers.painting import painting_basis
 from validation.pages import COLUMNS, ROWS, draw_page, smooth_map
@@ -174,7 +174,7 @@ def test_cielab_is_the_standards() -> None:
     """White, black and the three primaries of sRGB have the coordinates that CIE and IEC print."""
     pixels = np.array([[255, 255, 255], [0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255]], dtype=np.uint8)
     printed = [[100, 0, 0], [0, 0, 0], [53.24, 80.09, 67.20], [87.73, -86.18, 83.18], [32.30, 79.19, -107.86]]
-    np.testing.assert_allclose(cielab(pixels), printed, atol=0.05)
+    np.testing.assert_allclose(_cielab(pixels), printed, atol=0.05)
 
 
 def test_pages_become_exams_and_a_new_layout_can_be_filled_in(tmp_path: Path, monkeypatch, capsys) -> None:
