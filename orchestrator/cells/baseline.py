@@ -38,7 +38,7 @@ _Labels = NDArray[np.int8]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Equation:
+class _Equation:
     """One tracer's regression: log odds = intercept + Σ coefficient × segment mean."""
 
     penalty: float
@@ -59,7 +59,7 @@ class SegmentModel:
     """A fitted baseline: an equation and a decision for each tracer, by the tracer's number."""
 
     inputs: Inputs
-    equations: Mapping[int, Equation]
+    equations: Mapping[int, _Equation]
     decisions: Mapping[int, Decision]
 
     def predict(self, maps: Maps, rows: NDArray[np.int64]) -> list[Prediction]:
@@ -92,7 +92,7 @@ class SegmentModel:
             found = {TRACERS.index(name): dict(values) for name, values in document["tracers"].items()}
             decisions = {number: Decision(**values.pop("decision")) for number, values in found.items()}
             equations = {
-                number: Equation(**{**values, "coefficients": tuple(values["coefficients"])})
+                number: _Equation(**{**values, "coefficients": tuple(values["coefficients"])})
                 for number, values in found.items()
             }
             usable = document["format"] == _FORMAT
@@ -150,7 +150,7 @@ def _segment_features(maps: Maps, rows: NDArray[np.int64], inputs: Inputs) -> _F
     return features.reshape(len(rows), math.prod(features.shape[1:]))
 
 
-def _fit_tracer(features: _Floats, mine: NDArray[np.bool_], task: CellTask) -> tuple[Equation, _Floats]:
+def _fit_tracer(features: _Floats, mine: NDArray[np.bool_], task: CellTask) -> tuple[_Equation, _Floats]:
     """Choose a tracer's penalty and fit it: the equation, and the out-of-fold scores of the penalty chosen."""
     tried: dict[float, list[_Floats]] = {penalty: [] for penalty in _PENALTIES}
     truth = []
@@ -171,7 +171,7 @@ def _of_tracer(exams: LabelledExams, mine: NDArray[np.bool_]) -> LabelledExams:
     return LabelledExams(rows=exams.rows[chosen], labels=exams.labels[chosen])
 
 
-def _fits(features: _Floats, exams: LabelledExams, penalties: Sequence[float]) -> list[Equation]:
+def _fits(features: _Floats, exams: LabelledExams, penalties: Sequence[float]) -> list[_Equation]:
     """The regressions of some exams, one a penalty, as equations of the segment means themselves."""
     scaler = StandardScaler().fit(features[exams.rows])
     standardised = scaler.transform(features[exams.rows])
@@ -182,7 +182,7 @@ def _fits(features: _Floats, exams: LabelledExams, penalties: Sequence[float]) -
         regression.fit(standardised, exams.labels)
         coefficients = regression.coef_[0] / scaler.scale_
         intercept = float(regression.intercept_[0] - coefficients @ scaler.mean_)
-        fits.append(Equation(penalty=penalty, intercept=intercept, coefficients=tuple(coefficients.tolist())))
+        fits.append(_Equation(penalty=penalty, intercept=intercept, coefficients=tuple(coefficients.tolist())))
     return fits
 
 

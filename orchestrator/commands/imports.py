@@ -6,10 +6,9 @@ from collections.abc import Callable
 from mpi_model.errors import ExperimentError
 from orchestrator.importers.exams import patient_names
 from orchestrator.importers.folder import import_folder
-from orchestrator.importers.import_request import ImportRequest
+from orchestrator.importers.import_request import ImportRequest, require
 from orchestrator.importers.label_rules import label_rules
 from orchestrator.importers.merge import merge_imports, parts_of
-from orchestrator.importers.optional_parts import require
 from orchestrator.importers.segments import import_segments
 from orchestrator.importers.source_files import Source
 from orchestrator.importers.written_cohort import Progress, WrittenCohort, counted_text
@@ -37,8 +36,7 @@ def dicom_sa(arguments: argparse.Namespace) -> int:
 
 def pages(arguments: argparse.Namespace) -> int:
     """`polarmap import pages SOURCE LAYOUT DIR`, or `--new-layout PAGE`."""
-    from orchestrator.importers.new_layout import write_new_layout  # noqa: PLC0415 - likewise
-    from orchestrator.importers.pages import import_pages  # noqa: PLC0415 - likewise
+    from orchestrator.importers.pages import import_pages, write_new_layout  # noqa: PLC0415 - likewise
 
     if arguments.new_layout is not None:
         layout, grid = write_new_layout(arguments.new_layout)

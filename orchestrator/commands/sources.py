@@ -75,7 +75,7 @@ def _write_synthetic(arguments: argparse.Namespace, folder: Path) -> Path:
         return write_cohort(
             folder,
             patients=arguments.patients,
-            tracer_mix=tracer_mix(arguments.tracer_mix),
+            tracer_mix=_tracer_mix(arguments.tracer_mix),
             seed=arguments.seed,
             size=arguments.size,
             format=arguments.format,
@@ -89,7 +89,7 @@ def _pseudonym_of(arguments: argparse.Namespace) -> Pseudonym:
     return as_it_is if arguments.pseudonymise is None else pseudonyms(arguments.pseudonymise)
 
 
-def tracer_mix(text: str | None) -> dict[str, float] | None:
+def _tracer_mix(text: str | None) -> dict[str, float] | None:
     """Read `Tc-99m=0.3,Tl-201=0.6`.
 
     Raises:

@@ -14,8 +14,8 @@ from orchestrator.cells.records import CellKey, Prediction
 from orchestrator.driver.prepare import Prepared, rows_of_test_exams
 from orchestrator.driver.resume import ResolvedRun
 from orchestrator.ledger.integrity import matches
-from orchestrator.ledger.markers import Marker, marker_in
 from orchestrator.ledger.openings import frozen_hash, hash_of_test_exams, record_opening
+from orchestrator.ledger.parts import Marker, marker_in
 from orchestrator.ledger.paths import RunPaths
 from orchestrator.ledger.state import RunState
 from orchestrator.storage.base import Blob

@@ -2,6 +2,8 @@
 
 import datetime
 import hashlib
+import platform
+import subprocess
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ from orchestrator.experiment.processor import device_for
 from orchestrator.experiment.settings import LoadedExperiment
 from orchestrator.ledger.description import RunDescription
 from orchestrator.ledger.directory import RunRecord, begin_run
-from orchestrator.ledger.identity import Facts, experiment_hash, git_revision, hardware, identity
+from orchestrator.ledger.identity import Facts, experiment_hash, identity
 from orchestrator.ledger.paths import RunPaths, run_paths
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.progress import Progress
@@ -186,8 +188,8 @@ def record_of(prepared: Prepared, facts: Facts, *, final: bool) -> RunRecord:
         hash=experiment_hash(facts),
         plan=prepared.plan.digest,
         begun=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        revision=git_revision(Path(__file__).parent),
-        hardware=hardware(),
+        revision=_git_revision(Path(__file__).parent),
+        hardware=_hardware(),
         final=final,
         space=stored_space(prepared.space),
         notices=prepared.notices,
@@ -195,3 +197,35 @@ def record_of(prepared: Prepared, facts: Facts, *, final: bool) -> RunRecord:
     )
     maps = facts_of_maps(prepared.cohort.maps)
     return RunRecord(description=description, plan=prepared.plan, exams=prepared.cohort.exams, maps=maps)
+
+
+def _git_revision(folder: Path) -> str | None:
+    """The revision of the code or experiment folder, where it is a git checkout."""
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None
+
+
+def _hardware() -> dict[str, str]:
+    """The machine the driver runs on."""
+    return {"machine": platform.machine(), "system": platform.system(), "processor": _processor()}
+
+
+def _processor() -> str:
+    """The processor's model, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")),
+        platform.processor(),
+    )

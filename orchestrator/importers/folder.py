@@ -20,8 +20,7 @@ from orchestrator.cohort.images import MAX_SIDE, checked_channels, decoded
 from orchestrator.cohort.manifest import tracer_of
 from orchestrator.cohort.problems import Problem
 from orchestrator.importers.found_maps import FoundMap, ReadMap
-from orchestrator.importers.import_request import FoundSource, ImportRequest, source_record, write_found
-from orchestrator.importers.optional_parts import require
+from orchestrator.importers.import_request import FoundSource, ImportRequest, require, source_record, write_found
 from orchestrator.importers.source_files import Source, SourceFile, file_problem
 from orchestrator.importers.supplied_facts import SuppliedFiles, date_of, phase_of, read_files_table
 from orchestrator.importers.written_cohort import WrittenCohort, check_new_folder

@@ -135,15 +135,10 @@ def write_cohort(
                 try:
                     content = read(exam.maps[phase])
                     paths[phase] = _write_map(work, exam, phase, content.pixels, format)
-                    picture = f"sheet/{row:04d}-{phase}.svg"
-                    svg = map_drawing(content.pixels, content.drawing, record.panels)
-                    (work / picture).write_text(svg, encoding="utf-8")
                     measured[phase] = {record.unit: exam.maps[phase].file, **content.measured}
-                    pictures[phase] = (
-                        picture,
-                        f"{record.unit} {exam.maps[phase].file} · {content.caption}".removesuffix(" · "),
-                    )
+                    pictures[phase] = _write_picture(work, row, exam.maps[phase], content, record)
                 except CohortError as error:
+                    # Reading goes on, so that one call reports every unusable map; nothing is kept of what it writes.
                     found += _map_problems(record.unit, exam.maps[phase].file, error)
                 done += 1
                 if progress is not None:
@@ -187,6 +182,14 @@ def _write_map(work: Path, exam: ImportedExam, phase: Phase, pixels: NDArray[Any
     else:
         Image.fromarray(pixels if in_percent else _counts_16_bit(pixels)).save(work / path, compress_level=3)
     return path
+
+
+def _write_picture(work: Path, row: int, found: FoundMap, content: ReadMap, record: ImportRecord) -> tuple[str, str]:
+    """Draw one map for the sheet; returns the picture's path and caption."""
+    # The manifest row names the picture: an exam id kept from the source may identify the patient.
+    path = f"sheet/{row:04d}-{found.phase}.svg"
+    (work / path).write_text(map_drawing(content.pixels, content.drawing, record.panels), encoding="utf-8")
+    return path, f"{record.unit} {found.file} · {content.caption}".removesuffix(" · ")
 
 
 def _counts_16_bit(counts: NDArray[Any]) -> NDArray[np.uint16]:

@@ -9,9 +9,10 @@ from orchestrator.cohort.records import Exclusion
 from orchestrator.experiment.reading import read_record
 from orchestrator.experiment.settings import Experiment
 from orchestrator.hashing import digest
-from orchestrator.ledger.files import read_json, write_json
+from orchestrator.ledger.files import json_object, write_json
 from orchestrator.ledger.identity import Facts, experiment_hash, facts_of_settings
 from orchestrator.ledger.paths import RunPaths
+from orchestrator.storage.base import Blob
 from search_spaces.stored import PlainParameter
 
 _RESTORE = "restore it, or give the experiment another `name` and run anew"
@@ -61,7 +62,7 @@ def read_description(paths: RunPaths) -> RunDescription:
         raise RunDirectoryError(
             f"{paths.root} is not a run directory: it has no experiment.json; name RUNS/<experiment name>"
         )
-    stored = read_json(blob)
+    stored = _read_json(blob)
     problems: list[str] = []
     content = {key: value for key, value in stored.items() if key != "digest"}
     found = read_record(RunDescription, content, "", problems)
@@ -93,3 +94,15 @@ def _changed(found: RunDescription, same_digest: bool) -> str:
 def _digest_of(content: Mapping[str, object]) -> str:
     # Through JSON, so that tuples and lists, and whole and decimal numbers, count as they are read back.
     return digest(json.loads(json.dumps(content)))
+
+
+def _read_json(blob: Blob) -> dict[str, object]:
+    """Read a JSON object.
+
+    Raises:
+        RunDirectoryError: The blob is missing or damaged.
+    """
+    value = json_object(blob.read_bytes())
+    if value is None:
+        raise RunDirectoryError(f"{blob} is damaged; restore it, or give the experiment another `name` and run anew")
+    return value

@@ -6,7 +6,6 @@ from typing import Final
 import pyarrow as pa
 
 from mpi_model.settings import Hyperparameters
-from mpi_model.vocabulary import INPUTS
 from orchestrator.cells.records import CandidateResult, CellResult
 from search_spaces.space import WHOLE_NUMBERS, hyperparameters
 
@@ -17,12 +16,10 @@ _HYPERPARAMETERS: Final = tuple(
 )
 _CELL: Final = (("inputs", TEXT), ("partition", TEXT), ("repeat", WHOLE), ("fold", WHOLE))
 
-FOLDS: Final = pa.schema([("repeat", WHOLE), ("patient_id", TEXT), ("fold", WHOLE)])
-
-CELLS: Final = pa.schema(
+_CELLS: Final = pa.schema(
     [*_CELL, ("state", TEXT), ("reason", TEXT), ("candidate", WHOLE), ("steps", WHOLE), *_HYPERPARAMETERS]
 )
-CANDIDATES: Final = pa.schema(
+_CANDIDATES: Final = pa.schema(
     [
         *_CELL,
         ("candidate", WHOLE),
@@ -33,7 +30,7 @@ CANDIDATES: Final = pa.schema(
         ("error", TEXT),
     ]
 )
-EPOCHS: Final = pa.schema(
+_EPOCHS: Final = pa.schema(
     [
         *_CELL,
         ("candidate", WHOLE),
@@ -44,10 +41,10 @@ EPOCHS: Final = pa.schema(
         ("validation_auc", NUMBER),
     ]
 )
-TIMINGS: Final = pa.schema(
+_TIMINGS: Final = pa.schema(
     [*_CELL, ("candidate", WHOLE), ("attempt", WHOLE), ("seconds", NUMBER), ("host", TEXT), ("device", TEXT)]
 )
-ROW_PREDICTIONS: Final = pa.schema(
+_ROW_PREDICTIONS: Final = pa.schema(
     [
         *_CELL,
         ("model", TEXT),
@@ -59,7 +56,7 @@ ROW_PREDICTIONS: Final = pa.schema(
     ]
 )
 """Predictions as a cell writes them: exams by row of `cohort.parquet`, and no label."""
-PREDICTIONS: Final = pa.schema(
+_PREDICTIONS: Final = pa.schema(
     [
         *_CELL,
         ("model", TEXT),
@@ -102,19 +99,26 @@ CANDIDATE_PART: Final = pa.schema(
 )
 """A finished candidate, with all that replaying its study needs."""
 
+PARTS: Final = {
+    "cells": _CELLS,
+    "candidates": _CANDIDATES,
+    "epochs": _EPOCHS,
+    "predictions": _ROW_PREDICTIONS,
+    "timings": _TIMINGS,
+}
+"""The files of a committed cell with their columns."""
+
 TABLES: Final = {
-    "cells": (CELLS, ("inputs", "partition", "repeat", "fold")),
-    "candidates": (CANDIDATES, ("inputs", "partition", "repeat", "fold", "candidate")),
-    "epochs": (EPOCHS, ("inputs", "partition", "repeat", "fold", "candidate", "inner_fold", "epoch")),
+    "cells": (_CELLS, ("inputs", "partition", "repeat", "fold")),
+    "candidates": (_CANDIDATES, ("inputs", "partition", "repeat", "fold", "candidate")),
+    "epochs": (_EPOCHS, ("inputs", "partition", "repeat", "fold", "candidate", "inner_fold", "epoch")),
     "predictions": (
-        PREDICTIONS,
+        _PREDICTIONS,
         ("inputs", "partition", "repeat", "fold", "model", "member", "patient_id", "exam_id"),
     ),
-    "timings": (TIMINGS, ("inputs", "partition", "repeat", "fold", "candidate")),
+    "timings": (_TIMINGS, ("inputs", "partition", "repeat", "fold", "candidate")),
 }
 """Each compacted table with its schema and the columns it is sorted by."""
-
-INPUTS_ORDER: Final[dict[str, int]] = {name: place for place, name in enumerate(INPUTS)}
 
 _Row = dict[str, object]
 

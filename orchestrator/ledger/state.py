@@ -6,10 +6,11 @@ from itertools import count
 
 from mpi_model.errors import RunDirectoryError
 from orchestrator.cells.records import CandidateResult, CellKey, CellResult, Prediction
-from orchestrator.ledger.markers import Marker, marker_in
 from orchestrator.ledger.parts import (
+    Marker,
     StoredCandidate,
     candidate_in,
+    marker_in,
     rename_unique,
     write_candidate,
     write_cell,
