@@ -76,6 +76,7 @@ _MODULE_OF: Final = {
 
 def __getattr__(name: str) -> object:
     """Load a public name when it is first used."""
+    # Python asks here only for names that the module does not hold yet.
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found = getattr(importlib.import_module(_MODULE_OF[name]), name)

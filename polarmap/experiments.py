@@ -82,9 +82,11 @@ def run(
         PolarmapError: See `mpi_model.errors`.
     """
     loaded = load_experiment(Path(experiment), settings or {})
+    # Before the cohort is read: an address together with the inline runner is refused.
     options = RunOptions(open_test=open_test, retry_failed=retry_failed, runner=runner, address=address)
     with private_files():
         outcome = run_experiment(loaded, options, progress_for(progress))
+    # An error, not a quiet result: averages over the cells that did not fail would be biased.
     if outcome.failed:
         raise IncompleteRunError(
             f"{len(outcome.failed)} of {outcome.cells} cells failed; `polarmap.open_run({outcome.paths.root!r})` has "
@@ -137,6 +139,7 @@ def demo(folder: str | Path = "demo", *, runner: _Runner = "ray", progress: _Dis
     """
     with private_files():
         experiment = write_demo(Path(folder), progress_for(progress))
+    # The demonstration's test partition is simulated, so opening it spends nothing.
     return run(experiment, open_test=True, runner=runner, progress=progress)
 
 

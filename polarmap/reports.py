@@ -37,6 +37,7 @@ class Report(records.Report):
 
     def _repr_html_(self) -> str:
         page = export(self, "html")
+        # A notebook has a page of its own; only the body is put into it.
         return page[page.index("<body>") + len("<body>") : page.index("</body>")]
 
 
@@ -78,6 +79,7 @@ def validate(
     manifests = [manifest] if isinstance(manifest, str | Path) else manifest
     opened = run if isinstance(run, Run) else open_run(run)
     if out is not None:
+        # Before the networks are used: every use is logged, and a file that is in the way must not cost one.
         check_new_table(Path(out))
     with private_files():
         found = validate_cohorts(opened, [Path(one) for one in manifests], progress_for("none"))

@@ -89,6 +89,7 @@ class SegmentModel:
         """
         try:
             document: dict[str, Any] = json.loads(text)
+            # Tracers are stored by name: their numbers belong to this version's vocabulary, not to the file.
             found = {TRACERS.index(name): dict(values) for name, values in document["tracers"].items()}
             decisions = {number: Decision(**values.pop("decision")) for number, values in found.items()}
             equations = {
@@ -111,6 +112,7 @@ def fit_baseline(maps: Maps, task: CellTask, settings: DecisionSettings) -> Segm
         task: The cell; only its training exams and their inner folds are read.
         settings: The decision rule, the network's own.
     """
+    # Every training exam is in the validation part of one inner fold, so these are all of them, in out-of-fold order.
     rows = np.concatenate([split.validation.rows for split in task.inner])
     labels = np.concatenate([split.validation.labels for split in task.inner])
     scores = np.empty(len(rows))
@@ -152,6 +154,7 @@ def _segment_features(maps: Maps, rows: NDArray[np.int64], inputs: Inputs) -> _F
 
 def _fit_tracer(features: _Floats, mine: NDArray[np.bool_], task: CellTask) -> tuple[_Equation, _Floats]:
     """Choose a tracer's penalty and fit it: the equation, and the out-of-fold scores of the penalty chosen."""
+    # Penalties are compared on inner folds only; the task holds no labels of the exams that the cell is judged on.
     tried: dict[float, list[_Floats]] = {penalty: [] for penalty in _PENALTIES}
     truth = []
     for split in task.inner:
@@ -173,6 +176,7 @@ def _of_tracer(exams: LabelledExams, mine: NDArray[np.bool_]) -> LabelledExams:
 
 def _fits(features: _Floats, exams: LabelledExams, penalties: Sequence[float]) -> list[_Equation]:
     """The regressions of some exams, one a penalty, as equations of the segment means themselves."""
+    # Fitted to these exams alone: means and spreads of validation exams must not reach the fit.
     scaler = StandardScaler().fit(features[exams.rows])
     standardised = scaler.transform(features[exams.rows])
     fits = []
@@ -180,6 +184,7 @@ def _fits(features: _Floats, exams: LabelledExams, penalties: Sequence[float]) -
         # Newton's method: with a few dozen columns it is faster than L-BFGS and ends closer to the minimum.
         regression = LogisticRegression(C=penalty, class_weight="balanced", solver="newton-cholesky", tol=1e-8)
         regression.fit(standardised, exams.labels)
+        # Undone here, so that an equation can be applied, stored and read without its scaler.
         coefficients = regression.coef_[0] / scaler.scale_
         intercept = float(regression.intercept_[0] - coefficients @ scaler.mean_)
         fits.append(_Equation(penalty=penalty, intercept=intercept, coefficients=tuple(coefficients.tolist())))
@@ -188,6 +193,7 @@ def _fits(features: _Floats, exams: LabelledExams, penalties: Sequence[float]) -
 
 def _mean_loss(scores: Sequence[_Floats], truth: Sequence[_Labels]) -> float:
     """The mean over inner folds of the class-balanced log loss, which the network's candidates are chosen by, too."""
+    # log(1 + exp(-z)) without overflow, where z is the log odds of the true class.
     losses = [np.logaddexp(0, np.where(labels == 1, -one, one)) for one, labels in zip(scores, truth, strict=True)]
     classes = [
         (loss[labels == 1].mean() + loss[labels == 0].mean()) / 2 for loss, labels in zip(losses, truth, strict=True)

@@ -80,6 +80,7 @@ def score_candidate(
         give_up: The pruner's question after each epoch.
     """
     started = time.perf_counter()
+    # Side by side, not one after the other: the pruner then judges an epoch by all inner folds.
     runs = [_inner_training(task, context, number, values, fold) for fold in range(len(task.inner))]
     reported: list[float] = []
     state: CandidateState = "complete"
@@ -89,6 +90,7 @@ def score_candidate(
             state = "pruned"
     except TrainingDivergedError as diverged:
         state, error = "failed", str(diverged)
+    # A pruned or failed candidate has no inner scores: thresholds are set from complete candidates only.
     finished = [run.judged for run in runs if run.judged is not None] if state == "complete" else []
     return CandidateResult(
         number=number,
@@ -109,6 +111,7 @@ def _inner_training(
 ) -> _InnerTraining:
     split = task.inner[fold]
     recipe = recipe_for(task, context, values, "candidate", number, fold)
+    # A generator: nothing is trained until the first epoch is asked for.
     epochs = train(context.maps, split.training, split.validation, recipe=recipe, device=torch.device(context.device))
     return _InnerTraining(
         epochs=epochs, settings=context.procedure.training, objective=context.procedure.search.objective
@@ -121,8 +124,10 @@ def _gave_up(runs: list[_InnerTraining], context: WorkerContext, reported: list[
     for epoch in range(1, context.procedure.training.epochs + 1):
         for run in runs:
             run.advance()
+        # A fold that stopped early counts with the epoch it is judged by, so every report averages the same folds.
         mean_cost = float(np.mean([_cost(run.judged, objective) for run in runs if run.judged is not None]))
         reported.append(_signed_objective(mean_cost, objective))
+        # Asked before the pruner: a candidate that is finished costs nothing more and is kept complete.
         if not any(run.running for run in runs):
             return False
         if give_up(epoch, reported[-1]):

@@ -51,7 +51,9 @@ def run_cell(
     refitted = _refitted_candidates(candidates, context)
     if not refitted:
         return failed_cell(task.key, context.device, _why_none(candidates), time.perf_counter() - started)
+    # Before any evaluated exam is predicted: a threshold cannot depend on the exams it is judged on.
     decisions = _decisions(task, context, refitted)
+    # Members differ in their seeds, and in their candidates where there are several winners.
     networks = [_member(task, context, candidate, member) for member, candidate in enumerate(refitted)]
     predictions = [
         prediction
@@ -59,6 +61,7 @@ def run_cell(
         for prediction in _predict(network, context, task, decisions, member)
     ]
     is_final = task.key.partition == "test"
+    # Only final networks are stored; those of outer folds would be one file a fold and are never used again.
     final = enumerate(networks) if is_final else ()
     baseline = (
         fit_baseline(context.maps, task, context.procedure.decision) if context.procedure.baseline != "none" else None
@@ -100,6 +103,7 @@ def _refitted_candidates(candidates: Sequence[CandidateResult], context: WorkerC
 
 def _decisions(task: CellTask, context: WorkerContext, refitted: Sequence[CandidateResult]) -> Mapping[int, Decision]:
     """Thresholds from inner out-of-fold scores, averaged over the members' candidates as their scores will be."""
+    # In the order of the candidates' inner scores: inner folds one after another.
     rows = np.concatenate([split.validation.rows for split in task.inner])
     labels = np.concatenate([split.validation.labels for split in task.inner])
     scores = np.asarray([candidate.inner_scores for candidate in refitted], dtype=np.float64).mean(axis=0)
@@ -123,8 +127,10 @@ def _length(task: CellTask, context: WorkerContext, candidate: CandidateResult) 
     """Steps of a refit and the horizon of its schedule: as many epochs as its candidate had, or as many steps."""
     settings = context.procedure.training
     if settings.budget == "schedule":
+        # With the whole schedule a refit makes as many epochs as its candidate, so more steps on more patients.
         whole = horizon_steps(len(task.training), settings)
         return whole, whole
+    # The median over inner folds: one fold that stopped early or late does not decide the refit's length.
     horizons = [horizon_steps(len(split.training), settings) for split in task.inner]
     return round(float(np.median(candidate.best_steps))), round(float(np.median(horizons)))
 

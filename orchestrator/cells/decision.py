@@ -51,6 +51,7 @@ def decide(
     decisions = {}
     for number in np.unique(tracer).tolist():
         mine = tracer == number
+        # One threshold a tracer: thallium and technetium scores are not on one scale.
         threshold = 0.0 if settings.threshold == "fixed" else _best_threshold(scores[mine], labels[mine])
         slope, intercept = (1.0, 0.0) if settings.calibration == "none" else _platt(scores[mine], labels[mine])
         decisions[number] = Decision(threshold=threshold, slope=slope, intercept=intercept)
@@ -88,12 +89,14 @@ def _best_threshold(scores: _Floats, labels: NDArray[np.int8]) -> float:
         A score; 0 where no two scores differ.
     """
     levels = np.unique(scores)
+    # Halfway between scores: a cut on a score would depend on rounding in the last digit.
     cuts = (levels[1:] + levels[:-1]) / 2
     if len(cuts) == 0:
         return 0.0
     sensitivity = (scores[labels == 1][:, None] >= cuts).mean(axis=0)
     specificity = (scores[labels == 0][:, None] < cuts).mean(axis=0)
     balanced = (sensitivity + specificity) / 2
+    # With a tolerance, because equal accuracies may differ by rounding; the lower middle one of an even number.
     best = np.flatnonzero(balanced >= balanced.max() - 1e-12)
     return float(cuts[best[(len(best) - 1) // 2]])
 
@@ -107,9 +110,11 @@ def _platt(scores: _Floats, labels: NDArray[np.int8]) -> tuple[float, float]:
         Platt 1999; Lin, Lin & Weng 2007, doi:10.1007/s10994-007-5018-6.
     """
     positives, negatives = int((labels == 1).sum()), int((labels == 0).sum())
+    # Platt's targets: (n+ + 1)/(n+ + 2) and 1/(n- + 2) instead of 1 and 0.
     targets = np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
 
     def loss(parameters: _Floats) -> float:
+        # Cross-entropy as log(1 + exp(x)) - t x, which does not overflow (Lin, Lin & Weng).
         logits = parameters[0] * scores + parameters[1]
         return float(np.sum(np.logaddexp(0.0, logits) - targets * logits))
 

@@ -29,7 +29,9 @@ def run_guarded(
         # The driver looked at its own processor; on a cluster this one may be of another kind.
         check_precision(context.procedure.training.precision, context.device)
     except ExperimentError as refusal:
+        # A refusal is no bug: its text is the reason, and there is no traceback to log.
         return failed_cell(task.key, context.device, str(refusal), 0.0)
+    # For the reason of a failure: the number of the candidate that was being trained.
     reached = len(finished)
 
     def counted(candidate: CandidateResult) -> None:
@@ -39,6 +41,7 @@ def run_guarded(
 
     try:
         return run_cell(task, context, finished, counted)
+    # Raised where a candidate is kept: a ledger that cannot be written ends the run, not one cell.
     except RunDirectoryError:
         raise
     except Exception as error:
@@ -54,6 +57,7 @@ def _reason(error: Exception, task: CellTask, context: WorkerContext, reached: i
     key = task.key
     fold = "final cell" if key.repeat is None else f"repeat {key.repeat}, fold {key.fold}"
     step = f"candidate {reached}" if reached < context.procedure.search.candidates else "refit or prediction"
+    # The first line only, and short: messages of libraries can be pages long.
     lines = str(error).strip().splitlines() or [""]
     what = (
         _too_large(context)

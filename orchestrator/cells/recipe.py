@@ -31,6 +31,7 @@ def recipe_for(
         network=settings.network,
         training=settings.training,
         hyperparameters=hyperparameters(values),
+        # Of the plan alone, so that all candidates share cached views; the seed below differs by fold and number.
         views_seed=derive_seed(task.plan, "views"),
         seed=derive_seed(task.plan, task.key.repeat, task.key.fold, purpose, *numbers),
         state=context.state,

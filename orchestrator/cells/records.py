@@ -43,6 +43,7 @@ class CellKey:
         """The cell's folder and its trial's name: `stress-r02-f4`, or `stress-final`."""
         if self.repeat is None or self.fold is None:
             return f"{self.inputs}-final"
+        # Two digits, so that names sort as numbers do in a listing.
         return f"{self.inputs}-r{self.repeat:02d}-f{self.fold}"
 
 
@@ -61,6 +62,7 @@ def cell_keys(experiment: Experiment, *, final: bool = True) -> list[CellKey]:
         for fold in range(folds.folds)
         for name in inputs
     ]
+    # Final cells come last: they train on all development patients and are judged only when the test is opened.
     last = inputs if final else ()
     return cells + [CellKey(inputs=name, partition="test", repeat=None, fold=None) for name in last]
 
@@ -82,6 +84,7 @@ class CellTask:
     """The plan's digest, which seeds the training."""
     training: LabelledExams
     inner: tuple[InnerSplit, ...]
+    # Rows without labels: a cell cannot learn from what it is judged on, not even by mistake.
     evaluation: NDArray[np.int64]
     """Rows of `Maps` to predict; empty for a final cell, whose network is kept instead."""
 

@@ -58,13 +58,16 @@ def search(
 def _new_study(task: CellTask, settings: SearchSettings, space: SearchSpace) -> optuna.Study:
     """An empty study of a cell; its seed depends on the plan, the repeat and the fold only."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # A third at random, at least three: with few candidates TPE would model almost nothing.
     random = min(_MOST_RANDOM, max(3, settings.candidates // 3))
+    # Without the inputs: input configurations of one fold try the same random candidates, which pairs them.
     seed = derive_seed(task.plan, task.key.repeat, task.key.fold, "study") % 2**32
     study = optuna.create_study(
         direction="minimize" if settings.objective == "balanced_log_loss" else "maximize",
         sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=random),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=random, n_warmup_steps=PRUNING_WARM_UP),
     )
+    # The space's defaults first, so that a search is never worse informed than no search.
     study.enqueue_trial(first_candidate(space))
     return study
 
@@ -74,6 +77,7 @@ def ranked(results: Sequence[CandidateResult], settings: SearchSettings) -> list
     complete = [
         (result.objective, result) for result in results if result.state == "complete" and result.objective is not None
     ]
+    # `sorted` is stable, so of equal objectives the earliest candidate wins.
     sign = 1.0 if settings.objective == "balanced_log_loss" else -1.0
     return [result for _, result in sorted(complete, key=lambda pair: sign * pair[0])]
 
@@ -87,11 +91,13 @@ def _question(trial: Trial, prune: bool) -> Callable[[int, float], bool]:
 
 
 def _replayed(result: CandidateResult, trial: Trial, values: dict[str, Value | None]) -> CandidateResult:
+    # The same seed must propose the same values; if not, going on would mix two different searches.
     if result.values != values:
         raise PolarmapError(
             f"candidate {result.number} of the ledger has other hyperparameters than its replay proposes; "
             "the run directory was written by another version: use a new experiment name"
         )
+    # The median pruner compares later candidates with these values, so they are reported again.
     for epoch, objective in enumerate(result.reported, start=1):
         trial.report(objective, epoch)
     return result

@@ -26,12 +26,15 @@ def cell_task(
         eligible: For each input configuration, the exams it may use.
         inner_folds: Inner folds of the search.
     """
+    # -1 for patients who are not in the plan, such as those of the test partition.
     place = pd.Index(plan.patients).get_indexer(pd.Index(exams["patient_id"]))
     usable = eligible[key.inputs] & (exams["partition"] == "development").to_numpy() & (place >= 0)
     outside = _spread(evaluated(plan, key.repeat, key.fold), place)
     inner = inner_parts(plan, key.repeat, key.fold, inner_folds)
+    # An assertion, not an error: bad input has been refused, so only a bug can come here.
     assert inner is not None, "plan_folds checked every inner split"
     part = np.where(place >= 0, inner[place], -1)
+    # A final cell evaluates nobody, so all its usable development exams are training exams.
     training = usable & ~outside
     labels = exams["label"].to_numpy(dtype=np.int8)
     splits = tuple(

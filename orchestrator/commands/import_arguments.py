@@ -7,6 +7,7 @@ from typing import Final
 
 from orchestrator.commands.path_arguments import file_argument, folder_argument
 
+# Written out, so that this module imports nothing of the packages that compute.
 _TRACERS: Final = ("Tc-99m", "Tl-201")
 
 
@@ -120,6 +121,7 @@ def _files(verb: argparse.ArgumentParser) -> None:
 
 
 _Add = Callable[[argparse.ArgumentParser], None]
+# Each names its command by module and function, which are imported when the verb is used.
 _SOURCES: Final[tuple[tuple[str, _Add, tuple[str, str], str], ...]] = (
     ("spectf", _spectf, ("sources", "import_spectf"), "the 267 patients of the UCI SPECTF data, as real polar maps"),
     ("dicom-sa", _dicom_sa, ("imports", "dicom_sa"), "reconstructed short-axis volumes (DICOM NM), sampled to maps"),

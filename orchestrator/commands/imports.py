@@ -69,6 +69,7 @@ def list_files(arguments: argparse.Namespace) -> int:
     """`polarmap import list SOURCE`: the one place that shows names, for the eyes of who asks."""
     with Source(arguments.source) as source:
         for file in source.files:
+            # A name may hold bytes that are no UTF-8: they are shown escaped.
             print(f"{file.number}\t{file.path.encode('utf-8', 'backslashreplace').decode('utf-8')}")
     return 0
 
@@ -93,6 +94,7 @@ def _request(arguments: argparse.Namespace, advance: Progress) -> ImportRequest:
     return ImportRequest(
         source=arguments.source,
         folder=arguments.folder,
+        # A table of segments has no `--files`: its rows say everything themselves.
         files=getattr(arguments, "files", None),
         exams=arguments.exams,
         carry=arguments.carry,

@@ -58,6 +58,7 @@ def synth(arguments: argparse.Namespace) -> int:
         if arguments.preview is None:
             raise ExperimentError("`polarmap synth` needs a folder to write, or --preview FILE.png for a picture alone")
         with tempfile.TemporaryDirectory() as folder:
+            # A picture shows a few patients; a cohort of the reference study's size would only take longer.
             arguments.patients = arguments.patients or 40
             _write_synthetic(arguments, Path(folder) / "cohort")
             print(f"{preview(Path(folder) / 'cohort', arguments.preview)} written")

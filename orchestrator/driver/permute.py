@@ -31,6 +31,7 @@ def permute_labels(loaded: LoadedExperiment, times: int, options: RunOptions, pr
     Raises:
         IncompleteRunError: Cells of the run itself failed.
     """
+    # The run itself first; where it is finished already, nothing is trained.
     observed = run_experiment(loaded, options, progress)
     if observed.failed:
         raise IncompleteRunError(
@@ -42,6 +43,7 @@ def permute_labels(loaded: LoadedExperiment, times: int, options: RunOptions, pr
         progress.say(f"permutation {number} of {times}")
         outcome = run_experiment(_permuted(loaded, number), replace(options, permutation=number), progress)
         summaries.append(Run(outcome.paths).summary)
+        # Counted against the hypothesis: leaving failed permutations out would make the p-value smaller.
         failed += bool(outcome.failed)
     from orchestrator.report.permutation import permutation_rows  # noqa: PLC0415 - scipy; `run` shares this verb's module
 

@@ -91,6 +91,7 @@ def resolve_run(loaded: LoadedExperiment, options: RunOptions, progress: Progres
     prepared = prepare(loaded, progress, options.permutation)
     weights = _weights_file(loaded, progress)
     device = device_for(loaded.experiment.resources)
+    # Refused now: after the training it would cost hours to learn that there is no test partition.
     if options.open_test:
         check_test_exams(prepared)
     return ResolvedRun(
@@ -107,6 +108,7 @@ def resolve_run(loaded: LoadedExperiment, options: RunOptions, progress: Progres
 def is_finished(resolved: ResolvedRun, state: RunState) -> bool:
     """Whether a run has nothing left to do of what is asked for, and its report is current."""
     options, states = resolved.options, {state.state_of(key) for key in resolved.keys}
+    # A failed cell counts as done, unless it is asked for again.
     left = None in states or (options.retry_failed and "failed" in states)
     due = options.open_test and not state.is_test_open(resolved.keys)
     return state.is_reported and not left and not due
@@ -122,9 +124,11 @@ def resume_summary(prepared: Prepared) -> str | None:
     if not paths.experiment.exists():
         return None
     weights = weights_of(loaded)
+    # `check` downloads nothing, and the weights' digest is part of the identity.
     if weights is not None and not weights.is_file():
         return f"run directory: {paths.root} holds a run; it is compared once the pretrained weights are downloaded"
     facts = _facts_of(prepared, weights, device_for(loaded.experiment.resources))
+    # Verifies the directory of this name; it writes only files that are missing.
     begin_run(paths, record_of(prepared, facts, final=True))
     keys, state = cell_keys(loaded.experiment), RunState.read(paths)
     states = Counter(state.state_of(key) for key in keys)
@@ -168,6 +172,7 @@ def _facts_of(prepared: Prepared, weights: Path | None, device: str) -> Facts:
         data=prepared.cohort.digest,
         used=used_digest(prepared),
         plan=prepared.plan.digest,
+        # The content, not the path: a file that was moved is the same experiment, an edited one is not.
         weights="random" if weights is None else hashlib.sha256(weights.read_bytes()).hexdigest(),
         device=device,
     )

@@ -34,11 +34,13 @@ def train(
     """
     experiment, facts = resolved.prepared.loaded.experiment, resolved.facts
     runner = runner or _runner_for(resolved.options)
+    # Made once and shared: the maps are most of what a worker needs.
     context = _worker_context(resolved.prepared, resolved.weights, resolved.device, facts)
     counters = _counters(jobs, resolved, state)
     # The heartbeat is outermost: whatever happens inside, its last beat says that this driver is over.
     with heartbeat_thread(resolved.paths, counters), log_lifecycle(counters, facts, runner):
         try:
+            # Results are written here, in the driver; workers do not write to the run directory.
             events = LedgerEvents(state, resolved.hash, progress, counters)
             runner.run(jobs, context, experiment.resources, events)
         finally:

@@ -35,6 +35,7 @@ _MOST_VALUES: Final = 2**27
 _PLAIN_SYNTAXES: Final = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
 _SECONDARY_CAPTURE: Final = "1.2.840.10008.5.1.4.1.1.7"
 """The class; its multi-frame forms continue the number."""
+# What pydicom decodes without a further library than Pillow.
 _READABLE: Final = (*_PLAIN_SYNTAXES, JPEGBaseline8Bit, RLELossless)
 
 
@@ -46,6 +47,7 @@ def reading_tags() -> Iterator[None]:
         CohortError: A value cannot be converted.
     """
     level = _LOGGER.level
+    # pydicom logs values that it cannot convert, and a value may be a patient's name.
     _LOGGER.setLevel(logging.CRITICAL + 1)
     try:
         with warnings.catch_warnings(), disable_value_validation():
@@ -75,6 +77,7 @@ def read_dicom(content: bytes, *, pixels: bool) -> Dataset:
         CohortError: The file is damaged.
     """
     with reading_tags():
+        # Without `force`: what is no DICOM file has been sorted out by its first bytes.
         return pydicom.dcmread(io.BytesIO(content), stop_before_pixels=not pixels)
 
 
@@ -104,6 +107,7 @@ def plain_frames(data: Dataset) -> NDArray[Any]:
     frames, bits = number_of(data, "NumberOfFrames", 1), number_of(data, "BitsAllocated")
     if not (1 <= rows <= _LARGEST_SIDE and 1 <= columns <= _LARGEST_SIDE and 1 <= frames <= _MOST_VALUES):
         raise CohortError(f"the header claims {frames} frames of {columns} × {rows} pixels; export the file again")
+    # Before any memory is reserved: a damaged header can claim terabytes.
     if rows * columns * frames > _MOST_VALUES:
         raise CohortError(f"the header claims more than {_MOST_VALUES} pixels; export the file again")
     if number_of(data, "SamplesPerPixel", 1) != 1 or bits not in {8, 16, 32}:
@@ -113,6 +117,7 @@ def plain_frames(data: Dataset) -> NDArray[Any]:
     kind = np.dtype(f"{order}{'i' if signed else 'u'}{bits // 8}")
     content = bytes(data.PixelData)
     needed = rows * columns * frames * kind.itemsize
+    # DICOM pads an odd number of bytes by one.
     if not needed <= len(content) <= needed + 1:
         raise CohortError(f"the pixel data have {len(content)} bytes, not the {needed} of the header; export again")
     return np.frombuffer(content[:needed], dtype=kind).reshape(frames, rows, columns)
@@ -156,6 +161,7 @@ def _frame(data: Dataset, frame: int) -> NDArray[np.uint8]:
         raise CohortError(f"the page has {frames} frames, the layout asks for frame {frame}")
     pixels = pixel_array(data, index=frame - 1) if frames > 1 else pixel_array(data)
     if data.PhotometricInterpretation == "PALETTE COLOR":
+        # Palettes are stored with 16 bits a colour.
         pixels = apply_color_lut(pixels, data) >> 8
     colours = np.repeat(pixels[:, :, None], 3, axis=2) if pixels.ndim == 2 else pixels
     return np.ascontiguousarray(colours[:, :, :3].astype(np.uint8))

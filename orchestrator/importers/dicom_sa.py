@@ -61,6 +61,7 @@ def import_dicom_sa(
         CohortError: Anything is wrong with the source; all of it at once.
         ExperimentError: A setting, or the folder to write, cannot be used.
     """
+    # Settings and folder first: reading a department's files takes long.
     sampling.check()
     check_new_folder(request.folder)
     said = read_files_table(request.files, _COLUMNS)
@@ -109,6 +110,7 @@ class _Scan:
         except CohortError as error:
             self.problems += [file_problem(file.number, "unusable file", line) for line in error.problems]
             return
+        # Left out and counted, not refused: a folder of a department holds many other files.
         if why:
             self.left_out[why] = self.left_out.get(why, 0) + 1
 
@@ -198,9 +200,11 @@ def _one_of_each(
     for group in groups.values():
         chosen = group
         if attenuation and len({each.corrected for each in group}) > 1:
+            # Never chosen silently: attenuation correction changes the pattern of a normal map (the inferior wall).
             chosen = [each for each in group if each.corrected == (attenuation == "corrected")]
             counts["volumes left out for the other attenuation correction"] += len(group) - len(chosen)
         if len({each.gated for each in chosen}) > 1:
+            # Both are the same photons; the ungated volume needs no summing.
             ungated = [each for each in chosen if not each.gated]
             counts["gated volumes beside ungated ones"] += len(chosen) - len(ungated)
             chosen = ungated
@@ -212,6 +216,7 @@ def _read_map(source: Source, file: SourceFile, said: FileFacts, direction: str,
     with reading_tags():
         data = read_dicom(source.read(file), pixels=True)
         volume = short_axis_volume(data, direction, mirrored=_ORIENTATIONS[said.more.get("orientation", "")])
+    # A search that fails must not stop a user who has given every limit.
     all_said = all(said.more.get(f"{name}_mm") for name in LIMITS)
     proposed = None if all_said else proposed_limits(volume)
     limits = overridden(proposed, said.more, volume.spacing)
@@ -219,6 +224,7 @@ def _read_map(source: Source, file: SourceFile, said: FileFacts, direction: str,
     peak, confirmed = float(samples.max()), said.more.get("confirmed", "").casefold() in {"yes", "1", "true"}
     whose = "said" if any(said.more.get(f"{name}_mm") for name in LIMITS) else "proposed"
     return ReadMap(
+        # 32-bit: counts of a peak need no more, and the PNG has 16.
         pixels=disc_image(samples, sampling.size).astype("float32"),
         measured={
             **limits.recorded(),

@@ -50,9 +50,11 @@ def short_axis_volume(data: Dataset, direction: str, *, mirrored: bool | None = 
     spacing = _spacing(data)
     frames = plain_frames(data)
     slices = _sum_by_slice(frames, _frame_slices(data, len(frames)))
+    # After summing gates: the rescaling is linear, and whole counts add without rounding.
     slices = slices * _factor(data, "RescaleSlope", 1.0) + _factor(data, "RescaleIntercept", 0.0)
     if not np.isfinite(slices).all() or not slices.max() > 0:
         raise CohortError("the volume has no counts; export it again")
+    # From here on every volume runs from apex to base, whatever its program's order.
     counts = slices if direction == "apex-to-base" else slices[::-1]
     if mirrored is None and _says_mirrored(data):
         raise CohortError(
@@ -63,6 +65,7 @@ def short_axis_volume(data: Dataset, direction: str, *, mirrored: bool | None = 
 
 
 def _spacing(data: Dataset) -> tuple[float, float, float]:
+    # Slice Thickness is a substitute: reconstructed slices of a volume touch one another.
     between = data.get("SpacingBetweenSlices") or data.get("SliceThickness")
     within = data.get("PixelSpacing") or []
     try:
@@ -92,6 +95,7 @@ def _frame_slices(data: Dataset, frames: int) -> NDArray[np.int64]:
         raise CohortError("a frame vector is missing or of another length than the frames; export the file again")
     slices = np.asarray(vectors[_SLICES])
     count = int(slices.max(initial=0))
+    # Every combination of slice and time slot once, or counts would be added twice.
     combined = np.stack([np.asarray(vectors[tag]) for tag in sorted(expected)])
     parts = frames // max(count, 1)
     if (
@@ -144,4 +148,5 @@ def _says_mirrored(data: Dataset) -> bool:
         return False
     if len(numbers) != 6 or not np.isfinite(numbers).all():
         return False
+    # Row direction to the patient's right, or column direction towards the head.
     return numbers[0] < -_MIRRORED or numbers[5] > _MIRRORED

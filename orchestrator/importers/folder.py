@@ -71,6 +71,7 @@ def name_pattern(text: str) -> re.Pattern[str]:
         else re.escape(part)
         for part in parts
     ]
+    # Case is ignored: the same program writes .PNG and .png on different systems.
     return re.compile(rf"(?:.*/)?{''.join(pieces)}", re.IGNORECASE)
 
 
@@ -127,11 +128,13 @@ def _found(
     left_out = 0
     for file in source.files:
         name, row = facts_of_name(pattern, file.path), said.of(file)
+        # A row of `--files` brings in a file that does not fit the pattern.
         if row.skipped or (name is None and not row.row):
             left_out += 1
             continue
         phase = row.phase or phase_of(name.phase if name else "")
         known_tracer: Tracer | None = row.tracer or tracer_of(name.tracer if name else "") or tracer
+        # The table wins over the name: it is written to correct what names say wrongly.
         patient = row.patient or (name.patient if name else "")
         lacks = [
             what for what, value in (("patient", patient), ("tracer", known_tracer), ("phase", phase)) if not value
@@ -180,6 +183,7 @@ def _nifti(content: bytes, packed: bool, order: NiftiOrder | None) -> NDArray[An
             "NIfTI arrays of maps are indexed in two ways: say --nifti-order row-column (from the top) or x-y "
             "(from the bottom left)"
         )
+    # Eight bytes a pixel and a generous header: more is no map, and a small archive could fill the memory.
     most = 8 * MAX_SIDE**2 + 2**20
     try:
         if packed:

@@ -97,6 +97,7 @@ def source_record(source: Source, used: Iterable[SourceFile]) -> dict[str, Any]:
             content = source.read(file)
         except CohortError:
             continue  # whoever reads its pixels says so, with its number
+        # A digest of digests: the content of each file counts, its name does not.
         sha.update(hashlib.sha256(content).digest())
         count, size = count + 1, size + len(content)
     kind = "folder" if source.path.is_dir() else "archive" if source.path.suffix.lower() == ".zip" else "file"

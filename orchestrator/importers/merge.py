@@ -89,6 +89,7 @@ def merge_imports(
     check_new_folder(folder)
     opened = [_opened(part) for part in parts]
     keys = {part.record.get("key_check") for part in opened}
+    # One key gives one patient one pseudonym at every site; the key itself is never stored.
     shared = same_ids or (len(keys) == 1 and None not in keys)
     exams, problems = _exams(opened, shared)
     paths = {
@@ -97,6 +98,7 @@ def merge_imports(
         for phase, found in exam.maps.items()
     }
     images = _images(exams, paths)
+    # The same map under two patients would stand in training and evaluation sets at once.
     problems += duplicate_images(images)
     rules = {tuple(part.record.get("label_rules", ())) for part in opened}
     notices = [*near_duplicates(images), *(["parts have different label rules"] if len(rules) > 1 else [])]
@@ -155,6 +157,7 @@ def _row_problems(part: _Opened, cells: Mapping[str, str]) -> list[str]:
     paths = [cells[phase] for phase in PHASES if cells.get(phase)]
     wrong += [] if paths else ["it names no map"]
     root = part.part.folder.resolve()
+    # A manifest may have been edited since: a path out of the folder would copy a private file.
     outside = [path for path in paths if not (root / path).resolve().is_relative_to(root)]
     return wrong + (["a map lies outside the import's folder"] if outside else [])
 

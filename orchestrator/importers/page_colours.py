@@ -50,6 +50,7 @@ class ReadColours:
 def _cielab(pixels: NDArray[Any]) -> _Floats:
     """8-bit sRGB `[…, 3]` as CIELAB."""
     scaled = pixels.astype(np.float64) / 255.0
+    # The sRGB transfer function (IEC 61966-2-1), then CIE 1976 L*a*b*.
     linear = np.where(scaled <= 0.04045, scaled / 12.92, ((scaled + 0.055) / 1.055) ** 2.4)
     xyz = linear @ _TO_XYZ.T
     cube = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
@@ -72,6 +73,7 @@ def _palette(page: NDArray[np.uint8], bar: ColourBar) -> tuple[_Floats, _Floats]
         colours = colours[::-1]
     count = len(colours)
     percent = bar.low_percent + (bar.high_percent - bar.low_percent) * (np.arange(count) + 0.5) / count
+    # The first and last row of the box are often the bar's frame.
     kept = slice(_TRIMMED, count - _TRIMMED)
     lab = _cielab(colours[kept])
     if np.sqrt((np.diff(lab, axis=0) ** 2).sum(axis=1)).sum() < _SHORTEST_PATH:
@@ -125,6 +127,7 @@ def read_colours(page: NDArray[np.uint8], place: PageMap, bar: ColourBar) -> Rea
 
 def _projected(colours: _Floats, line: _Floats, percents: _Floats) -> tuple[_Floats, _Floats]:
     """Percent and distance of each colour's nearest point on the palette's line."""
+    # The nearest vertex first, then the two segments at it: exact where the line does not fold back on itself.
     squares = (colours**2).sum(axis=1)[:, None] + (line**2).sum(axis=1) - 2 * colours @ line.T
     nearest = squares.argmin(axis=1)
     best_percent, best_square = percents[nearest], np.full(len(colours), np.inf)

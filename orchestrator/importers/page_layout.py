@@ -99,6 +99,7 @@ def read_layout(path: Path) -> PageLayout:
     size = _numbers(content.get("page"), 2)
     if size is None or not all(16 <= side <= 8192 for side in size):
         problems.append("the layout needs page = [width, height] in pixels")
+        # Large enough that a wrong page size does not make every other coordinate wrong too.
         size = [8192.0, 8192.0]
     layout = PageLayout(
         program=str(content.get("program", "")),

@@ -121,6 +121,7 @@ def _look_at(
         facts = page_facts(source.read(file))
         if facts is None:
             return "neither a picture nor a secondary capture"
+        # What the user or the file's name says wins over the tags.
         patient, date = patient or facts.patient, date or facts.date
         columns = {key: text for key, text in (("sex", facts.sex), ("age", facts.age)) if text}
         tracer = next(iter(facts.tracers)) if len(facts.tracers) == 1 else tracer
@@ -164,6 +165,7 @@ def _read_map(source: Source, file: SourceFile, layout: PageLayout, found: Found
     place: PageMap = layout.maps[found.part]
     page = _page_pixels(source.read(file), file.path, place.frame)
     height, width = page.shape[:2]
+    # A page that was scaled has its discs elsewhere: refused, not resampled.
     if (width, height) != (layout.width, layout.height):
         raise CohortError(
             f"the page is {width} × {height} pixels, the layout is for {layout.width} × {layout.height}; "
@@ -199,6 +201,7 @@ def write_new_layout(page: Path, folder: Path = Path()) -> tuple[Path, Path]:
         raise CohortError(*(f"the page cannot be used: {line}" for line in error.problems)) from error
     height, width = pixels.shape[:2]
     step = 50 if max(height, width) > 400 else 20
+    # Bright lines at even steps, darker ones between, so that a coordinate is read off quickly.
     image = Image.fromarray(pixels).convert("RGB")
     draw = ImageDraw.Draw(image)
     for at in range(0, width, step):
@@ -210,6 +213,7 @@ def write_new_layout(page: Path, folder: Path = Path()) -> tuple[Path, Path]:
     grid, layout = folder / "layout.png", folder / "layout.toml"
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
+    # Neither file is overwritten: a layout that was filled in is work.
     new_named_file(layout, _TEMPLATE.format(grid=grid.name, step=step, width=width, height=height).encode("utf-8"))
     new_named_file(grid, buffer.getvalue())
     return layout, grid

@@ -26,7 +26,7 @@ from orchestrator.cohort.segments import SEGMENTS_17, SEGMENTS_20, Segments
 from orchestrator.cohort.table import TextTable, read_table
 from orchestrator.importers.found_maps import FoundMap, ReadMap
 from orchestrator.importers.import_request import FoundSource, ImportRequest, write_found
-from orchestrator.importers.painting import BLUR, NARROW_BLUR, painted, painting_basis
+from orchestrator.importers.painting import painted, painting_basis
 from orchestrator.importers.supplied_facts import ALLOWED, column_problem, date_of
 from orchestrator.importers.written_cohort import WrittenCohort, check_new_folder
 
@@ -74,10 +74,11 @@ def import_segments(request: ImportRequest, *, kind: Kind, size: int = 64) -> Wr
         for number, cells in table.rows
         for phase in rows[number].values
     ]
-    basis = painting_basis(size, _MODELS[model], BLUR if model == 17 else NARROW_BLUR)
+    basis = painting_basis(size, _MODELS[model])
 
     def read(found: FoundMap) -> ReadMap:
         values = rows[found.file].values[found.phase]
+        # Scores 0 to 4 are evenly spaced in percent by convention; a score is an order, not a measurement.
         percent = values if kind == "percent" else 100.0 - _PERCENT_OF_A_SCORE * values
         return ReadMap(pixels=painted(percent, basis))
 
@@ -125,6 +126,7 @@ def _values(
     wrong: list[str] = []
     for phase in PHASES:
         texts = [cells.get(f"{phase}_{segment}", "") for segment in range(1, model + 1)]
+        # All blank is a phase that was not acquired; some blank is a mistake and refused below.
         if not any(texts):
             continue
         bad = [segment for segment, text in enumerate(texts, start=1) if not _is_value(text, kind)]

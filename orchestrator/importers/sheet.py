@@ -48,6 +48,7 @@ def _map_panel(pixels: NDArray[Any]) -> str:
 
 def _shown(pixels: NDArray[Any]) -> Image.Image:
     """A map as a picture; grey becomes colour, 8 bits as they are, counts in percent of their maximum."""
+    # Every n-th pixel: the sheet is looked at, not measured.
     step = max(1, math.ceil(max(pixels.shape[:2]) / _LONGEST_SIDE))
     seen = pixels[::step, ::step].astype(np.float64)
     if pixels.dtype != np.uint8:
@@ -119,6 +120,7 @@ figcaption{color:#aaa;font-size:12px;max-width:48em}
 def exam_html(row: int, facts: Sequence[str], maps: Mapping[str, tuple[str, str]]) -> str:
     """One exam: its manifest row, a few facts, and for each phase a picture's path and caption."""
     figures = "".join(
+        # Loaded as the reader scrolls, so that a page of a thousand exams opens quickly.
         f'<figure><img src="{html.escape(path)}" alt="{phase} map of row {row}" loading="lazy">'
         f"<figcaption>{phase} · {html.escape(caption)}</figcaption></figure>"
         for phase, (path, caption) in maps.items()

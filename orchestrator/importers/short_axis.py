@@ -123,7 +123,9 @@ def polar_samples(volume: Volume, limits: Limits, sampling: Sampling) -> Floats:
     places = origin[..., np.newaxis] + direction[..., np.newaxis] * steps  # [3, rings, angles, steps]
     spacing = np.asarray(volume.spacing).reshape(3, 1, 1, 1)
     voxels = places / spacing - np.asarray(corner, dtype=np.float64).reshape(3, 1, 1, 1)
+    # Filtered once for all rays; `nearest`, since zeros beyond the volume would ring into its edge.
     values = map_coordinates(spline_filter(counts, 3, mode="nearest"), voxels, order=3, mode="nearest", prefilter=False)
+    # Cubic splines undershoot beside a hot wall; counts cannot be negative.
     return np.maximum(_crests(values), 0.0)
 
 
@@ -159,6 +161,7 @@ def _rays(limits: Limits, sampling: Sampling) -> tuple[Floats, Floats]:
                      limits.base_column - limits.apex_column])  # fmt: skip
     length = float(np.hypot(np.hypot(axis[0], axis[1]), axis[2]))
     axis = axis / length
+    # At least a tenth of the length stays a cylinder, however short the ventricle.
     cap = min(limits.radius, 0.9 * length)
     arc = _ANGLE_OF_BASE * cap
     along = (np.arange(sampling.rings) + 0.5) / sampling.rings * (arc + length - cap)

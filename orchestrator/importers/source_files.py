@@ -56,6 +56,7 @@ class Source:
     def __enter__(self) -> "Source":
         if not self.path.exists():
             raise ExperimentError(f"there is no {self.path}; name a folder, a ZIP archive or a file")
+        # By the parts of a path, so that numbers do not depend on the operating system or the file system.
         found = sorted(self._found(), key=lambda item: item[0].split("/"))
         files = [
             SourceFile(number=number, path=name, member=member) for number, (name, member, _) in enumerate(found, 1)
@@ -77,6 +78,7 @@ class Source:
         """
         try:
             with self._stream(file) as stream:
+                # One byte more than allowed: a size in an archive's directory may be false.
                 content = stream.read(_LARGEST_FILE + 1)
         except Exception as error:  # a damaged archive raises nearly anything
             raise CohortError(f"the file cannot be read ({type(error).__name__}); copy it again") from error
@@ -96,6 +98,7 @@ class Source:
             return
         count = 0
         for folder, folders, names in os.walk(self.path, followlinks=False):
+            # In place: this is how `os.walk` is kept from entering a folder.
             folders[:] = [name for name in folders if _is_data(name)]
             links = [name for name in folders if (Path(folder) / name).is_symlink()]
             for name in [*filter(_is_data, names), *links]:
@@ -189,4 +192,5 @@ def _is_data(name: str) -> bool:
 
 def _archive_of(path: str, archives: dict[str, zipfile.ZipFile]) -> str:
     """The innermost archive that holds a path."""
+    # The longest prefix: an archive inside another has the longer name.
     return max((prefix for prefix in archives if path.startswith(f"{prefix}/")), key=len)

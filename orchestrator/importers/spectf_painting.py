@@ -62,6 +62,7 @@ def _segment_operator() -> NDArray[np.float64]:
         `[15, 22]`, a constant. Its rows sum to 1: counts that double double the perfusion.
     """
     design = np.hstack([np.ones((22, 1)), _coverage(), _slice_membership()])
+    # Residual variance over prior variance; the level itself has no prior.
     ridge = [0.0] + [(_RESIDUAL_SD / _SEGMENT_SD) ** 2] * 15 + [(_RESIDUAL_SD / _SLICE_SD) ** 2] * 5
     solution = np.linalg.solve(design.T @ design + np.diag(ridge), design.T)
     operator: NDArray[np.float64] = solution[:1] + solution[1:16]

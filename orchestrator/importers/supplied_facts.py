@@ -63,6 +63,7 @@ class SuppliedFiles:
 
     def of(self, file: SourceFile) -> FileFacts:
         """What is said of a file; facts without content where nothing is said."""
+        # The path first: a file's own name may be a number, which then means the name.
         return self.rows.get(file.path) or self.rows.get(str(file.number)) or FileFacts()
 
     def unmatched(self, files: Sequence[SourceFile]) -> list[Problem]:
@@ -134,6 +135,7 @@ def _wrong_facts(cells: Mapping[str, str]) -> list[str]:
 
 def column_problem(name: str, text: str) -> bool:
     """Whether a cell of an allowed column holds what may not leave the source: free text, above all."""
+    # Short codes only: free text may hold a name or a date.
     return re.fullmatch(_VALUES.get(name, _CARRIED), text) is None
 
 

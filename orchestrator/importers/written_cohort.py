@@ -78,16 +78,19 @@ def check_new_folder(folder: Path) -> None:
 
 @contextmanager
 def _unfinished_folder(folder: Path) -> Iterator[Path]:
-    """A folder beside the named one that takes its name at the end, and is deleted where there is none."""
+    """A folder beside the named one, with its two subfolders; it takes the name at the end, or is deleted on an error."""
     check_new_folder(folder)
     try:
         work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.unfinished-", dir=folder.absolute().parent))
     except OSError as error:
         raise ExperimentError(f"cannot write beside {folder} ({error.strerror}); name another folder") from error
     try:
+        (work / "maps").mkdir()
+        (work / "sheet").mkdir()
         yield work
         if folder.exists():
             folder.rmdir()
+        # Beside the named folder, so on the same file system: renaming is one step that cannot stop halfway.
         work.rename(folder)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
@@ -122,8 +125,6 @@ def write_cohort(
     if not grouped.exams and not problems:
         raise CohortError("the source holds no map that this import can use" + _counted(record.decisions))
     with _unfinished_folder(folder) as work:
-        (work / "maps").mkdir()
-        (work / "sheet").mkdir()
         found = [*problems, *grouped.problems]
         total = sum(len(exam.maps) for exam in grouped.exams)
         rows, records, sections, done = [], [], [], 0
@@ -148,6 +149,7 @@ def write_cohort(
             sections.append(exam_html(row, _facts(exam), pictures))
         if found:
             raise CohortError(*lines_of(found))
+        # After all maps, when no problem is left that would refuse the cohort.
         _write_manifest(work / "manifest.csv", rows)
         _write_json(work / "import.json", record, records)
         notes = (*grouped.notices, *(f"{what}: {count}" for what, count in record.decisions.items()))

@@ -78,6 +78,7 @@ def _committed_pieces(state: RunState) -> dict[str, list[_Piece]]:
     for cell in cells:
         marker = _whole(state.cells[cell], state.paths.in_cell(cell, COMMIT), cell)
         for name in TABLES:
+            # The cells are sorted, so appending keeps each table in its order.
             pieces[name].append(_Piece(state.paths.in_cell(cell, f"{name}.parquet"), marker))
         if cell in state.tests:
             opened = _whole(state.tests[cell], state.paths.in_cell(cell, TEST_COMMIT), cell)
@@ -105,6 +106,7 @@ def _row_groups(pieces: Iterable[_Piece], name: str, exams: pa.Table) -> Iterato
         name: The table.
         exams: `cohort.parquet`, for the predictions' labels.
     """
+    # An empty table first, so that a table without rows still has its columns.
     held, rows, begun = [PARTS[name].empty_table()], 0, False
     for table in _tables(list(pieces)):
         held.append(table)

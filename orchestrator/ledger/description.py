@@ -48,6 +48,7 @@ class RunDescription:
 def write_description(paths: RunPaths, description: RunDescription) -> None:
     """Write `experiment.json`, with a digest of everything in it."""
     content = asdict(description)
+    # The digest finds edits by hand; it is no protection against somebody who computes it anew.
     write_json(paths.experiment, content | {"digest": _digest_of(content)})
 
 
@@ -67,6 +68,7 @@ def read_description(paths: RunPaths) -> RunDescription:
     content = {key: value for key, value in stored.items() if key != "digest"}
     found = read_record(RunDescription, content, "", problems)
     if problems or not isinstance(found, RunDescription):
+        # One problem is enough here: the file is not written by hand, so it is restored as a whole.
         first, more = problems[0].partition(";")[0], len(problems) - 1
         others = f" and {more} more problems" if more else ""
         raise RunDirectoryError(f"{blob} does not describe a run: {first}{others}; {_RESTORE}")
@@ -86,6 +88,7 @@ def _changed(found: RunDescription, same_digest: bool) -> str:
     differing = sorted(name for name, text in due.items() if found.facts.get(name) != text)
     if differing:
         return f"`settings.{differing[0]}` is not what the run was begun with"
+    # The hash is in every marker, so facts that were changed would orphan all finished cells.
     if found.hash != experiment_hash(dict(found.facts)):
         return "`hash` is not that of `facts`"
     return "" if same_digest else "`digest` is not that of its content"

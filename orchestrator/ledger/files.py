@@ -16,6 +16,7 @@ COMPRESSION: Final = "zstd"
 
 def json_bytes(value: object) -> bytes:
     """Plain values as indented JSON with sorted keys."""
+    # Sorted keys and a last line feed: equal content gives equal bytes, and a diff is readable.
     return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8")
 
 

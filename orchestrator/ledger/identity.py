@@ -49,6 +49,7 @@ def facts_of_settings(experiment: Experiment) -> Facts:
 
 
 def _text(value: object) -> str:
+    # Sorted, so that the order in the experiment file does not change the hash.
     if isinstance(value, Mapping):
         return ", ".join(f"{key}={value[key]}" for key in sorted(value))
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
@@ -71,4 +72,5 @@ def differences(stored: Mapping[str, object], current: Facts) -> list[str]:
 
 def _short(value: object) -> str:
     text = "absent" if value is None else str(value)
+    # Digests are cut: twelve digits tell two of them apart.
     return text if len(text) <= 24 else f"{text[:12]}…"

@@ -34,6 +34,7 @@ def find_damage(state: RunState, experiment: str) -> Damage:
         state: The run, just read.
         experiment: The experiment's hash.
     """
+    # Test predictions of a damaged cell go with it, so only those of whole cells are verified.
     cells = _damaged(state, state.cells, experiment)
     whole = {cell: marker for cell, marker in state.tests.items() if cell not in cells}
     return Damage(
@@ -43,6 +44,7 @@ def find_damage(state: RunState, experiment: str) -> Damage:
             (cell, number)
             for cell, numbers in state.candidates.items()
             for number, stored in numbers.items()
+            # A candidate of another experiment may have the right name: folders are copied by hand.
             if stored is None or stored.experiment != experiment
         ),
     )
@@ -58,6 +60,7 @@ def quarantine_damaged(state: RunState, damage: Damage) -> list[str]:
     Returns:
         One line for everything that was moved.
     """
+    # Half-written temporary files of a driver that was killed; nobody reads them.
     state.paths.storage.sweep()
     if damage.is_of_results:
         state.forget_report()

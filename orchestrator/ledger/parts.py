@@ -79,8 +79,10 @@ def write_candidate(paths: RunPaths, key: CellKey, result: CandidateResult, expe
         result: The candidate.
         experiment: The experiment's hash.
     """
+    # As JSON: hyperparameters are whole numbers, decimals, text or null, and a column has one type.
     row = asdict(result) | {"values": json.dumps(result.values)}
     table = pa.Table.from_pylist([row], schema=CANDIDATE_PART)
+    # A candidate has no marker of its own, so its digest and origin travel in the file's metadata.
     origin = {"cell": key.name, "experiment": experiment, "digest": _row_digest(table.to_pylist()[0])}
     paths.candidate(key, result.number).write_bytes(table_bytes(table, origin))
 
@@ -109,6 +111,7 @@ def _row_digest(row: dict[str, Any]) -> str:
 
 
 def _candidate(row: dict[str, Any]) -> CandidateResult:
+    # Arrow gives lists; records compare equal only with the tuples they were made of.
     for name in ("best_steps", "inner_scores", "reported"):
         row[name] = tuple(row[name])
     row["epochs"] = tuple(EpochRecord(**epoch) for epoch in row["epochs"])
@@ -176,6 +179,7 @@ def rename_unique(paths: RunPaths, name: str, why: str) -> str:
         The new name, without its folder.
     """
     folder, _, own = name.rpartition("/")
+    # Listed, not probed: on object storage a folder exists only by the names of its files.
     there = {found.removeprefix(f"{folder}/").partition("/")[0] for found in paths.storage.names(folder)}
     target = next(f"{own}.{why}-{number}" for number in count(1) if f"{own}.{why}-{number}" not in there)
     paths.storage.move(name, f"{folder}/{target}")

@@ -131,6 +131,7 @@ def _cell_columns(result: CellResult) -> _Row:
 
 def _hyperparameter_columns(values: dict[str, object]) -> _Row:
     """The effective hyperparameters; null for a rate that does not exist, and all null without a candidate."""
+    # A failed cell has no hyperparameters; its row is kept, so that failures are counted.
     if not values:
         return {name: None for name, _ in _HYPERPARAMETERS}
     effective = asdict(hyperparameters(values))  # type: ignore[arg-type] # proposed by a space
@@ -172,6 +173,7 @@ def _candidate(candidate: CandidateResult) -> _Row:
 
 def _timings(result: CellResult, candidates: list[CandidateResult], attempt: int) -> list[_Row]:
     where = {"attempt": attempt, "host": result.host, "device": result.device}
+    # The row without a candidate is the whole cell: search, refit and prediction.
     whole = {"candidate": None, "seconds": result.seconds, **where}
     return [
         whole,

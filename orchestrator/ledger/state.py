@@ -99,6 +99,7 @@ class RunState:
 
     def commit(self, result: CellResult, attempt: int, experiment: str) -> None:
         """Write a finished cell, complete or failed."""
+        # Written before the memory is changed: an error leaves both as they were.
         marker = write_cell(self.paths, result, self.finished(result.key), attempt, experiment)
         self.cells[result.key.name] = marker
         self.candidates.pop(result.key.name, None)
