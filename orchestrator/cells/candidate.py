@@ -16,7 +16,7 @@ from orchestrator.experiment.settings import Objective
 from search_spaces.conditions import Value
 
 _GiveUp = Callable[[int, float], bool]
-"""Told an epoch and the objective so far; answers whether the candidate should be given up."""
+"""Takes an epoch and the objective after it; returns whether the candidate should be given up."""
 
 
 def _cost(epoch: Epoch, objective: Objective) -> float:
@@ -77,7 +77,7 @@ def score_candidate(
         context: The worker's data and settings.
         number: The candidate's number in its study.
         values: What the space proposed.
-        give_up: The pruner's question after each epoch.
+        give_up: Asked after each epoch whether to stop the candidate.
     """
     started = time.perf_counter()
     # Side by side, not one after the other: the pruner then judges an epoch by all inner folds.

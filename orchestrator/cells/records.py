@@ -142,7 +142,7 @@ class CandidateResult:
     inner_scores: tuple[float, ...]
     """Scores of the inner validation exams at these epochs, inner folds one after another."""
     reported: tuple[float, ...]
-    """What the pruner was told after each epoch."""
+    """The objective after each epoch, as the pruner received it."""
     epochs: tuple[EpochRecord, ...]
     error: str
     seconds: float

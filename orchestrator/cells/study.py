@@ -28,7 +28,7 @@ def search(
     """Try the experiment's number of candidates, one after another.
 
     Candidates that were finished before an interruption are replayed: the sampler is asked again, must propose
-    the same values, and is told the same outcome, so that the study goes on exactly as it would have.
+    the same values, and receives the same outcome, so that the study goes on exactly as it would have.
 
     Args:
         task: The cell.

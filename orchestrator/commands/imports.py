@@ -66,7 +66,7 @@ def folder(arguments: argparse.Namespace) -> int:
 
 
 def list_files(arguments: argparse.Namespace) -> int:
-    """`polarmap import list SOURCE`: the one place that shows names, for the eyes of who asks."""
+    """`polarmap import list SOURCE`: the only output that shows file names."""
     with Source(arguments.source) as source:
         for file in source.files:
             # A name may hold bytes that are no UTF-8: they are shown escaped.
@@ -80,14 +80,14 @@ def merge(arguments: argparse.Namespace) -> int:
         written = merge_imports(
             arguments.folder, parts_of(arguments.parts), same_ids=arguments.same_ids, progress=advance
         )
-    return _told(written)
+    return _print_written(written)
 
 
 def _imported(arguments: argparse.Namespace, run: Callable[[ImportRequest], WrittenCohort]) -> int:
-    """Read what all imports share, run one, and say what came of it."""
+    """Read what all imports share, run one, and print the result."""
     with counted(progress_for(), "reading maps") as advance:
         written = run(_request(arguments, advance))
-    return _told(written)
+    return _print_written(written)
 
 
 def _request(arguments: argparse.Namespace, advance: Progress) -> ImportRequest:
@@ -106,7 +106,7 @@ def _request(arguments: argparse.Namespace, advance: Progress) -> ImportRequest:
     )
 
 
-def _told(written: WrittenCohort) -> int:
+def _print_written(written: WrittenCohort) -> int:
     counts = f"{counted_text(written.exams, 'exam')}, {counted_text(written.maps, 'map')}"
     print(f"{written.manifest} written: {counts}; look through sheet.html beside it")
     for notice in written.notices:

@@ -70,7 +70,7 @@ def check_experiment(path: Path, overrides: Sequence[str] | Mapping[str, object]
     Args:
         path: The experiment file.
         overrides: Settings that take the place of the file's; see `load_experiment`.
-        progress: Told how many maps are read.
+        progress: Shows how many maps are read.
 
     Raises:
         PolarmapError: All problems together, of the file and of the cohort.

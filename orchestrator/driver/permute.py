@@ -23,7 +23,7 @@ def permute_labels(loaded: LoadedExperiment, times: int, options: RunOptions, pr
         loaded: The experiment.
         times: Permutations.
         options: Who runs the cells, as for `run_experiment`.
-        progress: Told what goes on.
+        progress: Shows what the driver is doing.
 
     Returns:
         One row per tracer and inputs: the observed AUC and its permutation p-value.

@@ -28,7 +28,7 @@ def predict_exams(run: Run, manifest: Path, progress: Progress) -> pd.DataFrame:
     Args:
         run: A run with its final networks.
         manifest: New exams; a `label` column may be missing and is not read.
-        progress: Told how many maps are read.
+        progress: Shows how many maps are read.
 
     Returns:
         `patient_id, exam_id, tracer, inputs, score, probability, threshold, positive`, of the model that the members

@@ -43,7 +43,7 @@ def prepare(loaded: LoadedExperiment, progress: Progress, permutation: int | Non
 
     Args:
         loaded: The experiment.
-        progress: Told how many maps are read.
+        progress: Shows how many maps are read.
         permutation: The number of a label permutation; None for the labels as they are.
 
     Raises:

@@ -83,7 +83,7 @@ def resolve_run(loaded: LoadedExperiment, options: RunOptions, progress: Progres
     Args:
         loaded: The experiment.
         options: What is asked for.
-        progress: Told what goes on.
+        progress: Shows what the driver is doing.
 
     Raises:
         PolarmapError: What `prepare` raises; CohortError where a test is to be opened and is not there.

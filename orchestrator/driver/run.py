@@ -35,7 +35,7 @@ def run_experiment(
     Args:
         loaded: The experiment.
         options: Whether the test is opened, whether failed cells are tried again, and who runs the cells.
-        progress: Told what goes on.
+        progress: Shows what the driver is doing.
         runner: Runs the cells instead of the one that `options` names.
 
     Raises:

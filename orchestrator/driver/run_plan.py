@@ -110,7 +110,7 @@ def plan_experiment(loaded: LoadedExperiment, progress: Progress) -> RunPlan:
 
     Args:
         loaded: The experiment.
-        progress: Told how many maps are read.
+        progress: Shows how many maps are read.
 
     Raises:
         PolarmapError: See `orchestrator.driver.prepare.prepare`.

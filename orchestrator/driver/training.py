@@ -29,7 +29,7 @@ def train(
         jobs: The cells that are left.
         resolved: The run.
         state: What its ledger holds; every result is written through it.
-        progress: Told what goes on.
+        progress: Shows what the driver is doing.
         runner: Runs the cells instead of the one that the run's options name.
     """
     experiment, facts = resolved.prepared.loaded.experiment, resolved.facts

@@ -41,7 +41,7 @@ def validate_cohorts(run: Run, manifests: Sequence[Path], progress: Progress) ->
     Args:
         run: A run with its final networks.
         manifests: Labelled exams, a centre each; `partition` is not read.
-        progress: Told which cohort is read.
+        progress: Shows which cohort is read.
 
     Returns:
         One validation a manifest.

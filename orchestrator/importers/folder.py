@@ -80,8 +80,8 @@ def facts_of_name(pattern: re.Pattern[str] | None, path: str) -> NameFacts | Non
     match = pattern.fullmatch(path) if pattern is not None else None
     if match is None:
         return None
-    said = {name: match.groupdict().get(name) or "" for name in _GROUPS}
-    return NameFacts(**said)
+    supplied = {name: match.groupdict().get(name) or "" for name in _GROUPS}
+    return NameFacts(**supplied)
 
 
 def import_folder(
@@ -102,15 +102,15 @@ def import_folder(
     """
     compiled = name_pattern(pattern)
     check_new_folder(request.folder)
-    said = read_files_table(request.files)
+    supplied = read_files_table(request.files)
     with Source(request.source) as source:
-        maps, problems, left_out = _found(source, compiled, said, tracer)
+        maps, problems, left_out = _found(source, compiled, supplied, tracer)
         by_number = {file.number: file for file in source.files}
         found = FoundSource(
             importer="folder",
             record=source_record(source, [by_number[each.file] for each in maps]),
             maps=maps,
-            problems=[*source.problems, *said.unmatched(source.files), *problems],
+            problems=[*source.problems, *supplied.unmatched(source.files), *problems],
             # Not the pattern itself: its literal parts may be the name of a place or a person.
             settings={"groups": sorted(compiled.groupindex), "tracer": tracer, "nifti_order": nifti_order},
             decisions={"files that do not fit the pattern": left_out},
@@ -121,13 +121,13 @@ def import_folder(
 
 
 def _found(
-    source: Source, pattern: re.Pattern[str], said: SuppliedFiles, tracer: Tracer | None
+    source: Source, pattern: re.Pattern[str], supplied: SuppliedFiles, tracer: Tracer | None
 ) -> tuple[list[FoundMap], list[Problem], int]:
     maps: list[FoundMap] = []
     problems: list[Problem] = []
     left_out = 0
     for file in source.files:
-        name, row = facts_of_name(pattern, file.path), said.of(file)
+        name, row = facts_of_name(pattern, file.path), supplied.of(file)
         # A row of `--files` brings in a file that does not fit the pattern.
         if row.skipped or (name is None and not row.row):
             left_out += 1

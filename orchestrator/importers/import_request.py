@@ -47,7 +47,7 @@ class FoundSource:
     problems: Sequence[Problem]
     settings: Mapping[str, Any]
     decisions: Mapping[str, int] = field(default_factory=dict)
-    """What was left out or resolved, counted; zeros are not said."""
+    """What was left out or resolved, counted; zeros are left out."""
     panels: int = 0
     unit: str = "file"
     """What the numbers of maps count: files, or rows of a table."""

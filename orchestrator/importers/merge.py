@@ -34,7 +34,7 @@ from orchestrator.importers.written_cohort import (
 _COMPARED_SIZE: Final = 32
 """Pixels of a side at which maps are compared between parts."""
 _OWN: Final = frozenset({"patient_id", "exam_id", "tracer", "label", "exam_date", "site", *PHASES})
-_TOLD: Final = ("polarmap", "importer", "source", "settings", "decisions", "label_rules", "patients")
+_REPORTED: Final = ("polarmap", "importer", "source", "settings", "decisions", "label_rules", "patients")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +55,10 @@ class _Opened:
 
 
 def parts_of(texts: Sequence[str]) -> tuple[Part, ...]:
-    """Read `SITE=FOLDER` words.
+    """Read arguments of the form `SITE=FOLDER`.
 
     Raises:
-        ExperimentError: A word is of another form, or a site is named twice.
+        ExperimentError: An argument is of another form, or a site is named twice.
     """
     parts = []
     for text in texts:
@@ -107,7 +107,9 @@ def merge_imports(
         source={"kind": "imports", "parts": len(parts)},
         settings={
             "shared_ids": shared,
-            "parts": [{"site": each.part.site, **{name: each.record.get(name) for name in _TOLD}} for each in opened],
+            "parts": [
+                {"site": each.part.site, **{name: each.record.get(name) for name in _REPORTED}} for each in opened
+            ],
         },
         names=PatientNames(naming="keyed", key_check=str(keys.pop()))
         if shared and not same_ids
@@ -214,7 +216,7 @@ def _images(exams: Sequence[ImportedExam], paths: Mapping[tuple[int, Phase], Pat
             try:
                 pixels = read_map(paths[found.file, phase], size=_COMPARED_SIZE)
             except CohortError:
-                continue  # said when it is read to be written
+                continue  # reported when it is read to be written
             images.append(ReadImage(row=found.file, patient_id=exam.patient, phase=phase, pixels=pixels))
     return images
 

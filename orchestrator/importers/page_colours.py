@@ -1,7 +1,7 @@
 """Colours of a page turned back into percent by the page's own colour bar.
 
 Every pixel inside a map's disc is projected onto the line that the bar's colours draw through CIELAB (CIE 1976, the
-distances of which match what an eye calls different); the place on the line is its percent, the distance from the
+distances of which match visible differences); the place on the line is its percent, the distance from the
 line its residual. Lines and letters drawn over the map have a residual or stand out from their surroundings: such
 pixels take the value around them. Where too many colours are not on the line, the page was drawn with another palette,
 and the map is refused.
@@ -121,7 +121,7 @@ def read_colours(page: NDArray[np.uint8], place: PageMap, bar: ColourBar) -> Rea
     trusted = inside.copy()
     trusted[inside] = ~foreign
     return ReadColours(
-        percent=_mended(percent, trusted, inside), residual=residual, median_residual=median, foreign=share
+        percent=_interpolated(percent, trusted, inside), residual=residual, median_residual=median, foreign=share
     )
 
 
@@ -142,10 +142,10 @@ def _projected(colours: _Floats, line: _Floats, percents: _Floats) -> tuple[_Flo
     return best_percent, np.sqrt(best_square)
 
 
-def _mended(percent: _Floats, trusted: NDArray[np.bool_], inside: NDArray[np.bool_]) -> _Floats:
+def _interpolated(percent: _Floats, trusted: NDArray[np.bool_], inside: NDArray[np.bool_]) -> _Floats:
     """Foreign pixels take the nearest trusted value, thin lines what is around them."""
     nearest = distance_transform_edt(~trusted, return_distances=False, return_indices=True)
     filled = percent[tuple(nearest)]
     smooth = median_filter(filled, _LINE_PIXELS, mode="nearest")
-    mended: _Floats = np.where(inside, np.clip(smooth, 0.0, 100.0), 0.0)
-    return mended
+    interpolated: _Floats = np.where(inside, np.clip(smooth, 0.0, 100.0), 0.0)
+    return interpolated

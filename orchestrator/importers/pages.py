@@ -72,14 +72,14 @@ def import_pages(
     layout = read_layout(layout_file)
     compiled = name_pattern(pattern) if pattern else None
     check_new_folder(request.folder)
-    said = read_files_table(request.files)
+    supplied = read_files_table(request.files)
     with Source(request.source) as source:
         maps: list[FoundMap] = []
         problems: list[Problem] = []
         left_out: dict[str, int] = {}
         for file in source.files:
             try:
-                why = _look_at(source, file, said.of(file), compiled, layout, tracer, maps)
+                why = _look_at(source, file, supplied.of(file), compiled, layout, tracer, maps)
             except CohortError as error:
                 problems += [file_problem(file.number, "unusable page", line) for line in error.problems]
                 continue
@@ -90,7 +90,7 @@ def import_pages(
             importer="pages",
             record=source_record(source, [by_number[number] for number in dict.fromkeys(each.file for each in maps)]),
             maps=maps,
-            problems=[*source.problems, *said.unmatched(source.files), *problems],
+            problems=[*source.problems, *supplied.unmatched(source.files), *problems],
             settings={"program": layout.program, "version": layout.version, "tracer": tracer},
             decisions=left_out,
             panels=1,
@@ -101,18 +101,18 @@ def import_pages(
 def _look_at(
     source: Source,
     file: SourceFile,
-    said: FileFacts,
+    supplied: FileFacts,
     pattern: re.Pattern[str] | None,
     layout: PageLayout,
     tracer: Tracer | None,
     maps: list[FoundMap],
 ) -> str:
     """Add the maps of a page; returns why the file is left out, if it is."""
-    if said.skipped:
+    if supplied.skipped:
         return "skipped by --files"
     name = facts_of_name(pattern, file.path)
-    patient = said.patient or (name.patient if name else "")
-    date = said.date or date_of(name.date if name else "")
+    patient = supplied.patient or (name.patient if name else "")
+    date = supplied.date or date_of(name.date if name else "")
     columns: dict[str, str] = {}
     if not file.path.lower().endswith(_PICTURES):
         require("pydicom", "dicom")
@@ -125,16 +125,16 @@ def _look_at(
         patient, date = patient or facts.patient, date or facts.date
         columns = {key: text for key, text in (("sex", facts.sex), ("age", facts.age)) if text}
         tracer = next(iter(facts.tracers)) if len(facts.tracers) == 1 else tracer
-    elif name is None and not said.row:
+    elif name is None and not supplied.row:
         return "a picture that does not fit the pattern"
-    tracer = said.tracer or tracer_of(name.tracer if name else "") or tracer
+    tracer = supplied.tracer or tracer_of(name.tracer if name else "") or tracer
     if not patient:
         raise CohortError("nothing says whose page this is; say `patient_id` in --files, or give --pattern")
     for part, place in enumerate(layout.maps):
         chosen = place.tracer or tracer
         if chosen is None:
             raise CohortError("nothing says the page's tracer; say `tracer` in --files, or --tracer for all")
-        exam = said.exam or (name.exam if name else "")
+        exam = supplied.exam or (name.exam if name else "")
         maps.append(
             FoundMap(
                 file=file.number, part=part, patient=patient, tracer=chosen, phase=place.phase, exam=exam, date=date,

@@ -89,12 +89,12 @@ class Limits:
 LIMITS: Final = tuple(Limits.__slots__)
 
 
-def overridden(limits: Limits | None, said: Mapping[str, str], spacing: tuple[float, float, float]) -> Limits:
-    """Limits with some or all of them said by a person, in millimetres.
+def overridden(limits: Limits | None, supplied: Mapping[str, str], spacing: tuple[float, float, float]) -> Limits:
+    """Limits, some or all of them replaced by a person's, in millimetres.
 
     Args:
-        limits: As proposed; None where all are said.
-        said: Numbers as text, by `apex_mm`, `base_mm`, … as `import.json` names them.
+        limits: As proposed; None where all are supplied.
+        supplied: Numbers as text, by `apex_mm`, `base_mm`, … as `import.json` names them.
         spacing: Of the volume.
 
     Raises:
@@ -102,7 +102,7 @@ def overridden(limits: Limits | None, said: Mapping[str, str], spacing: tuple[fl
     """
     values = asdict(limits) if limits else {}
     try:
-        values |= {name: float(said[f"{name}_mm"]) for name in LIMITS if said.get(f"{name}_mm")}
+        values |= {name: float(supplied[f"{name}_mm"]) for name in LIMITS if supplied.get(f"{name}_mm")}
     except ValueError as error:
         raise CohortError("a limit of --files is no number of millimetres") from error
     changed = Limits(**values)

@@ -44,7 +44,7 @@ class FileFacts:
     """What `--files` says of one file."""
 
     row: int = 0
-    """1-based data row of the table; 0 where it says nothing."""
+    """1-based data row of the table; 0 where there is none."""
     patient: str = ""
     tracer: Tracer | None = None
     phase: Phase | None = None
@@ -62,7 +62,7 @@ class SuppliedFiles:
     rows: Mapping[str, FileFacts] = field(default_factory=dict)
 
     def of(self, file: SourceFile) -> FileFacts:
-        """What is said of a file; facts without content where nothing is said."""
+        """The facts that the table gives of a file; empty ones where it has no row."""
         # The path first: a file's own name may be a number, which then means the name.
         return self.rows.get(file.path) or self.rows.get(str(file.number)) or FileFacts()
 

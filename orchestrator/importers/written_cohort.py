@@ -78,7 +78,7 @@ def check_new_folder(folder: Path) -> None:
 
 @contextmanager
 def _unfinished_folder(folder: Path) -> Iterator[Path]:
-    """A folder beside the named one, with its two subfolders; it takes the name at the end, or is deleted on an error."""
+    """A folder beside the named one, with its subfolders; it takes the name at the end, or is deleted on an error."""
     check_new_folder(folder)
     try:
         work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.unfinished-", dir=folder.absolute().parent))
