@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import polarmap
 from mpi_model.errors import ExperimentError
 from orchestrator.cli import main
 from orchestrator.cohort.loading import load_cohort
@@ -198,6 +199,9 @@ def test_pages_become_exams_and_a_new_layout_can_be_filled_in(tmp_path: Path, mo
     assert main(words) == 0
     (row,) = _manifest(tmp_path / "out")
     assert (row["stress"], row["rest"]) == ("maps/P0001-Tc_stress.png", "maps/P0001-Tc_rest.png")
+    manifest = polarmap.import_pages("in", "layout.toml", "library", pattern="{patient}_{tracer}.png")
+    for name in ("manifest.csv", "import.json", row["stress"], row["rest"]):
+        assert (manifest.parent / name).read_bytes() == (tmp_path / "out" / name).read_bytes(), name
     assert main(["import", "pages", "--new-layout", "in/a_Tc99m.png"]) == 2  # nothing is overwritten
     assert main(["import", "pages", "in", "layout.toml"]) == 2
     assert "needs SOURCE, LAYOUT and DIR" in capsys.readouterr().err
