@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from orchestrator.driver.cohort_check import CohortCheck
     from orchestrator.driver.run_plan import RunPlan
     from polarmap.experiments import check, demo, permute, plan, run, schema, template
+    from polarmap.imports import ImportOptions, import_folder, import_pages, import_segments, import_short_axis
     from polarmap.reports import Report, compare, evaluate, validate
     from polarmap.runs import Run, open_run
     from polarmap.sources import import_spectf, merge, synth
 
 __all__ = [
     "CohortCheck",
+    "ImportOptions",
     "PolarmapError",
     "Report",
     "Run",
@@ -38,6 +40,10 @@ __all__ = [
     "compare",
     "demo",
     "evaluate",
+    "import_folder",
+    "import_pages",
+    "import_segments",
+    "import_short_axis",
     "import_spectf",
     "merge",
     "open_run",
@@ -52,6 +58,7 @@ __all__ = [
 
 _MODULE_OF: Final = {
     "CohortCheck": "orchestrator.driver.cohort_check",
+    "ImportOptions": "polarmap.imports",
     "PolarmapError": "mpi_model.errors",
     "Report": "polarmap.reports",
     "Run": "polarmap.runs",
@@ -61,6 +68,10 @@ _MODULE_OF: Final = {
     "compare": "polarmap.reports",
     "demo": "polarmap.experiments",
     "evaluate": "polarmap.reports",
+    "import_folder": "polarmap.imports",
+    "import_pages": "polarmap.imports",
+    "import_segments": "polarmap.imports",
+    "import_short_axis": "polarmap.imports",
     "import_spectf": "polarmap.sources",
     "merge": "polarmap.sources",
     "open_run": "polarmap.runs",
@@ -76,6 +87,7 @@ _MODULE_OF: Final = {
 
 def __getattr__(name: str) -> object:
     """Load a public name when it is first used."""
+    # Python asks here only for names that the module does not hold yet.
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found = getattr(importlib.import_module(_MODULE_OF[name]), name)

@@ -19,7 +19,7 @@ from orchestrator.terminal.progress import progress_for
 from polarmap.reports import Report
 from polarmap.runs import Run
 
-Runner = Literal["ray", "inline"]
+_Runner = Literal["ray", "inline"]
 """Who runs the cells: Ray Tune, in processes of its own, or this process, one cell after the other."""
 _Display = Literal["none", "auto", "bar", "lines", "json"]
 """Progress on standard error: none, a bar on a terminal and lines elsewhere (auto), or one of them."""
@@ -57,7 +57,7 @@ def run(
     *,
     open_test: bool = False,
     retry_failed: bool = False,
-    runner: Runner = "ray",
+    runner: _Runner = "ray",
     address: str | None = None,
     progress: _Display = "auto",
 ) -> Run:
@@ -82,9 +82,11 @@ def run(
         PolarmapError: See `mpi_model.errors`.
     """
     loaded = load_experiment(Path(experiment), settings or {})
+    # Before the cohort is read: an address together with the inline runner is refused.
     options = RunOptions(open_test=open_test, retry_failed=retry_failed, runner=runner, address=address)
     with private_files():
         outcome = run_experiment(loaded, options, progress_for(progress))
+    # An error, not a quiet result: averages over the cells that did not fail would be biased.
     if outcome.failed:
         raise IncompleteRunError(
             f"{len(outcome.failed)} of {outcome.cells} cells failed; `polarmap.open_run({outcome.paths.root!r})` has "
@@ -98,7 +100,7 @@ def permute(
     times: int,
     settings: Mapping[str, object] | None = None,
     *,
-    runner: Runner = "ray",
+    runner: _Runner = "ray",
     address: str | None = None,
     progress: _Display = "auto",
 ) -> Report:
@@ -127,7 +129,7 @@ def permute(
     return Report.of(found)
 
 
-def demo(folder: str | Path = "demo", *, runner: Runner = "ray", progress: _Display = "auto") -> Run:
+def demo(folder: str | Path = "demo", *, runner: _Runner = "ray", progress: _Display = "auto") -> Run:
     """A synthetic cohort, a picture of it and a whole experiment, as `polarmap demo` does.
 
     Args:
@@ -137,6 +139,7 @@ def demo(folder: str | Path = "demo", *, runner: Runner = "ray", progress: _Disp
     """
     with private_files():
         experiment = write_demo(Path(folder), progress_for(progress))
+    # The demonstration's test partition is simulated, so opening it spends nothing.
     return run(experiment, open_test=True, runner=runner, progress=progress)
 
 

@@ -15,7 +15,7 @@ from orchestrator.report.export import export
 from orchestrator.terminal.progress import progress_for
 from polarmap.runs import Run, open_run
 
-Format = Literal["markdown", "csv", "latex", "json", "html"]
+_Format = Literal["markdown", "csv", "latex", "json", "html"]
 
 
 class Report(records.Report):
@@ -31,12 +31,13 @@ class Report(records.Report):
         """The same report for a reader."""
         return cls(**{item.name: getattr(report, item.name) for item in fields(report)})
 
-    def text(self, format: Format = "markdown") -> str:
+    def text(self, format: _Format = "markdown") -> str:
         """The report as Markdown, CSV, LaTeX, JSON or one HTML page, as `polarmap report --format` prints it."""
         return export(self, format)
 
     def _repr_html_(self) -> str:
         page = export(self, "html")
+        # A notebook has a page of its own; only the body is put into it.
         return page[page.index("<body>") + len("<body>") : page.index("</body>")]
 
 
@@ -78,6 +79,7 @@ def validate(
     manifests = [manifest] if isinstance(manifest, str | Path) else manifest
     opened = run if isinstance(run, Run) else open_run(run)
     if out is not None:
+        # Before the networks are used: every use is logged, and a file that is in the way must not cost one.
         check_new_table(Path(out))
     with private_files():
         found = validate_cohorts(opened, [Path(one) for one in manifests], progress_for("none"))

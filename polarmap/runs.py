@@ -43,6 +43,7 @@ class Run(reading.Run):
         from orchestrator.monitoring.status import status_of  # noqa: PLC0415 - a finished run's tables need none of it
         from orchestrator.terminal.status_view import as_json  # noqa: PLC0415 - likewise
 
+        # Through the command's own JSON, so that both have the same keys and types.
         keys: dict[str, Any] = json.loads(as_json(status_of(self.paths)))
         return keys
 
@@ -82,6 +83,7 @@ class Run(reading.Run):
             return export_studies(self, Path(file))
 
     def _repr_html_(self) -> str:
+        # A notebook shows a variable without being asked to; computing a report here could take minutes.
         if not self.paths.summary.exists():
             return f"<p>{self!r}: not finished; <code>status()</code> says how it stands</p>"
         from orchestrator.report.stored import stored_report  # noqa: PLC0415 - tables need no report

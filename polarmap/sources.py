@@ -50,6 +50,7 @@ def synth(
             format=format,
             pseudonym=as_it_is if pseudonymise is None else pseudonyms(Path(pseudonymise)),
         )
+        # After the cohort: the picture is drawn from the files that were written.
         if preview is not None:
             draw_preview(Path(folder), Path(preview))
     return manifest

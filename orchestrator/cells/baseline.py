@@ -25,7 +25,7 @@ from orchestrator.cells.records import SEGMENTS, CellTask, Prediction
 from orchestrator.cohort.segments import SEGMENTS_17, segment_means
 from orchestrator.experiment.settings import DecisionSettings
 
-PENALTIES: Final = tuple(10.0**power for power in range(-4, 3))
+_PENALTIES: Final = tuple(10.0**power for power in range(-4, 3))
 """scikit-learn's C, the strongest penalty first."""
 
 _FORMAT: Final = 1
@@ -33,12 +33,12 @@ _FORMAT: Final = 1
 _EXAMS_AT_A_TIME: Final = 256
 """Maps are turned into 64-bit numbers by so many, since a whole cohort of large ones would fill the memory."""
 
-Floats = NDArray[np.float64]
-Labels = NDArray[np.int8]
+_Floats = NDArray[np.float64]
+_Labels = NDArray[np.int8]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Equation:
+class _Equation:
     """One tracer's regression: log odds = intercept + Σ coefficient × segment mean."""
 
     penalty: float
@@ -47,10 +47,10 @@ class Equation:
     coefficients: tuple[float, ...]
     """Phases in the network's order, then colours, then segments 1 to 17; for means of 0..1."""
 
-    def scores(self, features: Floats) -> Floats:
+    def scores(self, features: _Floats) -> _Floats:
         """The log odds `[n]` of exams with the segment means `[n, P * C * 17]`."""
         # Not by `@`, whose library may split a sum between threads.
-        weighted: Floats = np.einsum("nf,f->n", features, np.array(self.coefficients)) + self.intercept
+        weighted: _Floats = np.einsum("nf,f->n", features, np.array(self.coefficients)) + self.intercept
         return weighted
 
 
@@ -59,12 +59,12 @@ class SegmentModel:
     """A fitted baseline: an equation and a decision for each tracer, by the tracer's number."""
 
     inputs: Inputs
-    equations: Mapping[int, Equation]
+    equations: Mapping[int, _Equation]
     decisions: Mapping[int, Decision]
 
     def predict(self, maps: Maps, rows: NDArray[np.int64]) -> list[Prediction]:
         """Predictions of exams, given by row of `maps`; their tracers are among the fitted ones."""
-        features, tracer = segment_features(maps, rows, self.inputs), maps.tracer[rows]
+        features, tracer = _segment_features(maps, rows, self.inputs), maps.tracer[rows]
         scores = np.empty(len(rows))
         for number, equation in self.equations.items():
             mine = tracer == number
@@ -89,10 +89,11 @@ class SegmentModel:
         """
         try:
             document: dict[str, Any] = json.loads(text)
+            # Tracers are stored by name: their numbers belong to this version's vocabulary, not to the file.
             found = {TRACERS.index(name): dict(values) for name, values in document["tracers"].items()}
             decisions = {number: Decision(**values.pop("decision")) for number, values in found.items()}
             equations = {
-                number: Equation(**{**values, "coefficients": tuple(values["coefficients"])})
+                number: _Equation(**{**values, "coefficients": tuple(values["coefficients"])})
                 for number, values in found.items()
             }
             usable = document["format"] == _FORMAT
@@ -111,6 +112,7 @@ def fit_baseline(maps: Maps, task: CellTask, settings: DecisionSettings) -> Segm
         task: The cell; only its training exams and their inner folds are read.
         settings: The decision rule, the network's own.
     """
+    # Every training exam is in the validation part of one inner fold, so these are all of them, in out-of-fold order.
     rows = np.concatenate([split.validation.rows for split in task.inner])
     labels = np.concatenate([split.validation.labels for split in task.inner])
     scores = np.empty(len(rows))
@@ -118,7 +120,7 @@ def fit_baseline(maps: Maps, task: CellTask, settings: DecisionSettings) -> Segm
     # The order in which threads add changes last digits: a cell's numbers must not depend on its machine's cores.
     with threadpool_limits(1, "blas"):
         # By row of `maps`, so that every inner fold takes its part of it.
-        features = segment_features(maps, np.arange(len(maps)), task.key.inputs)
+        features = _segment_features(maps, np.arange(len(maps)), task.key.inputs)
         for number in np.unique(maps.tracer[task.training.rows]).tolist():
             equation, inner_scores = _fit_tracer(features, maps.tracer == number, task)
             equations[number] = equation
@@ -130,7 +132,7 @@ def fit_baseline(maps: Maps, task: CellTask, settings: DecisionSettings) -> Segm
     )
 
 
-def segment_features(maps: Maps, rows: NDArray[np.int64], inputs: Inputs) -> Floats:
+def _segment_features(maps: Maps, rows: NDArray[np.int64], inputs: Inputs) -> _Floats:
     """The segment means of some exams.
 
     Args:
@@ -150,18 +152,19 @@ def segment_features(maps: Maps, rows: NDArray[np.int64], inputs: Inputs) -> Flo
     return features.reshape(len(rows), math.prod(features.shape[1:]))
 
 
-def _fit_tracer(features: Floats, mine: NDArray[np.bool_], task: CellTask) -> tuple[Equation, Floats]:
+def _fit_tracer(features: _Floats, mine: NDArray[np.bool_], task: CellTask) -> tuple[_Equation, _Floats]:
     """Choose a tracer's penalty and fit it: the equation, and the out-of-fold scores of the penalty chosen."""
-    tried: dict[float, list[Floats]] = {penalty: [] for penalty in PENALTIES}
+    # Penalties are compared on inner folds only; the task holds no labels of the exams that the cell is judged on.
+    tried: dict[float, list[_Floats]] = {penalty: [] for penalty in _PENALTIES}
     truth = []
     for split in task.inner:
-        fits = _fits(features, _of_tracer(split.training, mine), PENALTIES)
+        fits = _fits(features, _of_tracer(split.training, mine), _PENALTIES)
         outside = _of_tracer(split.validation, mine)
         truth.append(outside.labels)
         for equation in fits:
             tried[equation.penalty].append(equation.scores(features[outside.rows]))
     losses = {penalty: _mean_loss(scores, truth) for penalty, scores in tried.items()}
-    penalty = min(PENALTIES, key=losses.__getitem__)  # of equals the strongest
+    penalty = min(_PENALTIES, key=losses.__getitem__)  # of equals the strongest
     (final,) = _fits(features, _of_tracer(task.training, mine), [penalty])
     return final, np.concatenate(tried[penalty])
 
@@ -171,8 +174,9 @@ def _of_tracer(exams: LabelledExams, mine: NDArray[np.bool_]) -> LabelledExams:
     return LabelledExams(rows=exams.rows[chosen], labels=exams.labels[chosen])
 
 
-def _fits(features: Floats, exams: LabelledExams, penalties: Sequence[float]) -> list[Equation]:
+def _fits(features: _Floats, exams: LabelledExams, penalties: Sequence[float]) -> list[_Equation]:
     """The regressions of some exams, one a penalty, as equations of the segment means themselves."""
+    # Fitted to these exams alone: means and spreads of validation exams must not reach the fit.
     scaler = StandardScaler().fit(features[exams.rows])
     standardised = scaler.transform(features[exams.rows])
     fits = []
@@ -180,14 +184,16 @@ def _fits(features: Floats, exams: LabelledExams, penalties: Sequence[float]) ->
         # Newton's method: with a few dozen columns it is faster than L-BFGS and ends closer to the minimum.
         regression = LogisticRegression(C=penalty, class_weight="balanced", solver="newton-cholesky", tol=1e-8)
         regression.fit(standardised, exams.labels)
+        # Undone here, so that an equation can be applied, stored and read without its scaler.
         coefficients = regression.coef_[0] / scaler.scale_
         intercept = float(regression.intercept_[0] - coefficients @ scaler.mean_)
-        fits.append(Equation(penalty=penalty, intercept=intercept, coefficients=tuple(coefficients.tolist())))
+        fits.append(_Equation(penalty=penalty, intercept=intercept, coefficients=tuple(coefficients.tolist())))
     return fits
 
 
-def _mean_loss(scores: Sequence[Floats], truth: Sequence[Labels]) -> float:
+def _mean_loss(scores: Sequence[_Floats], truth: Sequence[_Labels]) -> float:
     """The mean over inner folds of the class-balanced log loss, which the network's candidates are chosen by, too."""
+    # log(1 + exp(-z)) without overflow, where z is the log odds of the true class.
     losses = [np.logaddexp(0, np.where(labels == 1, -one, one)) for one, labels in zip(scores, truth, strict=True)]
     classes = [
         (loss[labels == 1].mean() + loss[labels == 0].mean()) / 2 for loss, labels in zip(losses, truth, strict=True)

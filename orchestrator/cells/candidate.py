@@ -15,11 +15,11 @@ from orchestrator.cells.records import CandidateResult, CandidateState, CellTask
 from orchestrator.experiment.settings import Objective
 from search_spaces.conditions import Value
 
-GiveUp = Callable[[int, float], bool]
-"""Told an epoch and the objective so far; answers whether the candidate should be given up."""
+_GiveUp = Callable[[int, float], bool]
+"""Takes an epoch and the objective after it; returns whether the candidate should be given up."""
 
 
-def cost(epoch: Epoch, objective: Objective) -> float:
+def _cost(epoch: Epoch, objective: Objective) -> float:
     """The objective after an epoch, as something to be made small."""
     if objective == "balanced_log_loss":
         return epoch.validation_loss
@@ -28,13 +28,13 @@ def cost(epoch: Epoch, objective: Objective) -> float:
     return -epoch.validation_auc
 
 
-def natural(mean_cost: float, objective: Objective) -> float:
+def _signed_objective(mean_cost: float, objective: Objective) -> float:
     """The objective as the field writes it: a loss, or an AUC."""
     return mean_cost if objective == "balanced_log_loss" else -mean_cost
 
 
 @dataclass(slots=True)
-class InnerTraining:
+class _InnerTraining:
     """One inner fold under way: its training, and the epoch it is judged by."""
 
     epochs: Iterator[Epoch]
@@ -61,12 +61,12 @@ class InnerTraining:
         self.records.append(epoch)
         # On a dozen validation patients the best of thirty epochs is mostly a lucky one, and it has not annealed.
         last_counts = self.settings.budget == "schedule"
-        if self.judged is None or last_counts or cost(epoch, self.objective) < cost(self.judged, self.objective):
+        if self.judged is None or last_counts or _cost(epoch, self.objective) < _cost(self.judged, self.objective):
             self.judged = epoch
 
 
 def score_candidate(
-    task: CellTask, bench: WorkerContext, number: int, values: dict[str, Value | None], give_up: GiveUp
+    task: CellTask, context: WorkerContext, number: int, values: dict[str, Value | None], give_up: _GiveUp
 ) -> CandidateResult:
     """Train a candidate on every inner fold and score it.
 
@@ -74,21 +74,23 @@ def score_candidate(
 
     Args:
         task: The cell.
-        bench: The worker's data and settings.
+        context: The worker's data and settings.
         number: The candidate's number in its study.
         values: What the space proposed.
-        give_up: The pruner's question after each epoch.
+        give_up: Asked after each epoch whether to stop the candidate.
     """
     started = time.perf_counter()
-    runs = [_inner_training(task, bench, number, values, fold) for fold in range(len(task.inner))]
+    # Side by side, not one after the other: the pruner then judges an epoch by all inner folds.
+    runs = [_inner_training(task, context, number, values, fold) for fold in range(len(task.inner))]
     reported: list[float] = []
     state: CandidateState = "complete"
     error = ""
     try:
-        if _gave_up(runs, bench, reported, give_up):
+        if _gave_up(runs, context, reported, give_up):
             state = "pruned"
     except TrainingDivergedError as diverged:
         state, error = "failed", str(diverged)
+    # A pruned or failed candidate has no inner scores: thresholds are set from complete candidates only.
     finished = [run.judged for run in runs if run.judged is not None] if state == "complete" else []
     return CandidateResult(
         number=number,
@@ -105,22 +107,27 @@ def score_candidate(
 
 
 def _inner_training(
-    task: CellTask, bench: WorkerContext, number: int, values: dict[str, Value | None], fold: int
-) -> InnerTraining:
+    task: CellTask, context: WorkerContext, number: int, values: dict[str, Value | None], fold: int
+) -> _InnerTraining:
     split = task.inner[fold]
-    recipe = recipe_for(task, bench, values, "candidate", number, fold)
-    epochs = train(bench.maps, split.training, split.validation, recipe=recipe, device=torch.device(bench.device))
-    return InnerTraining(epochs=epochs, settings=bench.procedure.training, objective=bench.procedure.search.objective)
+    recipe = recipe_for(task, context, values, "candidate", number, fold)
+    # A generator: nothing is trained until the first epoch is asked for.
+    epochs = train(context.maps, split.training, split.validation, recipe=recipe, device=torch.device(context.device))
+    return _InnerTraining(
+        epochs=epochs, settings=context.procedure.training, objective=context.procedure.search.objective
+    )
 
 
-def _gave_up(runs: list[InnerTraining], bench: WorkerContext, reported: list[float], give_up: GiveUp) -> bool:
+def _gave_up(runs: list[_InnerTraining], context: WorkerContext, reported: list[float], give_up: _GiveUp) -> bool:
     """Train all inner folds to their end, unless the candidate is given up."""
-    objective = bench.procedure.search.objective
-    for epoch in range(1, bench.procedure.training.epochs + 1):
+    objective = context.procedure.search.objective
+    for epoch in range(1, context.procedure.training.epochs + 1):
         for run in runs:
             run.advance()
-        mean_cost = float(np.mean([cost(run.judged, objective) for run in runs if run.judged is not None]))
-        reported.append(natural(mean_cost, objective))
+        # A fold that stopped early counts with the epoch it is judged by, so every report averages the same folds.
+        mean_cost = float(np.mean([_cost(run.judged, objective) for run in runs if run.judged is not None]))
+        reported.append(_signed_objective(mean_cost, objective))
+        # Asked before the pruner: a candidate that is finished costs nothing more and is kept complete.
         if not any(run.running for run in runs):
             return False
         if give_up(epoch, reported[-1]):
@@ -128,7 +135,7 @@ def _gave_up(runs: list[InnerTraining], bench: WorkerContext, reported: list[flo
     return False
 
 
-def _records(runs: list[InnerTraining]) -> Iterator[EpochRecord]:
+def _records(runs: list[_InnerTraining]) -> Iterator[EpochRecord]:
     for fold, run in enumerate(runs):
         for epoch in run.records:
             yield EpochRecord(

@@ -1,4 +1,4 @@
-"""`run_cell`: the protocol of one cell, a pure function of its task and the worker's bench."""
+"""`run_cell`: the protocol of one cell, a pure function of its task and what the worker holds for all its cells."""
 
 import platform
 import time
@@ -31,7 +31,7 @@ from orchestrator.cells.study import OnCandidate, ranked, search
 
 def run_cell(
     task: CellTask,
-    bench: WorkerContext,
+    context: WorkerContext,
     finished: Sequence[CandidateResult] = (),
     on_candidate: OnCandidate = lambda _: None,
 ) -> CellResult:
@@ -39,7 +39,7 @@ def run_cell(
 
     Args:
         task: Which patients, by row, with labels of the training ones only.
-        bench: Maps, settings and pretrained weights.
+        context: Maps, settings and pretrained weights.
         finished: Candidates tried before an interruption.
         on_candidate: Receives each new candidate when it is finished.
 
@@ -47,35 +47,40 @@ def run_cell(
         The cell, `failed` with a reason where no candidate could be trained.
     """
     started = time.perf_counter()
-    candidates = search(task, bench, finished, on_candidate)
-    refitted = refitted_candidates(candidates, bench)
+    candidates = search(task, context, finished, on_candidate)
+    refitted = _refitted_candidates(candidates, context)
     if not refitted:
-        return failed_cell(task.key, bench.device, _why_none(candidates), time.perf_counter() - started)
-    decisions = _decisions(task, bench, refitted)
-    networks = [_member(task, bench, candidate, member) for member, candidate in enumerate(refitted)]
+        return failed_cell(task.key, context.device, _why_none(candidates), time.perf_counter() - started)
+    # Before any evaluated exam is predicted: a threshold cannot depend on the exams it is judged on.
+    decisions = _decisions(task, context, refitted)
+    # Members differ in their seeds, and in their candidates where there are several winners.
+    networks = [_member(task, context, candidate, member) for member, candidate in enumerate(refitted)]
     predictions = [
         prediction
         for member, network in enumerate(networks)
-        for prediction in predict(network, bench, task, decisions, member)
+        for prediction in _predict(network, context, task, decisions, member)
     ]
     is_final = task.key.partition == "test"
+    # Only final networks are stored; those of outer folds would be one file a fold and are never used again.
     final = enumerate(networks) if is_final else ()
-    baseline = fit_baseline(bench.maps, task, bench.procedure.decision) if bench.procedure.baseline != "none" else None
+    baseline = (
+        fit_baseline(context.maps, task, context.procedure.decision) if context.procedure.baseline != "none" else None
+    )
     if baseline is not None:
-        predictions += baseline.predict(bench.maps, task.evaluation)
+        predictions += baseline.predict(context.maps, task.evaluation)
     return CellResult(
         key=task.key,
         state="complete",
         reason="",
         candidate=refitted[0].number,
-        steps=_length(task, bench, refitted[0])[0],
+        steps=_length(task, context, refitted[0])[0],
         values=refitted[0].values,
         predictions=tuple(predictions),
-        models=tuple(_saved(network, bench, task, decisions, member) for member, network in final),
-        baseline=baseline.to_json(bench.facts) if is_final and baseline is not None else "",
+        models=tuple(_saved(network, context, task, decisions, member) for member, network in final),
+        baseline=baseline.to_json(context.facts) if is_final and baseline is not None else "",
         seconds=time.perf_counter() - started,
         host=platform.node(),
-        device=bench.device,
+        device=context.device,
     )
 
 
@@ -85,61 +90,64 @@ def _why_none(candidates: Sequence[CandidateResult]) -> str:
     return f"none of {len(candidates)} candidates could be trained to the end: {why}"
 
 
-def refitted_candidates(candidates: Sequence[CandidateResult], bench: WorkerContext) -> list[CandidateResult]:
+def _refitted_candidates(candidates: Sequence[CandidateResult], context: WorkerContext) -> list[CandidateResult]:
     """The candidate of each member, best first: the winners in turn; empty where no candidate is complete.
 
     Which of several good candidates is the best is mostly chance where a dozen patients judge them; members that
     are refits of different ones average over that chance too.
     """
-    winners = ranked(candidates, bench.procedure.search)[: bench.procedure.search.winners]
-    members = range(bench.procedure.training.members) if winners else ()
+    winners = ranked(candidates, context.procedure.search)[: context.procedure.search.winners]
+    members = range(context.procedure.training.members) if winners else ()
     return [winners[member % len(winners)] for member in members]
 
 
-def _decisions(task: CellTask, bench: WorkerContext, refitted: Sequence[CandidateResult]) -> Mapping[int, Decision]:
+def _decisions(task: CellTask, context: WorkerContext, refitted: Sequence[CandidateResult]) -> Mapping[int, Decision]:
     """Thresholds from inner out-of-fold scores, averaged over the members' candidates as their scores will be."""
+    # In the order of the candidates' inner scores: inner folds one after another.
     rows = np.concatenate([split.validation.rows for split in task.inner])
     labels = np.concatenate([split.validation.labels for split in task.inner])
     scores = np.asarray([candidate.inner_scores for candidate in refitted], dtype=np.float64).mean(axis=0)
-    return decide(scores, labels, bench.maps.tracer[rows], bench.procedure.decision)
+    return decide(scores, labels, context.maps.tracer[rows], context.procedure.decision)
 
 
-def _member(task: CellTask, bench: WorkerContext, candidate: CandidateResult, member: int) -> TracerNetwork:
+def _member(task: CellTask, context: WorkerContext, candidate: CandidateResult, member: int) -> TracerNetwork:
     """Refit a candidate on all training patients."""
-    steps, horizon = _length(task, bench, candidate)
+    steps, horizon = _length(task, context, candidate)
     return refit(
-        bench.maps,
+        context.maps,
         task.training,
-        recipe=recipe_for(task, bench, candidate.values, "member", member),
+        recipe=recipe_for(task, context, candidate.values, "member", member),
         steps=steps,
         horizon=horizon,
-        device=torch.device(bench.device),
+        device=torch.device(context.device),
     )
 
 
-def _length(task: CellTask, bench: WorkerContext, candidate: CandidateResult) -> tuple[int, int]:
+def _length(task: CellTask, context: WorkerContext, candidate: CandidateResult) -> tuple[int, int]:
     """Steps of a refit and the horizon of its schedule: as many epochs as its candidate had, or as many steps."""
-    settings = bench.procedure.training
+    settings = context.procedure.training
     if settings.budget == "schedule":
+        # With the whole schedule a refit makes as many epochs as its candidate, so more steps on more patients.
         whole = horizon_steps(len(task.training), settings)
         return whole, whole
+    # The median over inner folds: one fold that stopped early or late does not decide the refit's length.
     horizons = [horizon_steps(len(split.training), settings) for split in task.inner]
     return round(float(np.median(candidate.best_steps))), round(float(np.median(horizons)))
 
 
-def predict(
-    network: TracerNetwork, bench: WorkerContext, task: CellTask, decisions: Mapping[int, Decision], member: int
+def _predict(
+    network: TracerNetwork, context: WorkerContext, task: CellTask, decisions: Mapping[int, Decision], member: int
 ) -> list[Prediction]:
     """Predict a cell's evaluated exams, each with its tracer's decision."""
-    scores = predict_scores(network, bench.maps, task.evaluation, device=torch.device(bench.device))
-    return predictions_of(scores, task.evaluation, bench.maps.tracer[task.evaluation], decisions, member)
+    scores = predict_scores(network, context.maps, task.evaluation, device=torch.device(context.device))
+    return predictions_of(scores, task.evaluation, context.maps.tracer[task.evaluation], decisions, member)
 
 
 def _saved(
-    network: TracerNetwork, bench: WorkerContext, task: CellTask, decisions: Mapping[int, Decision], member: int
+    network: TracerNetwork, context: WorkerContext, task: CellTask, decisions: Mapping[int, Decision], member: int
 ) -> SavedModel:
     description = {
-        **bench.facts,
+        **context.facts,
         "inputs": task.key.inputs,
         "member": member,
         "decisions": {TRACERS[number]: asdict(decision) for number, decision in decisions.items()},

@@ -11,10 +11,10 @@ from scipy.special import expit
 from orchestrator.cells.records import NETWORK, Model, Prediction
 from orchestrator.experiment.settings import DecisionSettings
 
-LEAST_SLOPE = 1e-3
+_LEAST_SLOPE = 1e-3
 """Keeps a calibration strictly increasing, so that it can never change an AUC."""
 
-Floats = NDArray[np.float64]
+_Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +26,9 @@ class Decision:
     slope: float = 1.0
     intercept: float = 0.0
 
-    def probability(self, scores: Floats) -> Floats:
+    def probability(self, scores: _Floats) -> _Floats:
         """The calibrated probability, in [0, 1], of scores of any shape."""
-        calibrated: Floats = expit(self.slope * scores + self.intercept)
+        calibrated: _Floats = expit(self.slope * scores + self.intercept)
         return calibrated
 
     @property
@@ -38,7 +38,7 @@ class Decision:
 
 
 def decide(
-    scores: Floats, labels: NDArray[np.int8], tracer: NDArray[np.int8], settings: DecisionSettings
+    scores: _Floats, labels: NDArray[np.int8], tracer: NDArray[np.int8], settings: DecisionSettings
 ) -> Mapping[int, Decision]:
     """Fix threshold and calibration for every tracer that occurs.
 
@@ -51,8 +51,9 @@ def decide(
     decisions = {}
     for number in np.unique(tracer).tolist():
         mine = tracer == number
-        threshold = 0.0 if settings.threshold == "fixed" else best_threshold(scores[mine], labels[mine])
-        slope, intercept = (1.0, 0.0) if settings.calibration == "none" else platt(scores[mine], labels[mine])
+        # One threshold a tracer: thallium and technetium scores are not on one scale.
+        threshold = 0.0 if settings.threshold == "fixed" else _best_threshold(scores[mine], labels[mine])
+        slope, intercept = (1.0, 0.0) if settings.calibration == "none" else _platt(scores[mine], labels[mine])
         decisions[number] = Decision(threshold=threshold, slope=slope, intercept=intercept)
     return decisions
 
@@ -79,7 +80,7 @@ def predictions_of(
     ]
 
 
-def best_threshold(scores: Floats, labels: NDArray[np.int8]) -> float:
+def _best_threshold(scores: _Floats, labels: NDArray[np.int8]) -> float:
     """The threshold with the highest balanced accuracy; of several, the middle one.
 
     Candidates are the middles between neighbouring different scores, so no exam lies on a threshold.
@@ -88,30 +89,34 @@ def best_threshold(scores: Floats, labels: NDArray[np.int8]) -> float:
         A score; 0 where no two scores differ.
     """
     levels = np.unique(scores)
+    # Halfway between scores: a cut on a score would depend on rounding in the last digit.
     cuts = (levels[1:] + levels[:-1]) / 2
     if len(cuts) == 0:
         return 0.0
     sensitivity = (scores[labels == 1][:, None] >= cuts).mean(axis=0)
     specificity = (scores[labels == 0][:, None] < cuts).mean(axis=0)
     balanced = (sensitivity + specificity) / 2
+    # With a tolerance, because equal accuracies may differ by rounding; the lower middle one of an even number.
     best = np.flatnonzero(balanced >= balanced.max() - 1e-12)
     return float(cuts[best[(len(best) - 1) // 2]])
 
 
-def platt(scores: Floats, labels: NDArray[np.int8]) -> tuple[float, float]:
+def _platt(scores: _Floats, labels: NDArray[np.int8]) -> tuple[float, float]:
     """Slope and intercept of Platt's logistic calibration, with his smoothed targets.
 
-    The targets keep the fit finite when the classes are separated; the slope is kept above `LEAST_SLOPE`.
+    The targets keep the fit finite when the classes are separated; the slope is kept above `_LEAST_SLOPE`.
 
     References:
         Platt 1999; Lin, Lin & Weng 2007, doi:10.1007/s10994-007-5018-6.
     """
     positives, negatives = int((labels == 1).sum()), int((labels == 0).sum())
+    # Platt's targets: (n+ + 1)/(n+ + 2) and 1/(n- + 2) instead of 1 and 0.
     targets = np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
 
-    def loss(parameters: Floats) -> float:
+    def loss(parameters: _Floats) -> float:
+        # Cross-entropy as log(1 + exp(x)) - t x, which does not overflow (Lin, Lin & Weng).
         logits = parameters[0] * scores + parameters[1]
         return float(np.sum(np.logaddexp(0.0, logits) - targets * logits))
 
-    fitted = minimize(loss, x0=np.array([1.0, 0.0]), method="L-BFGS-B", bounds=[(LEAST_SLOPE, None), (None, None)])
+    fitted = minimize(loss, x0=np.array([1.0, 0.0]), method="L-BFGS-B", bounds=[(_LEAST_SLOPE, None), (None, None)])
     return float(fitted.x[0]), float(fitted.x[1])

@@ -12,8 +12,8 @@ from orchestrator.cells.records import CandidateResult, CellResult, CellTask, Wo
 from orchestrator.cells.study import OnCandidate
 from orchestrator.experiment.processor import check_precision
 
-LONGEST_MESSAGE = 200
-GIBIBYTE = 2**30
+_LONGEST_MESSAGE = 200
+_GIBIBYTE = 2**30
 
 
 def run_guarded(
@@ -29,7 +29,9 @@ def run_guarded(
         # The driver looked at its own processor; on a cluster this one may be of another kind.
         check_precision(context.procedure.training.precision, context.device)
     except ExperimentError as refusal:
+        # A refusal is no bug: its text is the reason, and there is no traceback to log.
         return failed_cell(task.key, context.device, str(refusal), 0.0)
+    # For the reason of a failure: the number of the candidate that was being trained.
     reached = len(finished)
 
     def counted(candidate: CandidateResult) -> None:
@@ -39,6 +41,7 @@ def run_guarded(
 
     try:
         return run_cell(task, context, finished, counted)
+    # Raised where a candidate is kept: a ledger that cannot be written ends the run, not one cell.
     except RunDirectoryError:
         raise
     except Exception as error:
@@ -54,11 +57,12 @@ def _reason(error: Exception, task: CellTask, context: WorkerContext, reached: i
     key = task.key
     fold = "final cell" if key.repeat is None else f"repeat {key.repeat}, fold {key.fold}"
     step = f"candidate {reached}" if reached < context.procedure.search.candidates else "refit or prediction"
+    # The first line only, and short: messages of libraries can be pages long.
     lines = str(error).strip().splitlines() or [""]
     what = (
         _too_large(context)
         if gpu_fault(error) == "gpu_memory"
-        else f"{type(error).__name__}: {lines[0]}"[:LONGEST_MESSAGE]
+        else f"{type(error).__name__}: {lines[0]}"[:_LONGEST_MESSAGE]
     )
     return f"{what} ({key.inputs}, {fold}, {step})"
 
@@ -66,6 +70,6 @@ def _reason(error: Exception, task: CellTask, context: WorkerContext, reached: i
 def _too_large(context: WorkerContext) -> str:
     """What a cell that a whole GPU cannot hold could be made smaller by."""
     use = memory_use(context.device)
-    held = f" with {use.peak / GIBIBYTE:.1f} of {use.total / GIBIBYTE:.1f} GiB held" if use else ""
+    held = f" with {use.peak / _GIBIBYTE:.1f} of {use.total / _GIBIBYTE:.1f} GiB held" if use else ""
     half = max(2, context.procedure.training.batch_size // 2)
     return f"the GPU ran out of memory{held}; `training.batch_size` = {half}, or smaller images, would about halve it"

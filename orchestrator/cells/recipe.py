@@ -10,7 +10,7 @@ from search_spaces.space import hyperparameters
 
 
 def recipe_for(
-    task: CellTask, bench: WorkerContext, values: Mapping[str, Value | None], purpose: str, *numbers: int
+    task: CellTask, context: WorkerContext, values: Mapping[str, Value | None], purpose: str, *numbers: int
 ) -> Recipe:
     """How to train one network of a cell.
 
@@ -20,18 +20,19 @@ def recipe_for(
 
     Args:
         task: The cell.
-        bench: The worker's settings.
+        context: The worker's settings.
         values: What the space proposed.
         purpose: `candidate` or `member`.
         numbers: Candidate and inner fold, or member.
     """
-    settings = bench.procedure
+    settings = context.procedure
     return Recipe(
         inputs=task.key.inputs,
         network=settings.network,
         training=settings.training,
         hyperparameters=hyperparameters(values),
+        # Of the plan alone, so that all candidates share cached views; the seed below differs by fold and number.
         views_seed=derive_seed(task.plan, "views"),
         seed=derive_seed(task.plan, task.key.repeat, task.key.fold, purpose, *numbers),
-        state=bench.state,
+        state=context.state,
     )

@@ -19,10 +19,10 @@ from orchestrator.experiment.settings import Baseline, DecisionSettings, Experim
 from search_spaces.conditions import Value
 from search_spaces.space import SearchSpace
 
-Partition = Literal["development", "test"]
+_Partition = Literal["development", "test"]
 CandidateState = Literal["complete", "pruned", "failed"]
-CellState = Literal["complete", "failed"]
-Fault = Literal["", "gpu_memory", "gpu_fault"]
+_CellState = Literal["complete", "failed"]
+_Fault = Literal["", "gpu_memory", "gpu_fault"]
 Model = Literal["network", "segments"]
 NETWORK: Final[Model] = "network"
 SEGMENTS: Final[Model] = "segments"
@@ -34,7 +34,7 @@ class CellKey:
     """Names a cell; `repeat` and `fold` are None for a final cell, whose partition is `test`."""
 
     inputs: Inputs
-    partition: Partition
+    partition: _Partition
     repeat: int | None
     fold: int | None
 
@@ -43,6 +43,7 @@ class CellKey:
         """The cell's folder and its trial's name: `stress-r02-f4`, or `stress-final`."""
         if self.repeat is None or self.fold is None:
             return f"{self.inputs}-final"
+        # Two digits, so that names sort as numbers do in a listing.
         return f"{self.inputs}-r{self.repeat:02d}-f{self.fold}"
 
 
@@ -61,6 +62,7 @@ def cell_keys(experiment: Experiment, *, final: bool = True) -> list[CellKey]:
         for fold in range(folds.folds)
         for name in inputs
     ]
+    # Final cells come last: they train on all development patients and are judged only when the test is opened.
     last = inputs if final else ()
     return cells + [CellKey(inputs=name, partition="test", repeat=None, fold=None) for name in last]
 
@@ -82,6 +84,7 @@ class CellTask:
     """The plan's digest, which seeds the training."""
     training: LabelledExams
     inner: tuple[InnerSplit, ...]
+    # Rows without labels: a cell cannot learn from what it is judged on, not even by mistake.
     evaluation: NDArray[np.int64]
     """Rows of `Maps` to predict; empty for a final cell, whose network is kept instead."""
 
@@ -139,7 +142,7 @@ class CandidateResult:
     inner_scores: tuple[float, ...]
     """Scores of the inner validation exams at these epochs, inner folds one after another."""
     reported: tuple[float, ...]
-    """What the pruner was told after each epoch."""
+    """The objective after each epoch, as the pruner received it."""
     epochs: tuple[EpochRecord, ...]
     error: str
     seconds: float
@@ -172,7 +175,7 @@ class CellResult:
     """A finished cell."""
 
     key: CellKey
-    state: CellState
+    state: _CellState
     reason: str
     candidate: int | None
     steps: int | None
@@ -186,7 +189,7 @@ class CellResult:
     """The fitted baseline of a final cell, as JSON; empty where there is none."""
     trace: str = ""
     """The traceback of an unexpected error, for the log."""
-    fault: Fault = ""
+    fault: _Fault = ""
     """A failure that another try may overcome, elsewhere or with more of a GPU; empty for the rest."""
 
 

@@ -16,55 +16,58 @@ from search_spaces.space import SearchSpace, first_candidate, propose
 
 PRUNING_WARM_UP: Final = 5
 """Epochs every candidate is given before it can be pruned: early losses of slow learning rates mislead."""
-MOST_RANDOM: Final = 10
+_MOST_RANDOM: Final = 10
 """Candidates drawn at random before TPE models them, at most (Optuna's own default)."""
 
 OnCandidate = Callable[[CandidateResult], None]
 
 
 def search(
-    task: CellTask, bench: WorkerContext, finished: Sequence[CandidateResult], on_candidate: OnCandidate
+    task: CellTask, context: WorkerContext, finished: Sequence[CandidateResult], on_candidate: OnCandidate
 ) -> list[CandidateResult]:
     """Try the experiment's number of candidates, one after another.
 
     Candidates that were finished before an interruption are replayed: the sampler is asked again, must propose
-    the same values, and is told the same outcome, so that the study goes on exactly as it would have.
+    the same values, and receives the same outcome, so that the study goes on exactly as it would have.
 
     Args:
         task: The cell.
-        bench: The worker's data and settings.
+        context: The worker's data and settings.
         finished: Candidates already tried, in order.
         on_candidate: Receives each new candidate as soon as it is finished.
 
     Returns:
         All candidates, in order.
     """
-    settings = bench.procedure.search
-    study = new_study(task, settings, bench.procedure.space)
+    settings = context.procedure.search
+    study = _new_study(task, settings, context.procedure.space)
     results: list[CandidateResult] = []
     for number in range(settings.candidates):
         trial = study.ask()
-        values = propose(bench.procedure.space, trial)
+        values = propose(context.procedure.space, trial)
         if number < len(finished):
             result = _replayed(finished[number], trial, values)
         else:
-            result = score_candidate(task, bench, number, values, _question(trial, settings.prune))
+            result = score_candidate(task, context, number, values, _question(trial, settings.prune))
             on_candidate(result)
         _tell(study, trial, result)
         results.append(result)
     return results
 
 
-def new_study(task: CellTask, settings: SearchSettings, space: SearchSpace) -> optuna.Study:
+def _new_study(task: CellTask, settings: SearchSettings, space: SearchSpace) -> optuna.Study:
     """An empty study of a cell; its seed depends on the plan, the repeat and the fold only."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    random = min(MOST_RANDOM, max(3, settings.candidates // 3))
+    # A third at random, at least three: with few candidates TPE would model almost nothing.
+    random = min(_MOST_RANDOM, max(3, settings.candidates // 3))
+    # Without the inputs: input configurations of one fold try the same random candidates, which pairs them.
     seed = derive_seed(task.plan, task.key.repeat, task.key.fold, "study") % 2**32
     study = optuna.create_study(
         direction="minimize" if settings.objective == "balanced_log_loss" else "maximize",
         sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=random),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=random, n_warmup_steps=PRUNING_WARM_UP),
     )
+    # The space's defaults first, so that a search is never worse informed than no search.
     study.enqueue_trial(first_candidate(space))
     return study
 
@@ -74,6 +77,7 @@ def ranked(results: Sequence[CandidateResult], settings: SearchSettings) -> list
     complete = [
         (result.objective, result) for result in results if result.state == "complete" and result.objective is not None
     ]
+    # `sorted` is stable, so of equal objectives the earliest candidate wins.
     sign = 1.0 if settings.objective == "balanced_log_loss" else -1.0
     return [result for _, result in sorted(complete, key=lambda pair: sign * pair[0])]
 
@@ -87,11 +91,13 @@ def _question(trial: Trial, prune: bool) -> Callable[[int, float], bool]:
 
 
 def _replayed(result: CandidateResult, trial: Trial, values: dict[str, Value | None]) -> CandidateResult:
+    # The same seed must propose the same values; if not, going on would mix two different searches.
     if result.values != values:
         raise PolarmapError(
             f"candidate {result.number} of the ledger has other hyperparameters than its replay proposes; "
             "the run directory was written by another version: use a new experiment name"
         )
+    # The median pruner compares later candidates with these values, so they are reported again.
     for epoch, objective in enumerate(result.reported, start=1):
         trial.report(objective, epoch)
     return result

@@ -11,11 +11,11 @@ from mpi_model.vocabulary import Inputs
 from orchestrator.cells.records import CellKey, CellTask, InnerSplit
 from orchestrator.folds.draws import FoldPlan, evaluated, inner_parts
 
-Mask = NDArray[np.bool_]
+_Mask = NDArray[np.bool_]
 
 
 def cell_task(
-    key: CellKey, plan: FoldPlan, exams: pd.DataFrame, eligible: Mapping[Inputs, Mask], inner_folds: int
+    key: CellKey, plan: FoldPlan, exams: pd.DataFrame, eligible: Mapping[Inputs, _Mask], inner_folds: int
 ) -> CellTask:
     """One cell's task.
 
@@ -26,12 +26,15 @@ def cell_task(
         eligible: For each input configuration, the exams it may use.
         inner_folds: Inner folds of the search.
     """
+    # -1 for patients who are not in the plan, such as those of the test partition.
     place = pd.Index(plan.patients).get_indexer(pd.Index(exams["patient_id"]))
     usable = eligible[key.inputs] & (exams["partition"] == "development").to_numpy() & (place >= 0)
     outside = _spread(evaluated(plan, key.repeat, key.fold), place)
     inner = inner_parts(plan, key.repeat, key.fold, inner_folds)
+    # An assertion, not an error: bad input has been refused, so only a bug can come here.
     assert inner is not None, "plan_folds checked every inner split"
     part = np.where(place >= 0, inner[place], -1)
+    # A final cell evaluates nobody, so all its usable development exams are training exams.
     training = usable & ~outside
     labels = exams["label"].to_numpy(dtype=np.int8)
     splits = tuple(
@@ -52,14 +55,14 @@ def cell_task(
     return task
 
 
-def _labelled(mask: Mask, labels: NDArray[np.int8]) -> LabelledExams:
+def _labelled(mask: _Mask, labels: NDArray[np.int8]) -> LabelledExams:
     rows = np.flatnonzero(mask)
     return LabelledExams(rows=rows, labels=labels[rows])
 
 
-def _spread(patients: Mask, place: NDArray[np.intp]) -> Mask:
+def _spread(patients: _Mask, place: NDArray[np.intp]) -> _Mask:
     """A mask over patients as a mask over exams."""
-    spread: Mask = np.where(place >= 0, patients[place], False)
+    spread: _Mask = np.where(place >= 0, patients[place], False)
     return spread
 
 

@@ -7,7 +7,8 @@ from typing import Final
 
 from orchestrator.commands.path_arguments import file_argument, folder_argument
 
-TRACERS: Final = ("Tc-99m", "Tl-201")
+# Written out, so that this module imports nothing of the packages that compute.
+_TRACERS: Final = ("Tc-99m", "Tl-201")
 
 
 def add_sources(verb: argparse.ArgumentParser) -> None:
@@ -46,7 +47,7 @@ def _spectf(verb: argparse.ArgumentParser) -> None:
 
 def _dicom_sa(verb: argparse.ArgumentParser) -> None:
     _from_and_to(verb, "a folder, a ZIP archive, or one file")
-    verb.add_argument("--tracer", choices=TRACERS, help="where neither tags nor --files say it")
+    verb.add_argument("--tracer", choices=_TRACERS, help="where neither tags nor --files say it")
     verb.add_argument(
         "--direction",
         choices=("apex-to-base", "base-to-apex"),
@@ -70,7 +71,7 @@ def _pages(verb: argparse.ArgumentParser) -> None:
         verb, "--new-layout", metavar="PAGE", help="write layout.toml to fill in, and layout.png: PAGE with a grid"
     )
     verb.add_argument("--pattern", help="of file names: '{patient}_{tracer}.png'; DICOM pages know their patient")
-    verb.add_argument("--tracer", choices=TRACERS, help="where neither names nor --files say it")
+    verb.add_argument("--tracer", choices=_TRACERS, help="where neither names nor --files say it")
     _shared(verb)
     _files(verb)
 
@@ -87,7 +88,7 @@ def _folder(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--pattern", required=True, help="of file names: '{patient}_{tracer}_{phase}.png'; also {exam}, {date} and *"
     )
-    verb.add_argument("--tracer", choices=TRACERS, help="where neither names nor --files say it")
+    verb.add_argument("--tracer", choices=_TRACERS, help="where neither names nor --files say it")
     verb.add_argument("--nifti-order", choices=("row-column", "x-y"), help="how NIfTI arrays are indexed (no default)")
     _shared(verb)
     _files(verb)
@@ -120,6 +121,7 @@ def _files(verb: argparse.ArgumentParser) -> None:
 
 
 _Add = Callable[[argparse.ArgumentParser], None]
+# Each names its command by module and function, which are imported when the verb is used.
 _SOURCES: Final[tuple[tuple[str, _Add, tuple[str, str], str], ...]] = (
     ("spectf", _spectf, ("sources", "import_spectf"), "the 267 patients of the UCI SPECTF data, as real polar maps"),
     ("dicom-sa", _dicom_sa, ("imports", "dicom_sa"), "reconstructed short-axis volumes (DICOM NM), sampled to maps"),

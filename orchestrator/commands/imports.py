@@ -6,10 +6,9 @@ from collections.abc import Callable
 from mpi_model.errors import ExperimentError
 from orchestrator.importers.exams import patient_names
 from orchestrator.importers.folder import import_folder
-from orchestrator.importers.import_request import ImportRequest
+from orchestrator.importers.import_request import ImportRequest, require
 from orchestrator.importers.label_rules import label_rules
 from orchestrator.importers.merge import merge_imports, parts_of
-from orchestrator.importers.optional_parts import require
 from orchestrator.importers.segments import import_segments
 from orchestrator.importers.source_files import Source
 from orchestrator.importers.written_cohort import Progress, WrittenCohort, counted_text
@@ -37,8 +36,7 @@ def dicom_sa(arguments: argparse.Namespace) -> int:
 
 def pages(arguments: argparse.Namespace) -> int:
     """`polarmap import pages SOURCE LAYOUT DIR`, or `--new-layout PAGE`."""
-    from orchestrator.importers.new_layout import write_new_layout  # noqa: PLC0415 - likewise
-    from orchestrator.importers.pages import import_pages  # noqa: PLC0415 - likewise
+    from orchestrator.importers.pages import import_pages, write_new_layout  # noqa: PLC0415 - likewise
 
     if arguments.new_layout is not None:
         layout, grid = write_new_layout(arguments.new_layout)
@@ -68,9 +66,10 @@ def folder(arguments: argparse.Namespace) -> int:
 
 
 def list_files(arguments: argparse.Namespace) -> int:
-    """`polarmap import list SOURCE`: the one place that shows names, for the eyes of who asks."""
+    """`polarmap import list SOURCE`: the only output that shows file names."""
     with Source(arguments.source) as source:
         for file in source.files:
+            # A name may hold bytes that are no UTF-8: they are shown escaped.
             print(f"{file.number}\t{file.path.encode('utf-8', 'backslashreplace').decode('utf-8')}")
     return 0
 
@@ -81,20 +80,21 @@ def merge(arguments: argparse.Namespace) -> int:
         written = merge_imports(
             arguments.folder, parts_of(arguments.parts), same_ids=arguments.same_ids, progress=advance
         )
-    return _told(written)
+    return _print_written(written)
 
 
 def _imported(arguments: argparse.Namespace, run: Callable[[ImportRequest], WrittenCohort]) -> int:
-    """Read what all imports share, run one, and say what came of it."""
+    """Read what all imports share, run one, and print the result."""
     with counted(progress_for(), "reading maps") as advance:
         written = run(_request(arguments, advance))
-    return _told(written)
+    return _print_written(written)
 
 
 def _request(arguments: argparse.Namespace, advance: Progress) -> ImportRequest:
     return ImportRequest(
         source=arguments.source,
         folder=arguments.folder,
+        # A table of segments has no `--files`: its rows say everything themselves.
         files=getattr(arguments, "files", None),
         exams=arguments.exams,
         carry=arguments.carry,
@@ -106,7 +106,7 @@ def _request(arguments: argparse.Namespace, advance: Progress) -> ImportRequest:
     )
 
 
-def _told(written: WrittenCohort) -> int:
+def _print_written(written: WrittenCohort) -> int:
     counts = f"{counted_text(written.exams, 'exam')}, {counted_text(written.maps, 'map')}"
     print(f"{written.manifest} written: {counts}; look through sheet.html beside it")
     for notice in written.notices:

@@ -58,6 +58,7 @@ def synth(arguments: argparse.Namespace) -> int:
         if arguments.preview is None:
             raise ExperimentError("`polarmap synth` needs a folder to write, or --preview FILE.png for a picture alone")
         with tempfile.TemporaryDirectory() as folder:
+            # A picture shows a few patients; a cohort of the reference study's size would only take longer.
             arguments.patients = arguments.patients or 40
             _write_synthetic(arguments, Path(folder) / "cohort")
             print(f"{preview(Path(folder) / 'cohort', arguments.preview)} written")
@@ -75,7 +76,7 @@ def _write_synthetic(arguments: argparse.Namespace, folder: Path) -> Path:
         return write_cohort(
             folder,
             patients=arguments.patients,
-            tracer_mix=tracer_mix(arguments.tracer_mix),
+            tracer_mix=_tracer_mix(arguments.tracer_mix),
             seed=arguments.seed,
             size=arguments.size,
             format=arguments.format,
@@ -89,7 +90,7 @@ def _pseudonym_of(arguments: argparse.Namespace) -> Pseudonym:
     return as_it_is if arguments.pseudonymise is None else pseudonyms(arguments.pseudonymise)
 
 
-def tracer_mix(text: str | None) -> dict[str, float] | None:
+def _tracer_mix(text: str | None) -> dict[str, float] | None:
     """Read `Tc-99m=0.3,Tl-201=0.6`.
 
     Raises:

@@ -70,7 +70,7 @@ def check_experiment(path: Path, overrides: Sequence[str] | Mapping[str, object]
     Args:
         path: The experiment file.
         overrides: Settings that take the place of the file's; see `load_experiment`.
-        progress: Told how many maps are read.
+        progress: Shows how many maps are read.
 
     Raises:
         PolarmapError: All problems together, of the file and of the cohort.
@@ -81,12 +81,14 @@ def check_experiment(path: Path, overrides: Sequence[str] | Mapping[str, object]
     except ExperimentError as error:
         raise ExperimentError(*error.problems, *_cohort_problems(path)) from error
     prepared = prepare(loaded, progress)
+    # Last, because it compares the stored run with an experiment that is known to be right.
     return check_of(prepared, resume_summary(prepared))
 
 
 def _cohort_problems(path: Path) -> tuple[str, ...]:
     """The problems of a cohort whose experiment file is wrong itself, as far as its manifest can be found."""
     try:
+        # Read without the schema, which has just refused the file: only the manifest's path is needed.
         section = read_toml(path).get("cohort")
         manifest = section.get("manifest") if isinstance(section, dict) else None
         if isinstance(manifest, str):
@@ -133,6 +135,7 @@ def exam_groups(prepared: Prepared) -> Iterator[ExamGroup]:
     exams, endpoints = prepared.cohort.exams, prepared.loaded.experiment.statistics.endpoints
     sharing: dict[bytes, list[str]] = {}
     for name, mask in prepared.eligible.items():
+        # Equal masks select equal exams, so their counts are shown once.
         sharing.setdefault(mask.tobytes(), []).append(name)
     for partition in ("development", "test"):
         for tracer in sorted(exams["tracer"].unique()):
@@ -148,4 +151,5 @@ def exam_groups(prepared: Prepared) -> Iterator[ExamGroup]:
 
 def records(frame: pd.DataFrame) -> list[dict[str, object]]:
     """The rows of a table with plain Python numbers, for `json.dumps`."""
+    # As objects, pandas gives Python's numbers; NumPy's cannot be written as JSON.
     return [{str(key): value for key, value in row.items()} for row in frame.astype(object).to_dict("records")]

@@ -20,7 +20,7 @@ def write_demo(folder: Path, progress: Progress) -> Path:
 
     Args:
         folder: A new folder, or that of an earlier demonstration.
-        progress: Told how many patients are simulated.
+        progress: Shows how many patients are simulated.
 
     Returns:
         The experiment file.
@@ -34,7 +34,7 @@ def write_demo(folder: Path, progress: Progress) -> Path:
         raise ExperimentError(f"{folder} holds other files; name a new folder: polarmap demo DIR")
     with as_file(files("orchestrator.experiment") / "demo.toml") as packaged:
         if not manifest.exists():
-            # Before patients are simulated, so that who has to install something is told at once.
+            # Before patients are simulated, so that a missing package is reported at once.
             weights_of(load_experiment(experiment if experiment.exists() else packaged))
             _write_cohort(folder / "cohort", progress)
         if not (folder / "cohort.png").exists():

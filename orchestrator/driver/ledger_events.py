@@ -47,6 +47,7 @@ class LedgerEvents:
 
     def candidate(self, key: CellKey, result: CandidateResult) -> None:
         """Keep a finished candidate."""
+        # Ledger first, then counters: what is displayed as done is on disk.
         self.state.keep_candidate(key, result, self.experiment)
         self.counters.add(key, result)
         if result.state == "failed":
@@ -62,6 +63,7 @@ class LedgerEvents:
 
     def cell(self, result: CellResult, attempt: int) -> None:
         """Commit a finished cell; a failed one is shown at once."""
+        # Likewise; an interruption in between loses a line of the log, not a result.
         self.state.commit(result, attempt, self.experiment)
         self.counters.end(result)
         failed = result.state == "failed"

@@ -27,6 +27,7 @@ def facts_of_maps(maps: Maps) -> pd.DataFrame:
             fingerprint(_grey_if_equal(image)) if here else None for image, here in zip(stack, present, strict=True)
         ]
         columns[f"{phase}_sha256"] = pd.array(prints, dtype="str")
+        # A missing phase is stored as zeros in the maps; null keeps it apart from a map that is black.
         means = np.where(present[:, np.newaxis], segment_means(stack).mean(axis=1), np.nan)
         columns |= dict(zip(segment_columns(phase), means.T, strict=True))
     return pd.DataFrame(columns)

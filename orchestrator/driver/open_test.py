@@ -14,8 +14,8 @@ from orchestrator.cells.records import CellKey, Prediction
 from orchestrator.driver.prepare import Prepared, rows_of_test_exams
 from orchestrator.driver.resume import ResolvedRun
 from orchestrator.ledger.integrity import matches
-from orchestrator.ledger.markers import Marker, marker_in
 from orchestrator.ledger.openings import frozen_hash, hash_of_test_exams, record_opening
+from orchestrator.ledger.parts import Marker, marker_in
 from orchestrator.ledger.paths import RunPaths
 from orchestrator.ledger.state import RunState
 from orchestrator.storage.base import Blob
@@ -42,6 +42,7 @@ def open_test(resolved: ResolvedRun, state: RunState) -> int:
             "the test partition stays closed: not every final network is trained; "
             "see `polarmap report`, then run with --retry-failed"
         )
+    # Before the first prediction: what is judged cannot change between opening and result.
     frozen = frozen_hash(paths, resolved.hash)
     # Written down before anything is predicted: an opening that is not logged has not happened.
     openings = record_opening(
@@ -50,8 +51,10 @@ def open_test(resolved: ResolvedRun, state: RunState) -> int:
         prepared.loaded.experiment.name,
         frozen,
     )
+    # One thread: sums over threads change last digits, and the same models must give the same predictions.
     with single_threaded():
         for key in finals:
+            # After an interruption only the missing predictions are made; the opening is not counted twice.
             if state.tests.get(key.name) is None:
                 state.commit_test(key, _predict(prepared, paths, key, resolved.device), resolved.hash)
     return openings
@@ -91,6 +94,7 @@ def final_networks(paths: RunPaths, inputs: Inputs, members: int) -> list[tuple[
 
 def _verified(blob: Blob, marker: Marker | None) -> bytes:
     """A model's file, if it is the one that was trained."""
+    # A network is used only if it is byte for byte the one that the marker names.
     if marker is not None and blob.exists() and matches(marker, blob.name, content := blob.read_bytes()):
         return content
     raise RunDirectoryError(

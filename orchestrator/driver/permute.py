@@ -23,7 +23,7 @@ def permute_labels(loaded: LoadedExperiment, times: int, options: RunOptions, pr
         loaded: The experiment.
         times: Permutations.
         options: Who runs the cells, as for `run_experiment`.
-        progress: Told what goes on.
+        progress: Shows what the driver is doing.
 
     Returns:
         One row per tracer and inputs: the observed AUC and its permutation p-value.
@@ -31,6 +31,7 @@ def permute_labels(loaded: LoadedExperiment, times: int, options: RunOptions, pr
     Raises:
         IncompleteRunError: Cells of the run itself failed.
     """
+    # The run itself first; where it is finished already, nothing is trained.
     observed = run_experiment(loaded, options, progress)
     if observed.failed:
         raise IncompleteRunError(
@@ -40,8 +41,9 @@ def permute_labels(loaded: LoadedExperiment, times: int, options: RunOptions, pr
     failed = 0
     for number in range(1, times + 1):
         progress.say(f"permutation {number} of {times}")
-        outcome = run_experiment(permuted(loaded, number), replace(options, permutation=number), progress)
+        outcome = run_experiment(_permuted(loaded, number), replace(options, permutation=number), progress)
         summaries.append(Run(outcome.paths).summary)
+        # Counted against the hypothesis: leaving failed permutations out would make the p-value smaller.
         failed += bool(outcome.failed)
     from orchestrator.report.permutation import permutation_rows  # noqa: PLC0415 - scipy; `run` shares this verb's module
 
@@ -51,7 +53,7 @@ def permute_labels(loaded: LoadedExperiment, times: int, options: RunOptions, pr
     return Report(name=name, summary=summary, notices=counted if failed else ())
 
 
-def permuted(loaded: LoadedExperiment, number: int) -> LoadedExperiment:
+def _permuted(loaded: LoadedExperiment, number: int) -> LoadedExperiment:
     """The experiment under the name of its permutation."""
     return replace(
         loaded, experiment=replace(loaded.experiment, name=f"{loaded.experiment.name}-permutation-{number:04d}")

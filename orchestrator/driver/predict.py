@@ -28,7 +28,7 @@ def predict_exams(run: Run, manifest: Path, progress: Progress) -> pd.DataFrame:
     Args:
         run: A run with its final networks.
         manifest: New exams; a `label` column may be missing and is not read.
-        progress: Told how many maps are read.
+        progress: Shows how many maps are read.
 
     Returns:
         `patient_id, exam_id, tracer, inputs, score, probability, threshold, positive`, of the model that the members
@@ -40,6 +40,7 @@ def predict_exams(run: Run, manifest: Path, progress: Progress) -> pd.DataFrame:
     """
     settings = run.description.settings
     progress.begin("reading exams", 0)
+    # The size the networks were trained at, whatever the size of the new images.
     cohort = load_cohort(manifest, size=settings.images.size, labelled=False)
     progress.end()
     with single_threaded():
@@ -65,6 +66,7 @@ def predict_rows(run: Run, cohort: Cohort, inputs: Inputs, rows: NDArray[np.int6
     """
     members = run.description.settings.training.members
     networks, decided = zip(*final_networks(run.paths, inputs, members), strict=True)
+    # Members may differ in depth, but not in the channels they read.
     maps = _with_channels(cohort.maps, networks[0].architecture.image_channels)
     _check_tracers(cohort, rows, decided[0])
     scores = np.stack([predict_scores(net, maps, rows, device=torch.device("cpu")) for net in networks])
@@ -109,6 +111,7 @@ def _with_channels(maps: Maps, channels: int) -> Maps:
 
 
 def _check_tracers(cohort: Cohort, rows: NDArray[np.int64], decisions: dict[int, Decision]) -> None:
+    # Refused, not predicted: a network has no head and no threshold for a tracer it never met.
     unknown = [row for row in rows if int(cohort.maps.tracer[row]) not in decisions]
     if unknown:
         trained = ", ".join(TRACERS[number] for number in decisions)

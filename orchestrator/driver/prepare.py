@@ -44,7 +44,7 @@ def prepare(loaded: LoadedExperiment, progress: Progress, permutation: int | Non
 
     Args:
         loaded: The experiment.
-        progress: Told how many maps are read.
+        progress: Shows how many maps are read.
         permutation: The number of a label permutation; None for the labels as they are.
 
     Raises:
@@ -54,8 +54,10 @@ def prepare(loaded: LoadedExperiment, progress: Progress, permutation: int | Non
     """
     experiment = loaded.experiment
     weights_of(loaded)
+    # After the weights, whose absence is known at once; reading a cohort can take minutes.
     cohort = _read_cohort(loaded, progress)
     if permutation is not None:
+        # Before the plan is drawn, because folds are stratified by label.
         cohort = with_permuted_labels(cohort, permutation)
     eligible, exclusions = exams_for(
         cohort, experiment.cohort.inputs, experiment.cohort.patients, experiment.cohort.exams
@@ -136,6 +138,7 @@ def used_digest(prepared: Prepared) -> str:
 
 def _check_subgroups(cohort: Cohort, subgroups: tuple[str, ...]) -> None:
     missing = [column for column in subgroups if column not in cohort.exams]
+    # The default names `sex`, which not every manifest has; a column named by the user must be there.
     if missing and subgroups != DEFAULT_SUBGROUPS:
         raise CohortError(
             f"`statistics.subgroups` names {missing}, which the manifest does not have; "

@@ -2,6 +2,8 @@
 
 import datetime
 import hashlib
+import platform
+import subprocess
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ from orchestrator.experiment.processor import device_for
 from orchestrator.experiment.settings import LoadedExperiment
 from orchestrator.ledger.description import RunDescription
 from orchestrator.ledger.directory import RunRecord, begin_run
-from orchestrator.ledger.identity import Facts, experiment_hash, git_revision, hardware, identity
+from orchestrator.ledger.identity import Facts, experiment_hash, identity
 from orchestrator.ledger.paths import RunPaths, run_paths
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.progress import Progress
@@ -81,7 +83,7 @@ def resolve_run(loaded: LoadedExperiment, options: RunOptions, progress: Progres
     Args:
         loaded: The experiment.
         options: What is asked for.
-        progress: Told what goes on.
+        progress: Shows what the driver is doing.
 
     Raises:
         PolarmapError: What `prepare` raises; CohortError where a test is to be opened and is not there.
@@ -89,6 +91,7 @@ def resolve_run(loaded: LoadedExperiment, options: RunOptions, progress: Progres
     prepared = prepare(loaded, progress, options.permutation)
     weights = _weights_file(loaded, progress)
     device = device_for(loaded.experiment.resources)
+    # Refused now: after the training it would cost hours to learn that there is no test partition.
     if options.open_test:
         check_test_exams(prepared)
     return ResolvedRun(
@@ -96,7 +99,7 @@ def resolve_run(loaded: LoadedExperiment, options: RunOptions, progress: Progres
         prepared=prepared,
         weights=weights,
         device=device,
-        facts=facts_of(prepared, weights, device),
+        facts=_facts_of(prepared, weights, device),
         keys=cell_keys(prepared.loaded.experiment, final=options.permutation is None),
         paths=run_paths(loaded.run_directory),
     )
@@ -105,6 +108,7 @@ def resolve_run(loaded: LoadedExperiment, options: RunOptions, progress: Progres
 def is_finished(resolved: ResolvedRun, state: RunState) -> bool:
     """Whether a run has nothing left to do of what is asked for, and its report is current."""
     options, states = resolved.options, {state.state_of(key) for key in resolved.keys}
+    # A failed cell counts as done, unless it is asked for again.
     left = None in states or (options.retry_failed and "failed" in states)
     due = options.open_test and not state.is_test_open(resolved.keys)
     return state.is_reported and not left and not due
@@ -120,9 +124,11 @@ def resume_summary(prepared: Prepared) -> str | None:
     if not paths.experiment.exists():
         return None
     weights = weights_of(loaded)
+    # `check` downloads nothing, and the weights' digest is part of the identity.
     if weights is not None and not weights.is_file():
         return f"run directory: {paths.root} holds a run; it is compared once the pretrained weights are downloaded"
-    facts = facts_of(prepared, weights, device_for(loaded.experiment.resources))
+    facts = _facts_of(prepared, weights, device_for(loaded.experiment.resources))
+    # Verifies the directory of this name; it writes only files that are missing.
     begin_run(paths, record_of(prepared, facts, final=True))
     keys, state = cell_keys(loaded.experiment), RunState.read(paths)
     states = Counter(state.state_of(key) for key in keys)
@@ -158,7 +164,7 @@ def _weights_file(loaded: LoadedExperiment, progress: Progress) -> Path | None:
     return fetch_imagenet(backbone, progress=True)
 
 
-def facts_of(prepared: Prepared, weights: Path | None, device: str) -> Facts:
+def _facts_of(prepared: Prepared, weights: Path | None, device: str) -> Facts:
     """The experiment's identity."""
     return identity(
         prepared.loaded.experiment,
@@ -166,6 +172,7 @@ def facts_of(prepared: Prepared, weights: Path | None, device: str) -> Facts:
         data=prepared.cohort.digest,
         used=used_digest(prepared),
         plan=prepared.plan.digest,
+        # The content, not the path: a file that was moved is the same experiment, an edited one is not.
         weights="random" if weights is None else hashlib.sha256(weights.read_bytes()).hexdigest(),
         device=device,
     )
@@ -186,8 +193,8 @@ def record_of(prepared: Prepared, facts: Facts, *, final: bool) -> RunRecord:
         hash=experiment_hash(facts),
         plan=prepared.plan.digest,
         begun=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        revision=git_revision(Path(__file__).parent),
-        hardware=hardware(),
+        revision=_git_revision(Path(__file__).parent),
+        hardware=_hardware(),
         final=final,
         space=stored_space(prepared.space),
         notices=prepared.notices,
@@ -195,3 +202,35 @@ def record_of(prepared: Prepared, facts: Facts, *, final: bool) -> RunRecord:
     )
     maps = facts_of_maps(prepared.cohort.maps)
     return RunRecord(description=description, plan=prepared.plan, exams=prepared.cohort.exams, maps=maps)
+
+
+def _git_revision(folder: Path) -> str | None:
+    """The revision of the code or experiment folder, where it is a git checkout."""
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None
+
+
+def _hardware() -> dict[str, str]:
+    """The machine the driver runs on."""
+    return {"machine": platform.machine(), "system": platform.system(), "processor": _processor()}
+
+
+def _processor() -> str:
+    """The processor's model, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")),
+        platform.processor(),
+    )

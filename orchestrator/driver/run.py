@@ -35,7 +35,7 @@ def run_experiment(
     Args:
         loaded: The experiment.
         options: Whether the test is opened, whether failed cells are tried again, and who runs the cells.
-        progress: Told what goes on.
+        progress: Shows what the driver is doing.
         runner: Runs the cells instead of the one that `options` names.
 
     Raises:
@@ -47,10 +47,12 @@ def run_experiment(
         check_precision(
             loaded.experiment.training.precision, resolved.device
         )  # a run that cannot begin leaves no directory
+    # One driver a run directory: two would train the same cells and overwrite each other's markers.
     with paths.storage.hold():
         begin_run(paths, record_of(resolved.prepared, resolved.facts, final=options.permutation is None))
         state = RunState.read(paths)
         damage = find_damage(state, resolved.hash)
+        # A finished run answers here, without torch, Ray or a new line in its log.
         if is_finished(resolved, state) and not damage.is_of_results:
             return outcome_of(resolved, state, done_now=0, opened_now=False)
         with logging_to(paths):
@@ -62,10 +64,11 @@ def _run_remaining(
 ) -> RunOutcome:
     """Do what is left of a run: train, compact, report, open the test."""
     keys, options = resolved.keys, resolved.options
+    # Before the jobs are listed, so that damaged cells are among them.
     _log_warnings(quarantine_damaged(state, damage), progress)
     if options.retry_failed:
         _quarantine_failed(state, keys)
-    jobs = pending_jobs(resolved.prepared, state, keys)
+    jobs = _pending_jobs(resolved.prepared, state, keys)
     if jobs:
         # Once more: the run may have been begun on another machine.
         check_precision(resolved.prepared.loaded.experiment.training.precision, resolved.device)
@@ -75,6 +78,7 @@ def _run_remaining(
 
         train(jobs, resolved, state, progress, runner)
     _refresh_report(state)
+    # After the development report is written: what the test shows cannot change it.
     opened = options.open_test and not state.is_test_open(keys)
     if opened:
         state.forget_report()
@@ -86,7 +90,7 @@ def _run_remaining(
     return outcome_of(resolved, state, done_now=len(jobs), opened_now=opened)
 
 
-def pending_jobs(prepared: Prepared, state: RunState, keys: Sequence[CellKey]) -> list[Job]:
+def _pending_jobs(prepared: Prepared, state: RunState, keys: Sequence[CellKey]) -> list[Job]:
     """What the ledger says is left to do: the cells without a commit marker."""
     inner_folds = prepared.loaded.experiment.search.inner_folds
     return [
@@ -106,6 +110,7 @@ def _refresh_report(state: RunState) -> None:
 
         compact(state)
         write_report(Run(state.paths, tables_are_current=True))
+        # Only now: where writing the report fails, the next call writes it again.
         state.is_reported = True
 
 

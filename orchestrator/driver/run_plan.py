@@ -23,7 +23,7 @@ from orchestrator.statistics.precision import (
     noninferiority_power,
 )
 
-SUPPOSED_AUC: Final = 0.85
+_SUPPOSED_AUC: Final = 0.85
 """The AUC that the expected intervals suppose: about what this field reports."""
 _CELL: Final = ["inputs", "partition", "repeat", "fold"]
 _DECIDING_TIME: Final = ("images", "network", "search", "training")
@@ -110,7 +110,7 @@ def plan_experiment(loaded: LoadedExperiment, progress: Progress) -> RunPlan:
 
     Args:
         loaded: The experiment.
-        progress: Told how many maps are read.
+        progress: Shows how many maps are read.
 
     Raises:
         PolarmapError: See `orchestrator.driver.prepare.prepare`.
@@ -128,6 +128,7 @@ def _plan_of(prepared: Prepared, earlier: Run | None = None) -> RunPlan:
     """
     experiment, plan = prepared.loaded.experiment, prepared.plan
     network = experiment.network
+    # Plus one: the final cell of each input configuration.
     cells = len(experiment.cohort.inputs) * (plan.repeats * plan.count + 1)
     seconds = _seconds_of_cells(prepared, earlier)
     return RunPlan(
@@ -136,6 +137,7 @@ def _plan_of(prepared: Prepared, earlier: Run | None = None) -> RunPlan:
         folds=plan.count,
         fold_sizes=_fold_sizes(prepared),
         cells=cells,
+        # Pruning and early stopping make it fewer; how many is not known before.
         trainings=cells * (experiment.search.candidates * experiment.search.inner_folds + experiment.training.members),
         epochs=experiment.training.epochs,
         backbone=network.backbone,
@@ -184,8 +186,9 @@ def _expected(prepared: Prepared) -> Iterator[tuple[ExamGroup, ExpectedWidth]]:
     level = prepared.loaded.experiment.statistics.level
     for group in exam_groups(prepared):
         positive, negative = _classes(group)
+        # Without both classes there is no AUC to estimate.
         if positive and negative:
-            yield group, expected_width(positive, negative, SUPPOSED_AUC, *_design(prepared, group), level)
+            yield group, expected_width(positive, negative, _SUPPOSED_AUC, *_design(prepared, group), level)
 
 
 def _power(prepared: Prepared) -> Iterator[tuple[object, ...]]:
@@ -194,10 +197,11 @@ def _power(prepared: Prepared) -> Iterator[tuple[object, ...]]:
     question = statistics.noninferiority
     for group in exam_groups(prepared):
         positive, negative = _classes(group)
+        # A paired comparison takes exams that both configurations use, and a variance takes two patients a class.
         if question is None or not set(question.sides) <= set(group.inputs) or min(positive, negative) < 2:
             continue
         design = _design(prepared, group)
-        found = noninferiority_power(positive, negative, question.margin, SUPPOSED_AUC, *design, statistics.level)
+        found = noninferiority_power(positive, negative, question.margin, _SUPPOSED_AUC, *design, statistics.level)
         yield (
             *(group.partition, group.tracer, *question.sides, question.margin, found.power),
             *(found.present, found.patients, found.auc, SUPPOSED_CORRELATION),
@@ -239,9 +243,11 @@ def _seconds_of_cells(prepared: Prepared, earlier: Run | None) -> pd.Series:
     if earlier is None:
         return none
     stored, mine = earlier.description.settings, prepared.loaded.experiment
+    # Times of an experiment with other work would mislead more than no times.
     if any(getattr(stored, section) != getattr(mine, section) for section in _DECIDING_TIME):
         return none
     cells, timings = earlier.tables("cells", "timings")
     done = cells.loc[cells["state"] == "complete", _CELL]
+    # The row without a candidate is the whole cell's.
     found: pd.Series = timings[timings["candidate"].isna()].merge(done, on=_CELL)["seconds"]
     return found

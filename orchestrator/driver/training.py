@@ -29,16 +29,18 @@ def train(
         jobs: The cells that are left.
         resolved: The run.
         state: What its ledger holds; every result is written through it.
-        progress: Told what goes on.
+        progress: Shows what the driver is doing.
         runner: Runs the cells instead of the one that the run's options name.
     """
     experiment, facts = resolved.prepared.loaded.experiment, resolved.facts
     runner = runner or _runner_for(resolved.options)
-    context = worker_context(resolved.prepared, resolved.weights, resolved.device, facts)
+    # Made once and shared: the maps are most of what a worker needs.
+    context = _worker_context(resolved.prepared, resolved.weights, resolved.device, facts)
     counters = _counters(jobs, resolved, state)
     # The heartbeat is outermost: whatever happens inside, its last beat says that this driver is over.
     with heartbeat_thread(resolved.paths, counters), log_lifecycle(counters, facts, runner):
         try:
+            # Results are written here, in the driver; workers do not write to the run directory.
             events = LedgerEvents(state, resolved.hash, progress, counters)
             runner.run(jobs, context, experiment.resources, events)
         finally:
@@ -64,7 +66,7 @@ def _runner_for(options: RunOptions) -> Runner:
     return RayRunner(address=options.address)
 
 
-def worker_context(prepared: Prepared, weights: Path | None, device: str, facts: Facts) -> WorkerContext:
+def _worker_context(prepared: Prepared, weights: Path | None, device: str, facts: Facts) -> WorkerContext:
     """What workers are given once: maps without identity, settings, pretrained weights."""
     experiment = prepared.loaded.experiment
     return WorkerContext(

@@ -41,7 +41,7 @@ def validate_cohorts(run: Run, manifests: Sequence[Path], progress: Progress) ->
     Args:
         run: A run with its final networks.
         manifests: Labelled exams, a centre each; `partition` is not read.
-        progress: Told which cohort is read.
+        progress: Shows which cohort is read.
 
     Returns:
         One validation a manifest.
@@ -57,6 +57,7 @@ def validate_cohorts(run: Run, manifests: Sequence[Path], progress: Progress) ->
     # All is read, refused or verified before the first use is logged.
     cohorts = [_unseen_cohort(run, manifest, progress) for manifest in manifests]
     for inputs in description.settings.cohort.inputs:
+        # Read only to verify them: damaged networks are found before the use is logged.
         final_networks(run.paths, inputs, description.settings.training.members)
     frozen = frozen_hash(run.paths, description.hash)
     log = open_storage(beside(run.paths.root, "validations"))
@@ -118,6 +119,7 @@ def _unseen_cohort(run: Run, manifest: Path, progress: Progress) -> tuple[Cohort
 
 def _equal_maps(facts: pd.DataFrame, known: pd.DataFrame) -> "pd.Series[bool]":
     """Which exams have a map that is among the known ones, of either phase."""
+    # Of both phases together: a map that was stress there and is rest here is still the same map.
     prints = {value for phase in PHASES for value in known[f"{phase}_sha256"].dropna()}
     return facts["stress_sha256"].isin(prints) | facts["rest_sha256"].isin(prints)
 
@@ -129,6 +131,7 @@ def _nearly_equal(facts: pd.DataFrame, known: pd.DataFrame, rows: "pd.Series[int
         columns = segment_columns(phase)
         mine, theirs = (frame[columns].dropna().to_numpy(np.float64) for frame in (facts, known))
         present = rows[facts[columns[0]].notna()].to_numpy()
+        # Divided by their mean, because exports differ in scale and not in pattern.
         mine, theirs = (means / means.mean(axis=1, keepdims=True) for means in (mine, theirs))
         for row, means in zip(present.tolist(), mine, strict=True):
             if len(theirs) and np.sqrt(((theirs - means) ** 2).mean(axis=1)).min() < _NEAR:
@@ -146,6 +149,7 @@ def _nearly_equal(facts: pd.DataFrame, known: pd.DataFrame, rows: "pd.Series[int
 def _validated(run: Run, cohort: Cohort, name: str) -> Validation:
     """Predict a cohort; each input configuration is judged on all exams that have its maps."""
     settings = run.description.settings
+    # All available exams, also where the run itself compared patients with every phase.
     masks, left_out = exams_for(cohort, settings.cohort.inputs, "available", settings.cohort.exams)
     used = {inputs: mask for inputs, mask in masks.items() if mask.any()}
     with single_threaded():

@@ -26,7 +26,7 @@ from orchestrator.importers.written_cohort import WrittenCohort, check_new_folde
 
 Direction = Literal["apex-to-base", "base-to-apex"]
 Attenuation = Literal["corrected", "uncorrected"]
-COLUMNS: Final = frozenset({"view", "direction", "orientation", "confirmed", *(f"{name}_mm" for name in LIMITS)})
+_COLUMNS: Final = frozenset({"view", "direction", "orientation", "confirmed", *(f"{name}_mm" for name in LIMITS)})
 """Columns of `--files` beside the common ones."""
 _ORIENTATIONS: Final[Mapping[str, bool | None]] = {"standard": False, "mirrored": True, "": None}
 
@@ -61,20 +61,21 @@ def import_dicom_sa(
         CohortError: Anything is wrong with the source; all of it at once.
         ExperimentError: A setting, or the folder to write, cannot be used.
     """
+    # Settings and folder first: reading a department's files takes long.
     sampling.check()
     check_new_folder(request.folder)
-    said = read_files_table(request.files, COLUMNS)
+    supplied = read_files_table(request.files, _COLUMNS)
     with Source(request.source) as source:
-        scan = _Scan(said_tracer=tracer, said_direction=direction)
+        scan = _Scan(supplied_tracer=tracer, supplied_direction=direction)
         for file in source.files:
-            scan.look_at(file, said.of(file), source)
+            scan.look_at(file, supplied.of(file), source)
         maps, resolved = _one_of_each(scan.candidates, attenuation)
         by_number = {file.number: file for file in source.files}
         found = FoundSource(
             importer="dicom-sa",
             record=source_record(source, [by_number[each.file] for each in maps]),
             maps=maps,
-            problems=[*source.problems, *said.unmatched(source.files), *scan.problems],
+            problems=[*source.problems, *supplied.unmatched(source.files), *scan.problems],
             settings={
                 "rings": sampling.rings, "angles": sampling.angles, "size": sampling.size,
                 "tracer": tracer, "direction": direction, "attenuation": attenuation,
@@ -86,7 +87,7 @@ def import_dicom_sa(
             request,
             found,
             lambda each: _read_map(
-                source, by_number[each.file], said.of(by_number[each.file]), scan.directions[each.file], sampling
+                source, by_number[each.file], supplied.of(by_number[each.file]), scan.directions[each.file], sampling
             ),
         )
 
@@ -94,25 +95,26 @@ def import_dicom_sa(
 class _Scan:
     """The first pass over the files."""
 
-    def __init__(self, *, said_tracer: Tracer | None, said_direction: Direction | None) -> None:
-        self.tracer = said_tracer
-        self.direction = said_direction
+    def __init__(self, *, supplied_tracer: Tracer | None, supplied_direction: Direction | None) -> None:
+        self.tracer = supplied_tracer
+        self.direction = supplied_direction
         self.candidates: list[_Candidate] = []
         self.directions: dict[int, str] = {}
         self.problems: list[Problem] = []
         self.left_out: dict[str, int] = {}
 
-    def look_at(self, file: SourceFile, said: FileFacts, source: Source) -> None:
+    def look_at(self, file: SourceFile, supplied: FileFacts, source: Source) -> None:
         """Take a file, leave it out, or say what is wrong with it."""
         try:
-            why = "skipped by --files" if said.skipped else self._take(file, said, source.read(file))
+            why = "skipped by --files" if supplied.skipped else self._take(file, supplied, source.read(file))
         except CohortError as error:
             self.problems += [file_problem(file.number, "unusable file", line) for line in error.problems]
             return
+        # Left out and counted, not refused: a folder of a department holds many other files.
         if why:
             self.left_out[why] = self.left_out.get(why, 0) + 1
 
-    def _take(self, file: SourceFile, said: FileFacts, content: bytes) -> str:
+    def _take(self, file: SourceFile, supplied: FileFacts, content: bytes) -> str:
         """Add the file to the candidates; returns why it is left out, if it is."""
         if not is_dicom(content):
             return "not DICOM"
@@ -124,16 +126,16 @@ class _Scan:
             facts, tagged = (tag_facts(data), slice_direction(data)) if kind else (None, "")
         if facts is None:
             return "not a reconstructed emission volume"
-        view = said.more.get("view", "").casefold()
+        view = supplied.more.get("view", "").casefold()
         short_axis = view == "sa" if view else facts.short_axis
         if short_axis is False:
             return "another view than the short axis"
-        direction = said.more.get("direction") or tagged or self.direction or ""
-        problems = _missing(facts, said, short_axis, direction, self.tracer)
+        direction = supplied.more.get("direction") or tagged or self.direction or ""
+        problems = _missing(facts, supplied, short_axis, direction, self.tracer)
         self.problems += [file_problem(file.number, "unknown facts", line) for line in problems]
         if not problems:
             self.directions[file.number] = direction
-            found = _found_map(file, facts, said, self.tracer)
+            found = _found_map(file, facts, supplied, self.tracer)
             self.candidates.append(
                 _Candidate(found=found, gated=kind == "gated", corrected=facts.attenuation_corrected)
             )
@@ -141,43 +143,43 @@ class _Scan:
 
 
 def _missing(
-    facts: TagFacts, said: FileFacts, short_axis: bool | None, direction: str, tracer: Tracer | None
+    facts: TagFacts, supplied: FileFacts, short_axis: bool | None, direction: str, tracer: Tracer | None
 ) -> list[str]:
     """What neither tags nor the user say, and where tags contradict one another."""
     lines = []
     if short_axis is None:
         lines.append("no tag says which view this is; say `view` in --files: SA, or skip the file")
-    if not (facts.patient or said.patient):
+    if not (facts.patient or supplied.patient):
         lines.append("Patient ID is blank; say `patient_id` in --files")
-    if len(facts.phases) != 1 and said.phase is None:
+    if len(facts.phases) != 1 and supplied.phase is None:
         what = "contradict one another on" if facts.phases else "do not say"
         lines.append(f"the tags {what} stress or rest; say `phase` in --files")
-    if len(facts.tracers) > 1 and said.tracer is None:
+    if len(facts.tracers) > 1 and supplied.tracer is None:
         lines.append("the tags contradict one another on the tracer; say `tracer` in --files")
-    if not facts.tracers and said.tracer is None and tracer is None:
+    if not facts.tracers and supplied.tracer is None and tracer is None:
         lines.append("the tags do not say the tracer; say `tracer` in --files, or --tracer for all")
     if direction not in {"apex-to-base", "base-to-apex"}:
         lines.append(
             "Slice Progression Direction is not there; say `direction` in --files or --direction for all: apex-to-base "
             "or base-to-apex (a program's own order seldom changes: look at one file)"
         )
-    if said.more.get("orientation", "") not in _ORIENTATIONS:
+    if supplied.more.get("orientation", "") not in _ORIENTATIONS:
         lines.append("`orientation` of --files must be standard or mirrored")
     return lines
 
 
-def _found_map(file: SourceFile, facts: TagFacts, said: FileFacts, tracer: Tracer | None) -> FoundMap:
-    chosen = said.tracer or next(iter(facts.tracers), tracer)
-    phase = said.phase or next(iter(facts.phases), None)
-    if chosen is None or phase is None:  # `_missing` has said so
+def _found_map(file: SourceFile, facts: TagFacts, supplied: FileFacts, tracer: Tracer | None) -> FoundMap:
+    chosen = supplied.tracer or next(iter(facts.tracers), tracer)
+    phase = supplied.phase or next(iter(facts.phases), None)
+    if chosen is None or phase is None:  # reported by `_missing` already
         raise CohortError("the tags do not say tracer and phase")
     return FoundMap(
         file=file.number,
-        patient=said.patient or facts.patient,
+        patient=supplied.patient or facts.patient,
         tracer=chosen,
         phase=phase,
-        exam=said.exam,
-        date=said.date or facts.date,
+        exam=supplied.exam,
+        date=supplied.date or facts.date,
         columns={name: text for name, text in (("sex", facts.sex), ("age", facts.age)) if text},
     )
 
@@ -198,9 +200,11 @@ def _one_of_each(
     for group in groups.values():
         chosen = group
         if attenuation and len({each.corrected for each in group}) > 1:
+            # Never chosen silently: attenuation correction changes the pattern of a normal map (the inferior wall).
             chosen = [each for each in group if each.corrected == (attenuation == "corrected")]
             counts["volumes left out for the other attenuation correction"] += len(group) - len(chosen)
         if len({each.gated for each in chosen}) > 1:
+            # Both are the same photons; the ungated volume needs no summing.
             ungated = [each for each in chosen if not each.gated]
             counts["gated volumes beside ungated ones"] += len(chosen) - len(ungated)
             chosen = ungated
@@ -208,17 +212,19 @@ def _one_of_each(
     return sorted(kept, key=lambda found: found.file), counts
 
 
-def _read_map(source: Source, file: SourceFile, said: FileFacts, direction: str, sampling: Sampling) -> ReadMap:
+def _read_map(source: Source, file: SourceFile, supplied: FileFacts, direction: str, sampling: Sampling) -> ReadMap:
     with reading_tags():
         data = read_dicom(source.read(file), pixels=True)
-        volume = short_axis_volume(data, direction, mirrored=_ORIENTATIONS[said.more.get("orientation", "")])
-    all_said = all(said.more.get(f"{name}_mm") for name in LIMITS)
-    proposed = None if all_said else proposed_limits(volume)
-    limits = overridden(proposed, said.more, volume.spacing)
+        volume = short_axis_volume(data, direction, mirrored=_ORIENTATIONS[supplied.more.get("orientation", "")])
+    # A search that fails must not stop a user who has given every limit.
+    all_supplied = all(supplied.more.get(f"{name}_mm") for name in LIMITS)
+    proposed = None if all_supplied else proposed_limits(volume)
+    limits = overridden(proposed, supplied.more, volume.spacing)
     samples = polar_samples(volume, limits, sampling)
-    peak, confirmed = float(samples.max()), said.more.get("confirmed", "").casefold() in {"yes", "1", "true"}
-    whose = "said" if any(said.more.get(f"{name}_mm") for name in LIMITS) else "proposed"
+    peak, confirmed = float(samples.max()), supplied.more.get("confirmed", "").casefold() in {"yes", "1", "true"}
+    whose = "said" if any(supplied.more.get(f"{name}_mm") for name in LIMITS) else "proposed"
     return ReadMap(
+        # 32-bit: counts of a peak need no more, and the PNG has 16.
         pixels=disc_image(samples, sampling.size).astype("float32"),
         measured={
             **limits.recorded(),

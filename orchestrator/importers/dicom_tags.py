@@ -23,7 +23,7 @@ from mpi_model.vocabulary import Phase, Tracer
 from orchestrator.cohort.manifest import tracer_of
 from orchestrator.importers.supplied_facts import date_of
 
-SHORT_AXIS_CODES: Final = frozenset({"103340004", "G-A186"})
+_SHORT_AXIS_CODES: Final = frozenset({"103340004", "G-A186"})
 _PATIENT_STATE: Final = "109054"
 _STRESS_CODES: Final = frozenset({"432655005", "F-05019", "109091"})
 _REST_CODES: Final = frozenset({"128975004", "F-01604", "109092", "109093", "109094"})
@@ -91,6 +91,7 @@ def _phase_texts(data: Dataset) -> Iterator[str]:
 def _phases_of_text(text: str) -> frozenset[Phase]:
     words = re.sub(r"[\W_]+", " ", text.casefold())
     stress, rest = bool(_STRESS_WORDS.search(words)), bool(_REST_WORDS.search(words))
+    # Neither or both, as in “stress/rest protocol”: no evidence.
     if stress == rest:
         return frozenset()
     return frozenset({"stress"} if stress else {"rest"})
@@ -118,6 +119,7 @@ def _tracers_by_window(data: Dataset) -> frozenset[Tracer]:
     for item in data.get("EnergyWindowInformationSequence") or []:
         for window in item.get("EnergyWindowRangeSequence") or []:
             low, high = _number(window.get("EnergyWindowLowerLimit")), _number(window.get("EnergyWindowUpperLimit"))
+            # A window wider than 50 keV may hold the peaks of both tracers and says nothing.
             if low < 140.5 < high and high - low < 50:
                 found.add("Tc-99m")
             elif (low < 72 < high and high < 100) or (low < 167 < high and high - low < 60):
@@ -127,8 +129,9 @@ def _tracers_by_window(data: Dataset) -> frozenset[Tracer]:
 
 def _short_axis(data: Dataset) -> bool | None:
     codes = set(_codes(data.get("ViewCodeSequence")))
+    # A code is there for machines, so it wins over descriptions that people type.
     if codes:
-        return bool(codes & SHORT_AXIS_CODES)
+        return bool(codes & _SHORT_AXIS_CODES)
     if slice_direction(data):
         return True
     words = re.sub(r"[\W_]+", " ", str(data.get("SeriesDescription", "") or "").casefold())
@@ -143,6 +146,7 @@ def slice_direction(data: Dataset) -> str:
 
 
 def _date(data: Dataset) -> datetime.date | None:
+    # The day of the acquisition, if it is there; series and study may be dated by the processing.
     texts = (str(data.get(name, "") or "").strip() for name in ("AcquisitionDate", "SeriesDate", "StudyDate"))
     return next((date for text in texts if (date := date_of(text))), None)
 
@@ -150,6 +154,7 @@ def _date(data: Dataset) -> datetime.date | None:
 def _age(data: Dataset) -> str:
     """Years; 90 for everyone older than 89, who would be few enough to be known by their age."""
     match = re.fullmatch(r"0*([0-9]{1,3})Y", str(data.get("PatientAge", "") or "").strip().upper())
+    # HIPAA's safe harbour (45 CFR 164.514(b)(2)) puts all ages above 89 into one group.
     return "" if match is None else str(min(int(match[1]), _OLDEST + 1))
 
 

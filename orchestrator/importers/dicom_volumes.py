@@ -16,13 +16,13 @@ from mpi_model.errors import CohortError
 from orchestrator.importers.dicom_files import number_of, plain_frames
 from orchestrator.importers.short_axis import Volume
 
-SLICES: Final = 0x00540080
-TIME_SLOTS: Final = 0x00540070
-INTERVALS: Final = 0x00540060
-_VECTORS: Final = {SLICES: "SliceVector", TIME_SLOTS: "TimeSlotVector", INTERVALS: "RRIntervalVector"}
-FEWEST_SLICES: Final = 6
-SPACINGS_MM: Final = (1.0, 15.0)
-SMALLEST_VIEW_MM: Final = 80.0
+_SLICES: Final = 0x00540080
+_TIME_SLOTS: Final = 0x00540070
+_INTERVALS: Final = 0x00540060
+_VECTORS: Final = {_SLICES: "SliceVector", _TIME_SLOTS: "TimeSlotVector", _INTERVALS: "RRIntervalVector"}
+_FEWEST_SLICES: Final = 6
+_SPACINGS_MM: Final = (1.0, 15.0)
+_SMALLEST_VIEW_MM: Final = 80.0
 _MIRRORED: Final = 0.3
 """Direction cosine from which an orientation counts as saying something."""
 
@@ -50,9 +50,11 @@ def short_axis_volume(data: Dataset, direction: str, *, mirrored: bool | None = 
     spacing = _spacing(data)
     frames = plain_frames(data)
     slices = _sum_by_slice(frames, _frame_slices(data, len(frames)))
+    # After summing gates: the rescaling is linear, and whole counts add without rounding.
     slices = slices * _factor(data, "RescaleSlope", 1.0) + _factor(data, "RescaleIntercept", 0.0)
     if not np.isfinite(slices).all() or not slices.max() > 0:
         raise CohortError("the volume has no counts; export it again")
+    # From here on every volume runs from apex to base, whatever its program's order.
     counts = slices if direction == "apex-to-base" else slices[::-1]
     if mirrored is None and _says_mirrored(data):
         raise CohortError(
@@ -63,18 +65,19 @@ def short_axis_volume(data: Dataset, direction: str, *, mirrored: bool | None = 
 
 
 def _spacing(data: Dataset) -> tuple[float, float, float]:
+    # Slice Thickness is a substitute: reconstructed slices of a volume touch one another.
     between = data.get("SpacingBetweenSlices") or data.get("SliceThickness")
     within = data.get("PixelSpacing") or []
     try:
         values = [abs(float(str(between))), *(float(str(value)) for value in within)]
     except ValueError:
         values = []
-    low, high = SPACINGS_MM
+    low, high = _SPACINGS_MM
     if len(values) != 3 or not all(low <= value <= high for value in values):
         raise CohortError(f"Pixel Spacing and Spacing Between Slices must be {low:g} to {high:g} mm; export again")
     rows, columns = number_of(data, "Rows"), number_of(data, "Columns")
-    if min(rows * values[1], columns * values[2]) < SMALLEST_VIEW_MM:
-        raise CohortError(f"the slices show less than {SMALLEST_VIEW_MM:g} mm; export the whole short axis")
+    if min(rows * values[1], columns * values[2]) < _SMALLEST_VIEW_MM:
+        raise CohortError(f"the slices show less than {_SMALLEST_VIEW_MM:g} mm; export the whole short axis")
     return values[0], values[1], values[2]
 
 
@@ -82,16 +85,17 @@ def _frame_slices(data: Dataset, frames: int) -> NDArray[np.int64]:
     """The slice of each frame, from 0."""
     pointed = _listed(data.get("FrameIncrementPointer"))
     gated = image_kind(data) == "gated"
-    expected = {SLICES, TIME_SLOTS} | ({INTERVALS} & set(pointed)) if gated else {SLICES}
+    expected = {_SLICES, _TIME_SLOTS} | ({_INTERVALS} & set(pointed)) if gated else {_SLICES}
     if set(pointed) != expected and (pointed or gated):
         raise CohortError("the frames are not slices (and time slots) alone; export one short-axis series a file")
     vectors = {tag: _vector(data, tag, frames) for tag in expected}
-    if not pointed and vectors[SLICES] is None:
-        vectors[SLICES] = np.arange(1, frames + 1)
+    if not pointed and vectors[_SLICES] is None:
+        vectors[_SLICES] = np.arange(1, frames + 1)
     if any(vector is None for vector in vectors.values()):
         raise CohortError("a frame vector is missing or of another length than the frames; export the file again")
-    slices = np.asarray(vectors[SLICES])
+    slices = np.asarray(vectors[_SLICES])
     count = int(slices.max(initial=0))
+    # Every combination of slice and time slot once, or counts would be added twice.
     combined = np.stack([np.asarray(vectors[tag]) for tag in sorted(expected)])
     parts = frames // max(count, 1)
     if (
@@ -101,7 +105,7 @@ def _frame_slices(data: Dataset, frames: int) -> NDArray[np.int64]:
         or len(np.unique(combined, axis=1).T) != frames
     ):
         raise CohortError("slices are missing or there twice; export one whole short-axis series a file")
-    if count < FEWEST_SLICES:
+    if count < _FEWEST_SLICES:
         raise CohortError(f"{count} slices cannot show a left ventricle; export all of them")
     return slices - 1
 
@@ -144,4 +148,5 @@ def _says_mirrored(data: Dataset) -> bool:
         return False
     if len(numbers) != 6 or not np.isfinite(numbers).all():
         return False
+    # Row direction to the patient's right, or column direction towards the head.
     return numbers[0] < -_MIRRORED or numbers[5] > _MIRRORED

@@ -20,7 +20,7 @@ from orchestrator.importers.found_maps import FoundMap
 from orchestrator.importers.label_rules import LabelRule, rule_for
 from orchestrator.importers.supplied_facts import ExamKey
 
-Naming = Literal["numbered", "keyed", "kept"]
+_Naming = Literal["numbered", "keyed", "kept"]
 EXAM_DAYS: Final = 30
 """Days between a map and the next that still belong to one exam."""
 
@@ -29,7 +29,7 @@ EXAM_DAYS: Final = 30
 class PatientNames:
     """How patients are called in what is written."""
 
-    naming: Naming = "numbered"
+    naming: _Naming = "numbered"
     """`numbered`: P0001, … in the order of files; `keyed`: by keyed pseudonyms; `kept`: as in the source."""
     pseudonym: Callable[[str], str] | None = None
     key_check: str = ""
@@ -44,6 +44,7 @@ def patient_names(keyfile: Path | None, *, kept: bool = False) -> PatientNames:
     """
     if keyfile is None:
         return PatientNames(naming="kept" if kept else "numbered")
+    # A keyed hash of a fixed text: equal for equal keys, and the key cannot be computed from it.
     check = hmac.new(read_key(keyfile), b"polarmap: which key is this?", hashlib.sha256).hexdigest()[:16]
     return PatientNames(naming="keyed", pseudonym=pseudonyms(keyfile), key_check=check)
 
@@ -117,6 +118,7 @@ def group_exams(
                     patient=called[patient],
                     exam_id=f"{called[patient]}-{tracer[:2]}" + (f"-{number}" if len(parts) > 1 else ""),
                     tracer=tracer,
+                    # Days since the first exam: intervals stay, dates do not leave the source.
                     day=_day(part, first.get(patient)),
                     label=rule.label(columns) if rule else label,
                     maps={found.phase: found for found in part},
@@ -135,6 +137,7 @@ def _new_names(maps: Iterable[FoundMap], names: PatientNames) -> dict[str, str]:
         return {patient: names.pseudonym(patient) for patient in patients}
     if names.naming == "kept":
         return {patient: patient for patient in patients}
+    # New numbers, because an id of the source may identify the patient outside it.
     return {patient: f"P{number:04d}" for number, patient in enumerate(patients, start=1)}
 
 
@@ -153,6 +156,7 @@ def _split(members: Sequence[FoundMap], exam_days: int) -> list[list[FoundMap]]:
         named.setdefault(found.exam, []).append(found)
     dateless = named.pop("", [])
     parts = list(named.values())
+    # Without dates nothing separates maps, so they are one exam, and a phase that is there twice is refused.
     if any(found.date is None for found in dateless):
         parts.append(dateless)
     else:

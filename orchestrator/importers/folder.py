@@ -20,14 +20,13 @@ from orchestrator.cohort.images import MAX_SIDE, checked_channels, decoded
 from orchestrator.cohort.manifest import tracer_of
 from orchestrator.cohort.problems import Problem
 from orchestrator.importers.found_maps import FoundMap, ReadMap
-from orchestrator.importers.import_request import FoundSource, ImportRequest, source_record, write_found
-from orchestrator.importers.optional_parts import require
+from orchestrator.importers.import_request import FoundSource, ImportRequest, require, source_record, write_found
 from orchestrator.importers.source_files import Source, SourceFile, file_problem
 from orchestrator.importers.supplied_facts import SuppliedFiles, date_of, phase_of, read_files_table
 from orchestrator.importers.written_cohort import WrittenCohort, check_new_folder
 
 NiftiOrder = Literal["row-column", "x-y"]
-GROUPS: Final[Mapping[str, str]] = {
+_GROUPS: Final[Mapping[str, str]] = {
     "patient": r"[^/]+?",
     "tracer": r"[^/_]+?",
     "phase": r"stress|str|exercise|rest|redistribution|reinjection|delayed",
@@ -61,17 +60,18 @@ def name_pattern(text: str) -> re.Pattern[str]:
     """
     parts = re.split(r"(\{[^}]*\}|\*)", text)
     groups = [part[1:-1] for part in parts if part.startswith("{")]
-    if "patient" not in groups or len(set(groups)) < len(groups) or not set(groups) <= GROUPS.keys():
-        known = ", ".join(f"{{{name}}}" for name in GROUPS)
+    if "patient" not in groups or len(set(groups)) < len(groups) or not set(groups) <= _GROUPS.keys():
+        known = ", ".join(f"{{{name}}}" for name in _GROUPS)
         raise ExperimentError(f"--pattern {text!r} must name {{patient}} and each of {known} at most once")
     pieces = [
-        f"(?P<{part[1:-1]}>{GROUPS[part[1:-1]]})"
+        f"(?P<{part[1:-1]}>{_GROUPS[part[1:-1]]})"
         if part.startswith("{")
         else "[^/]*"
         if part == "*"
         else re.escape(part)
         for part in parts
     ]
+    # Case is ignored: the same program writes .PNG and .png on different systems.
     return re.compile(rf"(?:.*/)?{''.join(pieces)}", re.IGNORECASE)
 
 
@@ -80,8 +80,8 @@ def facts_of_name(pattern: re.Pattern[str] | None, path: str) -> NameFacts | Non
     match = pattern.fullmatch(path) if pattern is not None else None
     if match is None:
         return None
-    said = {name: match.groupdict().get(name) or "" for name in GROUPS}
-    return NameFacts(**said)
+    supplied = {name: match.groupdict().get(name) or "" for name in _GROUPS}
+    return NameFacts(**supplied)
 
 
 def import_folder(
@@ -102,37 +102,39 @@ def import_folder(
     """
     compiled = name_pattern(pattern)
     check_new_folder(request.folder)
-    said = read_files_table(request.files)
+    supplied = read_files_table(request.files)
     with Source(request.source) as source:
-        maps, problems, left_out = _found(source, compiled, said, tracer)
+        maps, problems, left_out = _found(source, compiled, supplied, tracer)
         by_number = {file.number: file for file in source.files}
         found = FoundSource(
             importer="folder",
             record=source_record(source, [by_number[each.file] for each in maps]),
             maps=maps,
-            problems=[*source.problems, *said.unmatched(source.files), *problems],
+            problems=[*source.problems, *supplied.unmatched(source.files), *problems],
             # Not the pattern itself: its literal parts may be the name of a place or a person.
             settings={"groups": sorted(compiled.groupindex), "tracer": tracer, "nifti_order": nifti_order},
             decisions={"files that do not fit the pattern": left_out},
         )
         return write_found(
-            request, found, lambda each: ReadMap(pixels=pixels_of(source, by_number[each.file], nifti_order))
+            request, found, lambda each: ReadMap(pixels=_pixels_of(source, by_number[each.file], nifti_order))
         )
 
 
 def _found(
-    source: Source, pattern: re.Pattern[str], said: SuppliedFiles, tracer: Tracer | None
+    source: Source, pattern: re.Pattern[str], supplied: SuppliedFiles, tracer: Tracer | None
 ) -> tuple[list[FoundMap], list[Problem], int]:
     maps: list[FoundMap] = []
     problems: list[Problem] = []
     left_out = 0
     for file in source.files:
-        name, row = facts_of_name(pattern, file.path), said.of(file)
+        name, row = facts_of_name(pattern, file.path), supplied.of(file)
+        # A row of `--files` brings in a file that does not fit the pattern.
         if row.skipped or (name is None and not row.row):
             left_out += 1
             continue
         phase = row.phase or phase_of(name.phase if name else "")
         known_tracer: Tracer | None = row.tracer or tracer_of(name.tracer if name else "") or tracer
+        # The table wins over the name: it is written to correct what names say wrongly.
         patient = row.patient or (name.patient if name else "")
         lacks = [
             what for what, value in (("patient", patient), ("tracer", known_tracer), ("phase", phase)) if not value
@@ -154,7 +156,7 @@ def _found(
     return maps, problems, left_out
 
 
-def pixels_of(source: Source, file: SourceFile, nifti_order: NiftiOrder | None) -> NDArray[Any]:
+def _pixels_of(source: Source, file: SourceFile, nifti_order: NiftiOrder | None) -> NDArray[Any]:
     """The pixels of one map file, `[H, W]` or `[H, W, 3]`.
 
     Raises:
@@ -181,6 +183,7 @@ def _nifti(content: bytes, packed: bool, order: NiftiOrder | None) -> NDArray[An
             "NIfTI arrays of maps are indexed in two ways: say --nifti-order row-column (from the top) or x-y "
             "(from the bottom left)"
         )
+    # Eight bytes a pixel and a generous header: more is no map, and a small archive could fill the memory.
     most = 8 * MAX_SIDE**2 + 2**20
     try:
         if packed:

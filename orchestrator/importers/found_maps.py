@@ -23,7 +23,7 @@ class FoundMap:
     tracer: Tracer
     phase: Phase
     exam: str = ""
-    """The exam's id in the source; empty where exams are told apart by date."""
+    """The exam's id in the source; empty where exams are distinguished by date."""
     date: datetime.date | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     """What the allow-list carries into the manifest, as text."""

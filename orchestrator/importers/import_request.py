@@ -1,12 +1,13 @@
 """What all imports are asked in the same way, and the last step they share."""
 
 import hashlib
+import importlib.util
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mpi_model.errors import CohortError
+from mpi_model.errors import CohortError, ExperimentError
 from orchestrator.cohort.problems import Problem
 from orchestrator.importers.exams import EXAM_DAYS, PatientNames, group_exams
 from orchestrator.importers.found_maps import FoundMap, ReadMap
@@ -46,7 +47,7 @@ class FoundSource:
     problems: Sequence[Problem]
     settings: Mapping[str, Any]
     decisions: Mapping[str, int] = field(default_factory=dict)
-    """What was left out or resolved, counted; zeros are not said."""
+    """What was left out or resolved, counted; zeros are left out."""
     panels: int = 0
     unit: str = "file"
     """What the numbers of maps count: files, or rows of a table."""
@@ -96,7 +97,18 @@ def source_record(source: Source, used: Iterable[SourceFile]) -> dict[str, Any]:
             content = source.read(file)
         except CohortError:
             continue  # whoever reads its pixels says so, with its number
+        # A digest of digests: the content of each file counts, its name does not.
         sha.update(hashlib.sha256(content).digest())
         count, size = count + 1, size + len(content)
     kind = "folder" if source.path.is_dir() else "archive" if source.path.suffix.lower() == ".zip" else "file"
     return {"kind": kind, "files": len(source.files), "used": count, "bytes": size, "sha256": sha.hexdigest()}
+
+
+def require(package: str, part: str) -> None:
+    """Say what to install, before a package is missed.
+
+    Raises:
+        ExperimentError: The package is not there.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise ExperimentError(f'this needs {package}; install it: pip install "polarmap-tune[{part}]"')

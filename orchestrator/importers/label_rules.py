@@ -40,6 +40,7 @@ class LabelRule:
         verdicts = [[_holds(columns, *comparison) for comparison in all_of] for all_of in self.alternatives]
         if any(all(verdict is True for verdict in all_of) for all_of in verdicts):
             return "1"
+        # An alternative that a missing value leaves open may still hold, so the exam has no label.
         open_ones = any(None in all_of and False not in all_of for all_of in verdicts)
         return "" if open_ones else "0"
 

@@ -31,10 +31,10 @@ from orchestrator.importers.written_cohort import (
     write_cohort,
 )
 
-COMPARED_SIZE: Final = 32
+_COMPARED_SIZE: Final = 32
 """Pixels of a side at which maps are compared between parts."""
 _OWN: Final = frozenset({"patient_id", "exam_id", "tracer", "label", "exam_date", "site", *PHASES})
-_TOLD: Final = ("polarmap", "importer", "source", "settings", "decisions", "label_rules", "patients")
+_REPORTED: Final = ("polarmap", "importer", "source", "settings", "decisions", "label_rules", "patients")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +55,10 @@ class _Opened:
 
 
 def parts_of(texts: Sequence[str]) -> tuple[Part, ...]:
-    """Read `SITE=FOLDER` words.
+    """Read arguments of the form `SITE=FOLDER`.
 
     Raises:
-        ExperimentError: A word is of another form, or a site is named twice.
+        ExperimentError: An argument is of another form, or a site is named twice.
     """
     parts = []
     for text in texts:
@@ -89,6 +89,7 @@ def merge_imports(
     check_new_folder(folder)
     opened = [_opened(part) for part in parts]
     keys = {part.record.get("key_check") for part in opened}
+    # One key gives one patient one pseudonym at every site; the key itself is never stored.
     shared = same_ids or (len(keys) == 1 and None not in keys)
     exams, problems = _exams(opened, shared)
     paths = {
@@ -97,6 +98,7 @@ def merge_imports(
         for phase, found in exam.maps.items()
     }
     images = _images(exams, paths)
+    # The same map under two patients would stand in training and evaluation sets at once.
     problems += duplicate_images(images)
     rules = {tuple(part.record.get("label_rules", ())) for part in opened}
     notices = [*near_duplicates(images), *(["parts have different label rules"] if len(rules) > 1 else [])]
@@ -105,7 +107,9 @@ def merge_imports(
         source={"kind": "imports", "parts": len(parts)},
         settings={
             "shared_ids": shared,
-            "parts": [{"site": each.part.site, **{name: each.record.get(name) for name in _TOLD}} for each in opened],
+            "parts": [
+                {"site": each.part.site, **{name: each.record.get(name) for name in _REPORTED}} for each in opened
+            ],
         },
         names=PatientNames(naming="keyed", key_check=str(keys.pop()))
         if shared and not same_ids
@@ -155,6 +159,7 @@ def _row_problems(part: _Opened, cells: Mapping[str, str]) -> list[str]:
     paths = [cells[phase] for phase in PHASES if cells.get(phase)]
     wrong += [] if paths else ["it names no map"]
     root = part.part.folder.resolve()
+    # A manifest may have been edited since: a path out of the folder would copy a private file.
     outside = [path for path in paths if not (root / path).resolve().is_relative_to(root)]
     return wrong + (["a map lies outside the import's folder"] if outside else [])
 
@@ -209,9 +214,9 @@ def _images(exams: Sequence[ImportedExam], paths: Mapping[tuple[int, Phase], Pat
     for exam in (exam for exam in exams if exam.columns.get("map_source") != "scores"):
         for phase, found in exam.maps.items():
             try:
-                pixels = read_map(paths[found.file, phase], size=COMPARED_SIZE)
+                pixels = read_map(paths[found.file, phase], size=_COMPARED_SIZE)
             except CohortError:
-                continue  # said when it is read to be written
+                continue  # reported when it is read to be written
             images.append(ReadImage(row=found.file, patient_id=exam.patient, phase=phase, pixels=pixels))
     return images
 

@@ -1,7 +1,7 @@
 """Colours of a page turned back into percent by the page's own colour bar.
 
 Every pixel inside a map's disc is projected onto the line that the bar's colours draw through CIELAB (CIE 1976, the
-distances of which match what an eye calls different); the place on the line is its percent, the distance from the
+distances of which match visible differences); the place on the line is its percent, the distance from the
 line its residual. Lines and letters drawn over the map have a residual or stand out from their surroundings: such
 pixels take the value around them. Where too many colours are not on the line, the page was drawn with another palette,
 and the map is refused.
@@ -17,13 +17,13 @@ from scipy.ndimage import distance_transform_edt, median_filter
 from mpi_model.errors import CohortError
 from orchestrator.importers.page_layout import ColourBar, PageMap
 
-Floats = NDArray[np.float64]
+_Floats = NDArray[np.float64]
 FOREIGN: Final = 12.0
 """CIELAB distance from which a pixel is not of the palette; JPEG of quality 85 stays below it inside a map."""
-LARGEST_MEDIAN: Final = 4.0
-MOST_FOREIGN: Final = 0.15
+_LARGEST_MEDIAN: Final = 4.0
+_MOST_FOREIGN: Final = 0.15
 """Median distance and share of foreign pixels from which a palette does not fit."""
-SHORTEST_PATH: Final = 40.0
+_SHORTEST_PATH: Final = 40.0
 """CIELAB length of a bar's colours: a shorter one is a single colour, most likely a wrong box."""
 _TRIMMED: Final = 1
 _LINE_PIXELS: Final = 5
@@ -38,18 +38,19 @@ _TO_XYZ: Final = np.array(
 class ReadColours:
     """A map read from its colours."""
 
-    percent: Floats
+    percent: _Floats
     """`[side, side]`, 0 to 100; 0 outside the disc."""
-    residual: Floats
+    residual: _Floats
     """`[side, side]`, CIELAB distance from the palette; 0 outside the disc."""
     median_residual: float
     foreign: float
     """Share of the disc's pixels that are not of the palette."""
 
 
-def cielab(pixels: NDArray[Any]) -> Floats:
+def _cielab(pixels: NDArray[Any]) -> _Floats:
     """8-bit sRGB `[…, 3]` as CIELAB."""
     scaled = pixels.astype(np.float64) / 255.0
+    # The sRGB transfer function (IEC 61966-2-1), then CIE 1976 L*a*b*.
     linear = np.where(scaled <= 0.04045, scaled / 12.92, ((scaled + 0.055) / 1.055) ** 2.4)
     xyz = linear @ _TO_XYZ.T
     cube = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
@@ -57,7 +58,7 @@ def cielab(pixels: NDArray[Any]) -> Floats:
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
 
 
-def palette(page: NDArray[np.uint8], bar: ColourBar) -> tuple[Floats, Floats]:
+def _palette(page: NDArray[np.uint8], bar: ColourBar) -> tuple[_Floats, _Floats]:
     """The bar's colours from low to high, `[n, 3]` in CIELAB, and their percents `[n]`.
 
     Raises:
@@ -72,9 +73,10 @@ def palette(page: NDArray[np.uint8], bar: ColourBar) -> tuple[Floats, Floats]:
         colours = colours[::-1]
     count = len(colours)
     percent = bar.low_percent + (bar.high_percent - bar.low_percent) * (np.arange(count) + 0.5) / count
+    # The first and last row of the box are often the bar's frame.
     kept = slice(_TRIMMED, count - _TRIMMED)
-    lab = cielab(colours[kept])
-    if np.sqrt((np.diff(lab, axis=0) ** 2).sum(axis=1)).sum() < SHORTEST_PATH:
+    lab = _cielab(colours[kept])
+    if np.sqrt((np.diff(lab, axis=0) ** 2).sum(axis=1)).sum() < _SHORTEST_PATH:
         raise CohortError("the colour bar's box of the layout shows hardly any colours; correct the layout")
     return lab, percent[kept]
 
@@ -93,7 +95,7 @@ def read_colours(page: NDArray[np.uint8], place: PageMap, bar: ColourBar) -> Rea
     Raises:
         CohortError: The palette does not fit.
     """
-    colours, percents = palette(page, bar)
+    colours, percents = _palette(page, bar)
     side = 2 * round(place.radius)
     top, left = round(place.row - side / 2), round(place.column - side / 2)
     crop = page[top : top + side, left : left + side]
@@ -103,13 +105,13 @@ def read_colours(page: NDArray[np.uint8], place: PageMap, bar: ColourBar) -> Rea
     inside = np.hypot(along[:, None], along[None, :]) <= 1.0
     # A map repeats its colours: each is looked up once.
     seen, which = np.unique(crop[inside], axis=0, return_inverse=True)
-    found, far = _projected(cielab(seen), colours, percents)
+    found, far = _projected(_cielab(seen), colours, percents)
     values, distances = found[which.ravel()], far[which.ravel()]
     foreign = distances > FOREIGN
     # The rim is half background by its nature; it does not speak against a palette.
     core = (np.hypot(along[:, None], along[None, :]) <= 0.95)[inside]
     median, share = float(np.median(distances[core])), float(foreign[core].mean())
-    if median > LARGEST_MEDIAN or share > MOST_FOREIGN:
+    if median > _LARGEST_MEDIAN or share > _MOST_FOREIGN:
         raise CohortError(
             f"the colours do not fit the page's colour bar (median distance {median:.1f}, {share:.0%} foreign); "
             "another palette, or the layout is of another page"
@@ -119,12 +121,13 @@ def read_colours(page: NDArray[np.uint8], place: PageMap, bar: ColourBar) -> Rea
     trusted = inside.copy()
     trusted[inside] = ~foreign
     return ReadColours(
-        percent=_mended(percent, trusted, inside), residual=residual, median_residual=median, foreign=share
+        percent=_interpolated(percent, trusted, inside), residual=residual, median_residual=median, foreign=share
     )
 
 
-def _projected(colours: Floats, line: Floats, percents: Floats) -> tuple[Floats, Floats]:
+def _projected(colours: _Floats, line: _Floats, percents: _Floats) -> tuple[_Floats, _Floats]:
     """Percent and distance of each colour's nearest point on the palette's line."""
+    # The nearest vertex first, then the two segments at it: exact where the line does not fold back on itself.
     squares = (colours**2).sum(axis=1)[:, None] + (line**2).sum(axis=1) - 2 * colours @ line.T
     nearest = squares.argmin(axis=1)
     best_percent, best_square = percents[nearest], np.full(len(colours), np.inf)
@@ -139,10 +142,10 @@ def _projected(colours: Floats, line: Floats, percents: Floats) -> tuple[Floats,
     return best_percent, np.sqrt(best_square)
 
 
-def _mended(percent: Floats, trusted: NDArray[np.bool_], inside: NDArray[np.bool_]) -> Floats:
+def _interpolated(percent: _Floats, trusted: NDArray[np.bool_], inside: NDArray[np.bool_]) -> _Floats:
     """Foreign pixels take the nearest trusted value, thin lines what is around them."""
     nearest = distance_transform_edt(~trusted, return_distances=False, return_indices=True)
     filled = percent[tuple(nearest)]
     smooth = median_filter(filled, _LINE_PIXELS, mode="nearest")
-    mended: Floats = np.where(inside, np.clip(smooth, 0.0, 100.0), 0.0)
-    return mended
+    interpolated: _Floats = np.where(inside, np.clip(smooth, 0.0, 100.0), 0.0)
+    return interpolated

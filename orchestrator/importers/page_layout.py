@@ -28,11 +28,11 @@ from mpi_model.vocabulary import Phase, Tracer
 from orchestrator.cohort.manifest import tracer_of
 from orchestrator.importers.supplied_facts import phase_of
 
-End = Literal["top", "bottom", "left", "right"]
-SMALLEST_RADIUS: Final = 16
-SHORTEST_BAR: Final = 32
+_End = Literal["top", "bottom", "left", "right"]
+_SMALLEST_RADIUS: Final = 16
+_SHORTEST_BAR: Final = 32
 """Pixels: a shorter bar has too few colours to read a percent from."""
-_ENDS: Final[tuple[End, ...]] = ("top", "bottom", "left", "right")
+_ENDS: Final[tuple[_End, ...]] = ("top", "bottom", "left", "right")
 _KEYS: Final = {
     "": {"program", "version", "page", "colour_bar", "map"},
     "colour_bar": {"box", "high", "percent"},
@@ -48,7 +48,7 @@ class ColourBar:
     top: int
     right: int
     bottom: int
-    high: End
+    high: _End
     low_percent: float
     high_percent: float
 
@@ -99,6 +99,7 @@ def read_layout(path: Path) -> PageLayout:
     size = _numbers(content.get("page"), 2)
     if size is None or not all(16 <= side <= 8192 for side in size):
         problems.append("the layout needs page = [width, height] in pixels")
+        # Large enough that a wrong page size does not make every other coordinate wrong too.
         size = [8192.0, 8192.0]
     layout = PageLayout(
         program=str(content.get("program", "")),
@@ -131,8 +132,8 @@ def _bar(table: Mapping[str, Any], size: list[float], problems: list[str]) -> Co
         problems.append("colour_bar.box must be [left, top, right, bottom] on the page")
     if high not in _ENDS:
         problems.append(f"colour_bar.high must be one of {', '.join(_ENDS)}")
-    elif box and (bottom - top if high in {"top", "bottom"} else right - left) < SHORTEST_BAR:
-        problems.append(f"the colour bar must be {SHORTEST_BAR} pixels long or longer")
+    elif box and (bottom - top if high in {"top", "bottom"} else right - left) < _SHORTEST_BAR:
+        problems.append(f"the colour bar must be {_SHORTEST_BAR} pixels long or longer")
     if percent is None or not 0 <= percent[0] < percent[1] <= 100:
         problems.append("colour_bar.percent must be [low, high] between 0 and 100")
     low_percent, high_percent = percent or (0.0, 100.0)
@@ -158,8 +159,8 @@ def _map(table: Mapping[str, Any], number: int, size: list[float], problems: lis
     if "tracer" in table and tracer is None:
         problems.append(f"{place}: tracer must be Tc-99m or Tl-201")
     inside = all(reach <= at <= side - reach for at, side in zip(centre, size, strict=True))
-    if reach < SMALLEST_RADIUS or not inside:
-        problems.append(f"{place}: centre and radius must make a disc on the page, radius {SMALLEST_RADIUS} or more")
+    if reach < _SMALLEST_RADIUS or not inside:
+        problems.append(f"{place}: centre and radius must make a disc on the page, radius {_SMALLEST_RADIUS} or more")
     if not isinstance(frame, int) or frame < 1:
         problems.append(f"{place}: frame must be 1, 2, …")
         frame = 1

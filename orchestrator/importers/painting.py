@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from orchestrator.cohort.images import area_weights
 from orchestrator.cohort.segments import Segments, segment_tiles
 
-BLUR: Final = 0.12
+_BLUR: Final = 0.12
 """Standard deviation of the painting kernel in map radii: 28 % of a radius full width at half maximum."""
-NARROW_BLUR: Final = 0.07
-"""For the 20-segment model, whose apex has halves."""
+_NARROW_BLUR: Final = 0.07
+"""For the 20-segment model, whose apex has halves: a wide kernel overshoots where it has to keep their means."""
 
 _SUPERSAMPLING: Final = 4
 
 
-def painting_basis(size: int, segments: Segments, blur: float = BLUR) -> NDArray[np.float64]:
+def painting_basis(size: int, segments: Segments) -> NDArray[np.float64]:
     """The images whose weighted sum is a map.
 
     The segments' tiles are blurred by a Gaussian kernel normalised inside the unit disc, then combined so
@@ -28,18 +28,20 @@ def painting_basis(size: int, segments: Segments, blur: float = BLUR) -> NDArray
     Args:
         size: Side of a map in pixels.
         segments: S segments that cover the disc.
-        blur: Of the kernel; small segments need a narrow one, or keeping their means overshoots.
 
     Returns:
         `[S, size, size]`; zero outside the unit disc, summing to the disc over the segments.
     """
+    blur = _NARROW_BLUR if len(segments) == 20 else _BLUR
     tiles = segment_tiles(size * _SUPERSAMPLING, segments)
     disc = tiles.sum(axis=0)
     kernel = _kernel(size * _SUPERSAMPLING, blur)
+    # Divided by the blurred disc: the kernel is normalised inside the disc, so the rim does not fade.
     smooth = disc * (kernel @ tiles @ kernel.T) / (kernel @ disc @ kernel.T)
     areas = tiles.sum(axis=(1, 2))
     means = np.einsum("ahw,bhw->ab", smooth, tiles) / areas  # of basis image a over segment b
     shrink = area_weights(size * _SUPERSAMPLING, size) / (size * _SUPERSAMPLING)
+    # Blurring mixes neighbours; the inverse of the mixing restores every segment's mean.
     preserving = np.tensordot(np.linalg.inv(means), smooth, axes=1)
     basis: NDArray[np.float64] = shrink @ preserving @ shrink.T
     return basis

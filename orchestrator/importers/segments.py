@@ -26,14 +26,14 @@ from orchestrator.cohort.segments import SEGMENTS_17, SEGMENTS_20, Segments
 from orchestrator.cohort.table import TextTable, read_table
 from orchestrator.importers.found_maps import FoundMap, ReadMap
 from orchestrator.importers.import_request import FoundSource, ImportRequest, write_found
-from orchestrator.importers.painting import BLUR, NARROW_BLUR, painted, painting_basis
+from orchestrator.importers.painting import painted, painting_basis
 from orchestrator.importers.supplied_facts import ALLOWED, column_problem, date_of
 from orchestrator.importers.written_cohort import WrittenCohort, check_new_folder
 
 Kind = Literal["scores", "percent"]
-MODELS: Final[Mapping[int, Segments]] = {17: SEGMENTS_17, 20: SEGMENTS_20}
+_MODELS: Final[Mapping[int, Segments]] = {17: SEGMENTS_17, 20: SEGMENTS_20}
 _SEGMENT_COLUMN: Final = re.compile(r"(stress|rest)_([0-9]{1,2})")
-PERCENT_OF_A_SCORE: Final = 25.0
+_PERCENT_OF_A_SCORE: Final = 25.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,11 +74,12 @@ def import_segments(request: ImportRequest, *, kind: Kind, size: int = 64) -> Wr
         for number, cells in table.rows
         for phase in rows[number].values
     ]
-    basis = painting_basis(size, MODELS[model], BLUR if model == 17 else NARROW_BLUR)
+    basis = painting_basis(size, _MODELS[model])
 
     def read(found: FoundMap) -> ReadMap:
         values = rows[found.file].values[found.phase]
-        percent = values if kind == "percent" else 100.0 - PERCENT_OF_A_SCORE * values
+        # Scores 0 to 4 are evenly spaced in percent by convention; a score is an order, not a measurement.
+        percent = values if kind == "percent" else 100.0 - _PERCENT_OF_A_SCORE * values
         return ReadMap(pixels=painted(percent, basis))
 
     found = FoundSource(
@@ -101,7 +102,7 @@ def _model(table: TextTable) -> int:
     missing = [name for name in ("patient_id", "tracer") if name not in table.columns]
     if missing:
         raise CohortError(f"the segments table has no column {missing[0]!r}; its first line names the columns")
-    for model in MODELS:
+    for model in _MODELS:
         if numbers and all(found == set(range(1, model + 1)) for found in numbers.values()):
             return model
     raise CohortError("the segments table needs columns stress_1 … stress_17 (or 20), rest_1 … or both, without gaps")
@@ -125,6 +126,7 @@ def _values(
     wrong: list[str] = []
     for phase in PHASES:
         texts = [cells.get(f"{phase}_{segment}", "") for segment in range(1, model + 1)]
+        # All blank is a phase that was not acquired; some blank is a mistake and refused below.
         if not any(texts):
             continue
         bad = [segment for segment, text in enumerate(texts, start=1) if not _is_value(text, kind)]
@@ -156,11 +158,11 @@ def _found(number: int, phase: Phase, cells: Mapping[str, str], allowed: list[st
         exam=cells.get("exam_id", "") or f"row {number}",
         date=date_of(cells.get("exam_date", "")),
         columns={name: cells[name] for name in allowed}
-        | (summed_scores(row.values) | {"map_source": "scores"} if kind == "scores" else {}),
+        | (_summed_scores(row.values) | {"map_source": "scores"} if kind == "scores" else {}),
     )
 
 
-def summed_scores(values: Mapping[Phase, NDArray[np.float64]]) -> dict[str, str]:
+def _summed_scores(values: Mapping[Phase, NDArray[np.float64]]) -> dict[str, str]:
     """SSS, SRS and SDS of the phases there are; SDS is the sum of stress minus rest."""
     sums = {
         name: f"{values[phase].sum():g}" for name, phase in (("SSS", PHASES[0]), ("SRS", PHASES[1])) if phase in values

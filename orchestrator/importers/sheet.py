@@ -36,7 +36,7 @@ def _table() -> NDArray[np.uint8]:
     return np.rint(np.stack(channels, axis=1)).astype(np.uint8)
 
 
-def map_panel(pixels: NDArray[Any]) -> str:
+def _map_panel(pixels: NDArray[Any]) -> str:
     """A map in colour with the lines of the 17 segments, at the origin."""
     lines = "".join(_segment_lines())
     half = PANEL / 2
@@ -48,6 +48,7 @@ def map_panel(pixels: NDArray[Any]) -> str:
 
 def _shown(pixels: NDArray[Any]) -> Image.Image:
     """A map as a picture; grey becomes colour, 8 bits as they are, counts in percent of their maximum."""
+    # Every n-th pixel: the sheet is looked at, not measured.
     step = max(1, math.ceil(max(pixels.shape[:2]) / _LONGEST_SIDE))
     seen = pixels[::step, ::step].astype(np.float64)
     if pixels.dtype != np.uint8:
@@ -101,7 +102,7 @@ def map_drawing(pixels: NDArray[Any], beside: str, panels: int) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {PANEL:g}" '
         f'width="{2 * width:g}" height="{2 * PANEL:g}"><style>{_LINES}</style>'
-        f'<rect width="100%" height="100%" fill="#111"/>{map_panel(pixels)}{shift}</svg>\n'
+        f'<rect width="100%" height="100%" fill="#111"/>{_map_panel(pixels)}{shift}</svg>\n'
     )
 
 
@@ -119,6 +120,7 @@ figcaption{color:#aaa;font-size:12px;max-width:48em}
 def exam_html(row: int, facts: Sequence[str], maps: Mapping[str, tuple[str, str]]) -> str:
     """One exam: its manifest row, a few facts, and for each phase a picture's path and caption."""
     figures = "".join(
+        # Loaded as the reader scrolls, so that a page of a thousand exams opens quickly.
         f'<figure><img src="{html.escape(path)}" alt="{phase} map of row {row}" loading="lazy">'
         f"<figcaption>{phase} · {html.escape(caption)}</figcaption></figure>"
         for phase, (path, caption) in maps.items()

@@ -23,10 +23,10 @@ from scipy.ndimage import map_coordinates, spline_filter
 from mpi_model.errors import CohortError, ExperimentError
 
 Floats = NDArray[np.float64]
-RAY_STEP_MM: Final = 2.0
-RAY_START: Final = 0.3
+_RAY_STEP_MM: Final = 2.0
+_RAY_START: Final = 0.3
 """Of the radius: nearer to the axis lies the cavity."""
-ANGLE_OF_BASE: Final = np.pi / 2
+_ANGLE_OF_BASE: Final = np.pi / 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +89,12 @@ class Limits:
 LIMITS: Final = tuple(Limits.__slots__)
 
 
-def overridden(limits: Limits | None, said: Mapping[str, str], spacing: tuple[float, float, float]) -> Limits:
-    """Limits with some or all of them said by a person, in millimetres.
+def overridden(limits: Limits | None, supplied: Mapping[str, str], spacing: tuple[float, float, float]) -> Limits:
+    """Limits, some or all of them replaced by a person's, in millimetres.
 
     Args:
-        limits: As proposed; None where all are said.
-        said: Numbers as text, by `apex_mm`, `base_mm`, … as `import.json` names them.
+        limits: As proposed; None where all are supplied.
+        supplied: Numbers as text, by `apex_mm`, `base_mm`, … as `import.json` names them.
         spacing: Of the volume.
 
     Raises:
@@ -102,7 +102,7 @@ def overridden(limits: Limits | None, said: Mapping[str, str], spacing: tuple[fl
     """
     values = asdict(limits) if limits else {}
     try:
-        values |= {name: float(said[f"{name}_mm"]) for name in LIMITS if said.get(f"{name}_mm")}
+        values |= {name: float(supplied[f"{name}_mm"]) for name in LIMITS if supplied.get(f"{name}_mm")}
     except ValueError as error:
         raise CohortError("a limit of --files is no number of millimetres") from error
     changed = Limits(**values)
@@ -119,11 +119,13 @@ def polar_samples(volume: Volume, limits: Limits, sampling: Sampling) -> Floats:
     """
     counts, corner = _around_the_heart(volume, limits)
     origin, direction = _rays(limits, sampling)
-    steps = np.arange(RAY_START * limits.radius, limits.search + RAY_STEP_MM, RAY_STEP_MM)
+    steps = np.arange(_RAY_START * limits.radius, limits.search + _RAY_STEP_MM, _RAY_STEP_MM)
     places = origin[..., np.newaxis] + direction[..., np.newaxis] * steps  # [3, rings, angles, steps]
     spacing = np.asarray(volume.spacing).reshape(3, 1, 1, 1)
     voxels = places / spacing - np.asarray(corner, dtype=np.float64).reshape(3, 1, 1, 1)
+    # Filtered once for all rays; `nearest`, since zeros beyond the volume would ring into its edge.
     values = map_coordinates(spline_filter(counts, 3, mode="nearest"), voxels, order=3, mode="nearest", prefilter=False)
+    # Cubic splines undershoot beside a hot wall; counts cannot be negative.
     return np.maximum(_crests(values), 0.0)
 
 
@@ -159,10 +161,11 @@ def _rays(limits: Limits, sampling: Sampling) -> tuple[Floats, Floats]:
                      limits.base_column - limits.apex_column])  # fmt: skip
     length = float(np.hypot(np.hypot(axis[0], axis[1]), axis[2]))
     axis = axis / length
+    # At least a tenth of the length stays a cylinder, however short the ventricle.
     cap = min(limits.radius, 0.9 * length)
-    arc = ANGLE_OF_BASE * cap
+    arc = _ANGLE_OF_BASE * cap
     along = (np.arange(sampling.rings) + 0.5) / sampling.rings * (arc + length - cap)
-    polar = np.minimum(along / cap, ANGLE_OF_BASE)  # 0 at the apex, a right angle on the cylinder
+    polar = np.minimum(along / cap, _ANGLE_OF_BASE)  # 0 at the apex, a right angle on the cylinder
     centre = cap + np.maximum(along - arc, 0.0)  # from the apex along the axis
     turn = np.arange(sampling.angles) * (2 * np.pi / sampling.angles)
     # A right-handed frame across the axis that starts in the plane of the slices: up is anterior, right is lateral.

@@ -19,11 +19,11 @@ from typing import IO, Final
 from mpi_model.errors import CohortError, ExperimentError
 from orchestrator.cohort.problems import Problem
 
-LARGEST_FILE: Final = 512 * 2**20
+_LARGEST_FILE: Final = 512 * 2**20
 """Bytes of one file, unpacked."""
 _LARGEST_RATIO: Final = 200
-"""Unpacked bytes over packed bytes of an archive, above `RATIO_FROM` bytes."""
-RATIO_FROM: Final = 256 * 2**20
+"""Unpacked bytes over packed bytes of an archive, above `_RATIO_FROM` bytes."""
+_RATIO_FROM: Final = 256 * 2**20
 _DEEPEST: Final = 4
 """Archives inside archives."""
 _MOST_FILES: Final = 1_000_000
@@ -56,6 +56,7 @@ class Source:
     def __enter__(self) -> "Source":
         if not self.path.exists():
             raise ExperimentError(f"there is no {self.path}; name a folder, a ZIP archive or a file")
+        # By the parts of a path, so that numbers do not depend on the operating system or the file system.
         found = sorted(self._found(), key=lambda item: item[0].split("/"))
         files = [
             SourceFile(number=number, path=name, member=member) for number, (name, member, _) in enumerate(found, 1)
@@ -73,14 +74,15 @@ class Source:
         """The bytes of a file.
 
         Raises:
-            CohortError: It cannot be read or is larger than `LARGEST_FILE`; the message does not name it.
+            CohortError: It cannot be read or is larger than `_LARGEST_FILE`; the message does not name it.
         """
         try:
             with self._stream(file) as stream:
-                content = stream.read(LARGEST_FILE + 1)
+                # One byte more than allowed: a size in an archive's directory may be false.
+                content = stream.read(_LARGEST_FILE + 1)
         except Exception as error:  # a damaged archive raises nearly anything
             raise CohortError(f"the file cannot be read ({type(error).__name__}); copy it again") from error
-        if len(content) > LARGEST_FILE:
+        if len(content) > _LARGEST_FILE:
             raise CohortError(_TOO_LARGE)
         return content
 
@@ -96,6 +98,7 @@ class Source:
             return
         count = 0
         for folder, folders, names in os.walk(self.path, followlinks=False):
+            # In place: this is how `os.walk` is kept from entering a folder.
             folders[:] = [name for name in folders if _is_data(name)]
             links = [name for name in folders if (Path(folder) / name).is_symlink()]
             for name in [*filter(_is_data, names), *links]:
@@ -113,7 +116,7 @@ class Source:
                 yield name, None, "a link out of the source; put a copy of the file in its place"
         elif not stat.S_ISREG(status.st_mode):
             yield name, None, "neither a file nor a folder; take it out of the source"
-        elif status.st_size > LARGEST_FILE and full.suffix.lower() != ".zip":
+        elif status.st_size > _LARGEST_FILE and full.suffix.lower() != ".zip":
             yield name, None, _TOO_LARGE
         elif full.suffix.lower() == ".zip":
             with full.open("rb") as stream:
@@ -128,7 +131,7 @@ class Source:
         copy = self._open.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
         while block := stream.read(2**20):
             copy.write(block)
-            if copy.tell() > LARGEST_FILE:
+            if copy.tell() > _LARGEST_FILE:
                 raise ValueError("too large")
         return copy
 
@@ -142,7 +145,7 @@ class Source:
         members = [member for member in archive.infolist() if not member.is_dir()]
         packed = max(stream.seek(0, os.SEEK_END), 1)
         total = sum(member.file_size for member in members)
-        if len(members) > _MOST_FILES or (total > RATIO_FROM and total > _LARGEST_RATIO * packed):
+        if len(members) > _MOST_FILES or (total > _RATIO_FROM and total > _LARGEST_RATIO * packed):
             yield prefix, None, f"the archive unpacks to more than {_LARGEST_RATIO} times its size; unpack it yourself"
             return
         for member in members:
@@ -165,7 +168,7 @@ class Source:
                     yield from self._members(copy, name, depth + 1)
 
 
-_TOO_LARGE: Final = f"larger than {LARGEST_FILE // 2**20} MiB; take it out of the source"
+_TOO_LARGE: Final = f"larger than {_LARGEST_FILE // 2**20} MiB; take it out of the source"
 
 
 def file_problem(number: int, kind: str, line: str) -> Problem:
@@ -178,7 +181,7 @@ def _member_problem(member: zipfile.ZipInfo) -> str:
         return "a link in an archive; put the file in its place"
     if member.flag_bits & 0x1:
         return "encrypted; unpack the archive with its password"
-    return _TOO_LARGE if member.file_size > LARGEST_FILE else ""
+    return _TOO_LARGE if member.file_size > _LARGEST_FILE else ""
 
 
 def _is_data(name: str) -> bool:
@@ -189,4 +192,5 @@ def _is_data(name: str) -> bool:
 
 def _archive_of(path: str, archives: dict[str, zipfile.ZipFile]) -> str:
     """The innermost archive that holds a path."""
+    # The longest prefix: an archive inside another has the longer name.
     return max((prefix for prefix in archives if path.startswith(f"{prefix}/")), key=len)

@@ -85,6 +85,7 @@ def import_spectf(
         ExperimentError: The folder holds something already.
     """
     sides = [("development", read_spectf(train)), ("test", read_spectf(test))]
+    # Both files are read first: a wrong one leaves no folder behind.
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ExperimentError(f"{folder} is not an empty folder; nothing is overwritten, name a new one")
     (folder / "images").mkdir(parents=True, exist_ok=True)
@@ -137,6 +138,7 @@ def read_spectf(path: Path) -> _SpectfPatients:
     table = np.array([[int(cell) for cell in line.split(",")] for _, line in lines])
     return _SpectfPatients(
         labels=table[:, 0].astype(np.int8),
+        # Columns alternate: rest, then stress, of each region.
         rest=table[:, 1::2].astype(np.float64),
         stress=table[:, 2::2].astype(np.float64),
     )

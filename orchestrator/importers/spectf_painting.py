@@ -33,7 +33,7 @@ SEGMENTS: Final = (
 )
 """The segments a map is painted from, basal ring first."""
 
-SLICES: Final = (
+_SLICES: Final = (
     (("13",), ("16",), ("15",), ("14",)),  # F1-F4, short axis, apical: anterior, lateral, inferior, septal
     (("7",), ("12",), ("11",), ("10",), ("8+9",)),  # F5-F9, short axis, mid
     (("1",), ("6",), ("5",), ("4",), ("2+3",)),  # F10-F14, short axis, basal
@@ -55,13 +55,14 @@ _SEGMENT_SD: Final = 0.15
 """Of a segment's log perfusion around the map's level; wide, so that a defect is hardly shrunk."""
 
 
-def segment_operator() -> NDArray[np.float64]:
+def _segment_operator() -> NDArray[np.float64]:
     """The matrix from log counts of 22 regions to log perfusion of 15 segments.
 
     Returns:
         `[15, 22]`, a constant. Its rows sum to 1: counts that double double the perfusion.
     """
     design = np.hstack([np.ones((22, 1)), _coverage(), _slice_membership()])
+    # Residual variance over prior variance; the level itself has no prior.
     ridge = [0.0] + [(_RESIDUAL_SD / _SEGMENT_SD) ** 2] * 15 + [(_RESIDUAL_SD / _SLICE_SD) ** 2] * 5
     solution = np.linalg.solve(design.T @ design + np.diag(ridge), design.T)
     operator: NDArray[np.float64] = solution[:1] + solution[1:16]
@@ -72,7 +73,7 @@ def _coverage() -> NDArray[np.float64]:
     """`[22, 15]`, rows sum to 1: which segments a region averages."""
     names = [segment.name for segment in SEGMENTS]
     coverage = np.zeros((22, 15))
-    for region, covered in enumerate(covered for regions in SLICES for covered in regions):
+    for region, covered in enumerate(covered for regions in _SLICES for covered in regions):
         for name in covered:
             coverage[region, names.index(name)] = 1 / len(covered)
     return coverage
@@ -80,7 +81,7 @@ def _coverage() -> NDArray[np.float64]:
 
 def _slice_membership() -> NDArray[np.float64]:
     """`[22, 5]` of 0 and 1."""
-    return np.repeat(np.eye(5), [len(regions) for regions in SLICES], axis=0)
+    return np.repeat(np.eye(5), [len(regions) for regions in _SLICES], axis=0)
 
 
 def segment_values(counts: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -92,5 +93,5 @@ def segment_values(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     Returns:
         `[..., 15]`, percent, in the order of `SEGMENTS`.
     """
-    values: NDArray[np.float64] = np.exp(np.log(np.maximum(counts, 1.0)) @ segment_operator().T)
+    values: NDArray[np.float64] = np.exp(np.log(np.maximum(counts, 1.0)) @ _segment_operator().T)
     return values

@@ -29,7 +29,7 @@ _VALUES: Final[Mapping[str, str]] = {
     "site": r"[A-Za-z0-9_-]{0,16}",
 }
 _CARRIED: Final = r"[A-Za-z0-9.+_-]{0,24}"
-FACTS_OF_FILES: Final = frozenset({"patient_id", "tracer", "phase", "exam_id", "date", "use"})
+_FACTS_OF_FILES: Final = frozenset({"patient_id", "tracer", "phase", "exam_id", "date", "use"})
 
 _PHASE_WORDS: Final[Mapping[str, Phase]] = {
     **{phase: phase for phase in PHASES},
@@ -44,7 +44,7 @@ class FileFacts:
     """What `--files` says of one file."""
 
     row: int = 0
-    """1-based data row of the table; 0 where it says nothing."""
+    """1-based data row of the table; 0 where there is none."""
     patient: str = ""
     tracer: Tracer | None = None
     phase: Phase | None = None
@@ -62,7 +62,8 @@ class SuppliedFiles:
     rows: Mapping[str, FileFacts] = field(default_factory=dict)
 
     def of(self, file: SourceFile) -> FileFacts:
-        """What is said of a file; facts without content where nothing is said."""
+        """The facts that the table gives of a file; empty ones where it has no row."""
+        # The path first: a file's own name may be a number, which then means the name.
         return self.rows.get(file.path) or self.rows.get(str(file.number)) or FileFacts()
 
     def unmatched(self, files: Sequence[SourceFile]) -> list[Problem]:
@@ -91,7 +92,7 @@ def read_files_table(path: Path | None, more: frozenset[str] = frozenset()) -> S
 
     Args:
         path: The CSV; None says nothing.
-        more: Columns that the importer takes beside `FACTS_OF_FILES`.
+        more: Columns that the importer takes beside `_FACTS_OF_FILES`.
 
     Raises:
         CohortError: A column or a value is not understood; all of them at once, by row.
@@ -99,7 +100,7 @@ def read_files_table(path: Path | None, more: frozenset[str] = frozenset()) -> S
     if path is None:
         return SuppliedFiles()
     table = read_table(path, called="files table")
-    known = {"file"} | FACTS_OF_FILES | more
+    known = {"file"} | _FACTS_OF_FILES | more
     if "file" not in table.columns or (unknown := [name for name in table.columns if name not in known]):
         found = "no column 'file'" if "file" not in table.columns else f"the unknown column {unknown[0]!r}"
         raise CohortError(f"the files table has {found}; its columns are {', '.join(sorted(known))}")
@@ -134,6 +135,7 @@ def _wrong_facts(cells: Mapping[str, str]) -> list[str]:
 
 def column_problem(name: str, text: str) -> bool:
     """Whether a cell of an allowed column holds what may not leave the source: free text, above all."""
+    # Short codes only: free text may hold a name or a date.
     return re.fullmatch(_VALUES.get(name, _CARRIED), text) is None
 
 

@@ -77,17 +77,20 @@ def check_new_folder(folder: Path) -> None:
 
 
 @contextmanager
-def unfinished_folder(folder: Path) -> Iterator[Path]:
-    """A folder beside the named one that takes its name at the end, and is deleted where there is none."""
+def _unfinished_folder(folder: Path) -> Iterator[Path]:
+    """A folder beside the named one, with its subfolders; it takes the name at the end, or is deleted on an error."""
     check_new_folder(folder)
     try:
         work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.unfinished-", dir=folder.absolute().parent))
     except OSError as error:
         raise ExperimentError(f"cannot write beside {folder} ({error.strerror}); name another folder") from error
     try:
+        (work / "maps").mkdir()
+        (work / "sheet").mkdir()
         yield work
         if folder.exists():
             folder.rmdir()
+        # Beside the named folder, so on the same file system: renaming is one step that cannot stop halfway.
         work.rename(folder)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
@@ -121,9 +124,7 @@ def write_cohort(
     """
     if not grouped.exams and not problems:
         raise CohortError("the source holds no map that this import can use" + _counted(record.decisions))
-    with unfinished_folder(folder) as work:
-        (work / "maps").mkdir()
-        (work / "sheet").mkdir()
+    with _unfinished_folder(folder) as work:
         found = [*problems, *grouped.problems]
         total = sum(len(exam.maps) for exam in grouped.exams)
         rows, records, sections, done = [], [], [], 0
@@ -135,15 +136,10 @@ def write_cohort(
                 try:
                     content = read(exam.maps[phase])
                     paths[phase] = _write_map(work, exam, phase, content.pixels, format)
-                    picture = f"sheet/{row:04d}-{phase}.svg"
-                    svg = map_drawing(content.pixels, content.drawing, record.panels)
-                    (work / picture).write_text(svg, encoding="utf-8")
                     measured[phase] = {record.unit: exam.maps[phase].file, **content.measured}
-                    pictures[phase] = (
-                        picture,
-                        f"{record.unit} {exam.maps[phase].file} · {content.caption}".removesuffix(" · "),
-                    )
+                    pictures[phase] = _write_picture(work, row, exam.maps[phase], content, record)
                 except CohortError as error:
+                    # Reading goes on, so that one call reports every unusable map; nothing is kept of what it writes.
                     found += _map_problems(record.unit, exam.maps[phase].file, error)
                 done += 1
                 if progress is not None:
@@ -153,6 +149,7 @@ def write_cohort(
             sections.append(exam_html(row, _facts(exam), pictures))
         if found:
             raise CohortError(*lines_of(found))
+        # After all maps, when no problem is left that would refuse the cohort.
         _write_manifest(work / "manifest.csv", rows)
         _write_json(work / "import.json", record, records)
         notes = (*grouped.notices, *(f"{what}: {count}" for what, count in record.decisions.items()))
@@ -185,11 +182,19 @@ def _write_map(work: Path, exam: ImportedExam, phase: Phase, pixels: NDArray[Any
     if path.endswith(".npy"):
         np.save(work / path, pixels, allow_pickle=False)
     else:
-        Image.fromarray(pixels if in_percent else counts_16_bit(pixels)).save(work / path, compress_level=3)
+        Image.fromarray(pixels if in_percent else _counts_16_bit(pixels)).save(work / path, compress_level=3)
     return path
 
 
-def counts_16_bit(counts: NDArray[Any]) -> NDArray[np.uint16]:
+def _write_picture(work: Path, row: int, found: FoundMap, content: ReadMap, record: ImportRecord) -> tuple[str, str]:
+    """Draw one map for the sheet; returns the picture's path and caption."""
+    # The manifest row names the picture: an exam id kept from the source may identify the patient.
+    path = f"sheet/{row:04d}-{found.phase}.svg"
+    (work / path).write_text(map_drawing(content.pixels, content.drawing, record.panels), encoding="utf-8")
+    return path, f"{record.unit} {found.file} · {content.caption}".removesuffix(" · ")
+
+
+def _counts_16_bit(counts: NDArray[Any]) -> NDArray[np.uint16]:
     """Counts as 16-bit levels, 65535 for the map's maximum.
 
     Raises:

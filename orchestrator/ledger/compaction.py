@@ -12,16 +12,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mpi_model.errors import RunDirectoryError
+from mpi_model.vocabulary import INPUTS
 from orchestrator.ledger.files import COMPRESSION, read_table, table_from
 from orchestrator.ledger.integrity import matches
-from orchestrator.ledger.markers import Marker
-from orchestrator.ledger.parts import PARTS
+from orchestrator.ledger.parts import Marker
 from orchestrator.ledger.paths import CELL, COMMIT, TEST_COMMIT, TEST_PREDICTIONS
-from orchestrator.ledger.schemas import INPUTS_ORDER, PREDICTIONS, TABLES
+from orchestrator.ledger.schemas import PARTS, TABLES
 from orchestrator.ledger.state import RunState
 from orchestrator.storage.base import Blob, read_many
 
 _ORDER: Final = "_order"
+_INPUTS_ORDER: Final[dict[str, int]] = {name: place for place, name in enumerate(INPUTS)}
 _ROW_GROUP: Final = 128 * 1024
 """A row group ends with the cell that fills it."""
 _PIECES: Final = 1024
@@ -77,6 +78,7 @@ def _committed_pieces(state: RunState) -> dict[str, list[_Piece]]:
     for cell in cells:
         marker = _whole(state.cells[cell], state.paths.in_cell(cell, COMMIT), cell)
         for name in TABLES:
+            # The cells are sorted, so appending keeps each table in its order.
             pieces[name].append(_Piece(state.paths.in_cell(cell, f"{name}.parquet"), marker))
         if cell in state.tests:
             opened = _whole(state.tests[cell], state.paths.in_cell(cell, TEST_COMMIT), cell)
@@ -93,7 +95,7 @@ def _whole(marker: Marker | None, blob: Blob, cell: str) -> Marker:
 def _place(cell: str) -> tuple[int, bool, int, int]:
     """Where a cell's rows stand in every table: by inputs, then repeat and fold, the final cell last."""
     inputs, repeat, fold = CELL.fullmatch(cell).groups()  # type: ignore[union-attr] # only such names come here
-    return INPUTS_ORDER[inputs], repeat is None, int(repeat or 0), int(fold or 0)
+    return _INPUTS_ORDER[inputs], repeat is None, int(repeat or 0), int(fold or 0)
 
 
 def _row_groups(pieces: Iterable[_Piece], name: str, exams: pa.Table) -> Iterator[pa.Table]:
@@ -104,6 +106,7 @@ def _row_groups(pieces: Iterable[_Piece], name: str, exams: pa.Table) -> Iterato
         name: The table.
         exams: `cohort.parquet`, for the predictions' labels.
     """
+    # An empty table first, so that a table without rows still has its columns.
     held, rows, begun = [PARTS[name].empty_table()], 0, False
     for table in _tables(list(pieces)):
         held.append(table)
@@ -137,7 +140,7 @@ def _arranged(table: pa.Table, name: str, exams: pa.Table) -> pa.Table:
     if name == "predictions":
         table = _with_exams(table, exams)
     # Input configurations are ordered as the experiment file names them, which is not the order of the alphabet.
-    place = pa.array([INPUTS_ORDER[inputs] for inputs in table["inputs"].to_pylist()], pa.int64())
+    place = pa.array([_INPUTS_ORDER[inputs] for inputs in table["inputs"].to_pylist()], pa.int64())
     keys = [(_ORDER if column == "inputs" else column, "ascending") for column in columns]
     return table.append_column(_ORDER, place).sort_by(keys).drop_columns([_ORDER]).cast(schema)
 
@@ -149,4 +152,4 @@ def _with_exams(predictions: pa.Table, cohort: pa.Table) -> pa.Table:
     columns = {name: predictions[name] for name in predictions.column_names} | {
         name: exams[name] for name in exams.column_names
     }
-    return pa.table({name: columns[name] for name in PREDICTIONS.names})
+    return pa.table({name: columns[name] for name in TABLES["predictions"][0].names})

@@ -9,9 +9,10 @@ from orchestrator.cohort.records import Exclusion
 from orchestrator.experiment.reading import read_record
 from orchestrator.experiment.settings import Experiment
 from orchestrator.hashing import digest
-from orchestrator.ledger.files import read_json, write_json
+from orchestrator.ledger.files import json_object, write_json
 from orchestrator.ledger.identity import Facts, experiment_hash, facts_of_settings
 from orchestrator.ledger.paths import RunPaths
+from orchestrator.storage.base import Blob
 from search_spaces.stored import PlainParameter
 
 _RESTORE = "restore it, or give the experiment another `name` and run anew"
@@ -47,6 +48,7 @@ class RunDescription:
 def write_description(paths: RunPaths, description: RunDescription) -> None:
     """Write `experiment.json`, with a digest of everything in it."""
     content = asdict(description)
+    # The digest finds edits by hand; it is no protection against somebody who computes it anew.
     write_json(paths.experiment, content | {"digest": _digest_of(content)})
 
 
@@ -61,11 +63,12 @@ def read_description(paths: RunPaths) -> RunDescription:
         raise RunDirectoryError(
             f"{paths.root} is not a run directory: it has no experiment.json; name RUNS/<experiment name>"
         )
-    stored = read_json(blob)
+    stored = _read_json(blob)
     problems: list[str] = []
     content = {key: value for key, value in stored.items() if key != "digest"}
     found = read_record(RunDescription, content, "", problems)
     if problems or not isinstance(found, RunDescription):
+        # One problem is enough here: the file is not written by hand, so it is restored as a whole.
         first, more = problems[0].partition(";")[0], len(problems) - 1
         others = f" and {more} more problems" if more else ""
         raise RunDirectoryError(f"{blob} does not describe a run: {first}{others}; {_RESTORE}")
@@ -85,6 +88,7 @@ def _changed(found: RunDescription, same_digest: bool) -> str:
     differing = sorted(name for name, text in due.items() if found.facts.get(name) != text)
     if differing:
         return f"`settings.{differing[0]}` is not what the run was begun with"
+    # The hash is in every marker, so facts that were changed would orphan all finished cells.
     if found.hash != experiment_hash(dict(found.facts)):
         return "`hash` is not that of `facts`"
     return "" if same_digest else "`digest` is not that of its content"
@@ -93,3 +97,15 @@ def _changed(found: RunDescription, same_digest: bool) -> str:
 def _digest_of(content: Mapping[str, object]) -> str:
     # Through JSON, so that tuples and lists, and whole and decimal numbers, count as they are read back.
     return digest(json.loads(json.dumps(content)))
+
+
+def _read_json(blob: Blob) -> dict[str, object]:
+    """Read a JSON object.
+
+    Raises:
+        RunDirectoryError: The blob is missing or damaged.
+    """
+    value = json_object(blob.read_bytes())
+    if value is None:
+        raise RunDirectoryError(f"{blob} is damaged; restore it, or give the experiment another `name` and run anew")
+    return value

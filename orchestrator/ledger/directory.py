@@ -1,6 +1,7 @@
 """Begins a run directory, or recognises an earlier run of the very same experiment."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -9,10 +10,12 @@ import pyarrow as pa
 from mpi_model.errors import RunDirectoryError
 from orchestrator.folds.draws import FoldPlan
 from orchestrator.ledger.description import RunDescription, read_description, write_description
-from orchestrator.ledger.files import read_frame, read_table, write_frame, write_table
+from orchestrator.ledger.files import read_frame, read_table, table_bytes, write_frame
 from orchestrator.ledger.identity import differences
 from orchestrator.ledger.paths import RunPaths
-from orchestrator.ledger.schemas import FOLDS
+from orchestrator.ledger.schemas import TEXT, WHOLE
+
+_FOLDS: Final = pa.schema([("repeat", WHOLE), ("patient_id", TEXT), ("fold", WHOLE)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +47,7 @@ def begin_run(paths: RunPaths, record: RunRecord) -> bool:
     if not paths.cohort.exists():
         write_frame(paths.cohort, record.exams)
     if not paths.folds.exists():
-        write_table(paths.folds, _folds_table(record.plan))
+        paths.folds.write_bytes(table_bytes(_folds_table(record.plan)))
     if not paths.maps.exists():
         write_frame(paths.maps, record.maps)
     if begun:
@@ -91,5 +94,5 @@ def _folds_table(plan: FoldPlan) -> pa.Table:
             "patient_id": list(plan.patients) * repeats,
             "fold": plan.folds.reshape(-1),
         },
-        schema=FOLDS,
+        schema=_FOLDS,
     )

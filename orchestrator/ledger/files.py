@@ -1,7 +1,7 @@
 """JSON objects and Parquet tables: the same bytes for the same content."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 import pandas as pd
@@ -16,6 +16,7 @@ COMPRESSION: Final = "zstd"
 
 def json_bytes(value: object) -> bytes:
     """Plain values as indented JSON with sorted keys."""
+    # Sorted keys and a last line feed: equal content gives equal bytes, and a diff is readable.
     return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8")
 
 
@@ -33,23 +34,6 @@ def json_object(content: bytes) -> dict[str, object] | None:
     return value if isinstance(value, dict) else None
 
 
-def read_json(blob: Blob) -> dict[str, object]:
-    """Read a JSON object.
-
-    Raises:
-        RunDirectoryError: The blob is missing or damaged.
-    """
-    value = json_object(blob.read_bytes())
-    if value is None:
-        raise RunDirectoryError(f"{blob} is damaged; restore it, or give the experiment another `name` and run anew")
-    return value
-
-
-def write_table(blob: Blob, table: pa.Table) -> None:
-    """Write a table as Parquet: the same rows give the same bytes."""
-    blob.write_bytes(table_bytes(table))
-
-
 def table_bytes(table: pa.Table, metadata: Mapping[str, str] | None = None) -> bytes:
     """A table as the bytes of a Parquet file, with no metadata but these."""
     sink = pa.BufferOutputStream()
@@ -62,11 +46,6 @@ def table_bytes(table: pa.Table, metadata: Mapping[str, str] | None = None) -> b
 def parquet_bytes(frame: pd.DataFrame) -> bytes:
     """A data frame as the bytes of a Parquet file, without its index."""
     return table_bytes(pa.Table.from_pandas(frame, preserve_index=False))
-
-
-def rows_bytes(rows: Sequence[Mapping[str, object]], schema: pa.Schema) -> bytes:
-    """Rows as the bytes of a Parquet file."""
-    return table_bytes(pa.Table.from_pylist(list(rows), schema=schema))
 
 
 def write_frame(blob: Blob, frame: pd.DataFrame) -> None:

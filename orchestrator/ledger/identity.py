@@ -1,11 +1,9 @@
 """An experiment's identity: everything that decides its numbers, as named facts, hashed; it guards resuming."""
 
 import platform
-import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
-from pathlib import Path
 
 from orchestrator.experiment.settings import Experiment
 from orchestrator.hashing import digest
@@ -51,6 +49,7 @@ def facts_of_settings(experiment: Experiment) -> Facts:
 
 
 def _text(value: object) -> str:
+    # Sorted, so that the order in the experiment file does not change the hash.
     if isinstance(value, Mapping):
         return ", ".join(f"{key}={value[key]}" for key in sorted(value))
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
@@ -73,36 +72,5 @@ def differences(stored: Mapping[str, object], current: Facts) -> list[str]:
 
 def _short(value: object) -> str:
     text = "absent" if value is None else str(value)
+    # Digests are cut: twelve digits tell two of them apart.
     return text if len(text) <= 24 else f"{text[:12]}…"
-
-
-def git_revision(folder: Path) -> str | None:
-    """The revision of the code or experiment folder, where it is a git checkout."""
-    try:
-        found = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return found.stdout.strip() or None
-
-
-def hardware() -> dict[str, str]:
-    """The machine the driver runs on."""
-    return {"machine": platform.machine(), "system": platform.system(), "processor": processor()}
-
-
-def processor() -> str:
-    """The processor's model, where the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next(
-        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")),
-        platform.processor(),
-    )

@@ -4,8 +4,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from orchestrator.ledger.markers import Marker, damages
-from orchestrator.ledger.parts import rename_unique
+from orchestrator.ledger.parts import Marker, rename_unique
 from orchestrator.ledger.paths import TEST_COMMIT, TEST_PREDICTIONS
 from orchestrator.ledger.state import RunState
 from orchestrator.storage.base import read_many
@@ -35,6 +34,7 @@ def find_damage(state: RunState, experiment: str) -> Damage:
         state: The run, just read.
         experiment: The experiment's hash.
     """
+    # Test predictions of a damaged cell go with it, so only those of whole cells are verified.
     cells = _damaged(state, state.cells, experiment)
     whole = {cell: marker for cell, marker in state.tests.items() if cell not in cells}
     return Damage(
@@ -44,6 +44,7 @@ def find_damage(state: RunState, experiment: str) -> Damage:
             (cell, number)
             for cell, numbers in state.candidates.items()
             for number, stored in numbers.items()
+            # A candidate of another experiment may have the right name: folders are copied by hand.
             if stored is None or stored.experiment != experiment
         ),
     )
@@ -59,6 +60,7 @@ def quarantine_damaged(state: RunState, damage: Damage) -> list[str]:
     Returns:
         One line for everything that was moved.
     """
+    # Half-written temporary files of a driver that was killed; nobody reads them.
     state.paths.storage.sweep()
     if damage.is_of_results:
         state.forget_report()
@@ -112,7 +114,7 @@ def _wrong(marker: Marker | None, cell: str, experiment: str, sizes: Mapping[str
         return "it is of another experiment"
     if marker.cell != cell:
         return f"it is a copy of cell {marker.cell}"
-    return next(damages(marker, sizes), "")
+    return next(_missing_or_resized(marker, sizes), "")
 
 
 def _changed(state: RunState, markers: Mapping[str, Marker]) -> Iterator[tuple[str, str]]:
@@ -133,3 +135,12 @@ def _changed(state: RunState, markers: Mapping[str, Marker]) -> Iterator[tuple[s
 def matches(marker: Marker, name: str, content: bytes) -> bool:
     """Whether a part's content is what its marker says."""
     return hashlib.sha256(content).hexdigest() == marker.sha256(name)
+
+
+def _missing_or_resized(marker: Marker, sizes: Mapping[str, int]) -> Iterator[str]:
+    """The parts that are missing or of another size than committed."""
+    for name, seal in marker.parts.items():
+        if name not in sizes:
+            yield f"{name} is missing"
+        elif sizes[name] != seal["bytes"]:
+            yield f"{name} has {sizes[name]} bytes instead of {seal['bytes']}"

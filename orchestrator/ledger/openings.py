@@ -24,12 +24,14 @@ def hash_of_test_exams(exams: pd.DataFrame) -> str:
 def hash_of_exams(exams: pd.DataFrame) -> str:
     """Names labelled exams by their patients, exams, tracers and labels; their order does not count."""
     columns = ["patient_id", "exam_id", "tracer", "label"]
+    # Sorted and as text: the same test partition has one name, whatever manifest it came from.
     rows = exams.sort_values(["patient_id", "exam_id"])[columns].itertuples(index=False, name=None)
     return digest([[str(value) for value in row] for row in rows])
 
 
 def frozen_hash(paths: RunPaths, facts_hash: str) -> str:
     """What an opening judges: the bytes of models and thresholds, and the experiment with its statistics."""
+    # Both files of a network, the weights and the thresholds in its description, and the baseline's.
     models = [name for name in paths.storage.names("models") if name.endswith((".safetensors", ".json"))]
     contents = [hashlib.sha256(paths.storage.read(name)).hexdigest() for name in models]
     return digest([*contents, facts_hash])

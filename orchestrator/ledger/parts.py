@@ -1,37 +1,64 @@
-"""Parts of finished work: a candidate at a time, then the whole cell, the commit marker last."""
+"""Parts of finished work: a candidate at a time, then the whole cell, its commit marker last.
+
+The marker holds the digests of the files, and the cell and experiment they belong to.
+"""
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count
-from typing import Any, Final
+from typing import Any
 
 import pyarrow as pa
 
 from orchestrator.cells.records import CandidateResult, CellKey, CellResult, EpochRecord, Prediction
-from orchestrator.ledger.files import rows_bytes, table_bytes, table_from
-from orchestrator.ledger.markers import Marker, marker_bytes, sealed
+from orchestrator.hashing import digest
+from orchestrator.ledger.files import json_bytes, json_object, table_bytes, table_from
 from orchestrator.ledger.paths import RunPaths
-from orchestrator.ledger.schemas import (
-    CANDIDATE_PART,
-    CANDIDATES,
-    CELLS,
-    EPOCHS,
-    ROW_PREDICTIONS,
-    TIMINGS,
-    rows_of_cell,
-)
+from orchestrator.ledger.schemas import CANDIDATE_PART, PARTS, rows_of_cell
 from orchestrator.storage.base import Blob
 
-PARTS: Final = {
-    "cells": CELLS,
-    "candidates": CANDIDATES,
-    "epochs": EPOCHS,
-    "predictions": ROW_PREDICTIONS,
-    "timings": TIMINGS,
-}
-"""The files of a committed cell with their columns."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marker:
+    """The content of a commit marker."""
+
+    cell: str
+    """The cell's name: a folder that was copied is not another cell."""
+    experiment: str
+    """The experiment's hash."""
+    state: str
+    attempt: int
+    """The try that finished the work, 1 for the first."""
+    parts: Mapping[str, Mapping[str, object]]
+    """Size and SHA-256 of every file, by its path in the run directory's folder of cells or of models."""
+
+    def sha256(self, part: str) -> str:
+        """A part's digest; empty where the marker does not name the part."""
+        return str(self.parts.get(part, {}).get("sha256", ""))
+
+
+def _sealed(content: bytes) -> dict[str, object]:
+    """A file's entry in a marker."""
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _marker_bytes(marker: Marker) -> bytes:
+    """A marker as a file, with a digest of itself."""
+    content = {name: getattr(marker, name) for name in Marker.__dataclass_fields__}
+    return json_bytes(content | {"digest": digest(content)})
+
+
+def marker_in(content: bytes) -> Marker | None:
+    """The marker in a file; None where a single byte is not what `_marker_bytes` wrote."""
+    stored = json_object(content) or {}
+    fields = {name: value for name, value in stored.items() if name != "digest"}
+    # Compared as bytes, too: another spelling of the same JSON was not written by us.
+    if set(fields) != set(Marker.__dataclass_fields__) or json_bytes(stored) != content:
+        return None
+    marker = Marker(**fields)  # type: ignore[arg-type] # what it holds is checked by the digest
+    return marker if digest(fields) == stored.get("digest") else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +79,10 @@ def write_candidate(paths: RunPaths, key: CellKey, result: CandidateResult, expe
         result: The candidate.
         experiment: The experiment's hash.
     """
+    # As JSON: hyperparameters are whole numbers, decimals, text or null, and a column has one type.
     row = asdict(result) | {"values": json.dumps(result.values)}
     table = pa.Table.from_pylist([row], schema=CANDIDATE_PART)
+    # A candidate has no marker of its own, so its digest and origin travel in the file's metadata.
     origin = {"cell": key.name, "experiment": experiment, "digest": _row_digest(table.to_pylist()[0])}
     paths.candidate(key, result.number).write_bytes(table_bytes(table, origin))
 
@@ -82,6 +111,7 @@ def _row_digest(row: dict[str, Any]) -> str:
 
 
 def _candidate(row: dict[str, Any]) -> CandidateResult:
+    # Arrow gives lists; records compare equal only with the tuples they were made of.
     for name in ("best_steps", "inner_scores", "reported"):
         row[name] = tuple(row[name])
     row["epochs"] = tuple(EpochRecord(**epoch) for epoch in row["epochs"])
@@ -101,7 +131,7 @@ def write_cell(
         experiment: The experiment's hash, written into the marker.
     """
     parts = [
-        (paths.part(result.key, name), rows_bytes(rows, PARTS[name]))
+        (paths.part(result.key, name), _rows_bytes(rows, PARTS[name]))
         for name, rows in rows_of_cell(result, list(candidates), attempt).items()
     ]
     for model in result.models:
@@ -121,7 +151,7 @@ def write_cell(
 def write_test_predictions(paths: RunPaths, key: CellKey, predictions: list[Prediction], experiment: str) -> Marker:
     """Keep a final cell's predictions of the test exams, with a marker of their own."""
     cell = {"inputs": key.inputs, "partition": "test", "repeat": None, "fold": None}
-    content = rows_bytes([{**cell, **asdict(item)} for item in predictions], ROW_PREDICTIONS)
+    content = _rows_bytes([{**cell, **asdict(item)} for item in predictions], PARTS["predictions"])
     return _commit(paths.test_commit(key), [(paths.test_predictions(key), content)], key, experiment, "complete", 1)
 
 
@@ -131,9 +161,9 @@ def _commit(
     """Write parts, then the marker: work without a marker is not finished, however much of it is there."""
     for part, content in parts:
         part.write_bytes(content)
-    seals = {part.name: sealed(content) for part, content in parts}
+    seals = {part.name: _sealed(content) for part, content in parts}
     marker = Marker(cell=key.name, experiment=experiment, state=state, attempt=attempt, parts=seals)
-    blob.write_bytes(marker_bytes(marker))
+    blob.write_bytes(_marker_bytes(marker))
     return marker
 
 
@@ -149,7 +179,13 @@ def rename_unique(paths: RunPaths, name: str, why: str) -> str:
         The new name, without its folder.
     """
     folder, _, own = name.rpartition("/")
+    # Listed, not probed: on object storage a folder exists only by the names of its files.
     there = {found.removeprefix(f"{folder}/").partition("/")[0] for found in paths.storage.names(folder)}
     target = next(f"{own}.{why}-{number}" for number in count(1) if f"{own}.{why}-{number}" not in there)
     paths.storage.move(name, f"{folder}/{target}")
     return target
+
+
+def _rows_bytes(rows: Sequence[Mapping[str, object]], schema: pa.Schema) -> bytes:
+    """Rows as the bytes of a Parquet file."""
+    return table_bytes(pa.Table.from_pylist(list(rows), schema=schema))

@@ -33,6 +33,7 @@ class Run:
         Raises:
             RunDirectoryError: A part is not what was committed.
         """
+        # The summary is written last and deleted first, so its presence means that the tables are current.
         if self.tables_are_current or self.paths.summary.exists():
             return tuple(read_frame(self.paths.table(name)) for name in names)
         state = RunState.read(self.paths)

@@ -6,7 +6,6 @@ from typing import Final
 import pyarrow as pa
 
 from mpi_model.settings import Hyperparameters
-from mpi_model.vocabulary import INPUTS
 from orchestrator.cells.records import CandidateResult, CellResult
 from search_spaces.space import WHOLE_NUMBERS, hyperparameters
 
@@ -15,16 +14,14 @@ TEXT, WHOLE, NUMBER = pa.string(), pa.int64(), pa.float64()
 _HYPERPARAMETERS: Final = tuple(
     (f"hp_{field.name}", WHOLE if field.name in WHOLE_NUMBERS else NUMBER) for field in fields(Hyperparameters)
 )
-CELL: Final = (("inputs", TEXT), ("partition", TEXT), ("repeat", WHOLE), ("fold", WHOLE))
+_CELL: Final = (("inputs", TEXT), ("partition", TEXT), ("repeat", WHOLE), ("fold", WHOLE))
 
-FOLDS: Final = pa.schema([("repeat", WHOLE), ("patient_id", TEXT), ("fold", WHOLE)])
-
-CELLS: Final = pa.schema(
-    [*CELL, ("state", TEXT), ("reason", TEXT), ("candidate", WHOLE), ("steps", WHOLE), *_HYPERPARAMETERS]
+_CELLS: Final = pa.schema(
+    [*_CELL, ("state", TEXT), ("reason", TEXT), ("candidate", WHOLE), ("steps", WHOLE), *_HYPERPARAMETERS]
 )
-CANDIDATES: Final = pa.schema(
+_CANDIDATES: Final = pa.schema(
     [
-        *CELL,
+        *_CELL,
         ("candidate", WHOLE),
         ("state", TEXT),
         ("objective", NUMBER),
@@ -33,9 +30,9 @@ CANDIDATES: Final = pa.schema(
         ("error", TEXT),
     ]
 )
-EPOCHS: Final = pa.schema(
+_EPOCHS: Final = pa.schema(
     [
-        *CELL,
+        *_CELL,
         ("candidate", WHOLE),
         ("inner_fold", WHOLE),
         ("epoch", WHOLE),
@@ -44,12 +41,12 @@ EPOCHS: Final = pa.schema(
         ("validation_auc", NUMBER),
     ]
 )
-TIMINGS: Final = pa.schema(
-    [*CELL, ("candidate", WHOLE), ("attempt", WHOLE), ("seconds", NUMBER), ("host", TEXT), ("device", TEXT)]
+_TIMINGS: Final = pa.schema(
+    [*_CELL, ("candidate", WHOLE), ("attempt", WHOLE), ("seconds", NUMBER), ("host", TEXT), ("device", TEXT)]
 )
-ROW_PREDICTIONS: Final = pa.schema(
+_ROW_PREDICTIONS: Final = pa.schema(
     [
-        *CELL,
+        *_CELL,
         ("model", TEXT),
         ("member", WHOLE),
         ("row", WHOLE),
@@ -59,9 +56,9 @@ ROW_PREDICTIONS: Final = pa.schema(
     ]
 )
 """Predictions as a cell writes them: exams by row of `cohort.parquet`, and no label."""
-PREDICTIONS: Final = pa.schema(
+_PREDICTIONS: Final = pa.schema(
     [
-        *CELL,
+        *_CELL,
         ("model", TEXT),
         ("member", WHOLE),
         ("patient_id", TEXT),
@@ -102,38 +99,46 @@ CANDIDATE_PART: Final = pa.schema(
 )
 """A finished candidate, with all that replaying its study needs."""
 
+PARTS: Final = {
+    "cells": _CELLS,
+    "candidates": _CANDIDATES,
+    "epochs": _EPOCHS,
+    "predictions": _ROW_PREDICTIONS,
+    "timings": _TIMINGS,
+}
+"""The files of a committed cell with their columns."""
+
 TABLES: Final = {
-    "cells": (CELLS, ("inputs", "partition", "repeat", "fold")),
-    "candidates": (CANDIDATES, ("inputs", "partition", "repeat", "fold", "candidate")),
-    "epochs": (EPOCHS, ("inputs", "partition", "repeat", "fold", "candidate", "inner_fold", "epoch")),
+    "cells": (_CELLS, ("inputs", "partition", "repeat", "fold")),
+    "candidates": (_CANDIDATES, ("inputs", "partition", "repeat", "fold", "candidate")),
+    "epochs": (_EPOCHS, ("inputs", "partition", "repeat", "fold", "candidate", "inner_fold", "epoch")),
     "predictions": (
-        PREDICTIONS,
+        _PREDICTIONS,
         ("inputs", "partition", "repeat", "fold", "model", "member", "patient_id", "exam_id"),
     ),
-    "timings": (TIMINGS, ("inputs", "partition", "repeat", "fold", "candidate")),
+    "timings": (_TIMINGS, ("inputs", "partition", "repeat", "fold", "candidate")),
 }
 """Each compacted table with its schema and the columns it is sorted by."""
 
-INPUTS_ORDER: Final[dict[str, int]] = {name: place for place, name in enumerate(INPUTS)}
-
-Row = dict[str, object]
+_Row = dict[str, object]
 
 
-def _cell_columns(result: CellResult) -> Row:
+def _cell_columns(result: CellResult) -> _Row:
     """The four columns that name a cell."""
     key = result.key
     return {"inputs": key.inputs, "partition": key.partition, "repeat": key.repeat, "fold": key.fold}
 
 
-def _hyperparameter_columns(values: dict[str, object]) -> Row:
+def _hyperparameter_columns(values: dict[str, object]) -> _Row:
     """The effective hyperparameters; null for a rate that does not exist, and all null without a candidate."""
+    # A failed cell has no hyperparameters; its row is kept, so that failures are counted.
     if not values:
         return {name: None for name, _ in _HYPERPARAMETERS}
     effective = asdict(hyperparameters(values))  # type: ignore[arg-type] # proposed by a space
     return {f"hp_{name}": value for name, value in effective.items()}
 
 
-def rows_of_cell(result: CellResult, candidates: list[CandidateResult], attempt: int) -> dict[str, list[Row]]:
+def rows_of_cell(result: CellResult, candidates: list[CandidateResult], attempt: int) -> dict[str, list[_Row]]:
     """A finished cell as rows of the tables it contributes to."""
     cell = _cell_columns(result)
     chosen = {
@@ -155,7 +160,7 @@ def rows_of_cell(result: CellResult, candidates: list[CandidateResult], attempt:
     }
 
 
-def _candidate(candidate: CandidateResult) -> Row:
+def _candidate(candidate: CandidateResult) -> _Row:
     return {
         "candidate": candidate.number,
         "state": candidate.state,
@@ -166,8 +171,9 @@ def _candidate(candidate: CandidateResult) -> Row:
     }
 
 
-def _timings(result: CellResult, candidates: list[CandidateResult], attempt: int) -> list[Row]:
+def _timings(result: CellResult, candidates: list[CandidateResult], attempt: int) -> list[_Row]:
     where = {"attempt": attempt, "host": result.host, "device": result.device}
+    # The row without a candidate is the whole cell: search, refit and prediction.
     whole = {"candidate": None, "seconds": result.seconds, **where}
     return [
         whole,

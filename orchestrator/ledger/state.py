@@ -6,10 +6,11 @@ from itertools import count
 
 from mpi_model.errors import RunDirectoryError
 from orchestrator.cells.records import CandidateResult, CellKey, CellResult, Prediction
-from orchestrator.ledger.markers import Marker, marker_in
 from orchestrator.ledger.parts import (
+    Marker,
     StoredCandidate,
     candidate_in,
+    marker_in,
     rename_unique,
     write_candidate,
     write_cell,
@@ -98,6 +99,7 @@ class RunState:
 
     def commit(self, result: CellResult, attempt: int, experiment: str) -> None:
         """Write a finished cell, complete or failed."""
+        # Written before the memory is changed: an error leaves both as they were.
         marker = write_cell(self.paths, result, self.finished(result.key), attempt, experiment)
         self.cells[result.key.name] = marker
         self.candidates.pop(result.key.name, None)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.cli import main
-from orchestrator.ledger.markers import marker_bytes, marker_in
+from orchestrator.ledger.parts import _marker_bytes, marker_in
 
 
 def test_check_says_what_a_run_would_go_on_from(mine, paths_of, capsys, folder_of):
@@ -13,7 +13,7 @@ def test_check_says_what_a_run_would_go_on_from(mine, paths_of, capsys, folder_o
     assert main(["check", str(mine)]) == 0
     assert "a run with 6 of 6 cells done\n" in capsys.readouterr().out
     marker = folder_of(mine) / "cells" / "stress-r00-f0" / "COMMIT.json"
-    marker.write_bytes(marker_bytes(replace(marker_in(marker.read_bytes()), state="failed")))
+    marker.write_bytes(_marker_bytes(replace(marker_in(marker.read_bytes()), state="failed")))
     (folder_of(mine) / "cells" / "dual-r00-f1" / "COMMIT.json").unlink()
     assert main(["check", str(mine)]) == 0
     assert "a run with 5 of 6 cells done, 1 of them failed\n" in capsys.readouterr().out

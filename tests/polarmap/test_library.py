@@ -96,6 +96,37 @@ def test_the_library_and_the_command_write_the_same_tables(experiment, run, tmp_
     assert paths.summary.read_bytes() == run.paths.summary.read_bytes()
 
 
+def test_the_library_and_the_command_import_the_same_cohort(tmp_path):
+    """`polarmap.import_…` and `polarmap import …` write the same bytes, with options of every import."""
+    cells = ",".join(str(number % 5) for number in range(17))
+    names = ",".join(f"stress_{number}" for number in range(1, 18))
+    table = tmp_path / "scores.csv"
+    table.write_text(f"patient_id,tracer,{names}\nanna,Tl-201,{cells}\nbert,Tc-99m,{cells}\n", "utf-8")
+    words = ["import", "segments", str(table), str(tmp_path / "a"), "--values", "scores"]
+    assert main([*words, "--label", "Tl-201: SSS >= 4", "--keep-ids"]) == 0
+    options = polarmap.ImportOptions(label=["Tl-201: SSS >= 4"], keep_ids=True)
+    manifest = polarmap.import_segments(table, tmp_path / "b", values="scores", options=options)
+    assert manifest == tmp_path / "b" / "manifest.csv"
+
+    words = ["import", "folder", str(tmp_path / "a" / "maps"), str(tmp_path / "c"), "--tracer", "Tc-99m"]
+    assert main([*words, "--pattern", "{patient}-*_{phase}.png", "--format", "npy"]) == 0
+    options = polarmap.ImportOptions(format="npy")
+    pattern = "{patient}-*_{phase}.png"
+    polarmap.import_folder(tmp_path / "a" / "maps", tmp_path / "d", pattern=pattern, tracer="Tc-99m", options=options)
+
+    for one, other in (("a", "b"), ("c", "d")):
+        written = [path.relative_to(tmp_path / one) for path in (tmp_path / one).rglob("*") if path.is_file()]
+        assert len(written) == 7
+        for path in written:
+            assert (tmp_path / one / path).read_bytes() == (tmp_path / other / path).read_bytes(), path
+
+
+def test_a_program_cannot_ask_for_pseudonyms_and_ids_at_once():
+    """The library refuses what the command's parser refuses, before a file is read."""
+    with pytest.raises(polarmap.PolarmapError, match="contradict"):
+        polarmap.ImportOptions(pseudonymise="key", keep_ids=True)
+
+
 def test_a_finished_run_is_not_done_again(experiment, run):
     """The second call of `polarmap.run` answers with the run as it is."""
     before = (experiment.parent / "runs" / "tiny" / "run.log").read_bytes()

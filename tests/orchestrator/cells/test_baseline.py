@@ -14,8 +14,8 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from mpi_model.errors import WeightsError
 from mpi_model.maps import FULL_SCALE, LabelledExams, Maps
-from orchestrator.cells.baseline import PENALTIES, SegmentModel, fit_baseline
-from orchestrator.cells.decision import best_threshold, platt
+from orchestrator.cells.baseline import _PENALTIES, SegmentModel, fit_baseline
+from orchestrator.cells.decision import _best_threshold, _platt
 from orchestrator.cells.records import CellKey, CellTask, InnerSplit
 from orchestrator.cohort.segments import segment_means
 from orchestrator.experiment.settings import DecisionSettings
@@ -71,7 +71,7 @@ def plain(maps, task, tracer):
             losses.append(log_loss(labels, chances, sample_weight=compute_sample_weight("balanced", labels)))
         return np.mean(losses)
 
-    penalty = min(PENALTIES, key=loss)
+    penalty = min(_PENALTIES, key=loss)
     judged = task.evaluation[maps.tracer[task.evaluation] == tracer]
     scores = fitted(task.training, penalty).decision_function(features[judged])
     inner = [fitted(split.training, penalty).decision_function(part(split.validation)[0]) for split in task.inner]
@@ -90,8 +90,8 @@ def test_scores_and_decisions_are_those_of_a_plain_pipeline(inputs):
         penalty, scores, inner = plain(maps, task, tracer)
         validation = [split.validation for split in task.inner]
         labels = np.concatenate([one.labels[maps.tracer[one.rows] == tracer] for one in validation])
-        slope, intercept = platt(inner, labels)
-        cut = best_threshold(inner, labels)
+        slope, intercept = _platt(inner, labels)
+        cut = _best_threshold(inner, labels)
 
         assert fitted.equations[tracer].penalty == penalty
         assert len(fitted.equations[tracer].coefficients) == 17 * len(PHASES[inputs])

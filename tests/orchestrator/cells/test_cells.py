@@ -13,7 +13,7 @@ from mpi_model.prediction import predict_scores
 from mpi_model.settings import NetworkSettings, TrainingSettings
 from mpi_model.training import refit
 from orchestrator.cells.cell import run_cell
-from orchestrator.cells.decision import best_threshold, platt
+from orchestrator.cells.decision import _best_threshold, _platt
 from orchestrator.cells.guard import run_guarded
 from orchestrator.cells.recipe import recipe_for
 from orchestrator.cells.records import CellKey, CellTask, InnerSplit, Procedure, WorkerContext
@@ -166,8 +166,8 @@ def test_members_are_refits_of_the_winners_in_turn(task_and_bench):
     assert scores == [alone(first, 0), alone(second, 1), alone(first, 2)]
     labels = np.concatenate([split.validation.labels for split in task.inner])
     inner = (2 * np.asarray(first.inner_scores) + np.asarray(second.inner_scores)) / 3
-    slope, intercept = platt(inner, labels)
-    cut = best_threshold(inner, labels)
+    slope, intercept = _platt(inner, labels)
+    cut = _best_threshold(inner, labels)
     assert [item.threshold for item in result.predictions] == pytest.approx([expit(slope * cut + intercept)] * 30)
 
 

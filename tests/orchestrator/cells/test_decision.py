@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 
-from orchestrator.cells.decision import Decision, best_threshold, decide, platt
+from orchestrator.cells.decision import Decision, _best_threshold, _platt, decide
 from orchestrator.experiment.settings import DecisionSettings
 
 labelled = st.lists(st.tuples(st.integers(-8, 8), st.integers(0, 1)), min_size=4, max_size=40).filter(
@@ -22,7 +22,7 @@ def test_no_threshold_beats_the_one_that_is_chosen(pairs):
         np.array([score for score, _ in pairs], dtype=float),
         np.array([label for _, label in pairs], dtype=np.int8),
     )
-    chosen = best_threshold(scores, labels)
+    chosen = _best_threshold(scores, labels)
 
     levels = np.unique(scores)
     tried = [balanced_accuracy_score(labels, scores >= cut) for cut in (levels[1:] + levels[:-1]) / 2]
@@ -34,7 +34,7 @@ def test_of_equally_good_thresholds_the_middle_one_is_taken():
     """Ties go to the middle, so that a lucky edge is not what is frozen."""
     scores = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 5.0])
 
-    assert best_threshold(scores, np.array([0, 1, 0, 1, 0, 1], dtype=np.int8)) == 2.5
+    assert _best_threshold(scores, np.array([0, 1, 0, 1, 0, 1], dtype=np.int8)) == 2.5
 
 
 def test_the_fixed_threshold_is_half_of_the_balanced_probability_even_when_calibrated():
@@ -57,7 +57,7 @@ def test_platt_agrees_with_an_unpenalised_logistic_regression_on_many_exams():
     scores = labels + random.normal(size=20_000)
     fitted = LogisticRegression(C=np.inf).fit(scores[:, None], labels)
 
-    assert platt(scores, labels) == pytest.approx((fitted.coef_[0, 0], fitted.intercept_[0]), abs=0.01)
+    assert _platt(scores, labels) == pytest.approx((fitted.coef_[0, 0], fitted.intercept_[0]), abs=0.01)
 
 
 @given(pairs=labelled)
@@ -67,7 +67,7 @@ def test_calibration_never_reverses_an_order(pairs):
         np.array([score for score, _ in pairs], dtype=float),
         np.array([label for _, label in pairs], dtype=np.int8),
     )
-    slope, intercept = platt(scores, labels)
+    slope, intercept = _platt(scores, labels)
 
     assert slope > 0
     assert np.isfinite([slope, intercept]).all()

@@ -10,7 +10,7 @@ import pytest
 from mpi_model.maps import Maps
 from orchestrator.cohort.permutation import with_permuted_labels
 from orchestrator.cohort.records import Cohort, digest_of
-from orchestrator.driver.permute import permute_labels, permuted
+from orchestrator.driver.permute import _permuted, permute_labels
 from orchestrator.driver.resume import RunOptions
 from orchestrator.experiment.file import load_experiment
 from orchestrator.monitoring.progress import NullProgress
@@ -74,7 +74,7 @@ def test_permuting_runs_the_whole_pipeline_and_leaves_the_test_closed(tiny):
     rows = report.summary
     assert set(rows["tracer"]) == {"Tc-99m", "Tl-201"}
     assert rows["p"].between(1 / 3, 1).all()
-    runs = [open_run(permuted(loaded, number).run_directory) for number in (1, 2)]
+    runs = [open_run(_permuted(loaded, number).run_directory) for number in (1, 2)]
     assert len({run.plan for run in [*runs, open_run(loaded.run_directory)]}) == 3
     for run in runs:
         assert set(run.predictions["partition"]) == {"development"}

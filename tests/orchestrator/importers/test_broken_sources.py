@@ -215,13 +215,13 @@ def test_a_broken_dicom_source_is_refused(case: str, tmp_path: Path, capsys: pyt
 
 def test_archives_that_unpack_to_too_much_are_refused(tmp_path: Path, capsys, monkeypatch) -> None:
     """A small archive cannot fill the memory or the disk: its ratio, and a file's size, are bounded before reading."""
-    monkeypatch.setattr(source_files, "RATIO_FROM", 2**20)
+    monkeypatch.setattr(source_files, "_RATIO_FROM", 2**20)
     (tmp_path / "in").mkdir()
     _zip({f"{number}.dcm": b"\0" * 2**20 for number in range(8)}, compresslevel=9)(tmp_path / "in")
     words = ["import", "dicom-sa", str(tmp_path / "in")]
     assert "file 1: the archive unpacks to more than 200 times its size" in _refused(words, tmp_path / "out", capsys)
-    monkeypatch.setattr(source_files, "RATIO_FROM", 2**40)
-    monkeypatch.setattr(source_files, "LARGEST_FILE", 2**19)
+    monkeypatch.setattr(source_files, "_RATIO_FROM", 2**40)
+    monkeypatch.setattr(source_files, "_LARGEST_FILE", 2**19)
     assert "file 1: larger than" in _refused(words, tmp_path / "out", capsys)
 
 

@@ -15,7 +15,7 @@ from mpi_model.errors import CohortError, ExperimentError
 from orchestrator.cohort.loading import load_cohort
 from orchestrator.importers.painting import painted, painting_basis
 from orchestrator.importers.spectf import import_spectf, read_spectf
-from orchestrator.importers.spectf_painting import SEGMENTS, segment_operator, segment_values
+from orchestrator.importers.spectf_painting import SEGMENTS, _segment_operator, segment_values
 
 # The 17 AHA segments by number: ring radii, then degrees counter-clockwise from lateral.
 BASAL, MID, APICAL, APEX = (0.733, 1.0), (0.467, 0.733), (0.2, 0.467), (0.0, 0.2)
@@ -136,7 +136,7 @@ def test_reconciliation_is_the_ridge_estimate_written_out_again() -> None:
 
 def test_reconciliation_lifts_a_slice_whose_own_maximum_was_higher() -> None:
     """Counts that double double the map, and most of a basal slice's lower scale is recognised as scale."""
-    np.testing.assert_allclose(segment_operator().sum(axis=1), 1, rtol=1e-12)
+    np.testing.assert_allclose(_segment_operator().sum(axis=1), 1, rtol=1e-12)
     counts = np.full(22, 70.0)
     np.testing.assert_allclose(segment_values(counts), 70.0, rtol=1e-12)
     counts[9:14] *= 0.85

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import polarmap
 from mpi_model.errors import ExperimentError
 from orchestrator.cli import main
 from orchestrator.cohort.loading import load_cohort
 from orchestrator.cohort.segments import SEGMENTS_17, SEGMENTS_20
 from orchestrator.importers.label_rules import label_rules
-from orchestrator.importers.page_colours import cielab, read_colours
+from orchestrator.importers.page_colours import _cielab, read_colours
 from orchestrator.importers.page_layout import read_layout
 from orchestrator.importers.painting import painting_basis
 from validation.pages import COLUMNS, ROWS, draw_page, smooth_map
@@ -174,7 +175,7 @@ def test_cielab_is_the_standards() -> None:
     """White, black and the three primaries of sRGB have the coordinates that CIE and IEC print."""
     pixels = np.array([[255, 255, 255], [0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255]], dtype=np.uint8)
     printed = [[100, 0, 0], [0, 0, 0], [53.24, 80.09, 67.20], [87.73, -86.18, 83.18], [32.30, 79.19, -107.86]]
-    np.testing.assert_allclose(cielab(pixels), printed, atol=0.05)
+    np.testing.assert_allclose(_cielab(pixels), printed, atol=0.05)
 
 
 def test_pages_become_exams_and_a_new_layout_can_be_filled_in(tmp_path: Path, monkeypatch, capsys) -> None:
@@ -198,6 +199,9 @@ def test_pages_become_exams_and_a_new_layout_can_be_filled_in(tmp_path: Path, mo
     assert main(words) == 0
     (row,) = _manifest(tmp_path / "out")
     assert (row["stress"], row["rest"]) == ("maps/P0001-Tc_stress.png", "maps/P0001-Tc_rest.png")
+    manifest = polarmap.import_pages("in", "layout.toml", "library", pattern="{patient}_{tracer}.png")
+    for name in ("manifest.csv", "import.json", row["stress"], row["rest"]):
+        assert (manifest.parent / name).read_bytes() == (tmp_path / "out" / name).read_bytes(), name
     assert main(["import", "pages", "--new-layout", "in/a_Tc99m.png"]) == 2  # nothing is overwritten
     assert main(["import", "pages", "in", "layout.toml"]) == 2
     assert "needs SOURCE, LAYOUT and DIR" in capsys.readouterr().err
