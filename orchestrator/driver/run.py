@@ -68,7 +68,7 @@ def _run_remaining(
     _log_warnings(quarantine_damaged(state, damage), progress)
     if options.retry_failed:
         _quarantine_failed(state, keys)
-    jobs = _pending_jobs(resolved.prepared, state, keys)
+    jobs = pending_jobs(resolved.prepared, state, keys)
     if jobs:
         # Once more: the run may have been begun on another machine.
         check_precision(resolved.prepared.loaded.experiment.training.precision, resolved.device)
@@ -90,7 +90,7 @@ def _run_remaining(
     return outcome_of(resolved, state, done_now=len(jobs), opened_now=opened)
 
 
-def _pending_jobs(prepared: Prepared, state: RunState, keys: Sequence[CellKey]) -> list[Job]:
+def pending_jobs(prepared: Prepared, state: RunState, keys: Sequence[CellKey]) -> list[Job]:
     """What the ledger says is left to do: the cells without a commit marker."""
     inner_folds = prepared.loaded.experiment.search.inner_folds
     return [

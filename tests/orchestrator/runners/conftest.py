@@ -14,7 +14,7 @@ from ray import cloudpickle
 from orchestrator.cells.records import CandidateResult, CellKey, CellResult, cell_keys
 from orchestrator.driver.prepare import prepare
 from orchestrator.driver.resume import _facts_of
-from orchestrator.driver.run import _pending_jobs
+from orchestrator.driver.run import pending_jobs
 from orchestrator.driver.training import _worker_context
 from orchestrator.experiment.file import load_experiment
 from orchestrator.experiment.processor import device_for
@@ -76,7 +76,7 @@ def work_of() -> Callable[..., tuple]:
         settings = prepared.loaded.experiment
         facts = _facts_of(prepared, None, device_for(settings.resources))
         keys = cell_keys(settings)
-        jobs = _pending_jobs(prepared, RunState.read(run_paths(experiment.parent / "nothing")), keys)
+        jobs = pending_jobs(prepared, RunState.read(run_paths(experiment.parent / "nothing")), keys)
         context = _worker_context(prepared, None, "cpu", facts)
         return jobs, context, settings.resources
 
