@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SOURCES := $(shell find polarmap orchestrator mpi_model search_spaces -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
 export RAY_ENABLE_UV_RUN_RUNTIME_ENV := 0
 
-.PHONY: help setup demo test test-older-processor test-pythons test-part test-coverage test-slow test-cluster chaos check \
+.PHONY: help setup demo test test-older-processor test-pythons test-part test-coverage test-slow test-nodes test-cluster chaos check \
   interval-coverage format constraints image-requirements hooks clean
 
 help:  ## this list
@@ -72,6 +72,9 @@ test-coverage: setup  ## the tests under coverage.py, with its gate on branches
 
 test-slow: setup  ## the tests that take minutes: Slurm, moto, Ray out of memory, and more
 	POLARMAP_TEST_INSTALLED=1 $(BIN)/pytest -m "slow and not cluster"
+
+test-nodes: setup  ## Ray's nodes that come and go, and chaos on object storage: minutes; part of CI
+	POLARMAP_TEST_INSTALLED=1 $(BIN)/pytest -m slow tests/orchestrator/runners/test_ray_nodes.py tests/orchestrator/test_chaos.py
 
 test-cluster: setup  ## real clusters on hosts of namespaces: root and Debian packages (what is skipped says which)
 	POLARMAP_TEST_INSTALLED=1 $(BIN)/pytest -m cluster tests/cluster

@@ -31,6 +31,7 @@ def test_a_full_disk_and_a_killed_worker_cost_no_row(calm, tmp_path):
     assert played.endured == ["worker killed"]
 
 
+@pytest.mark.slow  # minutes: a driver starts three times; `make test-nodes`, and CI
 def test_on_object_storage_a_killed_driver_and_an_outage_cost_no_row(calm, tmp_path):
     """The lock of a driver that was killed is taken over, and a storage that is away for seconds is waited for."""
     faults = [("driver killed", kill_driver), ("storage away", cut_storage)]

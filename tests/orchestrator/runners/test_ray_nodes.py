@@ -28,6 +28,7 @@ from orchestrator.runners.ray_tune import run_on_tune
 
 pytestmark = [
     pytest.mark.ray,
+    pytest.mark.slow,  # minutes: nodes start and end; `make test-nodes`, and CI
     pytest.mark.filterwarnings("ignore"),  # Ray 2.60's own
 ]
 TABLES = ("cells", "candidates", "epochs", "predictions")
