@@ -7,7 +7,7 @@ import pytest
 from mpi_model.errors import CohortError
 from orchestrator.driver.predict import predict_exams
 from orchestrator.monitoring.progress import NullProgress
-from orchestrator.report.models import Tested
+from orchestrator.report import models
 from polarmap import open_run
 
 
@@ -54,7 +54,7 @@ def test_the_report_and_predict_speak_of_one_model(make_tiny, tmp_path, run, pat
     predicted = predict_exams(found, experiment.parent / "manifest.csv", NullProgress())
     rows = found.predictions.query("model == 'network' and partition == 'test'")
     for (tracer, inputs), mine in rows.groupby(["tracer", "inputs"]):
-        judged = Tested.of(mine)
+        judged = models.Tested.of(mine)
         model = predicted[(predicted["tracer"] == tracer) & (predicted["inputs"] == inputs)]
         model = model.set_index("exam_id").loc[list(judged.exam_ids)]
 
