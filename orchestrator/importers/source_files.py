@@ -132,7 +132,7 @@ class Source:
         while block := stream.read(2**20):
             copy.write(block)
             if copy.tell() > _LARGEST_FILE:
-                raise ValueError("too large")
+                raise CohortError(_TOO_LARGE)
         return copy
 
     def _members(self, stream: IO[bytes], prefix: str, depth: int) -> Iterator[tuple[str, zipfile.ZipInfo | None, str]]:
@@ -162,7 +162,9 @@ class Source:
                 try:
                     with archive.open(member) as inner:
                         copy = self._kept(inner, None)
-                except Exception as error:
+                except CohortError as error:
+                    yield name, member, str(error)
+                except Exception as error:  # zipfile raises nearly anything on damaged data
                     yield name, member, f"the archive cannot be read ({type(error).__name__}); make it again"
                 else:
                     yield from self._members(copy, name, depth + 1)
