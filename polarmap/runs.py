@@ -27,7 +27,7 @@ class Run(reading.Run):
 
         Args:
             incomplete: Where cells are missing, average over the repeats that are whole. Without it such averages are
-                refused, and the report's `lacking` names the input configurations concerned.
+                refused, and the report's `incomplete_inputs` names the input configurations concerned.
             figures: Whether figures are drawn, which takes longer than everything else.
 
         Raises:

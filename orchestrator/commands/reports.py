@@ -21,9 +21,10 @@ def report(arguments: argparse.Namespace) -> int:
     """
     found = report_of(open_run(arguments.run), drawn=arguments.format == "html", incomplete=arguments.incomplete)
     print_report(found, arguments.format, full=arguments.full)
-    if found.lacking:
+    missing = ", ".join(found.incomplete_inputs)
+    if missing:
         raise IncompleteRunError(
-            f"the run is incomplete ({', '.join(found.lacking)}) and averages that lack a cell are refused; finish it "
+            f"the run is incomplete ({missing}) and averages that lack a cell are refused; finish it "
             "with `polarmap run … --retry-failed`, or ask for its whole repeats with --incomplete"
         )
     return 0

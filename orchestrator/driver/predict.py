@@ -95,7 +95,7 @@ def _probabilities(
 
 
 def _usable(maps: Maps, inputs: Inputs) -> NDArray[np.int64]:
-    """Rows of the exams that have the inputs' phases."""
+    """Rows of the exams that have the input configuration's phases."""
     here = {"stress": maps.has_stress, "rest": maps.has_rest}
     return np.flatnonzero(np.logical_and.reduce([here[phase] for phase in PHASES_OF[inputs]]))
 

@@ -36,7 +36,7 @@ class CohortSettings:
     manifest: str
     """The cohort's manifest, relative to the experiment file."""
     patients: Patients = "common"
-    """`common`: every inputs trains and is judged on the same exams; `available`: on what it can use."""
+    """`common`: every input configuration trains and is judged on the same exams; `available`: on what it can use."""
     exams: Exams = "all"
     """`all` exams of a patient, or the `first` of each patient and tracer by `exam_date`."""
     inputs: tuple[Inputs, ...] = INPUTS

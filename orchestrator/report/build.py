@@ -49,7 +49,7 @@ def report_of(run: Run, *, drawn: bool = True, incomplete: bool = False) -> Repo
     summary = summarise(tables, description.settings.statistics)
     return replace(
         report_around(run, summary, cells, tables.exams),
-        lacking=refused,
+        incomplete_inputs=refused,
         notices=notices,
         unstable=hardest_exams(tables.of(tables.models[0])),
         figures={title: svg(figure) for title, figure in figures_of(tables, summary).items()} if drawn else {},

@@ -47,7 +47,7 @@ def _compared(run: Run) -> _ComparedRun:
 
 
 def _compare_runs(first: _ComparedRun, second: _ComparedRun, settings: StatisticsSettings) -> pd.DataFrame:
-    """The differences first − second for every inputs, tracer and partition both runs have.
+    """The differences first − second for every input configuration, tracer and partition both runs have.
 
     Args:
         first: A run.

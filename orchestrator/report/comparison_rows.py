@@ -49,7 +49,7 @@ def comparison_rows(
 
     Args:
         group: Its `inputs` are replaced by the pair's.
-        models: By inputs, in order; None where an inputs has no estimate.
+        models: By inputs, in order; None where an input configuration has no estimate.
         settings: Which pairs were declared, the margin, the region of equivalence.
         refused: Why no pair may be compared at all; empty when they may.
     """

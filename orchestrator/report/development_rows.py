@@ -32,7 +32,7 @@ _AGREEING = 0.7
 
 
 def development_rows(group: Group, found: CrossValidated, specificity: float, calibrated: bool) -> list[Row]:
-    """All rows of a finished cross-validation of one inputs and tracer.
+    """All rows of a finished cross-validation of one input configuration and tracer.
 
     Args:
         group: With counts.

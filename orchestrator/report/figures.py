@@ -74,7 +74,7 @@ def _models(predictions: pd.DataFrame) -> _Models:
 
 
 def _roc_figure(models: Mapping[str, _Models]) -> Figure:
-    """One panel an inputs: the mean of the fold curves with ± 1 SD over folds, and the test curve."""
+    """One panel an input configuration: the mean of the fold curves with ± 1 SD over folds, and the test curve."""
     figure, panels = _panels(len(models))
     for axes, (name, (development, test)), colour in zip(panels, models.items(), _colours(len(models)), strict=True):
         axes.plot([0, 1], [0, 1], color="0.8", linewidth=1)
@@ -90,7 +90,7 @@ def _roc_figure(models: Mapping[str, _Models]) -> Figure:
 
 
 def _forest_figure(rows: pd.DataFrame, judged: str) -> Figure:
-    """The leading AUC of each inputs, partition and model with its interval; the method is written beside it."""
+    """The leading AUC of each input configuration, partition and model with its interval and method."""
     chosen = rows[
         (rows["metric"] == "auc") & rows["primary"] & (rows["subgroup"] == EVERYONE) & (rows["state"] == "ok")
     ]
@@ -110,7 +110,7 @@ def _forest_figure(rows: pd.DataFrame, judged: str) -> Figure:
 
 
 def _calibration_figure(models: Mapping[str, _Models]) -> Figure:
-    """One panel an inputs: the smooth curve of each repeat, where there are patients enough."""
+    """One panel an input configuration: the smooth curve of each repeat, where there are patients enough."""
     figure, panels = _panels(len(models))
     for axes, (name, (development, test)), colour in zip(panels, models.items(), _colours(len(models)), strict=True):
         axes.plot([0, 1], [0, 1], color="0.8", linewidth=1)

@@ -35,7 +35,7 @@ def held_out_rows(
     prevalence: float | None,
     development: CrossValidated | None,
 ) -> list[Row]:
-    """All rows of the test partition of one inputs and tracer.
+    """All rows of the test partition of one input configuration and tracer.
 
     Args:
         group: With counts.

@@ -65,7 +65,7 @@ def _case_mixes(found: pd.DataFrame) -> Iterator[Table]:
 
 
 def _hyperparameters(cells: pd.DataFrame) -> Table:
-    """What the searches chose: counts of numbers of stages, medians and ranges of the rest; one column an inputs."""
+    """What searches chose: counts of stages, medians and ranges of the rest; a column an input configuration."""
     complete = cells[cells["state"] == "complete"] if "state" in cells else cells
     inputs = tuple(dict.fromkeys(complete["inputs"])) if len(complete) else ()
     varied = [str(name) for name in complete.columns if str(name).startswith("hp_") and _varies(complete[name])]

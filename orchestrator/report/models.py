@@ -1,4 +1,4 @@
-"""Predictions of one inputs and tracer as the records that statistics take.
+"""Predictions of one input configuration and tracer as the records that statistics take.
 
 Members of a cell become one model by `orchestrator.statistics.members.model_of` before anything is computed.
 """
@@ -33,7 +33,7 @@ class CrossValidated:
 
     @classmethod
     def of(cls, predictions: pd.DataFrame) -> "CrossValidated":
-        """Arrange the development predictions of one inputs and tracer.
+        """Arrange the development predictions of one input configuration and tracer.
 
         Args:
             predictions: Rows of `predictions` with repeat and fold.
@@ -85,7 +85,7 @@ class Tested:
 
     @classmethod
     def of(cls, predictions: pd.DataFrame) -> "Tested":
-        """Arrange the test predictions of one inputs and tracer.
+        """Arrange the test predictions of one input configuration and tracer.
 
         Raises:
             StatisticsError: An exam stands twice in a member, or the exams do not allow an AUC.

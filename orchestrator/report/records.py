@@ -82,7 +82,7 @@ class RunTables:
     inputs: tuple[str, ...]
     """The input configurations of the experiment, in order."""
     patients: Literal["common", "available"] = "common"
-    """`available` runs judge each inputs on other exams, so their comparisons are refused."""
+    """`available` runs judge each input configuration on other exams, so their comparisons are refused."""
     epochs: pd.DataFrame = field(default_factory=pd.DataFrame)
     """The contract's columns; empty for predictions made elsewhere. For the optimism of the search."""
     objective: str = "balanced_log_loss"
@@ -122,7 +122,7 @@ class Report:
     """From `models.hardest_exams`: exams by manifest row."""
     figures: Mapping[str, str] = field(default_factory=dict)
     """Title and SVG text, for HTML."""
-    lacking: tuple[str, ...] = ()
+    incomplete_inputs: tuple[str, ...] = ()
     """Inputs with cells that failed or have not run, unless a report over what there is was asked for."""
     notices: tuple[str, ...] = ()
     case_mix: pd.DataFrame = field(default_factory=pd.DataFrame)

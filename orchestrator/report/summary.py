@@ -28,7 +28,7 @@ _LEADING = {"development": Method.WITHIN_FOLD, "test": "logit DeLong"}
 _NOT_COMPARED = "folds are sites: two models are not compared over sites, which differ"
 _CELL = ["repeat", "fold"]
 _OPTIMISM_METHOD = "chosen candidates on their own inner folds"
-_OTHER_EXAMS = 'patients = "available": each inputs was judged on other exams, so no pair is compared'
+_OTHER_EXAMS = 'patients = "available": each input configuration was judged on other exams, so no pair is compared'
 
 
 def summarise(
@@ -57,7 +57,7 @@ def summarise(
 
 
 def unfinished(tables: RunTables, inputs: str) -> str:
-    """What keeps the cross-validation of an inputs from being complete; empty when it is."""
+    """What keeps the cross-validation of an input configuration from being complete; empty when it is."""
     expected = set(tables.folds[["repeat", "fold"]].drop_duplicates().itertuples(index=False, name=None))
     mine = tables.cells[(tables.cells["inputs"] == inputs) & tables.cells["repeat"].notna()]
     # To whole numbers: the final cells' missing repeats make the columns nullable, and tuples must compare equal.

@@ -91,7 +91,7 @@ def _noted(note: str, rows: Sequence[Record]) -> str:
 
 
 def _overview(about: str, rows: list[Record]) -> Table:
-    """What a paper's first table has, one column an inputs."""
+    """What a paper's first table has, one column an input configuration."""
     leading = [row for row in rows if _of(row, EVERYONE) and row["primary"] and row["at"] is None]
     inputs = list(dict.fromkeys(row["inputs"] for row in leading if row["metric"] == "auc"))
     body = []
@@ -142,7 +142,7 @@ def _leading_differences(about: str, rows: list[Record]) -> Table:
 
 
 def _main(about: str, rows: list[Record]) -> Table:
-    """One column an inputs, one row a measure and method."""
+    """One column an input configuration, one row a measure and method."""
     chosen = [row for row in rows if _of(row, EVERYONE) and row["metric"] in MEASURES]
     inputs = list(dict.fromkeys(row["inputs"] for row in chosen))
     body = list(_count_rows(chosen, inputs))
