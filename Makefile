@@ -38,8 +38,12 @@ check: setup  ## formatting, lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check  ## what has to pass: the checks above and the tests, on the built wheel
-	POLARMAP_TEST_INSTALLED=1 $(BIN)/pytest
+# Files of tests are handed to this many processes; all tests that start Ray share one, as each takes whole cores.
+WORKERS ?= 2
+PARALLEL := --numprocesses $(WORKERS) --dist loadgroup
+
+test: check  ## what has to pass: the checks above and the tests, on the built wheel; WORKERS=2 at a time
+	POLARMAP_TEST_INSTALLED=1 $(BIN)/pytest $(PARALLEL)
 
 # What numeric libraries may use of the processor. `lowest` (SSE 4.1) is below every machine, so that it always differs.
 LEVEL ?= lowest
@@ -48,7 +52,7 @@ LIMITS_lowest := ONEDNN_MAX_CPU_ISA=SSE41 ATEN_CPU_CAPABILITY=default
 NUMERIC := tests/mpi_model tests/orchestrator/cells
 test-older-processor: setup  ## the tests that train, as on an older processor: LEVEL=avx2 or lowest
 	$(if $(LIMITS_$(LEVEL)),,$(error LEVEL is avx2 or lowest, not $(LEVEL)))
-	$(LIMITS_$(LEVEL)) POLARMAP_TEST_INSTALLED=1 $(BIN)/pytest $(NUMERIC)
+	$(LIMITS_$(LEVEL)) POLARMAP_TEST_INSTALLED=1 $(BIN)/pytest $(PARALLEL) $(NUMERIC)
 
 # Each Python has an environment of its own beside .venv (6 GB, fewer where uv can link files of its cache).
 PYTHONS ?= 3.11 3.12 3.13
@@ -57,7 +61,7 @@ test-pythons:  ## the tests on every declared Python: PYTHONS="3.12 3.13", PART=
 	for version in $(PYTHONS); do $(MAKE) VENV=.venv-$$version PYTHON=python$$version test-part || exit 1; done
 
 test-part: setup  # of test-pythons
-	POLARMAP_TEST_INSTALLED=1 $(BIN)/pytest $(PART)
+	POLARMAP_TEST_INSTALLED=1 $(BIN)/pytest $(PARALLEL) $(PART)
 
 # Of the tests' own process, which calls the command line's `main` and the inline runner; what Ray's workers run on top
 # of that is not counted. Tests under Ray are left out: `make test` has them, and they did not end when they were traced.
