@@ -3,15 +3,16 @@
 from dataclasses import replace
 
 from mpi_model.errors import IncompleteRunError
-from orchestrator.ledger.files import write_frame
+from orchestrator.ledger.files import read_frame, write_frame
 from orchestrator.ledger.reading import Run
 from orchestrator.report.export import export
 from orchestrator.report.figures.of_run import figures_of
 from orchestrator.report.models import hardest_exams
 from orchestrator.report.records import Report, RunTables
-from orchestrator.report.run_sections import run_sections
+from orchestrator.report.run_sections import extracts_of, run_sections
 from orchestrator.report.stored import report_around
 from orchestrator.report.summary import summarise, unfinished
+from search_spaces.stored import read_stored_space
 
 # The report's files with their formats, beside `summary.parquet` and `figures/`.
 _WRITTEN = {"summary.json": "json", "summary.md": "markdown", "report.html": "html"}
@@ -50,12 +51,14 @@ def report_of(run: Run, *, drawn: bool = True, incomplete: bool = False) -> Repo
         tables, left_out = _whole_repeats(tables)
         notices = (left_out, *notices)
     summary = summarise(tables, description.settings.statistics)
+    extracts = extracts_of(tables)
     return replace(
         report_around(run, summary, cells, tables.exams),
         incomplete_inputs=refused,
         notices=notices,
         unstable=hardest_exams(tables.of(tables.models[0])),
-        sections=run_sections(run, tables) if drawn else {},
+        extracts=extracts,
+        sections=run_sections(run, tables, extracts) if drawn else {},
         figures=figures_of(tables, summary, description.settings.statistics) if drawn else (),
     )
 
@@ -101,7 +104,7 @@ def _whole_repeats(tables: RunTables) -> tuple[RunTables, str]:
 def run_tables(run: Run) -> RunTables:
     """What statistics are made from."""
     settings = run.description.settings
-    predictions, cells, epochs = run.tables("predictions", "cells", "epochs")
+    predictions, cells, epochs, candidates = run.tables("predictions", "cells", "epochs", "candidates")
     return RunTables(
         predictions=predictions,
         exams=run.cohort,
@@ -111,6 +114,9 @@ def run_tables(run: Run) -> RunTables:
         patients=settings.cohort.patients,
         by=settings.folds.by,
         epochs=epochs,
+        candidates=candidates,
+        space=read_stored_space(run.description.space),
+        maps=read_frame(run.paths.maps) if run.paths.maps.exists() else None,
         objective=settings.search.objective,
         calibrated=settings.decision.calibration != "none",
     )

@@ -8,6 +8,7 @@ from typing import Final
 from orchestrator.report.layout import Table, as_records
 from orchestrator.report.layout_of_run import statements, tables_of
 from orchestrator.report.records import Report
+from orchestrator.report.spreadsheets import as_csv
 
 _LATEX: Final = MappingProxyType(
     {
@@ -17,6 +18,10 @@ _LATEX: Final = MappingProxyType(
         "−": "$-$", "√": r"$\sqrt{}$", "≥": r"$\ge$", "—": "---", "–": "--",
     }
 )  # fmt: skip
+
+
+# Names are text: no element, no link, no emphasis, no further column.
+_MARKDOWN: Final = MappingProxyType({"|": "\\|", "<": "&lt;", "`": "\\`", "*": "\\*", "_": "\\_", "\n": "<br>"})
 
 
 def export(report: Report, format: str) -> str:
@@ -38,7 +43,7 @@ def _markdown(report: Report) -> str:
 
 def _csv(report: Report) -> str:
     """The whole summary, one row a method."""
-    return report.summary.to_csv(index=False, lineterminator="\n")
+    return as_csv(report.summary)
 
 
 def _latex(report: Report) -> str:
@@ -62,6 +67,7 @@ def _to_json(report: Report) -> str:
         "notices": list(report.notices),
         "summary": as_records(report.summary),
         "unstable_exams": as_records(report.unstable),
+        **{name: as_records(frame) for name, frame in report.extracts.items()},
     }
     # `allow_nan=False`: NaN is not JSON, and a missing value must be null.
     return json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
@@ -82,25 +88,26 @@ _FORMATS: Final[Mapping[str, Callable[[Report], str]]] = MappingProxyType(
 
 
 def _markdown_cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", "<br>")
+    return "".join(_MARKDOWN.get(letter, letter) for letter in text).replace("](", "]\\(")
 
 
 def _markdown_table(table: Table) -> str:
     rows = [table.columns, tuple("---" for _ in table.columns), *table.rows]
     lines = ["| " + " | ".join(_markdown_cell(str(cell)) for cell in row) + " |" for row in rows]
-    note = [f"\n{_markdown_cell(table.note)}"] if table.note else []
+    note = [f"\n{_markdown_cell(str(table.note))}"] if table.note else []
     return "\n".join([f"## {_markdown_cell(table.title)}\n", *lines, *note])
 
 
 def _latex_text(text: str) -> str:
-    return "".join(_LATEX.get(letter, letter) for letter in text)
+    # An empty line in an argument would end it.
+    return "".join(_LATEX.get(letter, letter) for letter in text.replace("\n", " "))
 
 
 def _latex_table(table: Table) -> str:
     # A cell of `tabular` has one line only.
-    rows = [" & ".join(_latex_text(str(cell).replace("\n", " ")) for cell in row) + r" \\" for row in table.rows]
+    rows = [" & ".join(_latex_text(str(cell)) for cell in row) + r" \\" for row in table.rows]
     heads = " & ".join(map(_latex_text, table.columns)) + r" \\"
-    note = [rf"\par\smallskip\footnotesize {_latex_text(table.note)}"] if table.note else []
+    note = [rf"\par\smallskip\footnotesize {_latex_text(str(table.note))}"] if table.note else []
     return "\n".join(
         [
             r"\begin{table}",

@@ -1,15 +1,36 @@
-"""What sections of the page say that is not in summary and figures: computed from a run, without patients' ids."""
+"""What the page says of a run beyond summary and figures, without patients' ids."""
+
+from collections.abc import Mapping
+
+import pandas as pd
 
 from orchestrator.ledger.reading import Run
+from orchestrator.report.hardest import hardest_over_inputs
 from orchestrator.report.records import RunTables
+from orchestrator.report.search_extracts import candidate_counts
 
 
-def run_sections(run: Run, tables: RunTables) -> dict[str, object]:
+def extracts_of(tables: RunTables) -> dict[str, pd.DataFrame]:
+    """Small tables that the page's numbers are traced to, by their key in `summary.json`; empty ones are left out.
+
+    Args:
+        tables: Of the run, with whole repeats only where a report over them was asked for.
+    """
+    judged = tables.of(tables.models[0])
+    found = {
+        "hardest_exams": hardest_over_inputs(judged, tables.maps),
+        "candidate_counts": candidate_counts(tables.candidates, tables.inputs),
+    }
+    return {name: frame for name, frame in found.items() if len(frame)}
+
+
+def run_sections(run: Run, tables: RunTables, extracts: Mapping[str, pd.DataFrame]) -> dict[str, object]:
     """By the keys of `page.sections.TITLES`: a frozen record for the section's template, or why there is none.
 
     Args:
         run: The run.
-        tables: Its tables, with whole repeats only where a report over them was asked for.
+        tables: Its tables, as for `extracts_of`.
+        extracts: From `extracts_of`.
     """
-    del run, tables
+    del run, tables, extracts
     return {}
