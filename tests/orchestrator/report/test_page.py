@@ -224,7 +224,7 @@ def test_hostile_names_come_out_as_text(report: Report) -> None:
 
 
 def test_one_repeat_has_no_flips_and_says_so(tables: RunTables) -> None:
-    """With one repeat no share of flipped decisions and no hardest exam is printed; the page says that two are needed."""
+    """With one repeat no flipped decision and no hardest exam is printed; the page says that two are needed."""
     once = tables.predictions[tables.predictions["repeat"].isin([0]) | tables.predictions["repeat"].isna()]
     one = replace(tables, predictions=once, folds=tables.folds[tables.folds["repeat"] == 0])
     summary = summarise(one, StatisticsSettings(subgroups=()))

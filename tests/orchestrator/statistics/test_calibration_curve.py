@@ -48,7 +48,7 @@ def test_repeats_do_not_make_groups_surer() -> None:
 
 
 def test_the_logistic_curve_is_that_of_statsmodels() -> None:
-    """Below 200 patients the curve is a logistic recalibration, to 1e-9 as statsmodels fits it, and lies in its band."""
+    """Below 200 patients the curve is a logistic recalibration, to 1e-9 as statsmodels fits it, inside its band."""
     curve = calibration_curve(PROBABILITIES, Exams.of(LABELS), 0.95)
     fit = sm.GLM(LABELS.astype(float), sm.add_constant(logit(PROBABILITIES)), family=sm.families.Binomial()).fit(
         tol=1e-14
