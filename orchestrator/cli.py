@@ -22,6 +22,7 @@ from orchestrator.output_files import private_files
 
 INTERRUPTED: Final = 130
 BUG: Final = 1
+EXPORT_FORMATS: Final = ("torch", "onnx", "hub", "bundle")
 FORMATS: Final = ("rich", "markdown", "csv", "latex", "json", "html")
 
 Add = Callable[[argparse.ArgumentParser], None]
@@ -221,6 +222,19 @@ def _export_optuna(verb: argparse.ArgumentParser) -> None:
     file_argument(verb, "file", metavar="FILE", help="a new Optuna journal file: candidates.journal")
 
 
+def _export(verb: argparse.ArgumentParser) -> None:
+    folder_argument(verb, "run", metavar="RUN", help="a run directory, or s3://…, with final networks")
+    folder_argument(verb, "folder", type=Path, metavar="DIR", help="a new or empty folder")
+    verb.add_argument("--format", choices=EXPORT_FORMATS, required=True, help="what the folder holds")
+    verb.add_argument("--inputs", choices=("stress", "rest", "dual"), help="may be left out where the run has one")
+    verb.add_argument(
+        "--pixels",
+        choices=("uint8", "uint16", "float32"),
+        default="uint16",
+        help="of torch and onnx: what the maps are made of (default: uint16, 16-bit counts)",
+    )
+
+
 def _compare(verb: argparse.ArgumentParser) -> None:
     folder_argument(verb, "first", metavar="RUN", help="a run directory, or s3://…")
     folder_argument(verb, "second", metavar="RUN", help="another one with the same fold plan")
@@ -280,6 +294,7 @@ VERBS: Final[tuple[tuple[str, Add, tuple[str, str], str], ...]] = (
     ("compare", _compare, ("reports", "compare"), "two experiments with one fold plan, paired"),
     ("evaluate", _evaluate, ("reports", "evaluate"), "the same statistics for predictions made elsewhere"),
     ("export-optuna", _export_optuna, ("exports", "export_optuna"), "every search of a run, for optuna-dashboard"),
+    ("export", _export, ("exports", "export"), "a final model for other programs, with its model card"),
     ("predict", _predict, ("predictions", "predict"), "the final networks on new exams"),
     ("validate", _validate, ("predictions", "validate"), "the frozen networks on labelled exams of other centres"),
     ("cluster", _cluster, ("clusters", "check"), "what is wrong or unsafe in a Ray cluster file, and its price"),

@@ -89,7 +89,7 @@ def segment_means(pixels: NDArray[np.uint16]) -> NDArray[np.float64]:
     Returns:
         `[N, C, 17]`, 0..1, in the order of `SEGMENTS_17`.
     """
-    points = _points_in_pixels(pixels.shape[-1])
+    points = points_in_pixels(pixels.shape[-1])
     # Pixels and numbers of points are whole numbers, so that sums are exact in whatever order a library adds them.
     sums = pixels.reshape(*pixels.shape[:2], -1).astype(np.float64) @ points.T
     means: NDArray[np.float64] = sums / (points.sum(axis=1) * FULL_SCALE)
@@ -97,7 +97,7 @@ def segment_means(pixels: NDArray[np.uint16]) -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=8)
-def _points_in_pixels(size: int) -> NDArray[np.float64]:
+def points_in_pixels(size: int) -> NDArray[np.float64]:
     """`[17, size * size]`: how many of a pixel's points lie in a segment, 0 to 16."""
     fine = segment_tiles(size * _SUPERSAMPLING, SEGMENTS_17)
     points: NDArray[np.float64] = fine.reshape(17, size, _SUPERSAMPLING, size, _SUPERSAMPLING).sum(axis=(2, 4))

@@ -4,6 +4,7 @@ import argparse
 
 import optuna
 
+from orchestrator.driver.export_model import export_model
 from orchestrator.export.optuna_journal import export_studies
 from orchestrator.ledger.reading import open_run
 
@@ -13,4 +14,17 @@ def export_optuna(arguments: argparse.Namespace) -> int:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     studies, trials = export_studies(open_run(arguments.run), arguments.file)
     print(f"{arguments.file} written: {studies} studies, {trials} trials; to look: optuna-dashboard {arguments.file}")
+    return 0
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """`polarmap export RUN DIR --format FORMAT`."""
+    export_model(
+        open_run(arguments.run),
+        arguments.folder,
+        arguments.format,
+        inputs=arguments.inputs,
+        pixels=arguments.pixels,
+    )
+    print(f"{arguments.folder} written: README.md is the model card; what only you know in it is marked")
     return 0
