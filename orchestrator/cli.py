@@ -254,9 +254,18 @@ def _evaluate(verb: argparse.ArgumentParser) -> None:
 
 
 def _predict(verb: argparse.ArgumentParser) -> None:
-    folder_argument(verb, "run", metavar="RUN", help="a run directory, or s3://…, with final networks")
-    file_argument(verb, "manifest", metavar="MANIFEST", help="new exams; labels are not read")
-    file_argument(verb, "--out", required=True, metavar="FILE", help="a new .csv or .parquet file")
+    file_argument(
+        verb,
+        "sources",
+        nargs="+",
+        type=str,
+        metavar="RUN… MANIFEST",
+        help="runs or exported folders (several make an ensemble), then the new exams; labels are not read",
+    )
+    file_argument(verb, "--out", metavar="FILE", help="a new .csv or .parquet file")
+    file_argument(verb, "--stress", metavar="IMAGE", help="one exam instead of a manifest: its stress map")
+    file_argument(verb, "--rest", metavar="IMAGE", help="its rest map")
+    verb.add_argument("--tracer", help="its tracer")
 
 
 def _validate(verb: argparse.ArgumentParser) -> None:

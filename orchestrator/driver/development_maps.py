@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mpi_model.errors import RunDirectoryError, StatisticsError
+from mpi_model.errors import StatisticsError
 from mpi_model.vocabulary import PHASES_OF, Inputs
 from orchestrator.driver.map_facts import segment_columns
 from orchestrator.ledger.files import read_frame
@@ -31,16 +31,7 @@ class DevelopmentMaps:
 
     @classmethod
     def of(cls, run: Run, inputs: Inputs, tracer: str) -> "DevelopmentMaps":
-        """Read them from a run.
-
-        Raises:
-            RunDirectoryError: The run was begun by a version that kept nothing of its maps.
-        """
-        if not run.paths.maps.exists():
-            raise RunDirectoryError(
-                f"{run.paths.name} was begun by an earlier version and keeps no fingerprints of its maps; "
-                "`polarmap run` on its experiment file adds them, and trains nothing"
-            )
+        """Read them from a run that keeps facts of its maps."""
         known = run.cohort
         columns = [column for phase in PHASES_OF[inputs] for column in segment_columns(phase)]
         training = read_frame(run.paths.maps)[columns]
@@ -68,8 +59,12 @@ class KnownMaps:
         return self.quantiles.get(str(QUANTILE), float("nan"))
 
     @classmethod
-    def of(cls, maps: DevelopmentMaps) -> "KnownMaps":
-        """Measure the development maps."""
+    def of(cls, run: Run, inputs: Inputs, tracer: str) -> "KnownMaps":
+        """Measure a run's development maps."""
+        if not run.paths.maps.exists():
+            reason = "the run was begun by an earlier version, which kept nothing of its maps"
+            return cls(exams=0, patients=0, reference=None, quantiles={}, reason=reason)
+        maps = DevelopmentMaps.of(run, inputs, tracer)
         exams, patients = len(maps.means), len(np.unique(maps.patients))
         try:
             distances = map_distances(maps.means, maps.patients, maps.means[:0]).training

@@ -11,7 +11,7 @@ from mpi_model.pipeline import Pipeline, PipelineConfig
 from mpi_model.vocabulary import INPUTS, TRACERS, Inputs, Tracer
 from orchestrator.cells.decision import Decision
 from orchestrator.cohort.segments import points_in_pixels
-from orchestrator.driver.development_maps import DevelopmentMaps, KnownMaps
+from orchestrator.driver.development_maps import KnownMaps
 from orchestrator.driver.open_test import final_networks
 from orchestrator.ledger.reading import Run
 from orchestrator.statistics.members import Model
@@ -53,9 +53,7 @@ class FinalModel:
                 "members": [_as_dict(network.architecture) for network in networks],
             }
         )
-        known = {
-            TRACERS[number]: KnownMaps.of(DevelopmentMaps.of(run, inputs, TRACERS[number])) for number in decisions[0]
-        }
+        known = {TRACERS[number]: KnownMaps.of(run, inputs, TRACERS[number]) for number in decisions[0]}
         pipeline = Pipeline(config, networks).requires_grad_(False)
         pipeline.fill(points=torch.from_numpy(points_in_pixels(config.size)))
         _fill_decisions(pipeline, decisions)

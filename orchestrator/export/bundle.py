@@ -63,7 +63,7 @@ def _metadata(config: Mapping[str, Any]) -> dict[str, Any]:
         "name": f"polarmap {config['inputs']}",
         "task": f"Classification of SPECT myocardial perfusion polar maps ({endpoints})",
         "description": f"Reads {' and '.join(config['phases'])} polar maps and the tracer; gives a score, a "
-        "probability and a decision. Scaling, resampling, the average of members, calibration and thresholds are inside.",
+        "probability and a decision. Scaling, resampling, the mean of members, calibration, thresholds are inside.",
         "authors": _YOURS,
         "copyright": _YOURS,
         "data_source": _YOURS,

@@ -13,17 +13,20 @@ import argparse
 import importlib
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+Judge = Callable[[NDArray[Any], NDArray[np.int64]], dict[str, NDArray[Any]]]
 FOLDER = Path(__file__).resolve().parent
 CONFIG = json.loads((FOLDER / "config.json").read_text(encoding="utf-8")) if (FOLDER / "config.json").exists() else {}
 OUTPUTS = ("score", "probability", "decision", "distance", "outside")
 
 
-def read_map(path: Path, channels: int) -> NDArray[np.generic]:
+def read_map(path: Path, channels: int) -> NDArray[Any]:
     """The pixels of one map as they are stored: `[channels, height, width]`.
 
     PNG, JPEG or TIFF of 8 bits, a picture; of 16 bits, counts; or counts in an NPY file. Scaling and resampling are
@@ -38,7 +41,7 @@ def read_map(path: Path, channels: int) -> NDArray[np.generic]:
     if pixels.dtype != np.uint8:
         # Pillow gives 16-bit counts as 32-bit integers on some platforms.
         pixels = pixels.astype(np.uint16 if pixels.dtype.kind in "ui" and pixels.max() < 2**16 else np.float32)
-    colours = pixels[np.newaxis] if pixels.ndim == 2 else np.moveaxis(pixels[:, :, :3], 2, 0)
+    colours: NDArray[Any] = pixels[np.newaxis] if pixels.ndim == 2 else np.moveaxis(pixels[:, :, :3], 2, 0)
     if colours.shape[0] == channels:
         return colours
     if channels == 3 and colours.shape[0] == 1:
@@ -48,7 +51,7 @@ def read_map(path: Path, channels: int) -> NDArray[np.generic]:
     sys.exit(f"{path.name} is a colour image, but the model was trained on grey maps; export it alike")
 
 
-def exam(maps: dict[str, Path], tracer: str) -> tuple[NDArray[np.generic], NDArray[np.int64]]:
+def exam(maps: dict[str, Path], tracer: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """One exam as the model's two inputs: `[1, phases, channels, height, width]` and `[1]`."""
     missing = [phase for phase in CONFIG["phases"] if phase not in maps]
     if missing:
@@ -61,20 +64,22 @@ def exam(maps: dict[str, Path], tracer: str) -> tuple[NDArray[np.generic], NDArr
     return np.stack(found)[np.newaxis], np.array([CONFIG["tracers"][tracer]["number"]], dtype=np.int64)
 
 
-def load(folder: Path = FOLDER):  # noqa: ANN201 - a function
+def load(folder: Path = FOLDER) -> Judge:
     """The folder's model as a function of `maps` and `tracer` that returns arrays by the names of `OUTPUTS`."""
     if (folder / "model.onnx").exists():
         runtime = importlib.import_module("onnxruntime")
         session = runtime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
-        return lambda maps, tracer: dict(zip(OUTPUTS, session.run(OUTPUTS, {"maps": maps, "tracer": tracer}), strict=True))
+        return lambda maps, tracer: dict(
+            zip(OUTPUTS, session.run(OUTPUTS, {"maps": maps, "tracer": tracer}), strict=True)
+        )
     return judging(network(folder))
 
 
-def judging(model):  # noqa: ANN001, ANN201 - a torch module; a function
+def judging(model: Any) -> Judge:  # noqa: ANN401 - a torch module, where torch is there
     """A torch module as a function of arrays."""
     torch = importlib.import_module("torch")
 
-    def judge(maps: NDArray[np.generic], tracer: NDArray[np.int64]) -> dict[str, NDArray[np.generic]]:
+    def judge(maps: NDArray[Any], tracer: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         with torch.inference_mode():
             answers = model(torch.from_numpy(maps), torch.from_numpy(tracer))
         return {name: answer.numpy() for name, answer in zip(OUTPUTS, answers, strict=True)}
@@ -82,7 +87,7 @@ def judging(model):  # noqa: ANN001, ANN201 - a torch module; a function
     return judge
 
 
-def network(folder: str | Path = FOLDER):  # noqa: ANN201 - a torch.nn.Module
+def network(folder: str | Path = FOLDER) -> Any:  # noqa: ANN401 - a torch module, where torch is there
     """The folder's model as a torch module; its answer is a tuple in the order of `OUTPUTS`."""
     if (Path(folder) / "model.pt2").exists():
         return importlib.import_module("torch").export.load(Path(folder) / "model.pt2").module()
@@ -91,7 +96,7 @@ def network(folder: str | Path = FOLDER):  # noqa: ANN201 - a torch.nn.Module
     return importlib.import_module("mpi_model.pipeline").load_pipeline(folder)
 
 
-def judge_one(judge, maps: dict[str, Path], tracer: str) -> dict[str, object]:  # noqa: ANN001 - what `load` returns
+def judge_one(judge: Judge, maps: dict[str, Path], tracer: str) -> dict[str, object]:
     """What the model says of one exam."""
     pixels, number = exam(maps, tracer)
     due = CONFIG.get("pixels")
@@ -113,7 +118,7 @@ def judge_one(judge, maps: dict[str, Path], tracer: str) -> dict[str, object]:  
     }
 
 
-def judge_list(model, exams: str | Path, out: str | Path) -> None:  # noqa: ANN001 - a torch module
+def judge_list(model: Any, exams: str | Path, out: str | Path) -> None:  # noqa: ANN401 - a torch module
     """Judge the exams of a JSON list, `[{"tracer": "Tl-201", "stress": "stress.png"}]`; paths are relative to it."""
     listed = json.loads(Path(exams).read_text(encoding="utf-8"))
     folder = Path(exams).resolve().parent

@@ -44,7 +44,7 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with simulated patients to train on, and 200 exams of others to predict."""
     folder = tmp_path_factory.mktemp("phantoms")
     write_cohort(folder / "cohort", patients=60, seed=1, size=32)
-    write_cohort(folder / "new", patients=160, seed=2, size=40)
+    write_cohort(folder / "new", patients=200, tracer_mix={"Tc-99m": 0.4, "Tl-201": 0.4}, seed=2, size=40)
     rows = pd.read_csv(folder / "new" / "manifest.csv")
     # Half of each tracer, with both phases, so that one list serves every input configuration.
     both = rows[rows["stress"].notna() & rows["rest"].notna()]

@@ -13,9 +13,8 @@ from PIL import Image
 from mpi_model.determinism import single_threaded
 from mpi_model.pipeline import load_pipeline
 from orchestrator.driver.export_model import export_model
-from orchestrator.driver.predict import predict_exams
 from orchestrator.export.graphs import OUTPUTS
-from orchestrator.monitoring.progress import NullProgress
+from polarmap.models import predict
 
 KINDS = tuple(itertools.product(("tracer", "shared", "separate"), ("stress", "rest", "dual")))
 BATCHES = (1, 7, 64)
@@ -53,10 +52,10 @@ def answers_of(folder: Path, form: str, maps: np.ndarray, tracer: np.ndarray, ba
     return {name: np.concatenate([part[place] for part in found]) for place, name in enumerate(OUTPUTS)}
 
 
-def check(phantoms: Path, folder: Path, form: str, run, inputs: str) -> float:  # noqa: ANN001
+def check(phantoms: Path, folder: Path, form: str, run, inputs: str) -> float:
     """Compare an exported folder with `predict`; the largest difference of two probabilities."""
     rows, maps, tracer = exams_of(phantoms, inputs)
-    predicted = predict_exams(run, phantoms / "new" / "exams.csv", NullProgress())
+    predicted = predict(run, phantoms / "new" / "exams.csv")
     mine = predicted[predicted["inputs"] == inputs].set_index("exam_id").loc[rows["exam_id"]]
     largest = 0.0
     for batch in BATCHES:
