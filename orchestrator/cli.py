@@ -261,6 +261,23 @@ def _validate(verb: argparse.ArgumentParser) -> None:
     _full(verb)
 
 
+def _explain(verb: argparse.ArgumentParser) -> None:
+    folder_argument(verb, "run", metavar="RUN", help="a run directory, or s3://…")
+    verb.add_argument(
+        "--cells",
+        action="store_true",
+        help="refit the networks of the cross-validation, and explain them on the exams they were judged on",
+    )
+    file_argument(verb, "--manifest", metavar="FILE", help="the run's cohort, if it is not where it was")
+    folder_argument(
+        verb,
+        "--permuted",
+        metavar="RUN",
+        help="a run of `polarmap permute`, explained to compare with (implies --cells there)",
+    )
+    _runner(verb)
+
+
 def _demo(verb: argparse.ArgumentParser) -> None:
     folder_argument(verb, "folder", nargs="?", type=Path, default=Path("demo"), metavar="DIR", help="default: demo")
     _runner(verb)
@@ -296,6 +313,12 @@ VERBS: Final[tuple[tuple[str, Add, tuple[str, str], str], ...]] = (
     ("export-optuna", _export_optuna, ("exports", "export_optuna"), "every search of a run, for optuna-dashboard"),
     ("predict", _predict, ("predictions", "predict"), "the final networks on new exams"),
     ("validate", _validate, ("predictions", "validate"), "the frozen networks on labelled exams of other centres"),
+    (
+        "explain",
+        _explain,
+        ("explanations", "explain"),
+        "where the networks look: attributions by segment (needs captum)",
+    ),
     ("cluster", _cluster, ("clusters", "check"), "what is wrong or unsafe in a Ray cluster file, and its price"),
     ("demo", _demo, ("demo", "demo"), "a synthetic cohort, a whole experiment, its report"),
 )

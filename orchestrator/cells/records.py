@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mpi_model.maps import LabelledExams, Maps
 from mpi_model.settings import NetworkSettings, TrainingSettings
-from mpi_model.vocabulary import Inputs
+from mpi_model.vocabulary import Inputs, Phase
 from orchestrator.experiment.settings import Baseline, DecisionSettings, Experiment, SearchSettings
 from search_spaces.conditions import Value
 from search_spaces.space import SearchSpace
@@ -24,6 +24,8 @@ CandidateState = Literal["complete", "pruned", "failed"]
 _CellState = Literal["complete", "failed"]
 _Fault = Literal["", "gpu_memory", "gpu_fault"]
 Model = Literal["network", "segments"]
+ExplainedNetwork = Literal["trained", "randomised", "none"]
+"""The model; the same with weights drawn at random; no network at all, only how the map differs from its reference."""
 NETWORK: Final[Model] = "network"
 SEGMENTS: Final[Model] = "segments"
 """The baseline, `orchestrator.cells.baseline`."""
@@ -178,6 +180,23 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Attribution:
+    """Where the score of one exam comes from, on one phase's map; no pixel and no label."""
+
+    network: ExplainedNetwork
+    row: int
+    phase: Phase
+    segments: tuple[float, ...]
+    """`[17]`, net attribution of each segment, log odds."""
+    outside: float
+    """Of what lies in no segment: the corners of the image."""
+    residual: float
+    """Of the exam: its attributions' sum minus the difference of the scores."""
+    bound: float
+    """What that can be at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SavedModel:
     """A final network as it is stored: safetensors bytes and a JSON description."""
 
@@ -203,6 +222,8 @@ class CellResult:
     device: str
     baseline: str = ""
     """The fitted baseline of a final cell, as JSON; empty where there is none."""
+    attributions: tuple[Attribution, ...] = ()
+    """Of the evaluated exams, where they were asked for: see `orchestrator.explanation`."""
     trace: str = ""
     """The traceback of an unexpected error, for the log."""
     fault: _Fault = ""
