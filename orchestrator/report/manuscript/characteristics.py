@@ -57,9 +57,9 @@ class Characteristic:
     level: str
     """A value of the column `name`; empty where the row is about the column as a whole."""
     cells: tuple[Cell, ...]
-    """One a group; empty above the levels of a column."""
+    """One a group."""
     difference: float | None
-    """Standardised, of the second group from the first; None in the rows of levels, and where there is none."""
+    """Standardised, of the second group from the first; None where there is none, and after a column's first level."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +178,8 @@ def _phases(groups: _Groups) -> list[Characteristic]:
     rows = []
     for phase in PHASES:
         tables = [_tabulated(frame[f"has_{phase}"], [False, True]) for frame in groups.values()]
+        if not any(counts[0] for counts in tables):
+            continue  # every exam has it
         cells = tuple(_share(counts[1], counts) for counts in tables)
         difference = _between(tables, difference_of_shares)
         rows.append(Characteristic(name=f"exams with a {phase} map", level="", cells=cells, difference=difference))
@@ -209,23 +211,22 @@ def _column(column: str, groups: _Groups) -> list[Characteristic]:
 
 
 def _levels(column: str, groups: _Groups) -> list[Characteristic]:
-    """One row for the column, then one a value, the most frequent first where there are many."""
+    """One row a value; where there are many, the rarer ones together in the last."""
     values = {
         name: frame.drop_duplicates("patient_id")[column].fillna(_BLANK).astype(str) for name, frame in groups.items()
     }
     counts = pd.concat(list(values.values())).value_counts()
     levels = sorted(counts.index) if len(counts) <= _MOST_LEVELS else sorted(counts.index[: _MOST_LEVELS - 1])
     tables = [_tabulated(one, sorted(counts.index)) for one in values.values()]
-    rows = [Characteristic(name=column, level="", cells=(), difference=_between(tables, difference_of_shares))]
-    for level in levels:
-        cells = tuple(_share((one == level).sum(), table) for one, table in zip(values.values(), tables, strict=True))
-        rows.append(Characteristic(name=column, level=level, cells=cells, difference=None))
+    difference = _between(tables, difference_of_shares)
+    named = [(level, [one == level for one in values.values()]) for level in levels]
     if len(levels) < len(counts):
-        cells = tuple(
-            _share((~one.isin(levels)).sum(), table) for one, table in zip(values.values(), tables, strict=True)
-        )
-        others = f"{len(counts) - len(levels)} others"
-        rows.append(Characteristic(name=column, level=others, cells=cells, difference=None))
+        named.append((f"{len(counts) - len(levels)} others", [~one.isin(levels) for one in values.values()]))
+    rows = []
+    for level, chosen in named:
+        cells = tuple(_share(int(one.sum()), table) for one, table in zip(chosen, tables, strict=True))
+        # The difference belongs to the column; it stands beside its first level.
+        rows.append(Characteristic(name=column, level=level, cells=cells, difference=None if rows else difference))
     return rows
 
 

@@ -130,8 +130,11 @@ def _cohort(settings: Experiment) -> list[str]:
 
 
 def _missing(description: RunDescription) -> list[str]:
-    told = [f"{one.count} {one.partition} exams ({one.reason})" for one in description.exclusions]
-    excluded = f"Left out were {_listed(told)}." if told else "No exam was left out."
+    told = [
+        f"{one.count} {one.partition} exam{'s' if one.count > 1 else ''} ({one.reason})"
+        for one in description.exclusions
+    ]
+    excluded = f"Exams were left out: {_listed(told)}." if told else "No exam was left out."
     return [
         excluded,
         "A map that was not acquired was never replaced; blank entries of a stratum were one of their own.",

@@ -48,8 +48,8 @@ def exams_of(tracer: str = "Tc-99m") -> pd.DataFrame:
 
 
 def differences(table) -> dict[str, float | None]:
-    """Standardised differences by row, those of levels left out."""
-    return {row.name: row.difference for row in table.rows if not row.level}
+    """Standardised differences by row; that of a column stands beside its first level."""
+    return {row.name: row.difference for row in reversed(table.rows)}
 
 
 def test_standardised_differences_are_those_of_tableone():
