@@ -151,6 +151,8 @@ class Report:
     sections: Mapping[str, object] = field(default_factory=dict)
     """What a section of the page has to say beyond summary and figures, by its key: the frozen record that its template
     prints, or, as a text, why there is nothing to say."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Further files beside `report.html`, by name: sources of its numbers, and texts for a manuscript."""
     incomplete_inputs: tuple[str, ...] = ()
     """Inputs with cells that failed or have not run, unless a report over what there is was asked for."""
     notices: tuple[str, ...] = ()
