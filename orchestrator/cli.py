@@ -22,7 +22,7 @@ from orchestrator.output_files import private_files
 
 INTERRUPTED: Final = 130
 BUG: Final = 1
-EXPORT_FORMATS: Final = ("torch", "onnx", "hub", "bundle")
+EXPORT_FORMATS: Final = ("torch", "onnx", "hub", "bundle", "mlflow")
 FORMATS: Final = ("rich", "markdown", "csv", "latex", "json", "html")
 
 Add = Callable[[argparse.ArgumentParser], None]
@@ -186,6 +186,7 @@ def _run(verb: argparse.ArgumentParser) -> None:
     _runner(verb)
     verb.add_argument("--open-test", action="store_true", help="judge the frozen final networks on the test partition")
     verb.add_argument("--retry-failed", action="store_true", help="do failed cells again")
+    folder_argument(verb, "--tensorboard", type=Path, metavar="DIR", help="write TensorBoard's event files there, too")
 
 
 def _permute(verb: argparse.ArgumentParser) -> None:
@@ -233,7 +234,9 @@ def _export_optuna(verb: argparse.ArgumentParser) -> None:
 def _export(verb: argparse.ArgumentParser) -> None:
     folder_argument(verb, "run", metavar="RUN", help="a run directory, or s3://…, with final networks")
     folder_argument(verb, "folder", type=Path, metavar="DIR", help="a new or empty folder")
-    verb.add_argument("--format", choices=EXPORT_FORMATS, required=True, help="what the folder holds")
+    verb.add_argument(
+        "--format", choices=EXPORT_FORMATS, required=True, help="what the folder holds; mlflow: the finished run"
+    )
     verb.add_argument("--inputs", choices=("stress", "rest", "dual"), help="may be left out where the run has one")
     verb.add_argument(
         "--pixels",

@@ -5,6 +5,7 @@ import argparse
 import optuna
 
 from orchestrator.driver.export_model import export_model
+from orchestrator.export.mlflow_run import write_mlflow
 from orchestrator.export.optuna_journal import export_studies
 from orchestrator.ledger.reading import open_run
 
@@ -19,6 +20,10 @@ def export_optuna(arguments: argparse.Namespace) -> int:
 
 def export(arguments: argparse.Namespace) -> int:
     """`polarmap export RUN DIR --format FORMAT`."""
+    if arguments.format == "mlflow":
+        write_mlflow(open_run(arguments.run), arguments.folder)
+        print(f"{arguments.folder} has one more run; to look: mlflow ui --backend-store-uri {arguments.folder}")
+        return 0
     export_model(
         open_run(arguments.run),
         arguments.folder,

@@ -1,18 +1,18 @@
 """A run's final networks of one input configuration as one model that can leave the house, verified byte by byte."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from mpi_model.errors import ExperimentError, IncompleteRunError, RunDirectoryError
+from mpi_model.errors import ExperimentError, IncompleteRunError
 from mpi_model.pipeline import Pipeline, PipelineConfig
 from mpi_model.vocabulary import INPUTS, TRACERS, Inputs, Tracer
 from orchestrator.cells.decision import Decision
 from orchestrator.cohort.segments import points_in_pixels
 from orchestrator.driver.development_maps import KnownMaps
 from orchestrator.driver.open_test import final_networks
+from orchestrator.export.folder import refuse_links
 from orchestrator.ledger.reading import Run
 from orchestrator.statistics.members import Model
 
@@ -73,22 +73,6 @@ def chosen_inputs(run: Run, named: str | None) -> Inputs:
     if named not in here or named not in INPUTS:
         raise ExperimentError(f"--inputs takes one of this run's input configurations ({', '.join(here)}), got {named}")
     return named  # type: ignore[return-value] # a member of INPUTS
-
-
-def refuse_links(run: Run) -> None:
-    """Refuse a local run directory with a link in it: what it names may lie anywhere.
-
-    Raises:
-        RunDirectoryError: There is one.
-    """
-    root = Path(run.paths.root)
-    # On object storage there are no links, and nothing of that name is here.
-    for path in root.rglob("*"):
-        if path.is_symlink():
-            raise RunDirectoryError(
-                f"{path.name} of the run directory {root.name} is a link; a run that is exported or predicts holds its "
-                "own files: copy it with its content"
-            )
 
 
 def _as_dict(record: object) -> dict[str, object]:

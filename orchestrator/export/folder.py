@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from mpi_model.errors import ExperimentError
+from mpi_model.errors import ExperimentError, RunDirectoryError
+from orchestrator.ledger.reading import Run
 
 CONFIG: Final = "config.json"
 FORMAT: Final = 1
@@ -81,3 +82,19 @@ def read_config(folder: Path) -> dict[str, Any]:
             raise ExperimentError(f"{folder.name}: {name} is not what was exported; {restore}")
     result: dict[str, Any] = content
     return result
+
+
+def refuse_links(run: Run) -> None:
+    """Refuse a local run directory with a link in it: what it names may lie anywhere.
+
+    Raises:
+        RunDirectoryError: There is one.
+    """
+    root = Path(run.paths.root)
+    # On object storage there are no links, and nothing of that name is here.
+    for path in root.rglob("*"):
+        if path.is_symlink():
+            raise RunDirectoryError(
+                f"{path.name} of the run directory {root.name} is a link; a run that is exported or predicts holds its "
+                "own files: copy it with its content"
+            )

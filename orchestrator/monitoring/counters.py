@@ -55,6 +55,7 @@ class RunCounters:
         self._busy = 0.0
         """Seconds that cells took, all together."""
         self._recent: deque[float] = deque()
+        self._last = self.begun
         self._lock = threading.Lock()
 
     def start(self, key: CellKey) -> int:
@@ -70,6 +71,7 @@ class RunCounters:
         """A candidate is finished."""
         with self._lock:
             self._candidates += 1
+            self._last = self.clock()
             self._recent.append(self.clock())
             if key in self._running:
                 self._running[key].candidates += 1
@@ -85,6 +87,7 @@ class RunCounters:
                 cells, complete=cells.complete + well, failed=cells.failed + (not well), left=cells.left - 1
             )
             self._ended += 1
+            self._last = self.clock()
             cell = self._running.pop(result.key, None)
             if cell is not None:
                 seconds = self.clock() - cell.since
@@ -92,6 +95,10 @@ class RunCounters:
                 # Failed and resumed cells are shorter than whole ones and would make the estimate too small.
                 if well and result.key not in self.half_done:
                     self._durations.setdefault(result.key.inputs, []).append(seconds)
+
+    def since_result(self) -> float:
+        """Seconds since a candidate or a cell ended, or since this call began to train."""
+        return self.clock() - self._last
 
     def progress(self) -> RunProgress:
         """How far the run is now."""
