@@ -45,26 +45,26 @@ def bulls_eyes(exams: pd.DataFrame, maps: Maps, endpoints: dict[str, str]) -> It
                 patients = exams["patient_id"].iloc[rows].nunique()
                 if patients >= _FEWEST:
                     key = key_of("segments", str(tracer), str(number), phase)
-                    about = f"{tracer}, {name}, {phase}: {len(rows)} exams of {patients} patients"
+                    about = f"{tracer}, {name}\n{phase}: {len(rows)} exams, {patients} patients"
                     yield _drawing(key, str(tracer), about, segment_means(getattr(maps, phase)[rows]).mean(axis=1))
 
 
 def _drawing(key: str, tracer: str, about: str, means: Floats) -> Drawing:
     """Two bull's-eyes of `[n, 17]` segment means."""
     centre, spread = means.mean(axis=0), means.std(axis=0, ddof=1)
-    figure, axes = panel(3.35, 2.05)
+    figure, axes = panel(3.35, 2.0)
     axes.set(xlim=(-1.1, 3.35), ylim=(-1.12, 1.28), aspect="equal")
     axes.set_axis_off()
     _bulls_eye(axes, 0.0, centre, 1.0, "viridis")
     _bulls_eye(axes, 2.25, spread, _WIDEST, "cividis")
     for place, name in ((0.0, "mean"), (2.25, "SD")):
         axes.text(place, 1.1, name, ha="center", va="bottom", fontsize=7)
-    figure.suptitle(about, fontsize=6.5, wrap=True)
+    figure.suptitle(about, fontsize=6.5)
     names = [segment.name for segment in SEGMENTS_17]
     return Drawing(
         key=key,
         section="maps",
-        title=about,
+        title=about.replace("\n", ", "),
         description="; ".join(
             f"segment {name}: {c:.0%} ± {s:.0%}" for name, c, s in zip(names, centre, spread, strict=True)
         ),
@@ -95,8 +95,6 @@ def _bulls_eye(axes: Axes, left: float, values: Floats, end: float, colours: str
         axes.add_patch(wedge)
         angle = np.radians(segment.start + segment.extent / 2)
         radius = (segment.inner + segment.outer) / 2 if segment.inner else 0.0
-        # Black on light segments and white on dark ones, by their luminance (ITU-R BT.709).
-        light = 0.2126 * colour[0] + 0.7152 * colour[1] + 0.0722 * colour[2] > 0.4
         axes.text(
             left + radius * np.cos(angle),
             radius * np.sin(angle),
@@ -104,5 +102,11 @@ def _bulls_eye(axes: Axes, left: float, values: Floats, end: float, colours: str
             ha="center",
             va="center",
             fontsize=5,
-            color="#000000" if light else "#ffffff",
+            color="#000000" if _luminance(colour) > 0.179 else "#ffffff",
         )
+
+
+def _luminance(colour: tuple[float, float, float, float]) -> float:
+    """Relative luminance (WCAG 2.2); from 0.179 on black contrasts more than white."""
+    linear = [one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in colour[:3]]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mpi_model.errors import StatisticsError
-from orchestrator.report.layout import MISSING, Table
+from orchestrator.report.layout import Table
 from orchestrator.statistics.auc import auc_intervals
 from orchestrator.statistics.intervals import Interval
 from orchestrator.statistics.metadata_auc import metadata_auc
@@ -39,10 +39,12 @@ def metadata(exams: pd.DataFrame, columns: Sequence[str], level: float) -> Metad
         level: Confidence level.
     """
     shares, areas, warnings = [], [], []
-    for tracer, column, rows in _groups(exams, columns):
-        values = rows[column].fillna(_BLANK).astype(str)
-        for value in sorted(values.unique())[:_MOST_VALUES]:
-            shares.append((tracer, column, value, *_prevalence(rows[values == value], level)))
+    for tracer, names, rows in _groups(exams, columns):
+        column = " and ".join(names)
+        values = rows[names].fillna(_BLANK).astype(str).agg(", ".join, axis=1)
+        if len(names) == 1:
+            for value in sorted(values.unique())[:_MOST_VALUES]:
+                shares.append((tracer, column, value, *_prevalence(rows[values == value], level)))
         found = _told_by(values, rows, level)
         areas.append((tracer, column, str(values.nunique()), found if isinstance(found, str) else _in_words(found)))
         if not isinstance(found, str) and found.low > 0.5:
@@ -71,20 +73,18 @@ def metadata(exams: pd.DataFrame, columns: Sequence[str], level: float) -> Metad
     )
 
 
-def _groups(exams: pd.DataFrame, columns: Sequence[str]) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """Tracer, column, exams: the tracer over all exams, every other column within each tracer."""
+def _groups(exams: pd.DataFrame, columns: Sequence[str]) -> Iterator[tuple[str, list[str], pd.DataFrame]]:
+    """Tracer, columns, exams: the tracer over all exams, others within each tracer, one by one and all together."""
     if exams["tracer"].nunique() > 1:
         # Across tracers only here: whether the tracer tells the label is a question about both.
-        yield _ALL, "tracer", exams
+        yield _ALL, ["tracer"], exams
     for tracer in sorted(exams["tracer"].unique()):
         mine = exams[exams["tracer"] == tracer]
         varying = [name for name in columns if mine[name].nunique(dropna=False) > 1]
         for column in varying:
-            yield str(tracer), column, mine
+            yield str(tracer), [column], mine
         if len(varying) > 1:
-            together = " and ".join(varying)
-            joined = mine[varying].fillna(_BLANK).astype(str).agg(", ".join, axis=1)
-            yield str(tracer), together, mine.assign(**{together: joined})
+            yield str(tracer), varying, mine
 
 
 def _prevalence(exams: pd.DataFrame, level: float) -> tuple[str, str, str, str]:
@@ -125,7 +125,10 @@ def _ages(exams: pd.DataFrame, level: float) -> Iterator[tuple[str, str]]:
 
 
 def _in_words(found: Interval) -> str:
-    return MISSING if np.isnan(found.estimate) else f"{found.estimate:.3f} ({found.low:.3f} to {found.high:.3f})"
+    # Where shares are more alike than chance makes them, the value is an artefact of leaving patients out.
+    if found.high < 0.5:
+        return "below 0.5: it tells nothing"
+    return f"{found.estimate:.3f} ({found.low:.3f} to {found.high:.3f})"
 
 
 def _warning(tracer: str, column: str, found: Interval) -> str:

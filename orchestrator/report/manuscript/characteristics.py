@@ -129,7 +129,8 @@ def left_out(exams: pd.DataFrame, settings: Experiment, *, test_labels: bool) ->
         columns = [name for name in ("age", "sex") if name in exams]
         rows = [*_counts(groups), *_levels("tracer", groups), *events]
         rows += [row for column in columns for row in _column(column, groups)]
-        tables.append(_table(partition, groups, rows, [_PER_PATIENT] + [_CLOSED] * closed))
+        title = f"{partition.capitalize()}: exams that lack a phase, beside the others"
+        tables.append(_table(title, groups, rows, [_PER_PATIENT] + [_CLOSED] * closed))
     return tuple(tables)
 
 
