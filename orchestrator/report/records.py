@@ -63,6 +63,9 @@ MEASURES: Final = MappingProxyType(
         "fold_auc_variance": "SD of the fold AUCs, part due to",
         "exams_with_flipped_decision": "decision changes with the repeat",
         "probability_range": "range of probability over repeats",
+        "prediction_instability": "mean absolute prediction error",
+        "decision_instability": "share of samples that decide otherwise",
+        "exams_with_unstable_decision": "exams decided otherwise in more than a share of",
         "patients_of_next_study": "patients for the next study",
     }
 )
