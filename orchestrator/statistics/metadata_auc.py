@@ -37,8 +37,8 @@ def _leave_pair_out(categories: Codes, exams: Exams) -> tuple[Floats, Floats]:
     place = np.ravel_multi_index((exams.patients, categories), shape)
     # Exams and positive exams of each patient in each category: what leaving the patient out takes away.
     counts, events = (
-        np.bincount(place, weights, minlength=shape[0] * shape[1]).reshape(shape)
-        for weights in (None, exams.labels.astype(np.float64))
+        np.bincount(place, weights, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
+        for weights in (np.ones(len(place)), exams.labels.astype(np.float64))
     )
     negative = np.flatnonzero(~exams.labels)
     won, opponents = np.zeros(len(categories)), np.zeros(len(categories))
@@ -66,4 +66,5 @@ def _shares(category: Codes, patient: int, others: Codes, counts: Floats, events
     everywhere = (events.sum() - events[patient].sum() - events[others].sum(axis=1)) / np.maximum(
         counts.sum() - counts[patient].sum() - counts[others].sum(axis=1), 1
     )
-    return np.where(left > 0, found / np.maximum(left, 1), everywhere)
+    shares: Floats = np.where(left > 0, found / np.maximum(left, 1), everywhere)
+    return shares

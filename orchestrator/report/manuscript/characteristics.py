@@ -223,7 +223,7 @@ def _levels(column: str, groups: _Groups) -> list[Characteristic]:
     named = [(level, [one == level for one in values.values()]) for level in levels]
     if len(levels) < len(counts):
         named.append((f"{len(counts) - len(levels)} others", [~one.isin(levels) for one in values.values()]))
-    rows = []
+    rows: list[Characteristic] = []
     for level, chosen in named:
         cells = tuple(_share(int(one.sum()), table) for one, table in zip(chosen, tables, strict=True))
         # The difference belongs to the column; it stands beside its first level.
