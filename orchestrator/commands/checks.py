@@ -1,4 +1,4 @@
-"""`polarmap check`: every problem at once. No torch, no Ray, no statistics: it should answer in a moment."""
+"""`polarmap check`: every problem at once. No torch, no Ray, and statistics for `--html` alone: it should answer at once."""
 
 import argparse
 import json
