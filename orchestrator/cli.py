@@ -169,6 +169,15 @@ def _check(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--json", action="store_true", help="one line of JSON, problems included")
 
 
+def _plan(verb: argparse.ArgumentParser) -> None:
+    _check(verb)
+    verb.add_argument(
+        "--pilot", action="store_true", help="train a few candidates, up to two minutes, to tell the time"
+    )
+    verb.add_argument("--workers", type=int, metavar="N", help="cells side by side (default: what this machine runs)")
+    file_argument(verb, "--cluster", metavar="FILE", help="a Ray cluster file: hours and price on its node types")
+
+
 def _runner(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--runner", choices=("ray", "inline"), default="ray", help="default: ray")
     verb.add_argument("--address", help="a running Ray cluster; default: Ray on this machine")
@@ -272,7 +281,7 @@ VERBS: Final[tuple[tuple[str, Add, tuple[str, str], str], ...]] = (
     ("import", add_sources, ("sources", "import_spectf"), "turn what a clinic has into a manifest and images"),
     ("merge", add_merge, ("imports", "merge"), "several imports into one cohort, with a site column"),
     ("check", _check, ("checks", "check"), "every problem of file, cohort, folds and freeze depths at once"),
-    ("plan", _check, ("plans", "plan"), "folds, work to do and the interval widths to expect"),
+    ("plan", _plan, ("plans", "plan"), "folds, work to do and the interval widths to expect"),
     ("run", _run, ("experiments", "run"), "the job: search, train, predict, report; run again to resume"),
     ("permute", _permute, ("experiments", "permute"), "the whole pipeline again under permuted patient labels"),
     ("status", _status, ("status", "status"), "progress, rates and failures of a run, from any terminal"),

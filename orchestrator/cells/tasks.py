@@ -41,6 +41,7 @@ def cell_task(
         InnerSplit(
             training=_labelled(training & (part != number), labels),
             validation=_labelled(training & (part == number), labels),
+            patients=_renumbered(place[training & (part == number)]),
         )
         for number in range(inner_folds)
     )
@@ -58,6 +59,11 @@ def cell_task(
 def _labelled(mask: _Mask, labels: NDArray[np.int8]) -> LabelledExams:
     rows = np.flatnonzero(mask)
     return LabelledExams(rows=rows, labels=labels[rows])
+
+
+def _renumbered(patients: NDArray[np.intp]) -> NDArray[np.int64]:
+    """The same patients numbered from 0, so that a worker can tell one from another and knows nobody."""
+    return np.unique(patients, return_inverse=True)[1].astype(np.int64)
 
 
 def _spread(patients: _Mask, place: NDArray[np.intp]) -> _Mask:

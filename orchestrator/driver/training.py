@@ -1,5 +1,6 @@
 """Trains what is left of a run. `run.py` imports this module only when there are jobs: they take Ray or torch."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,7 @@ def train(
     experiment, facts = resolved.prepared.loaded.experiment, resolved.facts
     runner = runner or _runner_for(resolved.options)
     # Made once and shared: the maps are most of what a worker needs.
-    context = _worker_context(resolved.prepared, resolved.weights, resolved.device, facts)
+    context = worker_context(resolved.prepared, resolved.weights, resolved.device, _told(resolved.prepared, facts))
     counters = _counters(jobs, resolved, state)
     # The heartbeat is outermost: whatever happens inside, its last beat says that this driver is over.
     with heartbeat_thread(resolved.paths, counters), log_lifecycle(counters, facts, runner):
@@ -66,8 +67,24 @@ def _runner_for(options: RunOptions) -> Runner:
     return RayRunner(address=options.address)
 
 
-def _worker_context(prepared: Prepared, weights: Path | None, device: str, facts: Facts) -> WorkerContext:
-    """What workers are given once: maps without identity, settings, pretrained weights."""
+def _told(prepared: Prepared, facts: Facts) -> dict[str, str]:
+    """What a stored network says of its origin."""
+    return {
+        "experiment": experiment_hash(facts),
+        "image_size": str(prepared.loaded.experiment.images.size),
+        "torch": facts["versions.torch"],
+    }
+
+
+def worker_context(prepared: Prepared, weights: Path | None, device: str, facts: Mapping[str, str]) -> WorkerContext:
+    """What workers are given once: maps without identity, settings, pretrained weights.
+
+    Args:
+        prepared: The experiment with its cohort.
+        weights: The file of pretrained weights; None for random ones.
+        device: Where cells are trained.
+        facts: What a stored network says of its origin.
+    """
     experiment = prepared.loaded.experiment
     return WorkerContext(
         maps=prepared.cohort.maps,
@@ -81,11 +98,7 @@ def _worker_context(prepared: Prepared, weights: Path | None, device: str, facts
         ),
         state=_pretrained(prepared, weights),
         device=device,
-        facts={
-            "experiment": experiment_hash(facts),
-            "image_size": str(experiment.images.size),
-            "torch": facts["versions.torch"],
-        },
+        facts=facts,
     )
 
 

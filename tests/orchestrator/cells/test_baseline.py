@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -35,7 +36,12 @@ def made(inputs, *, exams=120, strength=0.25, seed=0):
     training = np.arange(exams * 4 // 5)
     parts = [training % 3 == part for part in range(3)]
     inner = tuple(
-        InnerSplit(training=_of(training[~part], labels), validation=_of(training[part], labels)) for part in parts
+        InnerSplit(
+            training=_of(training[~part], labels),
+            validation=_of(training[part], labels),
+            patients=np.arange(part.sum()),
+        )
+        for part in parts
     )
     task = CellTask(
         key=CellKey(inputs=inputs, partition="development", repeat=0, fold=0),
@@ -124,7 +130,7 @@ def test_permuted_labels_leave_it_at_chance():
         maps, task, _ = made("stress", exams=200, strength=0.8)
         training = _of(task.training.rows, labels)
         inner = tuple(
-            InnerSplit(training=_of(split.training.rows, labels), validation=_of(split.validation.rows, labels))
+            replace(split, training=_of(split.training.rows, labels), validation=_of(split.validation.rows, labels))
             for split in task.inner
         )
         given = CellTask(key=task.key, plan="plan", training=training, inner=inner, evaluation=task.evaluation)

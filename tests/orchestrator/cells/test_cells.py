@@ -46,7 +46,11 @@ def task_and_bench(tmp_path):
     training, evaluation = rows[:40], rows[40:]
     halves = (training[:20], training[20:])
     inner = tuple(
-        InnerSplit(training=labelled(halves[1 - part], labels), validation=labelled(halves[part], labels))
+        InnerSplit(
+            training=labelled(halves[1 - part], labels),
+            validation=labelled(halves[part], labels),
+            patients=np.arange(20),
+        )
         for part in (0, 1)
     )
     key = CellKey(inputs="stress", partition="development", repeat=0, fold=0)
@@ -228,4 +232,4 @@ def test_nothing_a_worker_receives_has_a_place_for_a_held_out_label():
     """Labels exist only inside `LabelledExams`; evaluation is row numbers, and maps carry none."""
     assert {field.name for field in fields(Maps)} == {"stress", "rest", "has_stress", "has_rest", "tracer"}
     assert {field.name for field in fields(CellTask)} == {"key", "plan", "training", "inner", "evaluation"}
-    assert {field.name for field in fields(InnerSplit)} == {"training", "validation"}
+    assert {field.name for field in fields(InnerSplit)} == {"training", "validation", "patients"}
