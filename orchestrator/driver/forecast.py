@@ -61,6 +61,8 @@ class Workload:
     """Exams of an inner training part, of a cell's training part, and of the final cell's."""
     shares: Mapping[Kind, float]
     """How often the space proposes each kind."""
+    calibrated: bool
+    """Whether each member is trained once more on each of as many folds, to calibrate by."""
     search: SearchSettings
     training: TrainingSettings
 
@@ -201,8 +203,10 @@ def _cell(
     winners = sorted((one for one in tried if one.complete), key=lambda one: one.objective)[: work.search.winners]
     for member in range(work.training.members):
         winner = winners[member % len(winners)]
-        epochs = float(np.median([fold.best for fold in winner.folds]))
-        seconds += pool.setup[winner.kind] + epochs * pool.epoch[winner.kind] * whole / inner
+        epochs = float(np.median([fold.best for fold in winner.folds])) * pool.epoch[winner.kind]
+        seconds += pool.setup[winner.kind] + epochs * whole / inner
+        if work.calibrated:
+            seconds += work.search.inner_folds * (pool.setup[winner.kind] + epochs)
     return seconds
 
 

@@ -76,6 +76,7 @@ def pilot_forecast(prepared: Prepared, workers: int | None, cluster: Path | None
         cells=plan.repeats * plan.count,
         exams={name: _exams(task) for name, task in tasks.items()},
         shares=shares,
+        calibrated=experiment.decision.calibration != "none",
         search=experiment.search,
         training=experiment.training,
     )
@@ -120,7 +121,8 @@ def _timed(
 ) -> tuple[tuple[TimedTraining, ...], dict[Kind, float]]:
     kinds = drawn_kinds(prepared.space)
     drawn = sum(map(len, kinds.values()))
-    context = worker_context(prepared, weights_of(prepared.loaded), device, facts={})
+    # A pilot stores no network, so none has to say where it comes from.
+    context = worker_context(prepared, weights_of(prepared.loaded), device, facts={"versions.torch": ""})
     progress.begin("timing trainings", int(_SECONDS))
     try:
         with single_threaded():  # as in a worker

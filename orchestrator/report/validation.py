@@ -70,6 +70,7 @@ def validation_report(run: Run, validations: Sequence[Validation]) -> Report:
         name=f"{description.name}: validation on {', '.join(one.name for one in validations)}",
         summary=pd.concat([frame for frame in frames if len(frame)], ignore_index=True),
         facts=stored_facts(description, run.cells),
+        statistics=settings,
         exclusions=tuple((one.partition, item.reason, item.count) for one in validations for item in one.exclusions),
         case_mix=_case_mix(
             {"development": _development(run), **{one.name: one.exams for one in validations}}, settings

@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 
 import numpy as np
 import optuna
@@ -38,7 +39,7 @@ def timed(seconds, epochs, ended=True, costs=None, first=False, setup=0.0):
 def workload(search, training, cells=50):
     """Cells of 160 exams with inner parts of 100, and a final one of 200."""
     exams = {"stress": (100.0, 160.0, 200.0)}
-    return Workload(cells=cells, exams=exams, shares={KIND: 1.0}, search=search, training=training)
+    return Workload(cells=cells, exams=exams, shares={KIND: 1.0}, calibrated=False, search=search, training=training)
 
 
 def test_whole_schedules_take_what_multiplication_says():
@@ -61,6 +62,17 @@ def test_a_race_takes_the_sum_of_its_rungs():
     found = forecast([timed(0.5, 30)], work, workers=[1], device="cpu")
 
     assert found.cell_seconds["stress"].estimate == pytest.approx(35 * 15.0 + 24.0, rel=0.02)
+
+
+def test_calibration_trains_every_member_once_more_on_every_fold():
+    """Three members on three folds of their own are nine more trainings, as long as refits of that size."""
+    work = workload(SearchSettings(prune=False), TrainingSettings(budget="schedule"))
+    plain, calibrated = (
+        forecast([timed(0.5, 30)], replace(work, calibrated=yes), workers=[1], device="cpu").cell_seconds["stress"]
+        for yes in (False, True)
+    )
+
+    assert calibrated.estimate - plain.estimate == pytest.approx(9 * 15.0, rel=0.1)
 
 
 def test_what_a_worker_computes_once_is_not_counted_for_every_training():

@@ -13,9 +13,11 @@ from ray import cloudpickle
 
 from orchestrator.cells.records import CandidateResult, CellKey, CellResult, cell_keys
 from orchestrator.driver.prepare import prepare
+from orchestrator.driver.resume import _facts_of
 from orchestrator.driver.run import pending_jobs
-from orchestrator.driver.training import worker_context
+from orchestrator.driver.training import _worker_context
 from orchestrator.experiment.file import load_experiment
+from orchestrator.experiment.processor import device_for
 from orchestrator.ledger.paths import run_paths
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.progress import NullProgress
@@ -72,9 +74,10 @@ def work_of() -> Callable[..., tuple]:
     def make(experiment: Path, *overrides: str) -> tuple:
         prepared = prepare(load_experiment(experiment, overrides), NullProgress())
         settings = prepared.loaded.experiment
+        facts = _facts_of(prepared, None, device_for(settings.resources))
         keys = cell_keys(settings)
         jobs = pending_jobs(prepared, RunState.read(run_paths(experiment.parent / "nothing")), keys)
-        context = worker_context(prepared, None, "cpu", {})
+        context = _worker_context(prepared, None, "cpu", facts)
         return jobs, context, settings.resources
 
     return make
