@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import date
 from pathlib import Path
 from typing import Final
 
@@ -17,8 +18,9 @@ from orchestrator.cells.timed import Kind, TimedTraining
 from orchestrator.clusters.lint.prices import worker_types
 from orchestrator.clusters.lint.reading import read_cluster_file
 from orchestrator.clusters.lint.records import NodeType
-from orchestrator.driver.forecast import Forecast, Range, Workload, forecast
+from orchestrator.driver.forecast import Forecast, Range, forecast
 from orchestrator.driver.prepare import Prepared, weights_of
+from orchestrator.driver.simulated_search import Workload
 from orchestrator.driver.training import worker_context
 from orchestrator.experiment.processor import check_precision, device_for
 from orchestrator.experiment.settings import ResourceSettings
@@ -50,6 +52,23 @@ class PilotForecast:
     run: Forecast
     nodes: tuple[NodeForecast, ...]
     """One for each type of worker node of the cluster file."""
+
+    def to_dict(self) -> dict[str, object]:
+        """The same for `json.dumps`."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+
+def _plain(value: object) -> object:
+    """The same with what JSON lacks as texts: numbers as keys, dates."""
+    match value:
+        case dict():
+            return {str(key): _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case date():
+            return value.isoformat()
+        case _:
+            return value
 
 
 def pilot_forecast(prepared: Prepared, workers: int | None, cluster: Path | None, progress: Progress) -> PilotForecast:

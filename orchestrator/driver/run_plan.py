@@ -4,8 +4,7 @@ No torch and no Ray, unless a pilot is asked for.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from datetime import date
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -107,7 +106,7 @@ class RunPlan:
             "timed_cells": self.timed_cells,
             "seconds_per_cell": self.seconds_per_cell,
             "worker_hours": self.worker_hours,
-            "pilot": None if self.pilot is None else _plain(asdict(self.pilot)),
+            "pilot": None if self.pilot is None else self.pilot.to_dict(),
         }
 
     def _repr_html_(self) -> str:
@@ -145,19 +144,6 @@ def plan_experiment(loaded: LoadedExperiment, progress: Progress, pilot: PilotRe
     from orchestrator.driver.pilot import pilot_forecast  # noqa: PLC0415 - torch; a plan alone does without it
 
     return replace(plan, pilot=pilot_forecast(prepared, pilot.workers, pilot.cluster, progress))
-
-
-def _plain(value: object) -> object:
-    """The same with what JSON lacks as texts: numbers as keys, dates."""
-    match value:
-        case dict():
-            return {str(key): _plain(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_plain(item) for item in value]
-        case date():
-            return value.isoformat()
-        case _:
-            return value
 
 
 def _plan_of(prepared: Prepared, earlier: Run | None = None) -> RunPlan:

@@ -7,7 +7,7 @@ from orchestrator.cells.records import Procedure, WorkerContext
 from orchestrator.driver.ledger_events import LedgerEvents, log_lifecycle
 from orchestrator.driver.prepare import Prepared
 from orchestrator.driver.resume import ResolvedRun, RunOptions
-from orchestrator.ledger.identity import Facts
+from orchestrator.ledger.identity import Facts, experiment_hash
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.counters import RunCounters
 from orchestrator.monitoring.heartbeat import heartbeat_thread
@@ -86,7 +86,11 @@ def worker_context(prepared: Prepared, weights: Path | None, device: str, facts:
         ),
         state=_pretrained(prepared, weights),
         device=device,
-        facts=facts,
+        facts={
+            "experiment": experiment_hash(facts),
+            "image_size": str(experiment.images.size),
+            "torch": facts["versions.torch"],
+        },
     )
 
 
