@@ -111,7 +111,8 @@ def patients_losses(scores: Floats, split: InnerSplit, tracer: NDArray[np.int8])
     totals = np.bincount(mine, weights)
     shares = weights / totals[mine] / (totals > 0).sum()
     losses = shares * np.logaddexp(0, np.where(labels == 1, -scores, scores))
-    return np.bincount(split.patients, losses) * (split.patients.max() + 1)
+    found: Floats = np.bincount(split.patients, losses) * (split.patients.max() + 1)
+    return found
 
 
 def raced(cell: Stored, tracer: NDArray[np.int8], tie: float, prune: bool) -> Choice:

@@ -28,7 +28,7 @@ def places(settings: SearchSettings, fold: int) -> int:
 
     Never fewer than the winners, whose inner scores fix thresholds and calibration.
     """
-    return min(settings.candidates, max(settings.winners, math.ceil(settings.candidates / 2**fold)))
+    return min(settings.candidates, max(settings.winners, math.ceil(settings.candidates / (1 << fold))))
 
 
 def fold_cost(scores: _Floats, split: InnerSplit, tracer: NDArray[np.int8], objective: Objective) -> float:
@@ -92,7 +92,7 @@ def survivors(costs: _Floats, influence: _Floats, patient: NDArray[np.int64], ke
     Returns:
         Places among the C; of equal costs the earliest.
     """
-    order = np.argsort(costs, kind="stable").tolist()
+    order: list[int] = np.argsort(costs, kind="stable").tolist()
     going, rest = order[:keep], order[keep:]
     return going + [one for one in rest if _tied(costs, influence, patient, one, going[-1])]
 

@@ -11,6 +11,7 @@ from mpi_model.maps import FULL_SCALE, LabelledExams, Maps
 from mpi_model.settings import NetworkSettings, TrainingSettings
 from orchestrator.cells import candidate as candidate_module
 from orchestrator.cells.cell import run_cell
+from orchestrator.cells.race import _patients
 from orchestrator.cells.records import CellKey, CellTask, InnerSplit, Procedure, WorkerContext
 from orchestrator.cells.rungs import fold_cost, influences, survivors
 from orchestrator.experiment.settings import DecisionSettings, SearchSettings
@@ -189,3 +190,10 @@ def test_a_tie_is_judged_by_patients_and_not_by_their_exams():
     # Taken as a hundred patients, the error is smaller by the square root of two, and .2 of it is .28.
     assert survivors(costs, influence, np.arange(100), keep=1) == [0]
     assert survivors(costs * 2, influence, np.arange(100) // 2, keep=1) == [0]
+
+
+def test_patients_of_different_inner_folds_are_different(cell):
+    """Numbers start anew in each fold; taken for the same patient, two people's differences would cancel."""
+    task, _ = cell
+
+    assert len(set(_patients(task, 2).tolist())) == 10
