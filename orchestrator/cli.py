@@ -165,13 +165,13 @@ def _experiment(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def _plan(verb: argparse.ArgumentParser) -> None:
+def _experiment_or_json(verb: argparse.ArgumentParser) -> None:
     _experiment(verb)
     verb.add_argument("--json", action="store_true", help="one line of JSON, problems included")
 
 
 def _check(verb: argparse.ArgumentParser) -> None:
-    _plan(verb)
+    _experiment_or_json(verb)
     file_argument(verb, "--html", metavar="FILE", help="write a page on the cohort, without patients' ids and pixels")
     file_argument(
         verb,
@@ -179,6 +179,15 @@ def _check(verb: argparse.ArgumentParser) -> None:
         metavar="FILE.html",
         help="write maps of single patients into a new file: identifying, readable by its user alone",
     )
+
+
+def _plan(verb: argparse.ArgumentParser) -> None:
+    _experiment_or_json(verb)
+    verb.add_argument(
+        "--pilot", action="store_true", help="train a few candidates, up to two minutes, to tell the time"
+    )
+    verb.add_argument("--workers", type=int, metavar="N", help="cells side by side (default: what this machine runs)")
+    file_argument(verb, "--cluster", metavar="FILE", help="a Ray cluster file: hours and price on its node types")
 
 
 def _runner(verb: argparse.ArgumentParser) -> None:
