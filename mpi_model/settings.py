@@ -36,7 +36,7 @@ class TrainingSettings:
     """Exams a step, at most: an epoch is cut into batches of nearly equal size."""
     patience: int = 6
     """Epochs without a better validation result before a candidate stops, where the budget is `best_epoch`."""
-    budget: Budget = "best_epoch"
+    budget: Budget = "schedule"
     """`best_epoch`: candidates stop by patience, and a refit takes the median of their best epochs' steps;
     `schedule`: every training runs its learning rates down to zero; what is judged is the mean of its weights after
     each epoch of the second half."""
