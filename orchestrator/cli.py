@@ -193,6 +193,14 @@ def _permute(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--times", type=int, required=True, metavar="N", help="permutations; 99 or more for a p of .01")
 
 
+def _instability(verb: argparse.ArgumentParser) -> None:
+    _experiment(verb)
+    _runner(verb)
+    verb.add_argument(
+        "--samples", type=int, required=True, metavar="N", help="bootstrap samples of patients, such as 200"
+    )
+
+
 def _full(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--full", action="store_true", help="every method, subgroup and sensitivity analysis (rich only)")
 
@@ -253,6 +261,23 @@ def _validate(verb: argparse.ArgumentParser) -> None:
     _full(verb)
 
 
+def _explain(verb: argparse.ArgumentParser) -> None:
+    folder_argument(verb, "run", metavar="RUN", help="a run directory, or s3://…")
+    verb.add_argument(
+        "--cells",
+        action="store_true",
+        help="refit the networks of the cross-validation, and explain them on the exams they were judged on",
+    )
+    file_argument(verb, "--manifest", metavar="FILE", help="the run's cohort, if it is not where it was")
+    folder_argument(
+        verb,
+        "--permuted",
+        metavar="RUN",
+        help="a run of `polarmap permute`, explained to compare with (implies --cells there)",
+    )
+    _runner(verb)
+
+
 def _demo(verb: argparse.ArgumentParser) -> None:
     folder_argument(verb, "folder", nargs="?", type=Path, default=Path("demo"), metavar="DIR", help="default: demo")
     _runner(verb)
@@ -275,6 +300,12 @@ VERBS: Final[tuple[tuple[str, Add, tuple[str, str], str], ...]] = (
     ("plan", _check, ("plans", "plan"), "folds, work to do and the interval widths to expect"),
     ("run", _run, ("experiments", "run"), "the job: search, train, predict, report; run again to resume"),
     ("permute", _permute, ("experiments", "permute"), "the whole pipeline again under permuted patient labels"),
+    (
+        "instability",
+        _instability,
+        ("experiments", "instability"),
+        "how predictions move with bootstrap samples of patients",
+    ),
     ("status", _status, ("status", "status"), "progress, rates and failures of a run, from any terminal"),
     ("report", _report, ("reports", "report"), "tables and figures of a run, from its ledger alone"),
     ("compare", _compare, ("reports", "compare"), "two experiments with one fold plan, paired"),
@@ -282,6 +313,12 @@ VERBS: Final[tuple[tuple[str, Add, tuple[str, str], str], ...]] = (
     ("export-optuna", _export_optuna, ("exports", "export_optuna"), "every search of a run, for optuna-dashboard"),
     ("predict", _predict, ("predictions", "predict"), "the final networks on new exams"),
     ("validate", _validate, ("predictions", "validate"), "the frozen networks on labelled exams of other centres"),
+    (
+        "explain",
+        _explain,
+        ("explanations", "explain"),
+        "where the networks look: attributions by segment (needs captum)",
+    ),
     ("cluster", _cluster, ("clusters", "check"), "what is wrong or unsafe in a Ray cluster file, and its price"),
     ("demo", _demo, ("demo", "demo"), "a synthetic cohort, a whole experiment, its report"),
 )

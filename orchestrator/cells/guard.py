@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from mpi_model.errors import ExperimentError, RunDirectoryError
@@ -15,11 +15,17 @@ from orchestrator.experiment.processor import check_precision
 _LONGEST_MESSAGE = 200
 _GIBIBYTE = 2**30
 
+CellWork = Callable[[CellTask, WorkerContext, Sequence[CandidateResult], OnCandidate], CellResult]
+
 
 def run_guarded(
-    task: CellTask, context: WorkerContext, finished: Sequence[CandidateResult], on_candidate: OnCandidate
+    task: CellTask,
+    context: WorkerContext,
+    finished: Sequence[CandidateResult],
+    on_candidate: OnCandidate,
+    work: CellWork = run_cell,
 ) -> CellResult:
-    """`run_cell`, with any error of its own turned into a failed cell that says where it happened.
+    """`run_cell`, or other work, with any error of its own turned into a failed cell that says where it happened.
 
     A worker holds no patient's id, so no error text can carry one. Errors of the ledger pass through: they are
     the run's, not the cell's.
@@ -40,7 +46,7 @@ def run_guarded(
         on_candidate(candidate)
 
     try:
-        return run_cell(task, context, finished, counted)
+        return work(task, context, finished, counted)
     # Raised where a candidate is kept: a ledger that cannot be written ends the run, not one cell.
     except RunDirectoryError:
         raise

@@ -14,16 +14,18 @@ from numpy.typing import NDArray
 
 from mpi_model.maps import LabelledExams, Maps
 from mpi_model.settings import NetworkSettings, TrainingSettings
-from mpi_model.vocabulary import Inputs
+from mpi_model.vocabulary import Inputs, Phase
 from orchestrator.experiment.settings import Baseline, DecisionSettings, Experiment, SearchSettings
 from search_spaces.conditions import Value
 from search_spaces.space import SearchSpace
 
-_Partition = Literal["development", "test"]
+_Partition = Literal["development", "test", "bootstrap"]
 CandidateState = Literal["complete", "pruned", "failed"]
 _CellState = Literal["complete", "failed"]
 _Fault = Literal["", "gpu_memory", "gpu_fault"]
 Model = Literal["network", "segments"]
+ExplainedNetwork = Literal["trained", "randomised", "none"]
+"""The model; the same with weights drawn at random; no network at all, only how the map differs from its reference."""
 NETWORK: Final[Model] = "network"
 SEGMENTS: Final[Model] = "segments"
 """The baseline, `orchestrator.cells.baseline`."""
@@ -31,7 +33,10 @@ SEGMENTS: Final[Model] = "segments"
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class CellKey:
-    """Names a cell; `repeat` and `fold` are None for a final cell, whose partition is `test`."""
+    """Names a cell; `repeat` and `fold` are None for a final cell, whose partition is `test`.
+
+    In the partition `bootstrap` the repeat is the number of a sample, from 1; None is the cohort itself.
+    """
 
     inputs: Inputs
     partition: _Partition
@@ -67,6 +72,17 @@ def cell_keys(experiment: Experiment, *, final: bool = True) -> list[CellKey]:
     return cells + [CellKey(inputs=name, partition="test", repeat=None, fold=None) for name in last]
 
 
+def sample_keys(experiment: Experiment, samples: int) -> list[CellKey]:
+    """The cells of so many bootstrap samples; first those of the cohort itself, which the others are compared with."""
+    # Seeds depend on repeat and fold, so the cohort's own cells train the very networks of the run's final cells.
+    places = [(None, None), *((number, 0) for number in range(1, samples + 1))]
+    return [
+        CellKey(inputs=name, partition="bootstrap", repeat=repeat, fold=fold)
+        for repeat, fold in places
+        for name in experiment.cohort.inputs
+    ]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InnerSplit:
     """One inner fold: what a candidate learns from and what it is scored on, both training patients."""
@@ -84,6 +100,8 @@ class CellTask:
     """The plan's digest, which seeds the training."""
     training: LabelledExams
     inner: tuple[InnerSplit, ...]
+    calibration: tuple[InnerSplit, ...] = ()
+    """Folds of the training exams in which the winners are trained again to be calibrated; empty for no calibration."""
     # Rows without labels: a cell cannot learn from what it is judged on, not even by mistake.
     evaluation: NDArray[np.int64]
     """Rows of `Maps` to predict; empty for a final cell, whose network is kept instead."""
@@ -162,6 +180,23 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Attribution:
+    """Where the score of one exam comes from, on one phase's map; no pixel and no label."""
+
+    network: ExplainedNetwork
+    row: int
+    phase: Phase
+    segments: tuple[float, ...]
+    """`[17]`, net attribution of each segment, log odds."""
+    outside: float
+    """Of what lies in no segment: the corners of the image."""
+    residual: float
+    """Of the exam: its attributions' sum minus the difference of the scores."""
+    bound: float
+    """What that can be at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SavedModel:
     """A final network as it is stored: safetensors bytes and a JSON description."""
 
@@ -187,6 +222,8 @@ class CellResult:
     device: str
     baseline: str = ""
     """The fitted baseline of a final cell, as JSON; empty where there is none."""
+    attributions: tuple[Attribution, ...] = ()
+    """Of the evaluated exams, where they were asked for: see `orchestrator.explanation`."""
     trace: str = ""
     """The traceback of an unexpected error, for the log."""
     fault: _Fault = ""
