@@ -22,6 +22,7 @@ from orchestrator.output_files import private_files
 
 INTERRUPTED: Final = 130
 BUG: Final = 1
+EXPORT_FORMATS: Final = ("torch", "onnx", "hub", "bundle", "mlflow")
 FORMATS: Final = ("rich", "markdown", "csv", "latex", "json", "html")
 CHECKLISTS: Final = ("tripod-ai", "claim")
 
@@ -206,6 +207,7 @@ def _run(verb: argparse.ArgumentParser) -> None:
     _runner(verb)
     verb.add_argument("--open-test", action="store_true", help="judge the frozen final networks on the test partition")
     verb.add_argument("--retry-failed", action="store_true", help="do failed cells again")
+    folder_argument(verb, "--tensorboard", type=Path, metavar="DIR", help="write TensorBoard's event files there, too")
 
 
 def _permute(verb: argparse.ArgumentParser) -> None:
@@ -254,6 +256,21 @@ def _export_optuna(verb: argparse.ArgumentParser) -> None:
     file_argument(verb, "file", metavar="FILE", help="a new Optuna journal file: candidates.journal")
 
 
+def _export(verb: argparse.ArgumentParser) -> None:
+    folder_argument(verb, "run", metavar="RUN", help="a run directory, or s3://…, with final networks")
+    folder_argument(verb, "folder", type=Path, metavar="DIR", help="a new or empty folder")
+    verb.add_argument(
+        "--format", choices=EXPORT_FORMATS, required=True, help="what the folder holds; mlflow: the finished run"
+    )
+    verb.add_argument("--inputs", choices=("stress", "rest", "dual"), help="may be left out where the run has one")
+    verb.add_argument(
+        "--pixels",
+        choices=("uint8", "uint16", "float32"),
+        default="uint16",
+        help="of torch and onnx: what the maps are made of (default: uint16, 16-bit counts)",
+    )
+
+
 def _compare(verb: argparse.ArgumentParser) -> None:
     folder_argument(verb, "first", metavar="RUN", help="a run directory, or s3://…")
     folder_argument(verb, "second", metavar="RUN", help="another one with the same fold plan")
@@ -273,9 +290,18 @@ def _evaluate(verb: argparse.ArgumentParser) -> None:
 
 
 def _predict(verb: argparse.ArgumentParser) -> None:
-    folder_argument(verb, "run", metavar="RUN", help="a run directory, or s3://…, with final networks")
-    file_argument(verb, "manifest", metavar="MANIFEST", help="new exams; labels are not read")
-    file_argument(verb, "--out", required=True, metavar="FILE", help="a new .csv or .parquet file")
+    file_argument(
+        verb,
+        "sources",
+        nargs="+",
+        type=str,
+        metavar="RUN… MANIFEST",
+        help="runs or exported folders (several make an ensemble), then the new exams; labels are not read",
+    )
+    file_argument(verb, "--out", metavar="FILE", help="a new .csv or .parquet file")
+    file_argument(verb, "--stress", metavar="IMAGE", help="one exam instead of a manifest: its stress map")
+    file_argument(verb, "--rest", metavar="IMAGE", help="its rest map")
+    verb.add_argument("--tracer", help="its tracer")
 
 
 def _validate(verb: argparse.ArgumentParser) -> None:
@@ -336,6 +362,7 @@ VERBS: Final[tuple[tuple[str, Add, tuple[str, str], str], ...]] = (
     ("compare", _compare, ("reports", "compare"), "two experiments with one fold plan, paired"),
     ("evaluate", _evaluate, ("reports", "evaluate"), "the same statistics for predictions made elsewhere"),
     ("export-optuna", _export_optuna, ("exports", "export_optuna"), "every search of a run, for optuna-dashboard"),
+    ("export", _export, ("exports", "export"), "a final model for other programs, with its model card"),
     ("predict", _predict, ("predictions", "predict"), "the final networks on new exams"),
     ("validate", _validate, ("predictions", "validate"), "the frozen networks on labelled exams of other centres"),
     (

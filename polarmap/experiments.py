@@ -73,6 +73,7 @@ def run(
     runner: _Runner = "ray",
     address: str | None = None,
     progress: _Display = "auto",
+    tensorboard: str | Path | None = None,
 ) -> Run:
     """Run an experiment, or what is left of it: search, train, predict, report, as `polarmap run` does.
 
@@ -86,6 +87,7 @@ def run(
         runner: Who runs the cells.
         address: A running Ray cluster; None starts Ray on this machine.
         progress: What is shown on standard error.
+        tensorboard: A folder for TensorBoard's event files; None writes none.
 
     Returns:
         The run, whose tables are data frames.
@@ -96,7 +98,13 @@ def run(
     """
     loaded = load_experiment(Path(experiment), settings or {})
     # Before the cohort is read: an address together with the inline runner is refused.
-    options = RunOptions(open_test=open_test, retry_failed=retry_failed, runner=runner, address=address)
+    options = RunOptions(
+        open_test=open_test,
+        retry_failed=retry_failed,
+        runner=runner,
+        address=address,
+        tensorboard=None if tensorboard is None else Path(tensorboard),
+    )
     with private_files():
         outcome = run_experiment(loaded, options, progress_for(progress))
     # An error, not a quiet result: averages over the cells that did not fail would be biased.

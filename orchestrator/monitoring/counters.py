@@ -57,6 +57,7 @@ class RunCounters:
         self._busy = 0.0
         """Seconds that cells took, all together."""
         self._recent: deque[float] = deque()
+        self._last = self.begun
         self._lock = threading.Lock()
 
     def start(self, key: CellKey) -> int:
@@ -71,6 +72,7 @@ class RunCounters:
     def add(self, key: CellKey, result: CandidateResult) -> None:
         """A candidate is finished."""
         with self._lock:
+            self._last = self.clock()
             # In a race a candidate comes again after each of its inner folds, and counts once.
             known = self._known.setdefault(key, set())
             if result.number not in known:
@@ -92,6 +94,7 @@ class RunCounters:
             )
             self._ended += 1
             self._known.pop(result.key, None)
+            self._last = self.clock()
             cell = self._running.pop(result.key, None)
             if cell is not None:
                 seconds = self.clock() - cell.since
@@ -99,6 +102,10 @@ class RunCounters:
                 # Failed and resumed cells are shorter than whole ones and would make the estimate too small.
                 if well and result.key not in self.half_done:
                     self._durations.setdefault(result.key.inputs, []).append(seconds)
+
+    def since_result(self) -> float:
+        """Seconds since a candidate or a cell ended, or since this call began to train."""
+        return self.clock() - self._last
 
     def progress(self) -> RunProgress:
         """How far the run is now."""
