@@ -26,7 +26,7 @@ from orchestrator.monitoring.progress import Progress
 from orchestrator.runners.runner import Job
 
 _ROUNDING: Final = 0.05
-"""Log odds that scores of refitted networks may be away from the run's on a GPU or in bf16, which repeat within rounding."""
+"""Log odds that refitted networks' scores may be off on a GPU or in bf16, where results repeat within rounding."""
 
 
 def explanation_jobs(resolved: ResolvedRun, state: RunState) -> list[Job]:
@@ -40,8 +40,8 @@ def explanation_jobs(resolved: ResolvedRun, state: RunState) -> list[Job]:
     missing = [key.name for key in keys if state.state_of(key) != "complete"]
     if missing:
         raise IncompleteRunError(
-            f"{len(missing)} of {len(keys)} cells are not complete, and an average that lacks a cell is refused; finish "
-            "the run with `polarmap run … --retry-failed`"
+            f"{len(missing)} of {len(keys)} cells are not complete, and an average that lacks a cell is refused; "
+            "finish the run with `polarmap run … --retry-failed`"
         )
     jobs = []
     for key in keys:
@@ -141,9 +141,9 @@ class CellExplanations:
         away = np.inf if due.keys() != found.keys() else max((abs(found[one] - due[one]) for one in due), default=0.0)
         if away > self.tolerance:
             raise RunDirectoryError(
-                f"the networks of cell {result.key.name}, refitted here, score its exams differently from the run's (by "
-                f"up to {away:.2g} log odds), so they are not the run's; explain it on the kind of processor and with "
-                "the versions that experiment.json names"
+                f"the networks of cell {result.key.name}, refitted here, score its exams differently from the run's "
+                f"(by up to {away:.2g} log odds), so they are not the run's; explain it on the kind of processor and "
+                "with the versions that experiment.json names"
             )
 
 
