@@ -193,6 +193,14 @@ def _permute(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--times", type=int, required=True, metavar="N", help="permutations; 99 or more for a p of .01")
 
 
+def _instability(verb: argparse.ArgumentParser) -> None:
+    _experiment(verb)
+    _runner(verb)
+    verb.add_argument(
+        "--samples", type=int, required=True, metavar="N", help="bootstrap samples of patients, such as 200"
+    )
+
+
 def _full(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--full", action="store_true", help="every method, subgroup and sensitivity analysis (rich only)")
 
@@ -292,6 +300,12 @@ VERBS: Final[tuple[tuple[str, Add, tuple[str, str], str], ...]] = (
     ("plan", _check, ("plans", "plan"), "folds, work to do and the interval widths to expect"),
     ("run", _run, ("experiments", "run"), "the job: search, train, predict, report; run again to resume"),
     ("permute", _permute, ("experiments", "permute"), "the whole pipeline again under permuted patient labels"),
+    (
+        "instability",
+        _instability,
+        ("experiments", "instability"),
+        "how predictions move with bootstrap samples of patients",
+    ),
     ("status", _status, ("status", "status"), "progress, rates and failures of a run, from any terminal"),
     ("report", _report, ("reports", "report"), "tables and figures of a run, from its ledger alone"),
     ("compare", _compare, ("reports", "compare"), "two experiments with one fold plan, paired"),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from orchestrator.clusters.lint.checking import check_cluster_file
     from orchestrator.driver.cohort_check import CohortCheck
     from orchestrator.driver.run_plan import RunPlan
-    from polarmap.experiments import check, demo, permute, plan, run, schema, template
+    from polarmap.experiments import check, demo, instability, permute, plan, run, schema, template
     from polarmap.imports import ImportOptions, import_folder, import_pages, import_segments, import_short_axis
     from polarmap.reports import Report, compare, evaluate, validate
     from polarmap.runs import Run, open_run
@@ -45,6 +45,7 @@ __all__ = [
     "import_segments",
     "import_short_axis",
     "import_spectf",
+    "instability",
     "merge",
     "open_run",
     "permute",
@@ -73,6 +74,7 @@ _MODULE_OF: Final = {
     "import_segments": "polarmap.imports",
     "import_short_axis": "polarmap.imports",
     "import_spectf": "polarmap.sources",
+    "instability": "polarmap.experiments",
     "merge": "polarmap.sources",
     "open_run": "polarmap.runs",
     "permute": "polarmap.experiments",

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from mpi_model.errors import ExperimentError, IncompleteRunError
 from orchestrator.driver.cohort_check import CohortCheck, check_experiment
 from orchestrator.driver.demo import write_demo
+from orchestrator.driver.instability import measure_instability
 from orchestrator.driver.permute import permute_labels
 from orchestrator.driver.resume import RunOptions
 from orchestrator.driver.run import run_experiment
@@ -127,6 +128,38 @@ def permute(
     with private_files():
         found = permute_labels(loaded, times, RunOptions(runner=runner, address=address), progress_for(progress))
     return Report.of(found)
+
+
+def instability(
+    experiment: str | Path,
+    samples: int,
+    settings: Mapping[str, object] | None = None,
+    *,
+    runner: _Runner = "ray",
+    address: str | None = None,
+    progress: _Display = "auto",
+) -> Report:
+    """Train on bootstrap samples of patients and tell how far predictions move, as `polarmap instability` does.
+
+    Args:
+        experiment: The experiment file (TOML).
+        samples: Bootstrap samples, at least 2; a later call may ask for more and trains only those.
+        settings: Values that take the place of the file's, by dotted name.
+        runner: Who runs the cells.
+        address: A running Ray cluster; None starts Ray on this machine.
+        progress: What is shown on standard error.
+
+    Returns:
+        Means over exams; the run directory `NAME-instability` has every exam in `tables/instability.parquet`.
+
+    Raises:
+        IncompleteRunError: A cell of the whole development partition failed.
+        PolarmapError: See `run`.
+    """
+    loaded = load_experiment(Path(experiment), settings or {})
+    options = RunOptions(runner=runner, address=address)
+    with private_files():
+        return Report.of(measure_instability(loaded, samples, options, progress_for(progress)))
 
 
 def demo(folder: str | Path = "demo", *, runner: _Runner = "ray", progress: _Display = "auto") -> Run:

@@ -19,7 +19,7 @@ from orchestrator.experiment.settings import Baseline, DecisionSettings, Experim
 from search_spaces.conditions import Value
 from search_spaces.space import SearchSpace
 
-_Partition = Literal["development", "test"]
+_Partition = Literal["development", "test", "bootstrap"]
 CandidateState = Literal["complete", "pruned", "failed"]
 _CellState = Literal["complete", "failed"]
 _Fault = Literal["", "gpu_memory", "gpu_fault"]
@@ -33,7 +33,10 @@ SEGMENTS: Final[Model] = "segments"
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class CellKey:
-    """Names a cell; `repeat` and `fold` are None for a final cell, whose partition is `test`."""
+    """Names a cell; `repeat` and `fold` are None for a final cell, whose partition is `test`.
+
+    In the partition `bootstrap` the repeat is the number of a sample, from 1; None is the cohort itself.
+    """
 
     inputs: Inputs
     partition: _Partition
@@ -69,6 +72,17 @@ def cell_keys(experiment: Experiment, *, final: bool = True) -> list[CellKey]:
     return cells + [CellKey(inputs=name, partition="test", repeat=None, fold=None) for name in last]
 
 
+def sample_keys(experiment: Experiment, samples: int) -> list[CellKey]:
+    """The cells of so many bootstrap samples; first those of the cohort itself, which the others are compared with."""
+    # Seeds depend on repeat and fold, so the cohort's own cells train the very networks of the run's final cells.
+    places = [(None, None), *((number, 0) for number in range(1, samples + 1))]
+    return [
+        CellKey(inputs=name, partition="bootstrap", repeat=repeat, fold=fold)
+        for repeat, fold in places
+        for name in experiment.cohort.inputs
+    ]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InnerSplit:
     """One inner fold: what a candidate learns from and what it is scored on, both training patients."""
@@ -86,6 +100,8 @@ class CellTask:
     """The plan's digest, which seeds the training."""
     training: LabelledExams
     inner: tuple[InnerSplit, ...]
+    calibration: tuple[InnerSplit, ...] = ()
+    """Folds of the training exams in which the winners are trained again to be calibrated; empty for no calibration."""
     # Rows without labels: a cell cannot learn from what it is judged on, not even by mistake.
     evaluation: NDArray[np.int64]
     """Rows of `Maps` to predict; empty for a final cell, whose network is kept instead."""

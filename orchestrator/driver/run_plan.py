@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mpi_model.stages import backbone
 from orchestrator.driver.cohort_check import CohortCheck, ExamGroup, check_of, exam_groups, records
 from orchestrator.driver.prepare import Prepared, prepare
-from orchestrator.experiment.settings import LoadedExperiment
+from orchestrator.experiment.settings import Experiment, LoadedExperiment
 from orchestrator.folds.draws import Membership
 from orchestrator.ledger.paths import run_paths
 from orchestrator.ledger.reading import Run
@@ -26,7 +26,7 @@ from orchestrator.statistics.precision import (
 _SUPPOSED_AUC: Final = 0.85
 """The AUC that the expected intervals suppose: about what this field reports."""
 _CELL: Final = ["inputs", "partition", "repeat", "fold"]
-_DECIDING_TIME: Final = ("images", "network", "search", "training")
+_DECIDING_TIME: Final = ("images", "network", "search", "training", "decision")
 _FOLD_COLUMNS: Final = (
     *("tracer", "inputs", "patients_min", "patients_max"),
     *("positive_min", "positive_max", "negative_min", "negative_max"),
@@ -138,7 +138,7 @@ def _plan_of(prepared: Prepared, earlier: Run | None = None) -> RunPlan:
         fold_sizes=_fold_sizes(prepared),
         cells=cells,
         # Pruning and early stopping make it fewer; how many is not known before.
-        trainings=cells * (experiment.search.candidates * experiment.search.inner_folds + experiment.training.members),
+        trainings=cells * _trainings_of_cell(experiment),
         epochs=experiment.training.epochs,
         backbone=network.backbone,
         encoder=backbone(network.backbone, network.encoder_stages).stage_names,
@@ -149,6 +149,13 @@ def _plan_of(prepared: Prepared, earlier: Run | None = None) -> RunPlan:
         timed_cells=len(seconds),
         seconds_per_cell=float(seconds.mean()) if len(seconds) else None,
     )
+
+
+def _trainings_of_cell(experiment: Experiment) -> int:
+    """The most networks that a cell trains: candidates, members, and members once more to calibrate them."""
+    search, members = experiment.search, experiment.training.members
+    again = 0 if experiment.decision.calibration == "none" else members * search.inner_folds
+    return search.candidates * search.inner_folds + members + again
 
 
 def _listed(row: dict[str, object]) -> dict[str, object]:
@@ -244,7 +251,8 @@ def _seconds_of_cells(prepared: Prepared, earlier: Run | None) -> pd.Series:
         return none
     stored, mine = earlier.description.settings, prepared.loaded.experiment
     # Times of an experiment with other work would mislead more than no times.
-    if any(getattr(stored, section) != getattr(mine, section) for section in _DECIDING_TIME):
+    other_share = stored.folds.training_share != mine.folds.training_share
+    if other_share or any(getattr(stored, section) != getattr(mine, section) for section in _DECIDING_TIME):
         return none
     cells, timings = earlier.tables("cells", "timings")
     done = cells.loc[cells["state"] == "complete", _CELL]

@@ -11,7 +11,7 @@ from orchestrator.report.export import export
 from orchestrator.report.figures.of_run import figures_of
 from orchestrator.report.models import hardest_exams
 from orchestrator.report.records import Report, RunTables
-from orchestrator.report.run_sections import run_sections
+from orchestrator.report.run_sections import RunSections, run_sections
 from orchestrator.report.stored import report_around
 from orchestrator.report.summary import summarise, unfinished
 
@@ -29,6 +29,8 @@ def write_report(run: Run) -> Report:
         files = {"svg": figure.svg.encode("utf-8"), "pdf": figure.pdf, "csv": figure.csv.encode("utf-8")}
         for kind, content in files.items():
             run.paths.report(f"figures/{figure.key}.{kind}").write_bytes(content)
+    for name, text in report.files.items():
+        run.paths.report(name).write_bytes(text.encode("utf-8"))
     write_frame(run.paths.summary, report.summary)
     return report
 
@@ -52,13 +54,15 @@ def report_of(run: Run, *, drawn: bool = True, incomplete: bool = False) -> Repo
         tables, left_out = _whole_repeats(tables)
         notices = (left_out, *notices)
     summary = summarise(tables, description.settings.statistics)
+    sections = run_sections(run, tables) if drawn else RunSections()
     return replace(
         report_around(run, summary, cells, tables.exams),
         incomplete_inputs=refused,
         notices=notices,
         unstable=hardest_exams(tables.of(tables.models[0])),
-        sections=run_sections(run, tables) if drawn else {},
-        figures=figures_of(tables, summary, description.settings.statistics) if drawn else (),
+        sections=sections.content,
+        files=sections.files,
+        figures=(*sections.figures, *figures_of(tables, summary, description.settings.statistics)) if drawn else (),
     )
 
 

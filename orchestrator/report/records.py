@@ -63,6 +63,9 @@ MEASURES: Final = MappingProxyType(
         "fold_auc_variance": "SD of the fold AUCs, part due to",
         "exams_with_flipped_decision": "decision changes with the repeat",
         "probability_range": "range of probability over repeats",
+        "prediction_instability": "mean absolute prediction error",
+        "decision_instability": "share of samples that decide otherwise",
+        "exams_with_unstable_decision": "exams decided otherwise in more than a share of",
         "patients_of_next_study": "patients for the next study",
     }
 )
@@ -150,6 +153,8 @@ class Report:
     sections: Mapping[str, object] = field(default_factory=dict)
     """What a section of the page has to say beyond summary and figures, by its key: the frozen record that its template
     prints, or, as a text, why there is nothing to say."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Further files beside `report.html`, by name: sources of its numbers, and texts for a manuscript."""
     incomplete_inputs: tuple[str, ...] = ()
     """Inputs with cells that failed or have not run, unless a report over what there is was asked for."""
     notices: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from orchestrator.report.page.sections import sections_of
+from orchestrator.report.page.sections import TITLES, sections_of
 from orchestrator.report.page.vector_graphics import inline
 from orchestrator.report.records import Report, ReportFigure
 
@@ -23,7 +23,7 @@ def page_of(report: Report) -> str:
     environment.filters["inline"] = _inline
     style = files(_PACKAGE).joinpath("templates/style.css").read_text(encoding="utf-8")
     template = environment.get_template("page.html")
-    return template.render(report=report, sections=sections_of(report), style=Markup(style))
+    return template.render(report=report, sections=sections_of(report), titles=TITLES, style=Markup(style))
 
 
 def _inline(figure: ReportFigure) -> Markup:

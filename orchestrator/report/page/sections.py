@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from orchestrator.report.page.answer import answer
+from orchestrator.report.page.checklists import checklists
 from orchestrator.report.page.folded_tables import folded_tables
 from orchestrator.report.page.plain_sections import errors, provenance
 from orchestrator.report.records import Report, ReportFigure
@@ -33,7 +34,7 @@ TITLES: Final[Mapping[str, str]] = MappingProxyType(
 """The heading of each section by its key, in the order of the page; `templates/<key>.html` prints it."""
 
 _FROM_REPORT: Final[Mapping[str, Callable[[Report], object]]] = MappingProxyType(
-    {"answer": answer, "errors": errors, "provenance": provenance, "tables": folded_tables}
+    {"answer": answer, "checklists": checklists, "errors": errors, "provenance": provenance, "tables": folded_tables}
 )
 """Sections that any report has; the others are in `Report.sections`, or are figures alone."""
 
