@@ -251,6 +251,12 @@ def _predict(verb: argparse.ArgumentParser) -> None:
     folder_argument(verb, "run", metavar="RUN", help="a run directory, or s3://…, with final networks")
     file_argument(verb, "manifest", metavar="MANIFEST", help="new exams; labels are not read")
     file_argument(verb, "--out", required=True, metavar="FILE", help="a new .csv or .parquet file")
+    file_argument(
+        verb,
+        "--explain",
+        metavar="FILE",
+        help="another one, identifying: where each exam's score comes from, by segment (needs captum)",
+    )
 
 
 def _validate(verb: argparse.ArgumentParser) -> None:

@@ -17,10 +17,22 @@ from orchestrator.terminal.tables import print_report
 
 
 def predict(arguments: argparse.Namespace) -> int:
-    """`polarmap predict RUN MANIFEST --out FILE`."""
+    """`polarmap predict RUN MANIFEST --out FILE`, and `--explain FILE`."""
     out: Path = arguments.out
+    explained: Path | None = arguments.explain
     check_new_table(out)
-    found = predict_exams(open_run(arguments.run), arguments.manifest, progress_for())
+    if explained is not None:
+        check_new_table(explained, "--explain")
+    run = open_run(arguments.run)
+    found = predict_exams(run, arguments.manifest, progress_for())
+    if explained is not None:
+        from orchestrator.driver.explain_new import explain_new_exams  # noqa: PLC0415 - captum, an extra
+
+        # Before anything is written: a refusal leaves no half of what was asked for.
+        table = explain_new_exams(run, arguments.manifest, progress_for())
+        # A new file, made under the command's mask: only its user can read it (0600).
+        write_table(explained, table)
+        print(f"{explained} written: identifying, attributions of single patients' maps")
     write_table(out, found)
     print(f"{out} written: {len(found)} predictions of {found['exam_id'].nunique()} exams")
     return 0
@@ -39,14 +51,14 @@ def validate(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def check_new_table(out: Path) -> None:
+def check_new_table(out: Path, option: str = "--out") -> None:
     """Refuse a file that is there already or of another kind, before anything is predicted.
 
     Raises:
         ExperimentError: It is.
     """
     if out.exists() or out.suffix not in (".csv", ".parquet"):
-        raise ExperimentError(f"--out takes a new .csv or .parquet file, but got {out.name}")
+        raise ExperimentError(f"{option} takes a new .csv or .parquet file, but got {out.name}")
 
 
 def write_table(out: Path, found: pd.DataFrame) -> None:

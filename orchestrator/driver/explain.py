@@ -10,7 +10,12 @@ from typing import Literal
 
 from mpi_model.errors import ExperimentError, IncompleteRunError, RunDirectoryError
 from orchestrator.cells.records import cell_keys
-from orchestrator.driver.explained_cells import CellExplanations, explain_final_networks, explanation_jobs
+from orchestrator.driver.explained_cells import (
+    CellExplanations,
+    explain_final_networks,
+    explanation_jobs,
+    keep_reference_maps,
+)
 from orchestrator.driver.permute import permutation_number
 from orchestrator.driver.resume import ResolvedRun, RunOptions, resolve_run
 from orchestrator.driver.training import runner_for, worker_context
@@ -173,6 +178,7 @@ def _explain(
     source = digest({"experiment": run.description.hash, "method": METHOD})
     for line in quarantine_attributions(state, source):
         progress.say(line)
+    keep_reference_maps(resolved, run.description.hash)
     done = explain_final_networks(resolved, state, source, progress) if opened else 0
     if not options.cells:
         return done, ()

@@ -15,7 +15,7 @@ from orchestrator.driver.open_test import final_networks
 from orchestrator.driver.prepare import rows_of_test_exams
 from orchestrator.driver.resume import ResolvedRun
 from orchestrator.explanation.exams import explain_exams
-from orchestrator.explanation.reference_maps import reference_maps
+from orchestrator.explanation.reference_maps import reference_maps, write_reference_maps
 from orchestrator.explanation.refits import stored_candidates
 from orchestrator.hashing import derive_seed
 from orchestrator.ledger.files import read_table
@@ -85,6 +85,19 @@ def explain_final_networks(resolved: ResolvedRun, state: RunState, made_from: st
             state.commit_attributions(key, found, made_from)
     progress.end()
     return len(left)
+
+
+def keep_reference_maps(resolved: ResolvedRun, experiment: str) -> None:
+    """Keep what `polarmap predict --explain` compares new exams with: mean maps, of ten exams or more."""
+    prepared, settings = resolved.prepared, resolved.prepared.loaded.experiment
+    maps = prepared.cohort.maps
+    for key in resolved.keys:
+        blob = resolved.paths.reference_maps(key.inputs)
+        if key.partition == "test" and not blob.exists():
+            task = cell_task(key, prepared.plan, prepared.cohort.exams, prepared.eligible, settings.search.inner_folds)
+            tracers = maps.tracer[task.training.rows[task.training.labels == 0]]
+            exams = {number: int((tracers == number).sum()) for number in np.unique(tracers).tolist()}
+            write_reference_maps(blob, reference_maps(maps, task.training, key.inputs), exams, experiment)
 
 
 class CellExplanations:

@@ -44,7 +44,7 @@ def predict_exams(run: Run, manifest: Path, progress: Progress) -> pd.DataFrame:
     cohort = load_cohort(manifest, size=settings.images.size, labelled=False)
     progress.end()
     with single_threaded():
-        tables = [predict_rows(run, cohort, name, _usable(cohort.maps, name)) for name in settings.cohort.inputs]
+        tables = [predict_rows(run, cohort, name, usable_rows(cohort.maps, name)) for name in settings.cohort.inputs]
     return pd.concat(tables, ignore_index=True)
 
 
@@ -67,8 +67,8 @@ def predict_rows(run: Run, cohort: Cohort, inputs: Inputs, rows: NDArray[np.int6
     members = run.description.settings.training.members
     networks, decided = zip(*final_networks(run.paths, inputs, members), strict=True)
     # Members may differ in depth, but not in the channels they read.
-    maps = _with_channels(cohort.maps, networks[0].architecture.image_channels)
-    _check_tracers(cohort, rows, decided[0])
+    maps = with_channels(cohort.maps, networks[0].architecture.image_channels)
+    check_tracers(cohort, rows, decided[0])
     scores = np.stack([predict_scores(net, maps, rows, device=torch.device("cpu")) for net in networks])
     tracers = maps.tracer[rows]
     probabilities = np.stack(
@@ -94,13 +94,13 @@ def _probabilities(
     return np.array([float(decisions[int(number)].probability(np.asarray(score))) for score, number in pairs])
 
 
-def _usable(maps: Maps, inputs: Inputs) -> NDArray[np.int64]:
+def usable_rows(maps: Maps, inputs: Inputs) -> NDArray[np.int64]:
     """Rows of the exams that have the input configuration's phases."""
     here = {"stress": maps.has_stress, "rest": maps.has_rest}
     return np.flatnonzero(np.logical_and.reduce([here[phase] for phase in PHASES_OF[inputs]]))
 
 
-def _with_channels(maps: Maps, channels: int) -> Maps:
+def with_channels(maps: Maps, channels: int) -> Maps:
     """Grey maps repeated for networks trained on colour; colour maps mean nothing to networks trained on grey."""
     found = maps.stress.shape[1]
     if found == channels:
@@ -110,7 +110,12 @@ def _with_channels(maps: Maps, channels: int) -> Maps:
     raise CohortError("the manifest names colour images, but the networks were trained on grey ones; export them alike")
 
 
-def _check_tracers(cohort: Cohort, rows: NDArray[np.int64], decisions: dict[int, Decision]) -> None:
+def check_tracers(cohort: Cohort, rows: NDArray[np.int64], decisions: dict[int, Decision]) -> None:
+    """Refuse exams of a tracer that the networks were not trained on.
+
+    Raises:
+        CohortError: There are such exams.
+    """
     # Refused, not predicted: a network has no head and no threshold for a tracer it never met.
     unknown = [row for row in rows if int(cohort.maps.tracer[row]) not in decisions]
     if unknown:

@@ -22,7 +22,7 @@ _COLOURS: Final = dict(zip(TERRITORIES, SERIES, strict=False))
 _TERRITORY: Final = {number: name for name, numbers in TERRITORIES.items() for number in numbers}
 # Purple and orange: told apart by most colour-blind readers, and neither means "hot" on a perfusion map.
 _MAP: Final = colormaps["PuOr_r"]
-_PANELS: Final = (("trained", 1, "label 1"), ("trained", 0, "label 0"), ("randomised", 1, "random weights, label 1"))
+_PANELS: Final = (("trained", 1, "label 1"), ("trained", 0, "label 0"), ("randomised", 1, "random, label 1"))
 
 
 def attribution(tracer: str, endpoint: str, groups: pd.DataFrame) -> Iterator[Drawing]:
@@ -48,7 +48,8 @@ def _drawing(tracer: str, endpoint: str, inputs: str, partition: str, rows: pd.D
     phases = [phase for phase in ("stress", "rest") if (rows["phase"] == phase).any()]
     figure = Figure(figsize=(_WIDTH, 0.45 + _ROW * len(phases)), layout="constrained")
     axes = figure.subplots(len(phases), 5, width_ratios=(1, 1, 0.06, 1, 1.9), squeeze=False)
-    limit = max((abs(row["estimate"]) for row in _of(records, "trained", "attribution") if _is_segment(row)), default=1)
+    drawn = [row for row in _of(records, "trained", "attribution") if row["phase"] is not None and _is_segment(row)]
+    limit = max((abs(row["estimate"]) for row in drawn), default=1.0)
     for line, phase in zip(axes, phases, strict=True):
         for place, (network, label, title) in zip((0, 1, 3), _PANELS, strict=True):
             mine = [row for row in _of(records, network, "attribution", label) if row["phase"] == phase]
@@ -99,6 +100,10 @@ def _bulls_eye(axes: Axes, rows: Sequence[Record], limit: float | None) -> None:
         colour = _MAP(0.5 + 0.5 * values[number] / scale)
         width = segment.outer - segment.inner
         axes.add_patch(Wedge((0, 0), segment.outer, *ends, width=width, facecolor=colour, edgecolor=INK, linewidth=0.5))
+        middle = np.radians(segment.start + segment.extent / 2)
+        radius = (segment.inner + segment.outer) / 2 if segment.inner else 0.0
+        axes.text(radius * np.cos(middle), radius * np.sin(middle), str(number), ha="center", va="center", fontsize=4,
+                  color=FAINT)  # fmt: skip
         if segment.outer == 1:
             shade = _COLOURS[_TERRITORY[number]]
             axes.add_patch(Wedge((0, 0), 1.16, *ends, width=0.1, facecolor=shade, alpha=0.45, linewidth=0))
@@ -124,20 +129,20 @@ def _shares(axes: Axes, records: Sequence[Record], phase: str) -> None:
             errors = [[row["estimate"] - row["low"]], [row["high"] - row["estimate"]]]
             axes.bar(place, row["estimate"], color=_COLOURS[_TERRITORY[number]], alpha=0.6, yerr=errors, ecolor=INK,
                      error_kw={"linewidth": 0.7})  # fmt: skip
-    for key, marker, name in ((("trained", 0), "o", "label 0"), (("randomised", 1), "x", "random weights, label 1")):
+    for key, marker, name in ((("trained", 0), "o", "label 0"), (("randomised", 1), "x", "random, label 1")):
         found = [(place, rows[key][number]["estimate"]) for place, number in enumerate(order) if number in rows[key]]
         if found:
             axes.plot(
                 *zip(*found, strict=True), marker, color=INK, markersize=3, linewidth=0, label=name, fillstyle="none"
             )
     axes.set_xticks(range(len(order)), [str(number) for number in order], fontsize=5.5)
-    axes.set_ylabel("share", fontsize=7)
+    axes.set_ylabel("share of segment", fontsize=7)
     axes.set_ylim(bottom=0)
     axes.tick_params(axis="y", labelsize=6)
     axes.axhline(0, color=FAINT, linewidth=0.5)
-    axes.set_title(f"{phase}: share of each segment (bars: label 1)", fontsize=7)
+    axes.set_title(f"{phase}, bars: label 1", fontsize=7)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=5.5, loc="upper right")
+        axes.legend(fontsize=5.5, loc="upper right", borderpad=0, handletextpad=0)
 
 
 def _similarity(records: Sequence[Record]) -> Record | None:
