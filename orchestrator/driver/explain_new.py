@@ -3,15 +3,16 @@
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pandas as pd
 import torch
 
 from mpi_model.determinism import single_threaded
 from mpi_model.errors import CohortError
-from mpi_model.vocabulary import TRACERS
+from mpi_model.vocabulary import PHASES_OF, TRACERS
 from orchestrator.cohort.loading import load_cohort
 from orchestrator.driver.open_test import final_networks
-from orchestrator.driver.predict import check_tracers, usable_rows, with_channels
+from orchestrator.driver.predict import with_channels
 from orchestrator.explanation.exams import explain_exams
 from orchestrator.explanation.reference_maps import read_reference_maps
 from orchestrator.ledger.reading import Run
@@ -48,9 +49,9 @@ def explain_new_exams(run: Run, manifest: Path, progress: Progress) -> pd.DataFr
     with single_threaded():
         for done, (name, known) in enumerate(references.items()):
             progress.advance(done, name)
-            networks, decided = zip(*final_networks(run.paths, name, settings.training.members), strict=True)
-            rows = usable_rows(cohort.maps, name)
-            check_tracers(cohort, rows, decided[0])
+            networks = [one for one, _ in final_networks(run.paths, name, settings.training.members)]
+            here = {"stress": cohort.maps.has_stress, "rest": cohort.maps.has_rest}
+            rows = np.flatnonzero(np.logical_and.reduce([here[phase] for phase in PHASES_OF[name]]))
             lacking = {TRACERS[number] for number in cohort.maps.tracer[rows].tolist()} - {
                 TRACERS[one] for one in known
             }
