@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mpi_model.vocabulary import PHASES_OF
+from mpi_model.vocabulary import PHASES
 from orchestrator.cohort.segments import SEGMENTS_17, points_in_pixels
 from orchestrator.ledger.reading import open_run
 from orchestrator.ledger.schemas import SEGMENT_COLUMNS
@@ -29,11 +29,11 @@ def exam_rows(exams: pd.DataFrame, truth: pd.DataFrame, size: int) -> pd.DataFra
     found = []
     for key, rows in exams.groupby(_KEY, sort=False, dropna=False):
         about = dict(zip(_KEY, key, strict=True))
-        phases = PHASES_OF[about["inputs"]]
-        parts = rows.set_index("phase").loc[list(phases), list(SEGMENT_COLUMNS)].to_numpy(np.float64)
-        scores = truth.loc[about["exam_id"]]
-        numbers = [segment.name for segment in SEGMENTS_17]
-        defect = np.array([[scores[f"{phase}_{number}"] >= 1 for number in numbers] for phase in phases])
+        phases = [str(phase) for phase in PHASES if (rows["phase"] == phase).any()]
+        parts = rows.set_index("phase").loc[phases, list(SEGMENT_COLUMNS)].to_numpy(np.float64)
+        columns = [f"{phase}_{segment.name}" for phase in phases for segment in SEGMENTS_17]
+        scores = truth.loc[[str(about["exam_id"])], columns].to_numpy(np.float64)
+        defect = scores.reshape(len(phases), -1) >= 1
         if not defect.any():
             continue
         size_of = np.abs(parts)

@@ -59,6 +59,10 @@ def _drawing(tracer: str, endpoint: str, inputs: str, partition: str, rows: pd.D
         bar.set_label("log odds", fontsize=6.5)
         bar.ax.tick_params(labelsize=6)
         _shares(line[4], records, phase)
+        # One scale, so that stress and rest can be compared.
+        if line[4] is not axes[0, 4]:
+            line[4].sharey(axes[0, 4])
+    axes[0, 4].legend(fontsize=5.5, loc="upper right", borderpad=0, handletextpad=0)
     first = next((row for row in records if row["metric"] == "share" and row["state"] == "ok"), records[0])
     return Drawing(
         key=key_of("attribution", tracer, inputs),
@@ -137,12 +141,9 @@ def _shares(axes: Axes, records: Sequence[Record], phase: str) -> None:
             )
     axes.set_xticks(range(len(order)), [str(number) for number in order], fontsize=5.5)
     axes.set_ylabel("share of segment", fontsize=7)
-    axes.set_ylim(bottom=0)
     axes.tick_params(axis="y", labelsize=6)
     axes.axhline(0, color=FAINT, linewidth=0.5)
     axes.set_title(f"{phase}, bars: label 1", fontsize=7)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=5.5, loc="upper right", borderpad=0, handletextpad=0)
 
 
 def _similarity(records: Sequence[Record]) -> Record | None:
