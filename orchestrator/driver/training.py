@@ -18,6 +18,7 @@ from orchestrator.runners.runner import Job, Runner, Work
 
 if TYPE_CHECKING:
     from mpi_model.weights import State
+    from orchestrator.monitoring.event_files import EventFiles
 
 
 def train(
@@ -39,12 +40,25 @@ def train(
     counters = _counters(jobs, resolved, state)
     # The heartbeat is outermost: whatever happens inside, its last beat says that this driver is over.
     with heartbeat_thread(resolved.paths, counters), log_lifecycle(counters, facts, runner):
+        followed = _event_files(resolved)
         try:
             # Results are written here, in the driver; workers do not write to the run directory.
-            events = LedgerEvents(state, resolved.hash, progress, counters)
+            events = LedgerEvents(state, resolved.hash, progress, counters, followed)
             runner.run(jobs, context, experiment.resources, events)
         finally:
             progress.end()
+            if followed is not None:
+                followed.close()
+
+
+def _event_files(resolved: ResolvedRun) -> "EventFiles | None":
+    """Event files in the folder that was named; none by default."""
+    folder = resolved.options.tensorboard
+    if folder is None:
+        return None
+    from orchestrator.monitoring.event_files import EventFiles  # noqa: PLC0415 - tensorboardX, where it is asked for
+
+    return EventFiles(folder, resolved.prepared.loaded.experiment.search.objective)
 
 
 def _counters(jobs: list[Job], resolved: ResolvedRun, state: RunState) -> RunCounters:

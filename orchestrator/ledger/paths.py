@@ -71,6 +71,11 @@ class RunPaths:
         return Blob(self.storage, "progress.json")
 
     @property
+    def metrics(self) -> Blob:
+        """The same for Prometheus, of a local run."""
+        return Blob(self.storage, "progress.prom")
+
+    @property
     def summary(self) -> Blob:
         """The summary; written last and removed first, so while it is there, tables and report are current."""
         return self.report("summary.parquet")

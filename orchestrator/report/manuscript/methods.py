@@ -208,8 +208,8 @@ def _imbalance(settings: Experiment) -> list[str]:
     recalibrated = {
         "none": "The probabilities were not recalibrated: they are those of a prevalence of one half; for measures of "
         "calibration they were moved to the prevalence of the training exams by a shift known beforehand.",
-        "platt": "Probabilities were recalibrated for each tracer by Platt's method [@platt1999] on inner "
-        "out-of-fold scores.",
+        "platt": "Probabilities were recalibrated for each tracer by Platt's method [@platt1999], on out-of-fold "
+        "scores of the chosen candidates, trained again in a fresh inner cross-validation.",
     }
     return [
         "The loss was binary cross-entropy, weighted so that the classes of a tracer count equally [@king2001] and so "
@@ -232,8 +232,14 @@ def _folds(description: RunDescription, columns: Collection[str]) -> list[str]:
             f"the development patients were divided into {folds.folds} folds, {_times(folds.repeats)}, by patient and "
             f"stratified by {_listed(strata)} {seeded}"
         )
+    share = (
+        f"Each cell used {folds.training_share:.6g} of its training patients, for a point of a learning curve."
+        if folds.training_share < 1
+        else ""
+    )
     return [
         f"Performance was estimated by nested cross-validation [@varma2006]: {how}.",
+        share,
         "All choices were made from the other folds alone, and each held-out exam was predicted once a repeat; no "
         "patient was on two sides of a split.",
     ]

@@ -46,7 +46,11 @@ def task_and_bench(tmp_path):
     training, evaluation = rows[:40], rows[40:]
     inner, again = (
         tuple(
-            InnerSplit(training=labelled(halves[1 - part], labels), validation=labelled(halves[part], labels))
+            InnerSplit(
+                training=labelled(halves[1 - part], labels),
+                validation=labelled(halves[part], labels),
+                patients=np.arange(20),
+            )
             for part in (0, 1)
         )
         for halves in ((training[:20], training[20:]), (training[10:30], np.r_[training[:10], training[30:]]))
@@ -254,4 +258,4 @@ def test_nothing_a_worker_receives_has_a_place_for_a_held_out_label():
         "calibration",
         "evaluation",
     }
-    assert {field.name for field in fields(InnerSplit)} == {"training", "validation"}
+    assert {field.name for field in fields(InnerSplit)} == {"training", "validation", "patients"}

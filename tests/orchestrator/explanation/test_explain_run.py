@@ -1,23 +1,19 @@
 """`polarmap explain` on a finished run: held-out exams only, the run's own networks, the same bytes after any stop."""
 
-import json
 import re
 import shutil
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from mpi_model.errors import ExperimentError, IncompleteRunError, RunDirectoryError
-from orchestrator.cells.records import CellKey
 from orchestrator.cli import main
 from orchestrator.cohort.loading import load_cohort
 from orchestrator.driver.explain import ExplainOptions, explain_run
 from orchestrator.driver.open_test import final_networks
 from orchestrator.explanation.cells import explain_cell
-from orchestrator.ledger.paths import run_paths
 from orchestrator.ledger.reading import open_run
 from orchestrator.monitoring.progress import NullProgress
 from orchestrator.runners.inline import InlineRunner
