@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.driver.run_plan import RunPlan
     from polarmap.experiments import check, demo, instability, permute, plan, run, schema, template
     from polarmap.imports import ImportOptions, import_folder, import_pages, import_segments, import_short_axis
+    from polarmap.models import export, predict
     from polarmap.reports import Report, compare, evaluate, validate
     from polarmap.runs import Run, open_run
     from polarmap.sources import import_spectf, merge, synth
@@ -40,6 +41,7 @@ __all__ = [
     "compare",
     "demo",
     "evaluate",
+    "export",
     "import_folder",
     "import_pages",
     "import_segments",
@@ -50,6 +52,7 @@ __all__ = [
     "open_run",
     "permute",
     "plan",
+    "predict",
     "run",
     "schema",
     "synth",
@@ -69,6 +72,7 @@ _MODULE_OF: Final = {
     "compare": "polarmap.reports",
     "demo": "polarmap.experiments",
     "evaluate": "polarmap.reports",
+    "export": "polarmap.models",
     "import_folder": "polarmap.imports",
     "import_pages": "polarmap.imports",
     "import_segments": "polarmap.imports",
@@ -79,6 +83,7 @@ _MODULE_OF: Final = {
     "open_run": "polarmap.runs",
     "permute": "polarmap.experiments",
     "plan": "polarmap.experiments",
+    "predict": "polarmap.models",
     "run": "polarmap.experiments",
     "schema": "polarmap.experiments",
     "synth": "polarmap.sources",

@@ -16,6 +16,7 @@ from mpi_model.vocabulary import TRACERS
 from orchestrator.cells.baseline import fit_baseline
 from orchestrator.cells.calibration import fresh_scores
 from orchestrator.cells.decision import Decision, decide, out_of_fold, predictions_of
+from orchestrator.cells.race import race
 from orchestrator.cells.recipe import length_of_refit, recipe_for
 from orchestrator.cells.records import (
     CandidateResult,
@@ -47,14 +48,15 @@ def run_cell(
         The cell, `failed` with a reason where no candidate could be trained.
     """
     started = time.perf_counter()
-    candidates = search(task, context, finished, on_candidate)
-    refitted = _refitted_candidates(candidates, context)
+    searched = race if context.procedure.search.strategy == "race" else search
+    candidates = searched(task, context, finished, on_candidate)
+    refitted = refitted_candidates(candidates, context)
     if not refitted:
         return failed_cell(task.key, context.device, _why_none(candidates), time.perf_counter() - started)
     # Before any evaluated exam is predicted: a threshold cannot depend on the exams it is judged on.
     decisions = _decisions(task, context, refitted)
     # Members differ in their seeds, and in their candidates where there are several winners.
-    networks = [_member(task, context, candidate, member) for member, candidate in enumerate(refitted)]
+    networks = [member_network(task, context, candidate, member) for member, candidate in enumerate(refitted)]
     predictions = [
         prediction
         for member, network in enumerate(networks)
@@ -92,7 +94,7 @@ def _why_none(candidates: Sequence[CandidateResult]) -> str:
     return f"none of {len(candidates)} candidates could be trained to the end: {why}"
 
 
-def _refitted_candidates(candidates: Sequence[CandidateResult], context: WorkerContext) -> list[CandidateResult]:
+def refitted_candidates(candidates: Sequence[CandidateResult], context: WorkerContext) -> list[CandidateResult]:
     """The candidate of each member, best first: the winners in turn; empty where no candidate is complete.
 
     Which of several good candidates is the best is mostly chance where a dozen patients judge them; members that
@@ -111,7 +113,7 @@ def _decisions(task: CellTask, context: WorkerContext, refitted: Sequence[Candid
     return decide(inner, context.procedure.decision.threshold, fresh_scores(task, context, refitted))
 
 
-def _member(task: CellTask, context: WorkerContext, candidate: CandidateResult, member: int) -> TracerNetwork:
+def member_network(task: CellTask, context: WorkerContext, candidate: CandidateResult, member: int) -> TracerNetwork:
     """Refit a candidate on all training patients."""
     steps, horizon = length_of_refit(task.training, task, context.procedure.training, candidate)
     return refit(

@@ -3,11 +3,14 @@
 import csv
 import datetime
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import TextIO
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from mpi_model.errors import CohortError
 from orchestrator.cohort.problems import Problem, lines_of
@@ -49,14 +52,68 @@ def read_table(path: Path, *, called: str = "manifest") -> TextTable:
     return _checked_table(path, header, body, called)
 
 
+def read_table_in_parts(path: Path, rows: int, *, called: str = "manifest") -> Iterator[TextTable]:
+    """Read a table as `read_table` does, `rows` data rows at a time, however long it is.
+
+    Raises:
+        CohortError: As `read_table`, for the part where the problem is.
+    """
+    if not path.is_file():
+        raise CohortError(f"there is no {called} {path}; give the path of a .csv or .parquet file")
+    parts = {".csv": _csv_parts, ".parquet": _parquet_parts}.get(path.suffix.lower())
+    if parts is None:
+        raise CohortError(f"the {called} is a .csv or .parquet file, not {path.name}; save it as CSV")
+    read, filled = 0, False
+    for header, body in parts(path, rows, called):
+        # A part of blank rows holds no exam; only a whole table of them is refused.
+        if any(cell.strip() for cells in body for cell in cells):
+            yield _checked_table(path, header, body, called, first=read + 1)
+            filled = True
+        read += len(body)
+    if not filled:
+        raise CohortError(f"the {called} {path.name} has no exams; it needs a header and one row an exam")
+
+
+def _csv_parts(path: Path, rows: int, called: str) -> Iterator[tuple[list[str], list[list[str]]]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            lines = csv.reader(stream, delimiter=_delimiter(stream), strict=True)
+            header = next(lines, [])
+            while body := list(islice(lines, rows)):
+                yield header, body
+    except UnicodeDecodeError as error:
+        raise CohortError(f"the {called} {path.name} is not UTF-8 text; save it as 'CSV UTF-8'") from error
+    except (OSError, csv.Error) as error:
+        raise CohortError(f"the {called} {path.name} cannot be read as CSV; save it again") from error
+
+
+def _delimiter(stream: TextIO) -> str:
+    """The separator of the first line; the stream is at its beginning afterwards."""
+    # Excel writes semicolons where the decimal separator is a comma.
+    first_line = stream.readline()
+    stream.seek(0)
+    return max(",;\t", key=first_line.count)
+
+
+def _parquet_parts(path: Path, rows: int, called: str) -> Iterator[tuple[list[str], list[list[str]]]]:
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=rows):
+                yield _texts_of(batch.to_pandas())
+    except Exception as error:  # pyarrow raises several trees of errors on a damaged file
+        kind = type(error).__name__
+        raise CohortError(f"the {called} {path.name} cannot be read as Parquet ({kind}); write it again") from error
+
+
+def _texts_of(frame: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    columns = [[_as_text(value) for value in frame.iloc[:, place]] for place in range(frame.shape[1])]
+    return [str(name) for name in frame.columns], [list(row) for row in zip(*columns, strict=True)]
+
+
 def _read_csv(path: Path, called: str) -> tuple[list[str], list[list[str]]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            # Excel writes semicolons where the decimal separator is a comma.
-            first_line = stream.readline()
-            stream.seek(0)
-            delimiter = max(",;\t", key=first_line.count)
-            lines = list(csv.reader(stream, delimiter=delimiter, strict=True))
+            lines = list(csv.reader(stream, delimiter=_delimiter(stream), strict=True))
     except UnicodeDecodeError as error:
         raise CohortError(f"the {called} {path.name} is not UTF-8 text; save it as 'CSV UTF-8'") from error
     except (OSError, csv.Error) as error:
@@ -70,8 +127,7 @@ def _read_parquet(path: Path, called: str) -> tuple[list[str], list[list[str]]]:
     except Exception as error:  # pyarrow raises several trees of errors on a damaged file
         kind = type(error).__name__
         raise CohortError(f"the {called} {path.name} cannot be read as Parquet ({kind}); write it again") from error
-    columns = [[_as_text(value) for value in frame.iloc[:, place]] for place in range(frame.shape[1])]
-    return [str(name) for name in frame.columns], [list(row) for row in zip(*columns, strict=True)]
+    return _texts_of(frame)
 
 
 def _as_text(value: object) -> str:
@@ -88,9 +144,11 @@ def _as_text(value: object) -> str:
     return str(value)
 
 
-def _checked_table(path: Path, header: Sequence[str], body: Sequence[Sequence[str]], called: str) -> TextTable:
+def _checked_table(
+    path: Path, header: Sequence[str], body: Sequence[Sequence[str]], called: str, first: int = 1
+) -> TextTable:
     columns = [name.strip() for name in header]
-    numbered = [(row, [cell.strip() for cell in cells]) for row, cells in enumerate(body, start=1)]
+    numbered = [(row, [cell.strip() for cell in cells]) for row, cells in enumerate(body, start=first)]
     # Spreadsheets often save blank rows below the data.
     filled = [(row, cells) for row, cells in numbered if any(cells)]
     if not columns or not filled:

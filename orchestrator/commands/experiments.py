@@ -22,6 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
         retry_failed=arguments.retry_failed,
         runner=arguments.runner,
         address=arguments.address,
+        tensorboard=arguments.tensorboard,
     )
     return show(run_experiment(loaded_from(arguments), options, progress_for(arguments.progress)))
 

@@ -16,8 +16,8 @@ from mpi_model.vocabulary import INPUTS
 from orchestrator.ledger.files import COMPRESSION, read_table, table_from
 from orchestrator.ledger.integrity import matches
 from orchestrator.ledger.parts import Marker
-from orchestrator.ledger.paths import CELL, COMMIT, TEST_COMMIT, TEST_PREDICTIONS
-from orchestrator.ledger.schemas import PARTS, TABLES
+from orchestrator.ledger.paths import ATTRIBUTIONS, ATTRIBUTIONS_COMMIT, CELL, COMMIT, TEST_COMMIT, TEST_PREDICTIONS
+from orchestrator.ledger.schemas import ATTRIBUTION_PART, EXAM_ATTRIBUTIONS, PARTS, TABLES
 from orchestrator.ledger.state import RunState
 from orchestrator.storage.base import Blob, read_many
 
@@ -65,6 +65,27 @@ def joined(state: RunState, name: str) -> pa.Table:
         RunDirectoryError: A part is not what was committed.
     """
     return pa.concat_tables(_row_groups(_committed_pieces(state)[name], name, read_table(state.paths.cohort)))
+
+
+def joined_attributions(state: RunState) -> pa.Table:
+    """The attributions of every explained cell, exam by exam, with labels.
+
+    Args:
+        state: The run.
+
+    Raises:
+        RunDirectoryError: A part is not what was committed.
+    """
+    cells = sorted((cell for cell in state.explained if CELL.fullmatch(cell)), key=_place)
+    pieces = [
+        _Piece(
+            state.paths.in_cell(cell, f"{ATTRIBUTIONS}.parquet"),
+            _whole(state.explained[cell], state.paths.in_cell(cell, ATTRIBUTIONS_COMMIT), cell),
+        )
+        for cell in cells
+    ]
+    rows = pa.concat_tables([ATTRIBUTION_PART.empty_table(), *_tables(pieces)])
+    return _with_exams(rows, read_table(state.paths.cohort), EXAM_ATTRIBUTIONS)
 
 
 def _committed_pieces(state: RunState) -> dict[str, list[_Piece]]:
@@ -138,18 +159,16 @@ def _damaged(blob: Blob) -> RunDirectoryError:
 def _arranged(table: pa.Table, name: str, exams: pa.Table) -> pa.Table:
     schema, columns = TABLES[name]
     if name == "predictions":
-        table = _with_exams(table, exams)
+        table = _with_exams(table, exams, schema)
     # Input configurations are ordered as the experiment file names them, which is not the order of the alphabet.
     place = pa.array([_INPUTS_ORDER[inputs] for inputs in table["inputs"].to_pylist()], pa.int64())
     keys = [(_ORDER if column == "inputs" else column, "ascending") for column in columns]
     return table.append_column(_ORDER, place).sort_by(keys).drop_columns([_ORDER]).cast(schema)
 
 
-def _with_exams(predictions: pa.Table, cohort: pa.Table) -> pa.Table:
+def _with_exams(rows: pa.Table, cohort: pa.Table, schema: pa.Schema) -> pa.Table:
     """Replace each row number by the exam it stands for, label included."""
     # A row number is a place in cohort.parquet: workers know exams by nothing else, and here they get their names back.
-    exams = cohort.select(["patient_id", "exam_id", "tracer", "label"]).take(predictions["row"])
-    columns = {name: predictions[name] for name in predictions.column_names} | {
-        name: exams[name] for name in exams.column_names
-    }
-    return pa.table({name: columns[name] for name in TABLES["predictions"][0].names})
+    exams = cohort.select(["patient_id", "exam_id", "tracer", "label"]).take(rows["row"])
+    columns = {name: rows[name] for name in rows.column_names} | {name: exams[name] for name in exams.column_names}
+    return pa.table({name: columns[name] for name in schema.names}).cast(schema)

@@ -6,9 +6,10 @@ from mpi_model.errors import IncompleteRunError
 from orchestrator.ledger.files import write_frame
 from orchestrator.ledger.reading import Run
 from orchestrator.report.export import export
-from orchestrator.report.figures import figures_of, svg
+from orchestrator.report.figures.of_run import figures_of
 from orchestrator.report.models import hardest_exams
 from orchestrator.report.records import Report, RunTables
+from orchestrator.report.run_sections import RunSections, run_sections
 from orchestrator.report.stored import report_around
 from orchestrator.report.summary import summarise, unfinished
 
@@ -22,8 +23,12 @@ def write_report(run: Run) -> Report:
     # `summary.parquet` is written last: where it exists, the other files are complete.
     for name, text_format in _WRITTEN.items():
         run.paths.report(name).write_bytes(export(report, text_format).encode("utf-8"))
-    for title, text in report.figures.items():
-        run.paths.report(f"figures/{_file_name(title)}.svg").write_bytes(text.encode("utf-8"))
+    for figure in report.figures:
+        files = {"svg": figure.svg.encode("utf-8"), "pdf": figure.pdf, "csv": figure.csv.encode("utf-8")}
+        for kind, content in files.items():
+            run.paths.report(f"figures/{figure.key}.{kind}").write_bytes(content)
+    for name, text in report.files.items():
+        run.paths.report(name).write_bytes(text.encode("utf-8"))
     write_frame(run.paths.summary, report.summary)
     return report
 
@@ -47,12 +52,15 @@ def report_of(run: Run, *, drawn: bool = True, incomplete: bool = False) -> Repo
         tables, left_out = _whole_repeats(tables)
         notices = (left_out, *notices)
     summary = summarise(tables, description.settings.statistics)
+    sections = run_sections(run, tables) if drawn else RunSections()
     return replace(
         report_around(run, summary, cells, tables.exams),
         incomplete_inputs=refused,
         notices=notices,
         unstable=hardest_exams(tables.of(tables.models[0])),
-        figures={title: svg(figure) for title, figure in figures_of(tables, summary).items()} if drawn else {},
+        sections=sections.content,
+        files=sections.files,
+        figures=(*sections.figures, *figures_of(tables, summary, description.settings.statistics)) if drawn else (),
     )
 
 
@@ -110,7 +118,3 @@ def run_tables(run: Run) -> RunTables:
         objective=settings.search.objective,
         calibrated=settings.decision.calibration != "none",
     )
-
-
-def _file_name(title: str) -> str:
-    return "-".join("".join(letter if letter.isalnum() else " " for letter in title.lower()).split())

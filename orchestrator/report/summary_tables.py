@@ -5,6 +5,7 @@ or beside each row, the method beside each interval, and a ± is a spread over f
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
 import pandas as pd
 
@@ -24,6 +25,8 @@ from orchestrator.report.layout import (
 from orchestrator.report.records import BASELINES, EVERYONE, HELD_OUT_SITE, MEASURES
 from orchestrator.report.remarks import NAMES, noted, short_name
 
+REFUSED: Final = "Refused"
+"""The title of the table of what was refused."""
 _COUNTED = "patients (events)"
 # The rows of the overview: partition and measure.
 _OVERVIEW = (
@@ -241,7 +244,7 @@ def _refusals(records: list[Record], shown: Shown) -> Table:
         where = _joined(found, _where)
         body.append((tracer, PARTITION_NAMES.get(partition, partition), metric.replace("_", " "), where, reason))
     columns = ("tracer", "partition", "measure", "of", "reason")
-    return Table(title="Refused", columns=columns, rows=tuple(body), shown=shown)
+    return Table(title=REFUSED, columns=columns, rows=tuple(body), shown=shown)
 
 
 def _joined(rows: list[Record], name: Callable[[Record], str]) -> str:
