@@ -78,12 +78,12 @@ def test_calibration_trains_every_member_once_more_on_every_fold():
 
 def test_what_a_worker_computes_once_is_not_counted_for_every_training():
     """Features of frozen stages take a minute once a worker, however many trainings read them."""
-    work = workload(SearchSettings(prune=False), TrainingSettings(budget="schedule", members=1))
+    work = workload(SearchSettings(prune=False), TrainingSettings(budget="schedule", members=1), cells=1)
     trainings = [timed(0.5, 30, first=True, setup=60.0), timed(0.5, 30)]
     with_filling, without = (forecast(some, work, workers=[1], device="cpu") for some in (trainings, trainings[1:]))
     more = (with_filling.worker_hours.estimate - without.worker_hours.estimate) * 3600
 
-    assert more == pytest.approx(60.0, abs=0.01 * without.worker_hours.estimate * 3600)
+    assert more == pytest.approx(60.0, abs=30)  # the draws differ; once a training would be an hour
 
 
 def test_trainings_without_an_end_widen_the_interval():
