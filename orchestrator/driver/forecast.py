@@ -19,8 +19,8 @@ from orchestrator.driver.simulated_search import Pool, Workload, cell_seconds
 
 _LEVEL: Final = 0.9
 """Of the intervals."""
-_DRAWS: Final = 200
-_CELLS: Final = 4
+_DRAWS: Final = 120
+_CELLS: Final = 2
 """Searches of each input configuration in a draw."""
 _PREFERENCE: Final = 10.0
 """How little the sampler's preference differs from the space's own shares: a Dirichlet's concentration."""
