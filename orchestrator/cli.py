@@ -24,6 +24,7 @@ INTERRUPTED: Final = 130
 BUG: Final = 1
 EXPORT_FORMATS: Final = ("torch", "onnx", "hub", "bundle", "mlflow")
 FORMATS: Final = ("rich", "markdown", "csv", "latex", "json", "html")
+CHECKLISTS: Final = ("tripod-ai", "claim")
 
 Add = Callable[[argparse.ArgumentParser], None]
 
@@ -165,9 +166,29 @@ def _experiment(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def _check(verb: argparse.ArgumentParser) -> None:
+def _experiment_or_json(verb: argparse.ArgumentParser) -> None:
     _experiment(verb)
     verb.add_argument("--json", action="store_true", help="one line of JSON, problems included")
+
+
+def _check(verb: argparse.ArgumentParser) -> None:
+    _experiment_or_json(verb)
+    file_argument(verb, "--html", metavar="FILE", help="write a page on the cohort, without patients' ids and pixels")
+    file_argument(
+        verb,
+        "--patients",
+        metavar="FILE.html",
+        help="write maps of single patients into a new file: identifying, readable by its user alone",
+    )
+
+
+def _plan(verb: argparse.ArgumentParser) -> None:
+    _experiment_or_json(verb)
+    verb.add_argument(
+        "--pilot", action="store_true", help="train a few candidates, up to two minutes, to tell the time"
+    )
+    verb.add_argument("--workers", type=int, metavar="N", help="cells side by side (default: what this machine runs)")
+    file_argument(verb, "--cluster", metavar="FILE", help="a Ray cluster file: hours and price on its node types")
 
 
 def _runner(verb: argparse.ArgumentParser) -> None:
@@ -213,8 +234,12 @@ def _format(verb: argparse.ArgumentParser) -> None:
 
 def _report(verb: argparse.ArgumentParser) -> None:
     folder_argument(verb, "run", metavar="RUN", help="a run directory, or s3://…")
-    _format(verb)
+    verb.add_argument(
+        "--format", choices=(*FORMATS, "docx"), default="rich", help="default: rich; docx for a checklist alone"
+    )
     _full(verb)
+    verb.add_argument("--checklist", choices=CHECKLISTS, help="a reporting checklist instead, answered from the run")
+    file_argument(verb, "--out", metavar="FILE", help="write the checklist into a file")
     verb.add_argument(
         "--incomplete", action="store_true", help="where cells are missing, average over the repeats that are whole"
     )
@@ -277,6 +302,12 @@ def _predict(verb: argparse.ArgumentParser) -> None:
     file_argument(verb, "--stress", metavar="IMAGE", help="one exam instead of a manifest: its stress map")
     file_argument(verb, "--rest", metavar="IMAGE", help="its rest map")
     verb.add_argument("--tracer", help="its tracer")
+    file_argument(
+        verb,
+        "--explain",
+        metavar="FILE",
+        help="another new file, identifying: where each exam's score comes from, by segment (one run; needs captum)",
+    )
 
 
 def _validate(verb: argparse.ArgumentParser) -> None:
@@ -323,7 +354,7 @@ VERBS: Final[tuple[tuple[str, Add, tuple[str, str], str], ...]] = (
     ("import", add_sources, ("sources", "import_spectf"), "turn what a clinic has into a manifest and images"),
     ("merge", add_merge, ("imports", "merge"), "several imports into one cohort, with a site column"),
     ("check", _check, ("checks", "check"), "every problem of file, cohort, folds and freeze depths at once"),
-    ("plan", _check, ("plans", "plan"), "folds, work to do and the interval widths to expect"),
+    ("plan", _plan, ("plans", "plan"), "folds, work to do and the interval widths to expect"),
     ("run", _run, ("experiments", "run"), "the job: search, train, predict, report; run again to resume"),
     ("permute", _permute, ("experiments", "permute"), "the whole pipeline again under permuted patient labels"),
     (

@@ -11,7 +11,7 @@ from orchestrator.driver.instability import measure_instability
 from orchestrator.driver.permute import permute_labels
 from orchestrator.driver.resume import RunOptions
 from orchestrator.driver.run import run_experiment
-from orchestrator.driver.run_plan import RunPlan, plan_experiment
+from orchestrator.driver.run_plan import PilotRequest, RunPlan, plan_experiment
 from orchestrator.experiment import file
 from orchestrator.experiment.file import load_experiment
 from orchestrator.experiment.schema import experiment_schema
@@ -39,17 +39,29 @@ def check(experiment: str | Path, settings: Mapping[str, object] | None = None) 
     return check_experiment(Path(experiment), settings or {}, progress_for("none"))
 
 
-def plan(experiment: str | Path, settings: Mapping[str, object] | None = None) -> RunPlan:
+def plan(
+    experiment: str | Path,
+    settings: Mapping[str, object] | None = None,
+    *,
+    pilot: bool = False,
+    workers: int | None = None,
+    cluster: str | Path | None = None,
+) -> RunPlan:
     """What a run would do: folds, trainings, the interval widths to expect, as `polarmap plan` does.
 
     Args:
         experiment: The experiment file (TOML).
         settings: Values that take the place of the file's, by dotted name.
+        pilot: Whether trainings are timed now, for up to two minutes, to forecast the run.
+        workers: Cells side by side in the forecast; None for as many as this machine runs.
+        cluster: A Ray cluster file, whose node types the forecast prices.
 
     Raises:
         PolarmapError: See `check`.
     """
-    return plan_experiment(load_experiment(Path(experiment), settings or {}), progress_for("none"))
+    loaded = load_experiment(Path(experiment), settings or {})
+    request = PilotRequest(workers=workers, cluster=None if cluster is None else Path(cluster)) if pilot else None
+    return plan_experiment(loaded, progress_for("none"), request)
 
 
 def run(

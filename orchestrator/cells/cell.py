@@ -16,6 +16,7 @@ from mpi_model.vocabulary import TRACERS
 from orchestrator.cells.baseline import fit_baseline
 from orchestrator.cells.calibration import fresh_scores
 from orchestrator.cells.decision import Decision, decide, out_of_fold, predictions_of
+from orchestrator.cells.race import race
 from orchestrator.cells.recipe import length_of_refit, recipe_for
 from orchestrator.cells.records import (
     CandidateResult,
@@ -47,7 +48,8 @@ def run_cell(
         The cell, `failed` with a reason where no candidate could be trained.
     """
     started = time.perf_counter()
-    candidates = search(task, context, finished, on_candidate)
+    searched = race if context.procedure.search.strategy == "race" else search
+    candidates = searched(task, context, finished, on_candidate)
     refitted = refitted_candidates(candidates, context)
     if not refitted:
         return failed_cell(task.key, context.device, _why_none(candidates), time.perf_counter() - started)

@@ -42,7 +42,8 @@ def run_guarded(
 
     def counted(candidate: CandidateResult) -> None:
         nonlocal reached
-        reached = candidate.number + 1
+        # In a race a candidate comes again after each of its inner folds.
+        reached = max(reached, candidate.number + 1)
         on_candidate(candidate)
 
     try:
@@ -62,7 +63,9 @@ def _reason(error: Exception, task: CellTask, context: WorkerContext, reached: i
     """What happened, and where: inputs, repeat, fold and candidate."""
     key = task.key
     fold = "final cell" if key.repeat is None else f"repeat {key.repeat}, fold {key.fold}"
-    step = f"candidate {reached}" if reached < context.procedure.search.candidates else "refit or prediction"
+    search = context.procedure.search
+    later = "a later inner fold, refit or prediction" if search.strategy == "race" else "refit or prediction"
+    step = f"candidate {reached}" if reached < search.candidates else later
     # The first line only, and short: messages of libraries can be pages long.
     lines = str(error).strip().splitlines() or [""]
     what = (

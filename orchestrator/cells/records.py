@@ -21,6 +21,7 @@ from search_spaces.space import SearchSpace
 
 _Partition = Literal["development", "test", "bootstrap"]
 CandidateState = Literal["complete", "pruned", "failed"]
+"""Pruned is also who was dropped from a race, and who is still in it."""
 _CellState = Literal["complete", "failed"]
 _Fault = Literal["", "gpu_memory", "gpu_fault"]
 Model = Literal["network", "segments"]
@@ -89,6 +90,8 @@ class InnerSplit:
 
     training: LabelledExams
     validation: LabelledExams
+    patients: NDArray[np.int64]
+    """Whose exam each of `validation` is: numbers from 0 that mean nothing outside this cell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,11 +159,11 @@ class CandidateResult:
     objective: float | None
     """Mean over inner folds, each at the epoch it is judged by; None unless complete."""
     best_steps: tuple[int, ...]
-    """Optimiser steps at the epoch that judges it, for each inner fold; empty unless complete."""
+    """Optimiser steps at the epoch that judges it, for each inner fold that it ended; without a race all or none."""
     inner_scores: tuple[float, ...]
     """Scores of the inner validation exams at these epochs, inner folds one after another."""
     reported: tuple[float, ...]
-    """The objective after each epoch, as the pruner received it."""
+    """The objective after each epoch, as the pruner received it; in a race, of the first inner fold."""
     epochs: tuple[EpochRecord, ...]
     error: str
     seconds: float

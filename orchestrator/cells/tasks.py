@@ -100,7 +100,7 @@ def _task(
     usable = eligible[key.inputs] & (exams["partition"] == "development").to_numpy() & (place >= 0)
     times = np.where(usable, counts[place], 0)
     labels = exams["label"].to_numpy(dtype=np.int8)
-    inner, *again = (_splits(np.where(place >= 0, part[place], -1), times, labels) for part in parts)
+    inner, *again = (_splits(np.where(place >= 0, part[place], -1), times, labels, place) for part in parts)
     task = CellTask(
         key=key,
         plan=plan.digest,
@@ -114,21 +114,29 @@ def _task(
     return task, place
 
 
-def _splits(part: NDArray[np.int64], times: NDArray[np.int64], labels: NDArray[np.int8]) -> tuple[InnerSplit, ...]:
+def _splits(
+    part: NDArray[np.int64], times: NDArray[np.int64], labels: NDArray[np.int8], place: NDArray[np.intp]
+) -> tuple[InnerSplit, ...]:
     """The inner folds of the exams, by the part `[exams]` that each validates and how often each is trained on."""
-    return tuple(
-        InnerSplit(
-            training=_labelled(np.where(part != number, times, 0), labels),
-            validation=_labelled(np.where(part == number, times, 0), labels),
+    splits = []
+    for number in range(int(part.max()) + 1):
+        validation = _labelled(np.where(part == number, times, 0), labels)
+        training = _labelled(np.where(part != number, times, 0), labels)
+        splits.append(
+            InnerSplit(training=training, validation=validation, patients=_renumbered(place[validation.rows]))
         )
-        for number in range(int(part.max()) + 1)
-    )
+    return tuple(splits)
 
 
 def _labelled(times: NDArray[np.int64], labels: NDArray[np.int8]) -> LabelledExams:
     """Every exam as often as it is counted."""
     rows = np.repeat(np.arange(len(times)), times)
     return LabelledExams(rows=rows, labels=labels[rows])
+
+
+def _renumbered(patients: NDArray[np.intp]) -> NDArray[np.int64]:
+    """The same patients numbered from 0, so that a worker can tell one from another and knows nobody."""
+    return np.unique(patients, return_inverse=True)[1].astype(np.int64)
 
 
 def _assert_apart(sides: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]], patient: NDArray[np.intp]) -> None:

@@ -16,6 +16,7 @@ from mpi_model.vocabulary import INPUTS, Inputs
 Patients = Literal["common", "available"]
 Exams = Literal["all", "first"]
 Objective = Literal["balanced_log_loss", "auc"]
+_Strategy = Literal["all_folds", "race"]
 _FoldsBy = Literal["patient", "site"]
 ThresholdRule = Literal["fixed", "balanced_accuracy"]
 _Calibration = Literal["none", "platt"]
@@ -79,6 +80,9 @@ class SearchSettings:
     """Settings tried in each cell."""
     inner_folds: int = 3
     """Inner folds a candidate is scored on; 1 means one 20 % hold-out."""
+    strategy: _Strategy = "all_folds"
+    """`all_folds`: each candidate is trained on every inner fold before the next one; `race`: all of them on the first
+    inner fold, the better half on the second, the better quarter on the third, never fewer than `winners`."""
     objective: Objective = "balanced_log_loss"
     """What a candidate is chosen by; training always minimises the balanced log loss."""
     winners: int = 3

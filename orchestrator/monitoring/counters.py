@@ -50,6 +50,8 @@ class RunCounters:
         self._cells = {one.inputs: one for one in ledger}
         self._running: dict[CellKey, _UnderWay] = {}
         self._candidates = self._ended = 0
+        self._known: dict[CellKey, set[int]] = {}
+        """The candidates of cells under way that have been counted."""
         self._durations: dict[str, list[float]] = {}
         """Seconds of the cells that this call did from their beginning, by input configuration."""
         self._busy = 0.0
@@ -70,11 +72,15 @@ class RunCounters:
     def add(self, key: CellKey, result: CandidateResult) -> None:
         """A candidate is finished."""
         with self._lock:
-            self._candidates += 1
             self._last = self.clock()
-            self._recent.append(self.clock())
-            if key in self._running:
-                self._running[key].candidates += 1
+            # In a race a candidate comes again after each of its inner folds, and counts once.
+            known = self._known.setdefault(key, set())
+            if result.number not in known:
+                known.add(result.number)
+                self._candidates += 1
+                self._recent.append(self.clock())
+                if key in self._running:
+                    self._running[key].candidates += 1
             cells = self._cells[key.inputs]
             best = best_of((cells.best_validation, result.objective), self._objective)
             self._cells[key.inputs] = replace(cells, best_validation=best)
@@ -87,6 +93,7 @@ class RunCounters:
                 cells, complete=cells.complete + well, failed=cells.failed + (not well), left=cells.left - 1
             )
             self._ended += 1
+            self._known.pop(result.key, None)
             self._last = self.clock()
             cell = self._running.pop(result.key, None)
             if cell is not None:

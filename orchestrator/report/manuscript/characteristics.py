@@ -129,7 +129,8 @@ def left_out(exams: pd.DataFrame, settings: Experiment, *, test_labels: bool) ->
         columns = [name for name in ("age", "sex") if name in exams]
         rows = [*_counts(groups), *_levels("tracer", groups), *events]
         rows += [row for column in columns for row in _column(column, groups)]
-        tables.append(_table(partition, groups, rows, [_PER_PATIENT] + [_CLOSED] * closed))
+        title = f"{partition.capitalize()}: exams that lack a phase, beside the others"
+        tables.append(_table(title, groups, rows, [_PER_PATIENT] + [_CLOSED] * closed))
     return tuple(tables)
 
 
@@ -222,7 +223,7 @@ def _levels(column: str, groups: _Groups) -> list[Characteristic]:
     named = [(level, [one == level for one in values.values()]) for level in levels]
     if len(levels) < len(counts):
         named.append((f"{len(counts) - len(levels)} others", [~one.isin(levels) for one in values.values()]))
-    rows = []
+    rows: list[Characteristic] = []
     for level, chosen in named:
         cells = tuple(_share(int(one.sum()), table) for one, table in zip(chosen, tables, strict=True))
         # The difference belongs to the column; it stands beside its first level.

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -35,7 +36,11 @@ def made(inputs, *, exams=120, strength=0.25, seed=0):
     folds = np.arange(len(training)) % 3
     inner, again = (
         tuple(
-            InnerSplit(training=_of(training[parts != part], labels), validation=_of(training[parts == part], labels))
+            InnerSplit(
+                training=_of(training[parts != part], labels),
+                validation=_of(training[parts == part], labels),
+                patients=np.arange((parts == part).sum()),
+            )
             for part in range(3)
         )
         for parts in (folds, random.permutation(folds))
@@ -133,7 +138,7 @@ def test_permuted_labels_leave_it_at_chance():
         maps, task, _ = made("stress", exams=200, strength=0.8)
         training = _of(task.training.rows, labels)
         inner = tuple(
-            InnerSplit(training=_of(split.training.rows, labels), validation=_of(split.validation.rows, labels))
+            replace(split, training=_of(split.training.rows, labels), validation=_of(split.validation.rows, labels))
             for split in task.inner
         )
         given = CellTask(key=task.key, plan="plan", training=training, inner=inner, evaluation=task.evaluation)

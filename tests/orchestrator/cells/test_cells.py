@@ -46,7 +46,11 @@ def task_and_bench(tmp_path):
     training, evaluation = rows[:40], rows[40:]
     inner, again = (
         tuple(
-            InnerSplit(training=labelled(halves[1 - part], labels), validation=labelled(halves[part], labels))
+            InnerSplit(
+                training=labelled(halves[1 - part], labels),
+                validation=labelled(halves[part], labels),
+                patients=np.arange(20),
+            )
             for part in (0, 1)
         )
         for halves in ((training[:20], training[20:]), (training[10:30], np.r_[training[:10], training[30:]]))
@@ -62,7 +66,7 @@ def task_and_bench(tmp_path):
     )
     procedure = Procedure(
         network=NetworkSettings(backbone="compact", weights="random"),
-        training=TrainingSettings(epochs=4, batch_size=8, patience=2, members=1),
+        training=TrainingSettings(epochs=4, batch_size=8, patience=2, budget="best_epoch", members=1),
         search=SearchSettings(candidates=5, inner_folds=2),
         decision=DecisionSettings(threshold="balanced_accuracy", calibration="platt"),
         space=load_space("learning_rates_and_freeze_depth", tmp_path, 4),
@@ -157,7 +161,8 @@ def test_members_are_refits_of_the_winners_in_turn(task_and_bench):
         training=replace(bench.procedure.training, members=3, budget="schedule"),
         search=replace(bench.procedure.search, winners=2, prune=False),
     )
-    result, candidates = collected(task, replace(bench, procedure=procedure))
+    bench = replace(bench, procedure=procedure)
+    result, candidates = collected(task, bench)
     first, second = sorted(candidates, key=lambda candidate: candidate.objective)[:2]
 
     def alone(candidate, member, training=task.training, judged=task.evaluation, *fold):
@@ -253,4 +258,4 @@ def test_nothing_a_worker_receives_has_a_place_for_a_held_out_label():
         "calibration",
         "evaluation",
     }
-    assert {field.name for field in fields(InnerSplit)} == {"training", "validation"}
+    assert {field.name for field in fields(InnerSplit)} == {"training", "validation", "patients"}
