@@ -87,7 +87,12 @@ def _sections(facts: CohortFacts) -> Sequence[CohortSection]:
         CohortSection(key="warnings", title="What to look at", texts=warnings or ("Nothing was found.",)),
         CohortSection(key="flow", title="Patients and exams", tables=missing.tables, figures=((diagram,),)),
         CohortSection(key="table-one", title="Characteristics of the patients", tables=ones.tables),
-        CohortSection(key="metadata", title="The label and what stands beside the map", tables=told.tables),
+        CohortSection(
+            key="metadata",
+            title="The label and what stands beside the map",
+            texts=() if told.tables else ("Nothing beside the maps differs between exams.",),
+            tables=told.tables,
+        ),
         CohortSection(key="maps", title="Maps", figures=tuple(_by_caption(panels).values())),
         CohortSection(
             key="shift",
