@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pandas as pd
+
 from mpi_model.errors import IncompleteRunError
 from orchestrator.ledger.files import write_frame
 from orchestrator.ledger.reading import Run
@@ -116,5 +118,6 @@ def run_tables(run: Run) -> RunTables:
         by=settings.folds.by,
         epochs=epochs,
         objective=settings.search.objective,
+        attributions=run.attributions if run.paths.table("attributions").exists() else pd.DataFrame(),
         calibrated=settings.decision.calibration != "none",
     )

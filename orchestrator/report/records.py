@@ -94,6 +94,8 @@ class RunTables:
     """What the search chose by."""
     by: Literal["patient", "site"] = "patient"
     """What a fold is: drawn patients, or a site of the column `site` in `exams`."""
+    attributions: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """The contract's columns; empty where the run was not explained."""
     calibrated: bool = False
     """Whether probabilities were recalibrated; net benefit is refused where they were not."""
 

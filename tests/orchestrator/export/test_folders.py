@@ -237,7 +237,19 @@ def test_the_bundle_follows_monais_schema(finished, tmp_path):
     """`metadata.json` has every key that MONAI's schema of 2024-07-25 requires, and tensors with all of theirs."""
     export(root_of(finished), tmp_path / "bundle", "bundle", inputs="dual")
     metadata = json.loads((tmp_path / "bundle" / "configs" / "metadata.json").read_text())
-    required = ["schema", "version", "monai_version", "pytorch_version", "numpy_version", "required_packages_version", "task", "description", "authors", "copyright", "network_data_format"]
+    required = [
+        "schema",
+        "version",
+        "monai_version",
+        "pytorch_version",
+        "numpy_version",
+        "required_packages_version",
+        "task",
+        "description",
+        "authors",
+        "copyright",
+        "network_data_format",
+    ]
     assert set(required) <= set(metadata)
     assert metadata["schema"].endswith("meta_schema_20240725.json")
     tensors = [tensor for side in ("inputs", "outputs") for tensor in metadata["network_data_format"][side].values()]
