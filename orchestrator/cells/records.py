@@ -187,6 +187,8 @@ class CellResult:
     device: str
     baseline: str = ""
     """The fitted baseline of a final cell, as JSON; empty where there is none."""
+    searched: int | None = None
+    """Candidates that it handed over, those found at the beginning included; None where the cell could not count."""
     trace: str = ""
     """The traceback of an unexpected error, for the log."""
     fault: _Fault = ""

@@ -111,6 +111,11 @@ class RunPaths:
         """Written after them: they are whole."""
         return self.in_cell(key.name, TEST_COMMIT)
 
+    @property
+    def compaction(self) -> Blob:
+        """What the tables were made of; written after them and deleted before they change."""
+        return Blob(self.storage, "tables/compaction.json")
+
     def in_cell(self, cell: str, name: str) -> Blob:
         """A file of the cell of that name."""
         return Blob(self.storage, f"{self.cell(cell)}/{name}")

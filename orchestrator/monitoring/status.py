@@ -11,10 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Literal
 
+import pyarrow as pa
+
+from mpi_model.errors import RunDirectoryError
 from orchestrator.cells.records import CellKey, cell_keys
 from orchestrator.experiment.settings import Objective
 from orchestrator.ledger.description import read_description
-from orchestrator.ledger.files import read_table
+from orchestrator.ledger.files import table_from
+from orchestrator.ledger.integrity import matches
 from orchestrator.ledger.paths import RunPaths
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.heartbeat import Heartbeat, read_heartbeat
@@ -79,7 +83,7 @@ def status_of(paths: RunPaths) -> RunStatus:
             seconds_left=driver.progress.seconds_left if driver and is_running else None,
         ),
         candidates=sum(map(len, objectives.values())),
-        failed=tuple((key.name, _reason(paths, key)) for key in keys if state.state_of(key) == "failed"),
+        failed=tuple((key.name, _reason(state, key)) for key in keys if state.state_of(key) == "failed"),
         lost=sum(marker.attempt - 1 for key in keys if (marker := state.cells.get(key.name)) is not None)
         + (sum(cell.attempt - 1 for cell in running) if is_running else 0),
     )
@@ -91,7 +95,7 @@ def read_objectives(state: RunState, keys: Sequence[CellKey]) -> dict[CellKey, l
     def of(key: CellKey) -> list[float | None]:
         if state.state_of(key) is None:
             return [candidate.objective for candidate in state.finished(key)]
-        found: list[float | None] = read_table(state.paths.part(key, "candidates"))["objective"].to_pylist()
+        found: list[float | None] = _part(state, key, "candidates")["objective"].to_pylist()
         return found
 
     # Threads help with object storage, where each read waits for the network.
@@ -132,8 +136,22 @@ def cells_by_inputs(
     return tuple(counted)
 
 
-def _reason(paths: RunPaths, key: CellKey) -> str:
-    return str(read_table(paths.part(key, "cells"))["reason"][0].as_py())
+def _reason(state: RunState, key: CellKey) -> str:
+    return str(_part(state, key, "cells")["reason"][0].as_py())
+
+
+def _part(state: RunState, key: CellKey, name: str) -> pa.Table:
+    """A committed cell's rows of a table.
+
+    Raises:
+        RunDirectoryError: They are not what was committed.
+    """
+    blob, marker = state.paths.part(key, name), state.cells.get(key.name)
+    content = blob.read_bytes() if blob.exists() else b""
+    table = table_from(content) if marker is not None and matches(marker, blob.name, content) else None
+    if table is None:
+        raise RunDirectoryError(f"{blob} is not what was committed; `polarmap run` does its cell again")
+    return table
 
 
 def _state(states: set[str | None], is_running: bool) -> _State:
