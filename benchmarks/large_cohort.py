@@ -42,16 +42,18 @@ def write_cohort(folder: Path, exams: int) -> None:
             for place, name in enumerate(names):
                 # Every hundredth repeats the patient before, a level brighter here and there.
                 of = number - 1 if number % 100 == 99 else number
-                Image.fromarray(_map(2 * of + place, number if of != number else 0)).save(folder / name)
+                Image.fromarray(_map(2 * of + place, number if of != number else 0)).save(
+                    folder / name, compress_level=1
+                )
             manifest.write(f"P{number},{tracer},{label},{sex},{names[0]},{names[1]}\n")
 
 
 def _map(seed: int, again: int) -> np.ndarray:
     random = np.random.default_rng(seed)
     regions = np.kron(random.normal(1, 0.14, (6, 6)), np.ones((11, 11)))[:_SIDE, :_SIDE]
-    counts = (30_000 * regions * random.normal(1, 0.02, (_SIDE, _SIDE))).clip(1, 65_535)
+    counts = 30_000 * regions * random.uniform(0.97, 1.03, (_SIDE, _SIDE))
     if again:
-        counts *= np.random.default_rng(again).normal(1, 0.001, counts.shape)
+        counts *= np.random.default_rng(again).uniform(0.998, 1.002, counts.shape)
     return counts.clip(1, 65_535).astype(np.uint16)
 
 

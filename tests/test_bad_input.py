@@ -175,7 +175,7 @@ def test_a_file_that_exists_is_never_overwritten(tiny, capsys, monkeypatch):
         (["synth", "new", "--tracer-mix", "half"], "--tracer-mix takes"),
         (["report", "nowhere"], "not a run directory"),
         (["compare", "nowhere", "elsewhere"], "not a run directory"),
-        (["evaluate", "nowhere.csv"], "cannot read nowhere.csv"),
+        (["evaluate", "nowhere.csv"], "there is no table of predictions nowhere.csv"),
         (["permute", "nowhere.toml", "--times", "0"], "`--times` must be at least 1"),
     ],
 )

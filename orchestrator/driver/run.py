@@ -53,7 +53,7 @@ def run_experiment(
         begin_run(paths, record_of(resolved.prepared, resolved.facts, final=options.permutation is None))
         state = RunState.read(paths)
         damage = find_damage(state, resolved.hash)
-        if state.is_reported and not is_current(state, resolved.hash):
+        if state.is_reported and not damage.is_of_results and not is_current(state, resolved.hash):
             state.is_reported = False
             progress.say("tables or report are not what was written; they are made again from the cells")
         # A finished run answers here, without torch, Ray or a new line in its log.

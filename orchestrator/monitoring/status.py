@@ -61,7 +61,7 @@ def status_of(paths: RunPaths) -> RunStatus:
     objective = description.settings.search.objective
     # The lock before the ledger: a driver that ends between the two has committed its last cell already.
     holder, driver = paths.storage.holder(), read_heartbeat(paths)
-    state, keys = RunState.read(paths), cell_keys(description.settings, final=description.final)
+    state, keys = _whole(RunState.read(paths)), cell_keys(description.settings, final=description.final)
     is_running = holder is not None and (is_here(holder) or _is_fresh(driver))
     # A heartbeat is some seconds old: a cell may have ended since.
     open_cells = {key.name for key in keys if state.state_of(key) is None}
@@ -134,6 +134,21 @@ def cells_by_inputs(
             )
         )
     return tuple(counted)
+
+
+def _whole(state: RunState) -> RunState:
+    """The state, unless a marker is damaged: its cell would be counted as one that never ran.
+
+    Raises:
+        RunDirectoryError: A marker is damaged.
+    """
+    for cell, marker in {**state.cells, **state.tests}.items():
+        if marker is None:
+            raise RunDirectoryError(
+                f"the commit marker of cell {cell} is damaged; `polarmap run` puts the cell into quarantine and does "
+                "it again"
+            )
+    return state
 
 
 def _reason(state: RunState, key: CellKey) -> str:
