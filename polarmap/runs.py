@@ -50,20 +50,22 @@ class Run(reading.Run):
     def predict(self, manifest: str | Path) -> pd.DataFrame:
         """Predict new exams with the final networks, as `polarmap predict` does; labels are not read.
 
+        `polarmap.predict` takes several runs, and writes a file of any length.
+
         Args:
             manifest: New exams, as in a cohort's manifest; `label` may be missing.
 
         Returns:
-            `patient_id, exam_id, tracer, inputs, score, probability, threshold, positive`.
+            `patient_id, exam_id, tracer, inputs, model, score, probability, threshold, positive, relative_distance,
+            outside`.
 
         Raises:
             IncompleteRunError: The run has no final networks.
             CohortError: The manifest or an image is unusable.
         """
-        from orchestrator.driver.predict import predict_exams  # noqa: PLC0415 - torch; only predictions need it
-        from orchestrator.terminal.progress import progress_for  # noqa: PLC0415 - likewise
+        from polarmap.models import predict  # noqa: PLC0415 - torch; only predictions need it
 
-        return predict_exams(self, Path(manifest), progress_for("none"))
+        return predict(self, manifest)
 
     def export_optuna(self, file: str | Path) -> tuple[int, int]:
         """Write every search as an Optuna study into a new journal file, as `polarmap export-optuna` does.

@@ -35,6 +35,7 @@ _LIMITS: Final[Mapping[str, tuple[Callable[[float], bool], str]]] = MappingProxy
         "layer_decay": (lambda value: 0 < value <= 1, "above 0 and at most 1"),
         "dropout": (lambda value: 0 <= value < 1, "at least 0 and below 1"),
         "label_smoothing": (lambda value: 0 <= value < 1, "at least 0 and below 1"),
+        "logit_noise": (lambda value: value >= 0, "0 or more"),
     }
 )
 

@@ -8,16 +8,16 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mpi_model.errors import CohortError
 from mpi_model.printable import printable
-from mpi_model.regular_files import read_regular
+from mpi_model.regular_files import open_regular
 from orchestrator.cohort.problems import Problem, lines_of
 
 MOST_BYTES: Final = 256 * 2**20
@@ -28,8 +28,13 @@ _MOST_COLUMNS: Final = 1000
 _MOST_CELLS: Final = 100_000_000
 _LONGEST_CELL: Final = 131_072
 """Characters; the limit of Python's csv module."""
+_MOST_STREAMED: Final = 2**40
+"""Bytes of a table that is read in parts."""
 _LONGEST_NAME: Final = 200
 """Characters of a column's name."""
+
+_Row = tuple[int, list[str]]
+"""The number of a line in the file, and its cells."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,60 +68,134 @@ def read_table(path: Path, *, called: str = "manifest") -> TextTable:
     if path.suffix.lower() not in readers:
         raise CohortError(f"the {called} is a .csv or .parquet file, not {path.name[:80]}; save it as CSV")
     try:
-        content = read_regular(path, MOST_BYTES)
+        with open_regular(path, MOST_BYTES) as file:
+            header, body = readers[path.suffix.lower()](file, f"{called} {path.name}")
     except OSError as error:
-        raise CohortError(
-            f"there is no {called} {str(path)[:200]} that can be read ({error.strerror}); give the path of a .csv or "
-            ".parquet file"
-        ) from error
-    header, body = readers[path.suffix.lower()](content, f"{called} {path.name}")
+        raise _unreadable(path, called, error) from error
     return _checked_table(path, header, body, called)
 
 
-def _read_csv(content: bytes, named: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The header, and the other rows with the numbers of their lines."""
+def read_table_in_parts(path: Path, rows: int, *, called: str = "manifest") -> Iterator[TextTable]:
+    """Read a table as `read_table` does, `rows` data rows at a time, however long it is.
+
+    Raises:
+        CohortError: As `read_table`, for the part where the problem is.
+    """
+    parts = {".csv": _csv_parts, ".parquet": _parquet_parts}.get(path.suffix.lower())
+    if parts is None:
+        raise CohortError(f"the {called} is a .csv or .parquet file, not {path.name[:80]}; save it as CSV")
+    filled = False
+    try:
+        with open_regular(path, _MOST_STREAMED) as file:
+            for header, body in parts(file, rows, f"{called} {path.name}"):
+                # A part of blank rows holds no exam; only a whole table of them is refused.
+                if any(cell.strip() for _, cells in body for cell in cells):
+                    yield _checked_table(path, header, body, called)
+                    filled = True
+    except OSError as error:
+        raise _unreadable(path, called, error) from error
+    if not filled:
+        raise CohortError(f"the {called} {path.name} has no exams; it needs a header and one row an exam")
+
+
+def _unreadable(path: Path, called: str, error: OSError) -> CohortError:
+    return CohortError(
+        f"there is no {called} {str(path)[:200]} that can be read ({error.strerror}); give the path of a .csv or "
+        ".parquet file"
+    )
+
+
+def _csv_parts(file: BinaryIO, rows: int, named: str) -> Iterator[tuple[list[str], list[_Row]]]:
+    """The header with some rows at a time, each with the number of its line."""
     # Excel writes UTF-16 where it is asked for "Unicode text", and semicolons where the decimal separator is a comma.
-    encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
-    try:
-        text = content.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise CohortError(f"line {line} of the {named} is not UTF-8 text; save it as 'CSV UTF-8'") from error
-    first_line = text[: _LONGEST_CELL * 8].splitlines()[0] if text.strip() else ""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first_line.count), strict=True)
-    rows: list[tuple[int, list[str]]] = []
+    begin = file.read(2)
+    file.seek(0)
+    encoding = "utf-16" if begin in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
     line = 1
+    header: list[str] = []
+    body: list[_Row] = []
     try:
-        for cells in reader:
-            rows.append((line, cells))
-            # A quoted cell may go on over several lines.
-            line = reader.line_num + 1
+        with io.TextIOWrapper(file, encoding=encoding, newline="") as stream:
+            first_line = stream.readline(_LONGEST_CELL * 8)
+            stream.seek(0)
+            reader = csv.reader(stream, delimiter=max(",;\t", key=first_line.count), strict=True)
+            for cells in reader:
+                if line == 1:
+                    header = cells
+                else:
+                    body.append((line, cells))
+                # A quoted cell may go on over several lines.
+                line = reader.line_num + 1
+                if len(header) > _MOST_COLUMNS:
+                    raise CohortError(f"the {named} has more than {_MOST_COLUMNS} columns; divide it")
+                if len(body) == rows:
+                    yield header, body
+                    body = []
+    except UnicodeDecodeError as error:
+        raise CohortError(f"line {_bad_line(error, line)} of the {named} is not UTF-8 text; save it so") from error
     except csv.Error as error:
         why = "a quote is opened and never closed" if "unexpected end" in str(error) else str(error)
         raise CohortError(f"line {line} of the {named} cannot be read as CSV ({why}); correct it there") from error
-    if len(rows) > _MOST_ROWS or (rows and len(rows[0][1]) > _MOST_COLUMNS):
-        raise CohortError(f"the {named} has more than {_MOST_ROWS} rows or {_MOST_COLUMNS} columns; divide it")
-    return (rows[0][1] if rows else []), rows[1:]
+    if body or header:
+        yield header, body
 
 
-def _read_parquet(content: bytes, named: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def _bad_line(error: UnicodeDecodeError, reached: int) -> int:
+    """The line of a byte that is no text: text is decoded a block at a time, rows are read behind it."""
+    return reached + error.object.count(b"\n", 0, error.start) if reached == 1 else reached
+
+
+def _parquet_parts(file: BinaryIO, rows: int, named: str) -> Iterator[tuple[list[str], list[_Row]]]:
+    line = 2
     try:
-        file = pq.ParquetFile(pa.BufferReader(content))
-        rows, columns = file.metadata.num_rows, file.metadata.num_columns
-        unpacked = sum(file.metadata.row_group(group).total_byte_size for group in range(file.num_row_groups))
-        # What the header declares, before any of it is unpacked: a small file can declare a huge table.
-        if rows > _MOST_ROWS or columns > _MOST_COLUMNS or rows * columns > _MOST_CELLS or unpacked > _MOST_UNPACKED:
-            raise CohortError(f"the {named} has {rows} rows and {columns} columns, too many to read; divide it")
-        frame = file.read().to_pandas()
+        with pq.ParquetFile(file) as table:
+            _check_declared(table.metadata, named)
+            for batch in table.iter_batches(batch_size=rows):
+                header, body = _texts_of(batch.to_pandas(), line)
+                line += len(body)
+                yield header, body
     except CohortError:
         raise
     except Exception as error:  # pyarrow raises several trees of errors on a damaged file
-        kind = type(error).__name__
-        raise CohortError(f"the {named} cannot be read as Parquet ({kind}); write it again") from error
-    cells = [[_as_text(value) for value in frame.iloc[:, place]] for place in range(frame.shape[1])]
-    # As in a spreadsheet: the names of the columns are line 1.
-    body = list(enumerate(map(list, zip(*cells, strict=True)), start=2))
-    return [str(name) for name in frame.columns], body
+        raise _no_parquet(named, error) from error
+
+
+def _check_declared(declared: pq.FileMetaData, named: str) -> None:
+    """Refuse by the header, before any of it is unpacked: a small file can declare a huge table."""
+    rows, columns = declared.num_rows, declared.num_columns
+    unpacked = sum(declared.row_group(group).total_byte_size for group in range(declared.num_row_groups))
+    if rows > _MOST_ROWS or columns > _MOST_COLUMNS or rows * columns > _MOST_CELLS or unpacked > _MOST_UNPACKED:
+        raise CohortError(f"the {named} has {rows} rows and {columns} columns, too many to read; divide it")
+
+
+def _no_parquet(named: str, error: Exception) -> CohortError:
+    return CohortError(f"the {named} cannot be read as Parquet ({type(error).__name__}); write it again")
+
+
+def _texts_of(frame: pd.DataFrame, line: int) -> tuple[list[str], list[_Row]]:
+    """Names and rows; as in a spreadsheet, the names of the columns are line 1."""
+    columns = [[_as_text(value) for value in frame.iloc[:, place]] for place in range(frame.shape[1])]
+    rows = map(list, zip(*columns, strict=True))
+    return [str(name) for name in frame.columns], list(enumerate(rows, start=line))
+
+
+def _read_csv(file: BinaryIO, named: str) -> tuple[list[str], list[_Row]]:
+    # One part more than is allowed would be too many rows.
+    parts = list(islice(_csv_parts(file, _MOST_ROWS, named), 2))
+    if len(parts) > 1 and parts[1][1]:
+        raise CohortError(f"the {named} has more than {_MOST_ROWS} rows; divide it")
+    return parts[0] if parts else ([], [])
+
+
+def _read_parquet(file: BinaryIO, named: str) -> tuple[list[str], list[_Row]]:
+    try:
+        table = pq.ParquetFile(file)
+        _check_declared(table.metadata, named)
+        return _texts_of(table.read().to_pandas(), 2)
+    except CohortError:
+        raise
+    except Exception as error:  # pyarrow raises several trees of errors on a damaged file
+        raise _no_parquet(named, error) from error
 
 
 def _as_text(value: object) -> str:
@@ -133,9 +212,7 @@ def _as_text(value: object) -> str:
     return str(value)
 
 
-def _checked_table(
-    path: Path, header: Sequence[str], body: Sequence[tuple[int, Sequence[str]]], called: str
-) -> TextTable:
+def _checked_table(path: Path, header: Sequence[str], body: Sequence[_Row], called: str) -> TextTable:
     columns = [name.strip() for name in header]
     # A row is a line below the header, so that row 3 is line 4 whatever stands between.
     numbered = [(line - 1, [cell.strip() for cell in cells]) for line, cells in body]

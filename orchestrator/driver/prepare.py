@@ -13,6 +13,7 @@ from mpi_model.imagenet import MOST_WEIGHT_BYTES, checkpoint_path
 from mpi_model.regular_files import open_regular
 from mpi_model.stages import backbone
 from mpi_model.vocabulary import Inputs
+from orchestrator.cells.tasks import purposes_of
 from orchestrator.cohort.eligibility import exams_for
 from orchestrator.cohort.loading import load_cohort
 from orchestrator.cohort.permutation import with_permuted_labels
@@ -65,7 +66,8 @@ def prepare(loaded: LoadedExperiment, progress: Progress, permutation: int | Non
         cohort, experiment.cohort.inputs, experiment.cohort.patients, experiment.cohort.exams
     )
     _check_subgroups(cohort, experiment.statistics.subgroups)
-    plan = plan_folds(cohort.exams, eligible, experiment.folds, experiment.search.inner_folds)
+    purposes = purposes_of(experiment.decision.calibration != "none")
+    plan = plan_folds(cohort.exams, eligible, experiment.folds, experiment.search.inner_folds, purposes)
     if experiment.folds.by == "site":  # from here on the number of sites is the number of folds
         experiment = replace(experiment, folds=replace(experiment.folds, folds=plan.count))
     return Prepared(

@@ -36,6 +36,8 @@ class RunOptions:
     """Who runs the cells: Ray Tune, or this process."""
     address: str | None = None
     """A running Ray cluster; None starts Ray on this machine."""
+    tensorboard: Path | None = None
+    """A folder for TensorBoard's event files; None writes none."""
 
     def __post_init__(self) -> None:
         if self.address is not None and self.runner == "inline":

@@ -96,10 +96,12 @@ def _run_remaining(
 
 def pending_jobs(prepared: Prepared, state: RunState, keys: Sequence[CellKey]) -> list[Job]:
     """What the ledger says is left to do: the cells without a commit marker."""
-    inner_folds = prepared.loaded.experiment.search.inner_folds
+    experiment = prepared.loaded.experiment
+    inner_folds, calibrated = experiment.search.inner_folds, experiment.decision.calibration != "none"
+    exams, eligible = prepared.cohort.exams, prepared.eligible
     return [
         Job(
-            task=cell_task(key, prepared.plan, prepared.cohort.exams, prepared.eligible, inner_folds),
+            task=cell_task(key, prepared.plan, exams, eligible, inner_folds, calibrated=calibrated),
             finished=state.finished(key),
         )
         for key in keys

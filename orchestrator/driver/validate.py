@@ -19,6 +19,7 @@ from orchestrator.cohort.eligibility import exams_for
 from orchestrator.cohort.loading import load_cohort
 from orchestrator.cohort.problems import MAX_LISTED, rows_text
 from orchestrator.cohort.records import Cohort
+from orchestrator.driver.development_maps import DevelopmentMaps
 from orchestrator.driver.map_facts import facts_of_maps, segment_columns
 from orchestrator.driver.open_test import final_networks
 from orchestrator.driver.predict import predict_rows
@@ -172,13 +173,10 @@ def _validated(run: Run, cohort: Cohort, name: str) -> Validation:
 
 def _distances(run: Run, cohort: Cohort, inputs: Inputs, tracer: str, rows: np.ndarray) -> MapDistances | str:
     """Distances of some exams from the run's development exams of their tracer, or why there are none."""
-    known = run.cohort
     columns = [column for phase in PHASES_OF[inputs] for column in segment_columns(phase)]
-    training = run.maps[columns]
-    chosen = (known["partition"] == "development") & (known["tracer"] == tracer) & training.notna().all(axis=1)
-    patients = pd.factorize(known.loc[chosen, "patient_id"], sort=True)[0].astype(np.int64)
+    development = DevelopmentMaps.of(run, inputs, tracer)
     new = facts_of_maps(cohort.maps)[columns].iloc[rows]
     try:
-        return map_distances(training[chosen].to_numpy(), patients, new.to_numpy())
+        return map_distances(development.means, development.patients, new.to_numpy())
     except StatisticsError as error:
         return "; ".join(error.problems)

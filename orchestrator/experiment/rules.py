@@ -100,6 +100,8 @@ def _folds(folds: FoldSettings) -> Iterator[str]:
             "set repeats = 1"
         )
     yield from _names_of_persons("folds.stratify", folds.stratify)
+    if not 0 < folds.training_share <= 1:
+        yield f"`folds.training_share` must be above 0 and at most 1, but is {folds.training_share}"
     # Without the label a fold could hold one class only, and its AUC would not exist.
     if len(set(folds.stratify)) < len(folds.stratify) or "label" not in folds.stratify:
         yield f'`folds.stratify` must hold "label" and name nothing twice, but is {list(folds.stratify)}'

@@ -49,6 +49,8 @@ def export_studies(run: Run, path: Path) -> tuple[int, int]:
     space = read_stored_space(description.space)
     candidates, timings, epochs = map(_numbered, run.tables("candidates", "timings", "epochs"))
     candidates = candidates.merge(timings[[*CELL, "candidate", "seconds"]], on=[*CELL, "candidate"], how="left")
+    if description.settings.search.strategy == "race":
+        epochs = epochs[epochs["inner_fold"] == 0]  # the pruner of a race is told of the first inner fold only
     reported = {key: _reported(rows, objective) for key, rows in epochs.groupby([*CELL, "candidate"], sort=False)}
     with tempfile.TemporaryDirectory() as folder:
         # Optuna appends to its file study by study; the person's file is written once, whole.

@@ -19,8 +19,16 @@ from orchestrator.ledger.description import read_description
 from orchestrator.ledger.files import COMPRESSION, json_object, table_from, write_json
 from orchestrator.ledger.integrity import matches
 from orchestrator.ledger.parts import Marker, fields_of
-from orchestrator.ledger.paths import CELL, COMMIT, TEST_COMMIT, TEST_PREDICTIONS, RunPaths
-from orchestrator.ledger.schemas import PARTS, TABLES
+from orchestrator.ledger.paths import (
+    ATTRIBUTIONS,
+    ATTRIBUTIONS_COMMIT,
+    CELL,
+    COMMIT,
+    TEST_COMMIT,
+    TEST_PREDICTIONS,
+    RunPaths,
+)
+from orchestrator.ledger.schemas import ATTRIBUTION_PART, EXAM_ATTRIBUTIONS, PARTS, TABLES
 from orchestrator.ledger.seals import read_sealed
 from orchestrator.ledger.state import RunState
 from orchestrator.storage.base import Blob, read_many
@@ -158,6 +166,28 @@ def joined(state: RunState, name: str) -> pa.Table:
     return pa.concat_tables(_row_groups(_committed_pieces(state)[name], name, exams))
 
 
+def joined_attributions(state: RunState) -> pa.Table:
+    """The attributions of every explained cell, exam by exam, with labels.
+
+    Args:
+        state: The run.
+
+    Raises:
+        RunDirectoryError: A part is not what was committed.
+    """
+    cells = sorted((cell for cell in state.explained if CELL.fullmatch(cell)), key=_place)
+    pieces = [
+        _Piece(
+            state.paths.in_cell(cell, f"{ATTRIBUTIONS}.parquet"),
+            _whole(state.explained[cell], state.paths.in_cell(cell, ATTRIBUTIONS_COMMIT), cell),
+        )
+        for cell in cells
+    ]
+    rows = pa.concat_tables([ATTRIBUTION_PART.empty_table(), *_tables(pieces)])
+    exams = read_cohort(state.paths, read_description(state.paths).hash)
+    return _with_exams(rows, exams, EXAM_ATTRIBUTIONS)
+
+
 def _committed_pieces(state: RunState) -> dict[str, list[_Piece]]:
     """The parts of every table, in the order of its rows.
 
@@ -229,18 +259,16 @@ def _damaged(blob: Blob) -> RunDirectoryError:
 def _arranged(table: pa.Table, name: str, exams: pa.Table) -> pa.Table:
     schema, columns = TABLES[name]
     if name == "predictions":
-        table = _with_exams(table, exams)
+        table = _with_exams(table, exams, schema)
     # Input configurations are ordered as the experiment file names them, which is not the order of the alphabet.
     place = pa.array([_INPUTS_ORDER[inputs] for inputs in table["inputs"].to_pylist()], pa.int64())
     keys = [(_ORDER if column == "inputs" else column, "ascending") for column in columns]
     return table.append_column(_ORDER, place).sort_by(keys).drop_columns([_ORDER]).cast(schema)
 
 
-def _with_exams(predictions: pa.Table, cohort: pa.Table) -> pa.Table:
+def _with_exams(rows: pa.Table, cohort: pa.Table, schema: pa.Schema) -> pa.Table:
     """Replace each row number by the exam it stands for, label included."""
     # A row number is a place in cohort.parquet: workers know exams by nothing else, and here they get their names back.
-    exams = cohort.select(["patient_id", "exam_id", "tracer", "label"]).take(predictions["row"])
-    columns = {name: predictions[name] for name in predictions.column_names} | {
-        name: exams[name] for name in exams.column_names
-    }
-    return pa.table({name: columns[name] for name in TABLES["predictions"][0].names})
+    exams = cohort.select(["patient_id", "exam_id", "tracer", "label"]).take(rows["row"])
+    columns = {name: rows[name] for name in rows.column_names} | {name: exams[name] for name in exams.column_names}
+    return pa.table({name: columns[name] for name in schema.names}).cast(schema)

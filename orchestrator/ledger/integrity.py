@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from orchestrator.ledger.parts import Marker, rename_unique
-from orchestrator.ledger.paths import TEST_COMMIT, TEST_PREDICTIONS
+from orchestrator.ledger.paths import ATTRIBUTIONS, TEST_PREDICTIONS
 from orchestrator.ledger.state import RunState
 from orchestrator.storage.base import read_many
 
@@ -69,7 +69,8 @@ def quarantine_damaged(state: RunState, damage: Damage) -> list[str]:
         for cell, why in damage.cells.items()
     ]
     lines += [
-        f"test predictions of {cell} are made again: {why}; {_quarantine_test(state, cell)}"
+        f"test predictions of {cell} are made again: {why}; "
+        f"{_quarantine_part(state, state.tests, cell, TEST_PREDICTIONS)}"
         for cell, why in damage.tests.items()
     ]
     for cell, number in damage.candidates:
@@ -84,16 +85,33 @@ def quarantine_damaged(state: RunState, damage: Damage) -> list[str]:
     return lines
 
 
+def quarantine_attributions(state: RunState, made_from: str) -> list[str]:
+    """Move attributions out of the ledger that are damaged, or not made from this.
+
+    Args:
+        state: The run, held for writing.
+        made_from: What their markers should name.
+
+    Returns:
+        One line for everything that was moved.
+    """
+    damaged = _damaged(state, state.explained, made_from)
+    return [
+        f"cell {cell} is explained again: {why}; {_quarantine_part(state, state.explained, cell, ATTRIBUTIONS)}"
+        for cell, why in damaged.items()
+    ]
+
+
 def _kept(name: str) -> str:
     return f"what was there is kept as {name}"
 
 
-def _quarantine_test(state: RunState, cell: str) -> str:
+def _quarantine_part(state: RunState, markers: dict[str, Marker | None], cell: str, part: str) -> str:
     """The marker is deleted first: without it, the part is nothing."""
     paths = state.paths
-    paths.in_cell(cell, TEST_COMMIT).unlink()
-    del state.tests[cell]
-    blob = paths.in_cell(cell, f"{TEST_PREDICTIONS}.parquet")
+    paths.in_cell(cell, f"{part}.json").unlink()
+    del markers[cell]
+    blob = paths.in_cell(cell, f"{part}.parquet")
     return _kept(rename_unique(paths, blob.name, "damaged")) if blob.exists() else "nothing was there"
 
 

@@ -14,11 +14,11 @@ from typing import Any, Final
 import pyarrow as pa
 
 from mpi_model.errors import RunDirectoryError
-from orchestrator.cells.records import CandidateResult, CellKey, CellResult, EpochRecord, Prediction
+from orchestrator.cells.records import Attribution, CandidateResult, CellKey, CellResult, EpochRecord, Prediction
 from orchestrator.hashing import digest
 from orchestrator.ledger.files import json_bytes, json_object, table_bytes, table_from
 from orchestrator.ledger.paths import RunPaths
-from orchestrator.ledger.schemas import CANDIDATE_PART, PARTS, rows_of_cell
+from orchestrator.ledger.schemas import ATTRIBUTION_PART, CANDIDATE_PART, PARTS, attribution_columns, rows_of_cell
 from orchestrator.storage.base import Blob
 
 # Of a cell or of its networks; never a path that leads out of the run directory.
@@ -180,6 +180,21 @@ def write_test_predictions(paths: RunPaths, key: CellKey, predictions: list[Pred
     cell = {"inputs": key.inputs, "partition": "test", "repeat": None, "fold": None}
     content = _rows_bytes([{**cell, **asdict(item)} for item in predictions], PARTS["predictions"])
     return _commit(paths.test_commit(key), [(paths.test_predictions(key), content)], key, experiment, "complete", 1)
+
+
+def write_attributions(paths: RunPaths, key: CellKey, attributions: Sequence[Attribution], made_from: str) -> Marker:
+    """Keep where the scores of a cell's exams come from, with a marker of their own.
+
+    Args:
+        paths: The run directory.
+        key: The cell.
+        attributions: Of its exams.
+        made_from: Stands in the marker for the experiment's hash: it names the method, too.
+    """
+    cell = {"inputs": key.inputs, "partition": key.partition, "repeat": key.repeat, "fold": key.fold}
+    content = _rows_bytes([{**cell, **attribution_columns(item)} for item in attributions], ATTRIBUTION_PART)
+    blob = paths.attributions_commit(key)
+    return _commit(blob, [(paths.attributions(key), content)], key, made_from, "complete", 1)
 
 
 def _commit(

@@ -15,6 +15,10 @@ TEST_PREDICTIONS: Final = "test_predictions"
 """What a final cell adds when the test is opened."""
 TEST_COMMIT: Final = f"{TEST_PREDICTIONS}.json"
 """Their marker."""
+ATTRIBUTIONS: Final = "attributions"
+"""What `polarmap explain` adds to a cell: where the scores of its exams come from."""
+ATTRIBUTIONS_COMMIT: Final = f"{ATTRIBUTIONS}.json"
+"""Their marker."""
 CELL: Final = re.compile(r"(\w+)-(?:r(\d+)-f(\d+)|final)")
 """A cell's folder; one in quarantine has a dot in its name."""
 CANDIDATE: Final = re.compile(r"candidate-(\d+)\.parquet")
@@ -67,6 +71,11 @@ class RunPaths:
         return Blob(self.storage, "progress.json")
 
     @property
+    def metrics(self) -> Blob:
+        """The same for Prometheus, of a local run."""
+        return Blob(self.storage, "progress.prom")
+
+    @property
     def summary(self) -> Blob:
         """The summary; written last and removed first, so while it is there, tables and report are current."""
         return self.report("summary.parquet")
@@ -115,6 +124,14 @@ class RunPaths:
     def compaction(self) -> Blob:
         """What the tables were made of; written after them and deleted before they change."""
         return Blob(self.storage, "tables/compaction.json")
+
+    def attributions(self, key: CellKey) -> Blob:
+        """Where the scores of a cell's exams come from, once it was explained."""
+        return self.part(key, ATTRIBUTIONS)
+
+    def attributions_commit(self, key: CellKey) -> Blob:
+        """Written after them: they are whole."""
+        return self.in_cell(key.name, ATTRIBUTIONS_COMMIT)
 
     def in_cell(self, cell: str, name: str) -> Blob:
         """A file of the cell of that name."""

@@ -117,6 +117,16 @@ class Run:
         return self.tables("predictions")[0]
 
     @property
+    def attributions(self) -> pd.DataFrame:
+        """Where scores come from, by groups of exams; the table is there once the run was explained."""
+        return self._sealed(self.paths.table("attributions"))
+
+    @property
+    def exam_attributions(self) -> pd.DataFrame:
+        """The same, one row an exam, phase and cell."""
+        return self._sealed(self.paths.table("exam_attributions"))
+
+    @property
     def timings(self) -> pd.DataFrame:
         """Seconds, attempts, hosts."""
         return self.tables("timings")[0]

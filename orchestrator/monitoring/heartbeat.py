@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -17,6 +18,8 @@ from orchestrator.ledger.files import json_object, write_json
 from orchestrator.ledger.paths import RunPaths
 from orchestrator.monitoring.counters import RunCounters
 from orchestrator.monitoring.progress import RunProgress
+from orchestrator.monitoring.prometheus import metrics_text
+from orchestrator.storage.local import LocalStorage
 
 _SECONDS_BETWEEN_BEATS: Final = 3.0
 
@@ -45,14 +48,19 @@ def heartbeat_thread(paths: RunPaths, counters: RunCounters, seconds: float = _S
     over = threading.Event()
 
     def beat() -> None:
-        last = over.is_set()
+        last, progress = over.is_set(), counters.progress()
         heartbeat = Heartbeat(
-            host=platform.node(), pid=os.getpid(), begun=begun, written=_now(), over=last, progress=counters.progress()
+            host=platform.node(), pid=os.getpid(), begun=begun, written=_now(), over=last, progress=progress
         )
         # A beat that cannot be written loses nothing; a ledger that cannot be written ends the run in its own thread.
         with suppress(RunDirectoryError):
             content = asdict(heartbeat)
             write_json(paths.progress, content | {"digest": _digest_of(content)})
+            # A collector reads files of its own machine; on object storage every beat would be one more request.
+            if isinstance(paths.storage, LocalStorage):
+                since = counters.since_result()
+                text = metrics_text(paths.name, progress, since_result=since, now=time.time(), over=last)
+                paths.metrics.write_bytes(text.encode("utf-8"))
 
     def keep_beating() -> None:
         while not over.wait(seconds):

@@ -14,12 +14,13 @@ from typing import Final, Literal
 import pyarrow as pa
 
 from mpi_model.errors import RunDirectoryError
-from orchestrator.cells.records import CellKey, cell_keys
-from orchestrator.experiment.settings import Objective
+from orchestrator.cells.records import CellKey, cell_keys, sample_keys
+from orchestrator.experiment.settings import Experiment, Objective
 from orchestrator.ledger.description import read_description
 from orchestrator.ledger.files import table_from
+from orchestrator.ledger.identity import SAMPLED
 from orchestrator.ledger.integrity import matches
-from orchestrator.ledger.paths import RunPaths
+from orchestrator.ledger.paths import CELL, RunPaths
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.heartbeat import Heartbeat, read_heartbeat
 from orchestrator.monitoring.progress import InputsProgress, RunProgress, best_of
@@ -61,7 +62,12 @@ def status_of(paths: RunPaths) -> RunStatus:
     objective = description.settings.search.objective
     # The lock before the ledger: a driver that ends between the two has committed its last cell already.
     holder, driver = paths.storage.holder(), read_heartbeat(paths)
-    state, keys = _whole(RunState.read(paths)), cell_keys(description.settings, final=description.final)
+    state = _whole(RunState.read(paths))
+    keys = (
+        _begun_samples(state, description.settings)
+        if SAMPLED in description.facts
+        else cell_keys(description.settings, final=description.final)
+    )
     is_running = holder is not None and (is_here(holder) or _is_fresh(driver))
     # A heartbeat is some seconds old: a cell may have ended since.
     open_cells = {key.name for key in keys if state.state_of(key) is None}
@@ -87,6 +93,14 @@ def status_of(paths: RunPaths) -> RunStatus:
         lost=sum(marker.attempt - 1 for key in keys if (marker := state.cells.get(key.name)) is not None)
         + (sum(cell.attempt - 1 for cell in running) if is_running else 0),
     )
+
+
+def _begun_samples(state: RunState, experiment: Experiment) -> list[CellKey]:
+    """The cells of a run of bootstrap samples, up to the last one that was begun: how many are wanted may grow."""
+    numbers = [
+        int(found[2]) for name in (*state.cells, *state.candidates) if (found := CELL.fullmatch(name)) and found[2]
+    ]
+    return sample_keys(experiment, max(numbers, default=0))
 
 
 def read_objectives(state: RunState, keys: Sequence[CellKey]) -> dict[CellKey, list[float | None]]:

@@ -9,9 +9,10 @@ from orchestrator.ledger.compaction import read_compaction
 from orchestrator.ledger.reading import Run
 from orchestrator.ledger.seals import sealed_frame
 from orchestrator.report.export import export
-from orchestrator.report.figures import figures_of, svg
+from orchestrator.report.figures.of_run import figures_of
 from orchestrator.report.models import hardest_exams
 from orchestrator.report.records import Report, RunTables
+from orchestrator.report.run_sections import RunSections, run_sections
 from orchestrator.report.stored import made_of, report_around
 from orchestrator.report.summary import summarise, unfinished
 
@@ -23,9 +24,12 @@ def write_report(run: Run) -> Report:
     """Compute the report from the ledger and write it into the run directory."""
     report = report_of(run)
     # `summary.parquet` is written last: where it exists, the other files are complete.
-    texts = {name: export(report, text_format) for name, text_format in _WRITTEN.items()}
-    texts |= {f"figures/{_file_name(title)}.svg": text for title, text in report.figures.items()}
+    texts = {name: export(report, text_format) for name, text_format in _WRITTEN.items()} | dict(report.files)
     files = {name: text.encode("utf-8") for name, text in texts.items()}
+    for figure in report.figures:
+        files[f"figures/{figure.key}.svg"] = figure.svg.encode("utf-8")
+        files[f"figures/{figure.key}.pdf"] = figure.pdf
+        files[f"figures/{figure.key}.csv"] = figure.csv.encode("utf-8")
     for name, content in files.items():
         run.paths.report(name).write_bytes(content)
     experiment = run.description.hash
@@ -55,12 +59,15 @@ def report_of(run: Run, *, drawn: bool = True, incomplete: bool = False) -> Repo
         tables, left_out = _whole_repeats(tables)
         notices = (left_out, *notices)
     summary = summarise(tables, description.settings.statistics)
+    sections = run_sections(run, tables) if drawn else RunSections()
     return replace(
         report_around(run, summary, cells, tables.exams),
         incomplete_inputs=refused,
         notices=notices,
         unstable=hardest_exams(tables.of(tables.models[0])),
-        figures={title: svg(figure) for title, figure in figures_of(tables, summary).items()} if drawn else {},
+        sections=sections.content,
+        files=sections.files,
+        figures=(*sections.figures, *figures_of(tables, summary, description.settings.statistics)) if drawn else (),
     )
 
 
@@ -119,9 +126,3 @@ def run_tables(run: Run) -> RunTables:
         objective=settings.search.objective,
         calibrated=settings.decision.calibration != "none",
     )
-
-
-def _file_name(title: str) -> str:
-    """What a figure shows and of which tracer; its endpoint is free text, and free text names no file."""
-    title = title.partition(", ")[0]
-    return "-".join("".join(letter if letter.isalnum() else " " for letter in title.lower()).split())

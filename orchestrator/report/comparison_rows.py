@@ -12,6 +12,7 @@ from itertools import combinations
 from mpi_model.errors import StatisticsError
 from orchestrator.experiment.settings import Noninferiority, StatisticsSettings
 from orchestrator.report.models import CrossValidated, Tested
+from orchestrator.report.readings import answer
 from orchestrator.report.records import EVERYONE
 from orchestrator.report.rows import Group, Row
 from orchestrator.statistics.auc import auc, auc_intervals
@@ -78,7 +79,7 @@ def _noninferiority_row(
     if reason:
         return group.refusal(metric, method, reason, at=question.margin, primary=True, family=_PRIMARY)
     assert first is not None
-    group = _of(group, first)
+    group, (first_name, second_name) = _of(group, first), question.sides
     try:
         found = _difference_of(first, second, group.level)
     except StatisticsError as error:
@@ -88,22 +89,8 @@ def _noninferiority_row(
     return group.interval(
         # The margin is negative on the scale of the difference: first − second > −margin.
         metric, found.interval, at=question.margin, p=found.p_above(-question.margin), primary=True, family=_PRIMARY,
-        reason=_answer(found, question),
+        reason=answer(first_name, second_name, found.interval.low, found.interval.high, question.margin),
     )  # fmt: skip
-
-
-def _answer(found: Difference, question: Noninferiority) -> str:
-    """The sentence that answers the question."""
-    first, second = question.sides
-    low, high = found.interval.low, found.interval.high
-    if low > -question.margin:
-        return f"{first} is not worse than {second} by {question.margin:g} or more: shown, the limit is {low:+.3f}"
-    if high < -question.margin:
-        return f"{first} is worse than {second} by more than {question.margin:g}: shown, the limit is {high:+.3f}"
-    return (
-        f"whether {first} is worse than {second} by {question.margin:g} or more is not known: the interval reaches "
-        f"from {low:+.3f} to {high:+.3f}"
-    )
 
 
 def pair_rows(group: Group, first: _Model, second: _Model, equivalence: float, refused: str = "") -> list[Row]:

@@ -1,6 +1,5 @@
 """A report as Markdown, CSV, LaTeX, JSON or one HTML file that needs nothing else."""
 
-import html
 import json
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -9,18 +8,6 @@ from typing import Final
 from orchestrator.report.layout import Table, as_records
 from orchestrator.report.layout_of_run import statements, tables_of
 from orchestrator.report.records import Report
-
-_STYLE: Final = """
-body { font: 15px/1.45 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; color:
-#1a1a1a; } table { border-collapse: collapse; margin: 0.4rem 0 0.2rem; font-variant-numeric: tabular-nums; }
-caption { text-align: left; font-weight: 600; padding: 1.2rem 0 0.3rem; }
-th, td { text-align: left; vertical-align: top; padding: 0.25rem 0.9rem 0.25rem 0; border-bottom: 1px solid
-#ddd; } th { border-bottom: 2px solid #555; }
-td { white-space: pre-line; }
-p.note { color: #555; font-size: 0.9em; margin-top: 0.2rem; }
-figure { margin: 1.5rem 0; }
-figure svg { max-width: 100%; height: auto; }
-"""
 
 _LATEX: Final = MappingProxyType(
     {
@@ -87,17 +74,11 @@ def _to_json(report: Report) -> str:
 
 
 def _to_html(report: Report) -> str:
-    """One page: tables, figures as inline SVG, no script and nothing to load."""
-    title = html.escape(report.name)
-    tables = "\n".join(_html_table(table) for table in tables_of(report))
-    figures = "\n".join(
-        f"<figure>{_svg_element(svg)}<figcaption>{html.escape(name)}</figcaption></figure>"
-        for name, svg in report.figures.items()
-    )
-    lines = "".join(f"<li>{html.escape(line)}</li>" for line in statements(report))
-    head = f'<meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
-    body = f"<h1>{title}</h1>\n{tables}\n<ul>{lines}</ul>\n{figures}"
-    return f'<!doctype html>\n<html lang="en">\n<head>{head}</head>\n<body>\n{body}\n</body>\n</html>\n'
+    """One page: sections, figures as inline SVG, no script and nothing to load."""
+    # Jinja, for this format alone.
+    from orchestrator.report.page.rendering import page_of  # noqa: PLC0415
+
+    return page_of(report)
 
 
 # The formats that are text; `rich` is in `orchestrator.terminal.tables`.
@@ -117,7 +98,7 @@ def _markdown_cell(text: str) -> str:
 
 def _markdown_table(table: Table) -> str:
     rows = [table.columns, tuple("---" for _ in table.columns), *table.rows]
-    lines = ["| " + " | ".join(_markdown_cell(cell) for cell in row) + " |" for row in rows]
+    lines = ["| " + " | ".join(_markdown_cell(str(cell)) for cell in row) + " |" for row in rows]
     note = [f"\n{_markdown_cell(table.note)}"] if table.note else []
     return "\n".join([f"## {_markdown_cell(table.title)}\n", *lines, *note])
 
@@ -128,7 +109,7 @@ def _latex_text(text: str) -> str:
 
 def _latex_table(table: Table) -> str:
     # A cell of `tabular` has one line only.
-    rows = [" & ".join(_latex_text(cell.replace("\n", " ")) for cell in row) + r" \\" for row in table.rows]
+    rows = [" & ".join(_latex_text(str(cell).replace("\n", " ")) for cell in row) + r" \\" for row in table.rows]
     heads = " & ".join(map(_latex_text, table.columns)) + r" \\"
     note = [rf"\par\smallskip\footnotesize {_latex_text(table.note)}"] if table.note else []
     return "\n".join(
@@ -141,15 +122,3 @@ def _latex_table(table: Table) -> str:
             r"\end{table}",
         ]
     )
-
-
-def _html_table(table: Table) -> str:
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in table.columns)
-    body = "\n".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
-    note = f'\n<p class="note">{html.escape(table.note)}</p>' if table.note else ""
-    return f"<table><caption>{html.escape(table.title)}</caption>\n<tr>{head}</tr>\n{body}\n</table>{note}"
-
-
-def _svg_element(svg: str) -> str:
-    # HTML does not allow the XML declaration and document type that matplotlib writes first.
-    return svg[svg.index("<svg") :] if "<svg" in svg else ""

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from orchestrator.report.records import EVERYONE
+from orchestrator.report.traced import Phrase
 
 PARTITION_NAMES = {"development": "cross-validation", "test": "test partition"}
 MISSING = "—"
@@ -23,7 +24,8 @@ class Table:
 
     title: str
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    rows: tuple[tuple[Phrase, ...], ...]
+    """Cells; those with numbers know their source."""
     note: str = ""
     shown: Shown = "always"
     """`brief`: only in a short report; `full`: only in a full one."""
@@ -33,6 +35,11 @@ def as_records(frame: pd.DataFrame) -> list[Record]:
     """The rows of a frame, None where a value is missing."""
     cleaned = frame.astype("object").where(frame.notna(), None)
     return [{str(name): value for name, value in row.items()} for row in cleaned.to_dict(orient="records")]
+
+
+def numbered(summary: pd.DataFrame) -> list[Record]:
+    """The rows of a whole summary, each with its place in it as `row`, so that its numbers can be traced."""
+    return [{**record, "row": place} for place, record in enumerate(as_records(summary))]
 
 
 def grouped(records: Iterable[Record], *columns: str) -> list[tuple[tuple[Any, ...], list[Record]]]:

@@ -14,7 +14,7 @@ from orchestrator.report.layout import (
     number,
 )
 from orchestrator.report.records import Report
-from orchestrator.report.summary_tables import summary_tables
+from orchestrator.report.summary_tables import REFUSED, summary_tables
 
 
 def tables_of(report: Report, *, full: bool = True) -> list[Table]:
@@ -27,7 +27,7 @@ def tables_of(report: Report, *, full: bool = True) -> list[Table]:
         _failures(cells),
         _exclusions(report),
         _unstable(report),
-        _facts(report),
+        facts_table(report),
     )
     kinds = {"always", "full" if full else "brief"}
     return [table for table in (*summary_tables(report.summary), *run) if table.rows and table.shown in kinds]
@@ -45,6 +45,11 @@ def _answers(summary: pd.DataFrame) -> list[str]:
 
 def statements(report: Report) -> list[str]:
     """The sentences of a report: the answers first, then openings of the test partition and notices."""
+    return [*_answers(report.summary), *uses(report), *report.notices]
+
+
+def uses(report: Report) -> list[str]:
+    """How often the test partition was opened, and a cohort used for a validation."""
     times = {1: "once", 2: "twice"}
     opened = report.openings
     lines = [] if opened is None else [f"The test partition has been opened {times.get(opened, f'{opened} times')}."]
@@ -53,7 +58,13 @@ def statements(report: Report) -> list[str]:
         f"{'set' if networks == 1 else 'sets'} of frozen networks."
         for name, (uses, networks) in report.validations.items()
     ]
-    return [*_answers(report.summary), *lines, *used, *report.notices]
+    return [*lines, *used]
+
+
+def failure_tables(report: Report) -> list[Table]:
+    """Cells that failed, and what was refused, each reason once; empty where there is neither."""
+    refused = [table for table in summary_tables(report.summary) if table.title == REFUSED and table.shown == "full"]
+    return [table for table in (_failures(as_records(report.cells)), *refused) if table.rows]
 
 
 def _case_mixes(found: pd.DataFrame) -> Iterator[Table]:
@@ -126,7 +137,8 @@ def _unstable(report: Report) -> Table:
     return Table(title=title, columns=columns, rows=body, shown="full")
 
 
-def _facts(report: Report) -> Table:
+def facts_table(report: Report) -> Table:
+    """The experiment's settings and software."""
     return Table(title="Experiment", columns=("what", "value"), rows=tuple(report.facts.items()))
 
 

@@ -8,6 +8,8 @@ from typing import Final, Literal
 import pandas as pd
 
 from orchestrator.cells.records import NETWORK, SEGMENTS
+from orchestrator.experiment.settings import StatisticsSettings
+from orchestrator.report.traced import Phrase
 
 Partition = Literal["development", "test"]
 EVERYONE: Final = "all"
@@ -61,6 +63,9 @@ MEASURES: Final = MappingProxyType(
         "fold_auc_variance": "SD of the fold AUCs, part due to",
         "exams_with_flipped_decision": "decision changes with the repeat",
         "probability_range": "range of probability over repeats",
+        "prediction_instability": "mean absolute prediction error",
+        "decision_instability": "share of samples that decide otherwise",
+        "exams_with_unstable_decision": "exams decided otherwise in more than a share of",
         "patients_of_next_study": "patients for the next study",
     }
 )
@@ -103,6 +108,25 @@ class RunTables:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReportFigure:
+    """A figure of the page and of a manuscript."""
+
+    key: str
+    """The name of its files in `figures/`."""
+    section: str
+    """The key of the section that shows it."""
+    title: str
+    description: str
+    """For a reader who cannot see it."""
+    caption: tuple[Phrase, ...]
+    """Neighbours with the same caption are shown as the panels of one figure."""
+    svg: str
+    pdf: bytes
+    csv: str
+    """What is drawn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """Everything a report prints: no patient, no path, no pixel."""
 
@@ -120,8 +144,15 @@ class Report:
     """How often this test partition was opened, over all experiments; None where there is none."""
     unstable: pd.DataFrame = field(default_factory=pd.DataFrame)
     """From `models.hardest_exams`: exams by manifest row."""
-    figures: Mapping[str, str] = field(default_factory=dict)
-    """Title and SVG text, for HTML."""
+    statistics: StatisticsSettings = field(default_factory=StatisticsSettings)
+    """The margin and the zone of equivalence that the answer is read by."""
+    figures: tuple[ReportFigure, ...] = ()
+    """In the order of the page; empty where none were drawn."""
+    sections: Mapping[str, object] = field(default_factory=dict)
+    """What a section of the page has to say beyond summary and figures, by its key: the frozen record that its template
+    prints, or, as a text, why there is nothing to say."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Further files beside `report.html`, by name: sources of its numbers, and texts for a manuscript."""
     incomplete_inputs: tuple[str, ...] = ()
     """Inputs with cells that failed or have not run, unless a report over what there is was asked for."""
     notices: tuple[str, ...] = ()

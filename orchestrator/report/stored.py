@@ -65,6 +65,7 @@ def report_around(run: Run, summary: pd.DataFrame, cells: pd.DataFrame, exams: p
         exclusions=tuple((item.partition, item.reason, item.count) for item in description.exclusions),
         openings=_openings_of(run, exams),
         notices=description.notices,
+        statistics=description.settings.statistics,
     )
 
 

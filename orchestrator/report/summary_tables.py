@@ -5,6 +5,7 @@ or beside each row, the method beside each interval, and a ± is a spread over f
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
 import pandas as pd
 
@@ -21,9 +22,11 @@ from orchestrator.report.layout import (
     number,
     p_values,
 )
-from orchestrator.report.records import BASELINES, ESTIMANDS, EVERYONE, HELD_OUT_SITE, MEASURES
+from orchestrator.report.records import BASELINES, EVERYONE, HELD_OUT_SITE, MEASURES
+from orchestrator.report.remarks import NAMES, noted, short_name
 
-_SHORT_NAMES = {"development": "CV", "test": "test"}
+REFUSED: Final = "Refused"
+"""The title of the table of what was refused."""
 _COUNTED = "patients (events)"
 # The rows of the overview: partition and measure.
 _OVERVIEW = (
@@ -39,15 +42,6 @@ _OVERVIEW_OF_VALIDATION = ("auc", "sensitivity", "specificity", "calibration_slo
 # What a short report says was refused; a full one says everything.
 _LEADING = ("auc", "balanced_accuracy", "auc_difference")
 
-_NAMES = {
-    **MEASURES,
-    "auc_difference": "AUC difference",
-    "auc_noninferiority": "non-inferiority",
-    "sensitivity_difference": "sensitivity difference",
-    "specificity_difference": "specificity difference",
-    "net_benefit": "net benefit",
-}
-
 
 def summary_tables(summary: pd.DataFrame) -> Iterator[Table]:
     """The tables of every tracer and partition, the cross-validation of a tracer before its test; some may be empty."""
@@ -58,7 +52,10 @@ def summary_tables(summary: pd.DataFrame) -> Iterator[Table]:
     for (tracer, endpoint, partition), rows in grouped(records, "tracer", "endpoint", "partition"):
         about = f"{tracer}, {endpoint}: {PARTITION_NAMES.get(partition, partition)}"
         for (model,), mine in grouped(rows, "model"):
-            yield _main(about if model == records[0]["model"] else f"{about}, {model}", mine)
+            judged = model == records[0]["model"]
+            # What is remarked on the judged model stands above the table of its baseline.
+            before = [] if judged else [row for row in rows if row["model"] == records[0]["model"]]
+            yield _main(about if judged else f"{about}, {model}", mine, before)
         yield _sites(about, rows)
         yield from (_comparisons(about, rows), _subgroups(about, rows), _net_benefit(about, rows))
     # Two versions of this table: leading measures for a short report, everything for a full one.
@@ -73,21 +70,6 @@ def _labelled(records: list[Record]) -> list[Record]:
         {**row, "of": row["inputs"] if row["model"] == judged else f"{row['inputs']}: {row['model']}"}
         for row in records
     ]
-
-
-def _noted(note: str, rows: Sequence[Record]) -> str:
-    """A table's note with what its numbers' rows remark, each remark once with the measures it belongs to."""
-    remarks: dict[str, list[str]] = {}
-    for row in rows:
-        if row["reason"]:
-            name = _NAMES.get(row["metric"], str(row["metric"]).replace("_", " "))
-            remarks.setdefault(row["reason"], []).append(name)
-    lines = [f"{', '.join(dict.fromkeys(names))}: {remark}." for remark, names in remarks.items()]
-    estimands = dict.fromkeys(row["estimand"] for row in rows if row.get("estimand") and row["low"] is not None)
-    meant = [f"Intervals ({name}): {ESTIMANDS[name]}." for name in estimands]
-    families = dict.fromkeys(row["family"] for row in rows if row.get("family"))
-    tested = [f"Hypotheses: {family}." for family in families]
-    return " ".join([*([note] if note else []), *lines, *meant, *tested])
 
 
 def _overview(about: str, rows: list[Record]) -> Table:
@@ -106,7 +88,7 @@ def _overview(about: str, rows: list[Record]) -> Table:
             continue
         cells = (f"{estimate(mine[name])}\n{counts(mine[name])}" if name in mine else MISSING for name in inputs)
         methods = " or ".join(dict.fromkeys(row["method"] for row in mine.values()))
-        name = f"{_short_name(partition)} {MEASURES[metric]}" + ("" if model == rows[0]["model"] else f", {model}")
+        name = f"{short_name(partition)} {MEASURES[metric]}" + ("" if model == rows[0]["model"] else f", {model}")
         body.append((name, *cells, methods))
     baselines = "".join(f" {model}: {BASELINES[model]}." for model in models if model in BASELINES)
     note = (
@@ -115,17 +97,12 @@ def _overview(about: str, rows: list[Record]) -> Table:
     )
     columns = ("", *inputs, "interval by")
     shown = [row for row in leading if (row["partition"], row["metric"]) in asked]
-    return Table(title=f"{about}: overview", columns=columns, rows=tuple(body), note=_noted(note, shown))
+    return Table(title=f"{about}: overview", columns=columns, rows=tuple(body), note=noted(note, shown))
 
 
 def _overview_of_validations(rows: list[Record]) -> list[tuple[str, str]]:
-    cohorts = dict.fromkeys(row["partition"] for row in rows if row["partition"] not in _SHORT_NAMES)
+    cohorts = dict.fromkeys(row["partition"] for row in rows if row["partition"] not in PARTITION_NAMES)
     return [(cohort, metric) for cohort in cohorts for metric in _OVERVIEW_OF_VALIDATION]
-
-
-def _short_name(partition: str) -> str:
-    """As the first column of a table calls it; a validation's partition is the cohort's name already."""
-    return _SHORT_NAMES.get(partition, partition.removeprefix("validation "))
 
 
 def _leading_differences(about: str, rows: list[Record]) -> Table:
@@ -133,15 +110,15 @@ def _leading_differences(about: str, rows: list[Record]) -> Table:
     metrics = ("auc_noninferiority", "auc_difference")
     chosen = [row for row in rows if _of(row, EVERYONE) and row["metric"] in metrics and row["primary"]]
     body = tuple(
-        (f"{_short_name(row['partition'])} {_pair(row)}", estimate(row), p_values(row), row["method"], counts(row))
+        (f"{short_name(row['partition'])} {_pair(row)}", estimate(row), p_values(row), row["method"], counts(row))
         for row in chosen
     )
     columns = ("first − second", "AUC difference", "p", "method", _COUNTED)
-    note = _noted("", chosen)
+    note = noted("", chosen)
     return Table(title=f"{about}: differences", columns=columns, rows=body, note=note, shown="brief")
 
 
-def _main(about: str, rows: list[Record]) -> Table:
+def _main(about: str, rows: list[Record], before: list[Record]) -> Table:
     """One column an input configuration, one row a measure and method."""
     chosen = [row for row in rows if _of(row, EVERYONE) and row["metric"] in MEASURES]
     inputs = list(dict.fromkeys(row["inputs"] for row in chosen))
@@ -161,7 +138,7 @@ def _main(about: str, rows: list[Record]) -> Table:
         title=about,
         columns=("", *inputs, interval),
         rows=tuple(body) if chosen else (),
-        note=_noted(note if any(row["sd"] is not None for row in chosen) else "", chosen),
+        note=noted(note if any(row["sd"] is not None for row in chosen) else "", chosen, before),
         shown="full",
     )
 
@@ -199,7 +176,7 @@ def _comparisons(about: str, rows: list[Record]) -> Table:
         title=f"{about}: differences",
         columns=columns,
         rows=tuple(body),
-        note=_noted(note, [*chosen, *bayes]),
+        note=noted(note, [*chosen, *bayes]),
         shown="full",
     )
 
@@ -238,7 +215,7 @@ def _subgroups(about: str, rows: list[Record]) -> Table:
         (
             row["inputs"],
             row["subgroup"],
-            _NAMES[row["metric"]],
+            NAMES[row["metric"]],
             estimate(row),
             row["method"],
             counts(row),
@@ -246,7 +223,7 @@ def _subgroups(about: str, rows: list[Record]) -> Table:
         for row in chosen
     )
     columns = ("inputs", "subgroup", "measure", "estimate", "interval by", _COUNTED)
-    return Table(title=f"{about}: subgroups", columns=columns, rows=body, note=_noted("", chosen), shown="full")
+    return Table(title=f"{about}: subgroups", columns=columns, rows=body, note=noted("", chosen), shown="full")
 
 
 def _net_benefit(about: str, rows: list[Record]) -> Table:
@@ -256,9 +233,7 @@ def _net_benefit(about: str, rows: list[Record]) -> Table:
         others = f"{number(everyone['estimate'])} / {number(nobody['estimate'])}"
         body.append((inputs, f"{at:g}", estimate(model), others, model["method"], counts(model)))
     columns = ("inputs", "threshold", "net benefit", "treat all / none", "interval by", _COUNTED)
-    return Table(
-        title=f"{about}: net benefit", columns=columns, rows=tuple(body), note=_noted("", chosen), shown="full"
-    )
+    return Table(title=f"{about}: net benefit", columns=columns, rows=tuple(body), note=noted("", chosen), shown="full")
 
 
 def _refusals(records: list[Record], shown: Shown) -> Table:
@@ -269,7 +244,7 @@ def _refusals(records: list[Record], shown: Shown) -> Table:
         where = _joined(found, _where)
         body.append((tracer, PARTITION_NAMES.get(partition, partition), metric.replace("_", " "), where, reason))
     columns = ("tracer", "partition", "measure", "of", "reason")
-    return Table(title="Refused", columns=columns, rows=tuple(body), shown=shown)
+    return Table(title=REFUSED, columns=columns, rows=tuple(body), shown=shown)
 
 
 def _joined(rows: list[Record], name: Callable[[Record], str]) -> str:

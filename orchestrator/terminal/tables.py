@@ -51,7 +51,8 @@ def _as_rich(table: Table) -> RichTable:
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )
-    for name, cells in zip(table.columns, zip(*table.rows, strict=True), strict=True):
+    texts = [[str(cell) for cell in row] for row in table.rows]
+    for name, cells in zip(table.columns, zip(*texts, strict=True), strict=True):
         widest = max(len(line) for cell in cells for line in cell.splitlines() or [""])
         # Numbers with their intervals stay on their lines; in a narrow terminal the words around them wrap.
         words = max(len(word) for cell in (name, *cells) for word in cell.split() or [""])
@@ -61,6 +62,6 @@ def _as_rich(table: Table) -> RichTable:
             no_wrap=widest <= _KEPT_WIDTH and len(table.columns) < 7,
             min_width=min(words, _WORD_WIDTH),
         )
-    for row in table.rows:
-        shown.add_row(*(Text(cell) for cell in row))
+    for row in texts:
+        shown.add_row(*map(Text, row))
     return shown

@@ -11,7 +11,7 @@ from scipy.special import expit
 
 from orchestrator.experiment.settings import StatisticsSettings
 from orchestrator.report.evaluate import _evaluate_predictions
-from orchestrator.report.figures import figures_of
+from orchestrator.report.figures.of_run import figures_of
 from orchestrator.report.models import hardest_exams
 from orchestrator.report.permutation import permutation_rows
 from orchestrator.report.records import Report, RunTables
@@ -106,6 +106,26 @@ def test_available_patients_still_allow_the_difference_from_the_baseline(
     pd.testing.assert_frame_equal(against, common)
 
 
+def test_what_is_remarked_on_both_models_is_said_once(compared: pd.DataFrame) -> None:
+    """The baseline's table does not repeat the network's remarks; what differs between inputs names them."""
+    tables = {table.title: table.note for table in summary_tables(compared)}
+    about = "Tc-99m, abnormal perfusion: cross-validation"
+    rows = compared.query("tracer == 'Tc-99m' and partition == 'development' and subgroup == 'all'")
+    rows = rows[(rows["reason"] != "") & (rows["state"] == "ok")]
+    network, baseline = (rows[rows["model"] == model] for model in ("network", "segments"))
+    both = set(zip(network["metric"], network["reason"], strict=True)) & set(
+        zip(baseline["metric"], baseline["reason"], strict=True)
+    )
+
+    assert both
+    for _, reason in both:
+        assert reason in tables[about]
+        assert reason not in tables[f"{about}, segments"]
+    areas = network[network["metric"] == "auc"].drop_duplicates("reason")
+    for reason, inputs in zip(areas["reason"], areas["inputs"], strict=True):
+        assert f"AUC{f' of {inputs}' if len(areas) > 1 else ''}" in tables[about].split(reason)[0]
+
+
 def test_tables_show_the_baseline_apart(compared: pd.DataFrame, both: RunTables) -> None:
     """The overview has one AUC line more a partition, differences name both models, each model has its own table."""
     tables = {table.title: table for table in summary_tables(compared)}
@@ -121,7 +141,10 @@ def test_tables_show_the_baseline_apart(compared: pd.DataFrame, both: RunTables)
     own = tables["Tc-99m, abnormal perfusion: cross-validation, segments"].rows
     other = tables["Tc-99m, abnormal perfusion: cross-validation"].rows
     assert own != other
-    assert figures_of(both, compared).keys() == figures_of(both.of("network"), compared).keys()
+    keys = [
+        [one.key for one in figures_of(some, compared, StatisticsSettings())] for some in (both, both.of("network"))
+    ]
+    assert keys[0] == keys[1]
 
 
 def test_a_short_report_fits_eighty_columns(compared: pd.DataFrame) -> None:

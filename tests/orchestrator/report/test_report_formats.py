@@ -9,10 +9,12 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from orchestrator.experiment.settings import StatisticsSettings
 from orchestrator.report.export import _FORMATS, export
-from orchestrator.report.figures import _roc_curve, figures_of, svg
+from orchestrator.report.figures.of_run import figures_of
 from orchestrator.report.models import hardest_exams
 from orchestrator.report.records import Report, RunTables
+from orchestrator.statistics.roc import roc_curve
 from orchestrator.terminal.tables import _render
 
 
@@ -21,7 +23,7 @@ def report(finished_run: RunTables, summary: pd.DataFrame) -> Report:
     """The finished run's report, figures included."""
     cells = finished_run.cells.copy()
     cells.loc[0, ["state", "reason"]] = ["failed", "TrainingDivergedError: the loss of candidate 3 is not a number"]
-    figures = {title: svg(figure) for title, figure in figures_of(finished_run, summary).items()}
+    figures = figures_of(finished_run, summary, StatisticsSettings())
     return Report(
         name="thessaly <pilot>",
         summary=summary,
@@ -144,16 +146,13 @@ def test_an_empty_summary_still_prints(summary: pd.DataFrame) -> None:
 
 def test_figures_repeat_and_keep_tracers_apart(report: Report, finished_run: RunTables, summary: pd.DataFrame) -> None:
     """The same tables give the same bytes, and every figure's title names one tracer and its endpoint."""
-    one_tracer = summary[summary["tracer"] == "Tc-99m"]
-    again = {title: svg(figure) for title, figure in figures_of(finished_run, one_tracer).items()}
-
-    assert again == {title: report.figures[title] for title in again}
-    assert all(("Tc-99m" in title) != ("Tl-201" in title) for title in report.figures)
+    assert figures_of(finished_run, summary, StatisticsSettings()) == report.figures
+    assert all(("Tc-99m" in figure.title) != ("Tl-201" in figure.title) for figure in report.figures)
 
 
 def test_the_roc_curve_steps_over_ties_at_once() -> None:
     """Tied scores are one point of the curve, whose area is then the AUC with ties as one half."""
-    curve = _roc_curve(pd.Series([3.0, 2, 2, 1]).to_numpy(), pd.Series([True, True, False, False]).to_numpy())
+    curve = roc_curve(pd.Series([3.0, 2, 2, 1]).to_numpy(), pd.Series([True, True, False, False]).to_numpy())
 
     assert curve.tolist() == [[0, 0], [0, 0.5], [0.5, 1], [1, 1]]
 

@@ -1,0 +1,128 @@
+"""One look for all figures, and a figure's files: SVG, PDF and the CSV of what is drawn."""
+
+import io
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Final
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from orchestrator.report.records import ReportFigure
+from orchestrator.report.traced import Phrase
+
+INK: Final = "#1a1b1c"
+"""Text and axes; the page draws it in its own colour, so that it is legible on a dark page as well."""
+FAINT: Final = "#76777a"
+"""Lines of reference: chance, perfect calibration."""
+WASH: Final = "#9a9b9e"
+"""Shaded zones, drawn transparent."""
+# Of Okabe & Ito's colours those that contrast with white and with black; most colour-blind readers tell them apart.
+SERIES: Final = ("#0072b2", "#d55e00", "#009e73", "#b8569a", "#8c6d00")
+MARKERS: Final = ("o", "s", "^", "D", "v")
+DASHES: Final = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+PANEL: Final = (3.35, 3.1)
+"""Inches: a column of a journal; two beside each other on a page of A4."""
+
+_STYLE: Final = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Arial", "Helvetica", "sans-serif"],
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "lines.linewidth": 1.3,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    # Names of users may hold a dollar sign, which would begin a formula.
+    "text.parse_math": False,
+    # Text stays text: it can be searched, copied and read aloud.
+    "svg.fonttype": "none",
+    # Matplotlib otherwise draws random element ids, and the bytes would differ.
+    "svg.hashsalt": "polarmap",
+    "pdf.fonttype": 42,
+}
+
+
+def house_style() -> AbstractContextManager[None]:
+    """The look in which every figure is drawn and saved."""
+    return matplotlib.rc_context(_STYLE)  # type: ignore[arg-type] # names of settings, which matplotlib checks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Drawing:
+    """A figure with what has to stand beside it."""
+
+    key: str
+    """The files' name: letters, digits and hyphens."""
+    section: str
+    """The section of the page."""
+    title: str
+    """In a few words."""
+    description: str
+    """For a reader who cannot see it: what is drawn, and what it shows."""
+    caption: tuple[Phrase, ...]
+    """What a line and a band are, patients (events), method."""
+    data: pd.DataFrame
+    """What is drawn."""
+    figure: Figure
+
+
+def panel(width: float = PANEL[0], height: float = PANEL[1]) -> tuple[Figure, Axes]:
+    """An empty figure of one panel, in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def square(axes: Axes, across: str, up: str) -> None:
+    """Both axes from 0 to 1, with their names."""
+    axes.set(xlabel=across, ylabel=up, xlim=(0, 1), ylim=(0, 1), aspect="equal")
+
+
+def key_of(*names: str) -> str:
+    """A file's name from any names, such as `roc-tc-99m-stress`."""
+    letters = "".join(letter if letter.isascii() and letter.isalnum() else " " for letter in " ".join(names).lower())
+    return "-".join(letters.split())
+
+
+def rendered(drawing: Drawing, *, manuscript: bool = True) -> ReportFigure:
+    """The files of a figure, the same bytes every time.
+
+    Args:
+        drawing: The figure.
+        manuscript: Whether it is written as PDF as well, which takes as long as everything else; empty otherwise.
+    """
+    svg, pdf = io.StringIO(), io.BytesIO()
+    with house_style():
+        # No dates: the same figure is the same file.
+        drawing.figure.savefig(
+            svg, format="svg", metadata={"Date": None, "Creator": "polarmap", "Title": drawing.title}
+        )
+        if manuscript:
+            drawing.figure.savefig(pdf, format="pdf", metadata={"CreationDate": None, "Title": drawing.title})
+    return ReportFigure(
+        key=drawing.key,
+        section=drawing.section,
+        title=drawing.title,
+        description=drawing.description,
+        caption=drawing.caption,
+        svg=svg.getvalue(),
+        pdf=pdf.getvalue(),
+        csv=drawing.data.to_csv(index=False, lineterminator="\n", float_format="%.6g"),
+    )

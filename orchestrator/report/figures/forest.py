@@ -1,0 +1,143 @@
+"""The answer of a tracer in one picture: AUCs above, paired differences below, with the zone that counts as equal."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from orchestrator.report.figures.drawing import FAINT, INK, SERIES, WASH, Drawing, key_of
+from orchestrator.report.layout import PARTITION_NAMES, Record, grouped
+from orchestrator.report.records import EVERYONE
+from orchestrator.report.traced import Phrase, of_summary
+
+_MARKS: Final[Mapping[str, tuple[str, str]]] = {"development": ("o", "none"), "test": ("s", "full")}
+# Inches: of a line with one estimate, and of the axis with its legend.
+_LINE, _AXIS = 0.152, 0.47
+
+
+def forest(tracer: str, endpoint: str, rows: Sequence[Record], margin: float, declared: bool) -> Drawing | None:
+    """AUCs and differences of one tracer; None where there is no interval.
+
+    Args:
+        tracer: The tracer.
+        endpoint: What was predicted.
+        rows: Numbered rows of the summary.
+        margin: Half the zone of equivalence, or the margin of the declared non-inferiority.
+        declared: Whether non-inferiority was declared: then the zone is open above.
+    """
+    shown = [row for row in rows if row["tracer"] == tracer and _leads(row)]
+    areas = [row for row in shown if row["metric"] == "auc"]
+    gaps = [row for row in shown if row["metric"] == "auc_difference"]
+    if not areas:
+        return None
+    heights = [len(areas) + 0.2 * len(_lines(areas)), len(gaps) + 0.2 * len(_lines(gaps))]
+    inches = sum(heights) * _LINE + _AXIS * (2 if gaps else 1) + 0.2
+    figure = Figure(figsize=(4.9, inches), layout="constrained")
+    ratios = [height * _LINE + _AXIS for height in heights if height]
+    panels = figure.subplots(len(ratios), 1, height_ratios=ratios, squeeze=False)[:, 0]
+    _draw(panels[0], areas, rows[0]["model"])
+    low = min(0.5, *(row["low"] for row in areas))
+    panels[0].axvline(0.5, color=FAINT, linewidth=0.8, linestyle=":")
+    panels[0].set(xlabel="AUC (0.5: chance)", xlim=(max(0.0, low - 0.03), 1.0))
+    if gaps:
+        _draw(panels[1], gaps, rows[0]["model"])
+        _zone(panels[1], gaps, margin, declared)
+    handles, labels = panels[0].get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    figure.legend(unique.values(), unique.keys(), loc="outside upper left", ncols=2, handletextpad=0.2)
+    return Drawing(
+        key=key_of("forest", tracer),
+        section="answer",
+        title=f"AUCs and their differences: {tracer}",
+        description=_described(shown),
+        caption=_caption(tracer, endpoint, areas, gaps, margin, declared),
+        data=pd.DataFrame(shown)[
+            ["partition", "model", "inputs", "metric", "estimate", "low", "high", "method", "patients", "positives"]
+        ],
+        figure=figure,
+    )
+
+
+def _leads(row: Record) -> bool:
+    return bool(
+        row["metric"] in ("auc", "auc_difference")
+        and row["primary"]
+        and row["subgroup"] == EVERYONE
+        and row["state"] == "ok"
+        and row["partition"] in _MARKS
+        and row["low"] is not None
+    )
+
+
+def _lines(rows: Sequence[Record]) -> list[tuple[tuple[str, ...], list[Record]]]:
+    """Rows that stand under one name: the same model and inputs in both partitions."""
+    return grouped(rows, "model", "inputs")
+
+
+def _name(row: Record, judged: str) -> str:
+    if row["model"] == judged:
+        return str(row["inputs"]).replace("-", " − ") if row["metric"] == "auc_difference" else str(row["inputs"])
+    if row["metric"] == "auc_difference":
+        return f"{row['inputs']}: {str(row['model']).replace('-', ' − ')}"
+    return f"{row['inputs']}: {row['model']}"
+
+
+def _draw(axes: Axes, rows: Sequence[Record], judged: str) -> None:
+    place, ticks, names = 0.0, [], []
+    for _, mine in _lines(rows):
+        ticks.append(place + (len(mine) - 1) / 2)
+        names.append(_name(mine[0], judged))
+        for row in mine:
+            _whisker(axes, row, place, SERIES[0] if row["model"] == judged else SERIES[1])
+            place += 1
+        place += 0.2
+    axes.set_yticks(ticks, names)
+    axes.set_ylim(place - 0.6, -0.7)
+    axes.tick_params(axis="y", length=0)
+
+
+def _whisker(axes: Axes, row: Record, place: float, colour: str) -> None:
+    marker, fill = _MARKS[row["partition"]]
+    errors = [[row["estimate"] - row["low"]], [row["high"] - row["estimate"]]]
+    axes.errorbar(
+        row["estimate"], place, xerr=errors, fmt=marker, color=colour, markersize=4, linewidth=1.2,
+        markerfacecolor=colour if fill == "full" else "none", label=PARTITION_NAMES[row["partition"]],
+    )  # fmt: skip
+    sign = "+" if row["metric"] == "auc_difference" else ""
+    text = f"{row['estimate']:{sign}.3f} [{row['low']:{sign}.3f}, {row['high']:{sign}.3f}]"
+    # In the axes' own width, so that all numbers stand in one column right of the plot.
+    axes.annotate(text, (1.02, place), xycoords=("axes fraction", "data"), va="center", fontsize=7, color=INK)
+
+
+def _zone(axes: Axes, gaps: Sequence[Record], margin: float, declared: bool) -> None:
+    reach = max(margin, *(abs(row[end]) for row in gaps for end in ("low", "high"))) * 1.1
+    axes.axvspan(-margin, reach if declared else margin, color=WASH, alpha=0.28, linewidth=0)
+    axes.axvline(0, color=FAINT, linewidth=0.8, linestyle=":")
+    axes.set(xlabel="difference of AUCs", xlim=(-reach, reach))
+
+
+def _caption(
+    tracer: str, endpoint: str, areas: Sequence[Record], gaps: Sequence[Record], margin: float, declared: bool
+) -> tuple[Phrase, ...]:
+    parts: list[Phrase] = [f"{tracer}, {endpoint}. Points: AUC; lines: "]
+    parts.append(of_summary(areas[0], f"{areas[0]['level']:.0%} intervals", "level"))
+    for (partition,), rows in grouped(areas, "partition"):
+        parts.append(f"; {PARTITION_NAMES[partition]}: ")
+        text = f"{rows[0]['patients']} patients ({rows[0]['positives']} events)"
+        parts.append(of_summary(rows[0], text, "patients", "positives"))
+        parts.append(f", {rows[0]['method']}")
+    if gaps:
+        meant = "not worse by the declared margin" if declared else "zone of equivalence"
+        parts.append(f". Below: paired differences on the same patients; shaded: {meant}")
+    return (*parts, ".")
+
+
+def _described(rows: Sequence[Record]) -> str:
+    return "; ".join(
+        f"{PARTITION_NAMES[row['partition']]}, {row['inputs']}, {row['model']}: "
+        f"{'AUC' if row['metric'] == 'auc' else 'difference'} {row['estimate']:.3f} "
+        f"from {row['low']:.3f} to {row['high']:.3f}"
+        for row in rows
+    )

@@ -1,0 +1,6 @@
+"""The report as one HTML page: sections in order, each a template and the record that it prints.
+
+- `sections`: which sections there are, and what each of them says about a report.
+- `rendering`: from a report to the page. `vector_graphics`: figures as parts of it.
+- `templates/`: `page.html` and one file a section; `style.css`.
+"""

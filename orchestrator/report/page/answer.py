@@ -1,0 +1,109 @@
+"""The answer: AUCs in a sentence for each tracer, what their differences say, and what to be warned of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.experiment.settings import StatisticsSettings
+from orchestrator.report.layout import PARTITION_NAMES, Record, grouped, numbered
+from orchestrator.report.layout_of_run import uses
+from orchestrator.report.readings import Limits, auc_in_words, difference_in_words, noninferiority_in_words
+from orchestrator.report.records import EVERYONE, Report
+from orchestrator.report.traced import Phrase, of_summary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What stands first."""
+
+    sentences: tuple[tuple[Phrase, ...], ...]
+    """One a tracer, before the figures."""
+    readings: tuple[tuple[Phrase, ...], ...]
+    """What the differences say, by the rules of `readings`."""
+    remarks: tuple[tuple[Phrase, ...], ...]
+    """Openings of the test partition, warnings."""
+
+
+def answer(report: Report) -> Answer:
+    """The answer of a report, from its leading rows."""
+    rows = [row for row in numbered(report.summary) if row["subgroup"] == EVERYONE and row["primary"]]
+    sentences, readings, warnings = [], [], []
+    for (_, _), mine in grouped(rows, "tracer", "endpoint"):
+        leading = [row for row in mine if row["partition"] == _leading_partition(mine)]
+        sentences.append(_sentence(leading))
+        readings.extend(_readings(leading, report.statistics))
+        warnings.extend(_warnings(leading))
+    used = [(line,) for line in (*uses(report), *report.notices)]
+    return Answer(sentences=tuple(sentences), readings=tuple(readings), remarks=(*warnings, *used))
+
+
+def _leading_partition(rows: Sequence[Record]) -> str:
+    """The test where it was opened and gave an AUC, otherwise what there is."""
+    found = dict.fromkeys(row["partition"] for row in rows if row["metric"] == "auc" and row["state"] == "ok")
+    return "test" if "test" in found or not found else str(next(iter(found)))
+
+
+def _sentence(rows: Sequence[Record]) -> tuple[Phrase, ...]:
+    """Endpoint, patients (events), and the AUC of each input configuration with its interval."""
+    areas = [row for row in rows if row["metric"] == "auc" and row["model"] == rows[0]["model"]]
+    if not any(row["state"] == "ok" for row in areas):
+        return ("No AUC: ", *_refused(areas))
+    first = next(row for row in areas if row["state"] == "ok")
+    where = PARTITION_NAMES.get(first["partition"], first["partition"])
+    parts: list[Phrase] = [f"{first['tracer']}, {first['endpoint']}, {where} ("]
+    counted = f"{first['patients']} patients, {first['positives']} events"
+    parts.append(of_summary(first, counted, "patients", "positives"))
+    parts.append("): ")
+    for place, row in enumerate(areas):
+        parts.append(f"{', ' if place else 'AUC '}{row['inputs']} ")
+        if row["state"] != "ok":
+            parts.append("refused")
+            continue
+        limits = f"({row['low']:.3f} to {row['high']:.3f})"
+        parts.append(of_summary(row, f"{row['estimate']:.3f} {limits}", "estimate", "low", "high"))
+    return (*parts, "; ", of_summary(first, f"{first['level']:.0%} intervals", "level"), ".")
+
+
+def _refused(rows: Sequence[Record]) -> list[Phrase]:
+    return [of_summary(row, f"{row['inputs']}: {row['reason']}. ", "reason") for row in rows]
+
+
+def _readings(rows: Sequence[Record], settings: StatisticsSettings) -> list[tuple[Phrase, ...]]:
+    """The declared question first; each other pair by the zone of equivalence; then network and baseline."""
+    declared = [row for row in rows if row["metric"] == "auc_noninferiority"]
+    asked = {(row["inputs"], row["model"]) for row in declared}
+    pairs = [row for row in rows if row["metric"] == "auc_difference" and (row["inputs"], row["model"]) not in asked]
+    found: list[tuple[Phrase, ...]] = []
+    for row in (*declared, *pairs):
+        if row["state"] != "ok" or row["low"] is None:
+            continue
+        first, second = _sides(row, rows[0]["model"])
+        if row in declared:
+            words = noninferiority_in_words(first, second, _limits(row), row["at"])
+        else:
+            words = difference_in_words(first, second, _limits(row), settings.equivalence)
+        limits = f"{row['estimate']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
+        found.append((f"{row['tracer']}: {words}: ", of_summary(row, limits, "estimate", "low", "high"), "."))
+    return found
+
+
+def _sides(row: Record, judged: str) -> tuple[str, str]:
+    """What a difference compares: two input configurations, or two models on one of them."""
+    if row["model"] == judged and row["inputs"].count("-") == 1:
+        first, second = row["inputs"].split("-")
+        return first, second
+    if row["model"].count("-") == 1:
+        first, second = row["model"].split("-")
+        return f"{first} on {row['inputs']}", second
+    return f"the first of {row['inputs']}", "the second"
+
+
+def _warnings(rows: Sequence[Record]) -> list[tuple[Phrase, ...]]:
+    areas = [
+        row for row in rows if row["metric"] == "auc" and row["model"] == rows[0]["model"] and row["state"] == "ok"
+    ]
+    lines = [(row, auc_in_words(f"{row['tracer']}, {row['inputs']}", _limits(row))) for row in areas]
+    return [(of_summary(row, f"{words}."),) for row, words in lines if words]
+
+
+def _limits(row: Record) -> Limits:
+    return Limits(low=row["low"], high=row["high"], events=row["positives"], others=row["negatives"])

@@ -1,0 +1,76 @@
+"""The sections of the page, in order: each has a template of its name and says something, or why it does not."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from types import MappingProxyType
+from typing import Final
+
+from orchestrator.report.page.answer import answer
+from orchestrator.report.page.checklists import checklists
+from orchestrator.report.page.folded_tables import folded_tables
+from orchestrator.report.page.plain_sections import errors, provenance
+from orchestrator.report.records import Report, ReportFigure
+
+TITLES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "answer": "The answer",
+        "flow": "Patients and exams",
+        "table-one": "Characteristics of the patients",
+        "discrimination": "Discrimination",
+        "calibration": "Calibration",
+        "net-benefit": "Net benefit",
+        "subgroups": "Subgroups",
+        "attribution": "Where the network looks",
+        "stability": "Stability",
+        "search": "The search",
+        "methods": "Methods",
+        "checklists": "Checklists",
+        "errors": "Errors and refusals",
+        "provenance": "Provenance",
+        "tables": "All tables",
+    }
+)
+"""The heading of each section by its key, in the order of the page; `templates/<key>.html` prints it."""
+
+_FROM_REPORT: Final[Mapping[str, Callable[[Report], object]]] = MappingProxyType(
+    {"answer": answer, "checklists": checklists, "errors": errors, "provenance": provenance, "tables": folded_tables}
+)
+"""Sections that any report has; the others are in `Report.sections`, or are figures alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A section with what its template prints."""
+
+    key: str
+    title: str
+    content: object | None
+    """The record that `templates/<key>.html` knows."""
+    reason: str
+    """Why there is nothing to show; empty where there is."""
+    figures: tuple[tuple[ReportFigure, ...], ...]
+    """Panels with one caption stand together."""
+
+    @property
+    def template(self) -> str:
+        """The file that prints it."""
+        return f"{self.key}.html"
+
+
+def sections_of(report: Report) -> list[Section]:
+    """The sections of a report that say something, or say why they do not; the others are left out."""
+    found = (_section(key, report) for key in TITLES)
+    return [one for one in found if one.content is not None or one.reason or one.figures]
+
+
+def _section(key: str, report: Report) -> Section:
+    content = _FROM_REPORT[key](report) if key in _FROM_REPORT else report.sections.get(key)
+    figures = [figure for figure in report.figures if figure.section == key]
+    return Section(
+        key=key,
+        title=TITLES[key],
+        content=None if isinstance(content, str) else content,
+        reason=content if isinstance(content, str) else "",
+        figures=tuple(tuple(panels) for _, panels in groupby(figures, key=lambda figure: figure.caption)),
+    )

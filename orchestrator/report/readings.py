@@ -1,0 +1,121 @@
+"""What an interval says in words, by rules: the only place where a report turns numbers into a verdict.
+
+A verdict never says more than its interval. Limits are compared strictly: an interval that ends exactly at a border has
+not passed it. `docs/reading_a_report.md` has the rules as a table.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+FEWEST_EVENTS: Final = 10
+"""With fewer events, or fewer exams without one, an interval is printed and nothing is said about it."""
+WIDE: Final = 0.2
+"""An interval of an AUC that is wider than this is called wide: .75 to .95 is from poor to excellent."""
+
+
+class Verdict(Enum):
+    """What an interval says."""
+
+    TOO_FEW = "too few events to say"
+    UNKNOWN = "cannot be told"
+    NOT_INFERIOR = "not inferior by the margin"
+    INFERIOR = "inferior by more than the margin"
+    EQUIVALENT = "equivalent within the zone"
+    HIGHER = "higher"
+    LOWER = "lower"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """An interval and the counts that it rests on."""
+
+    low: float
+    high: float
+    events: int
+    others: int
+    """Exams without the event."""
+
+    @property
+    def few(self) -> bool:
+        """Whether there are too few of a class for a verdict."""
+        return min(self.events, self.others) < FEWEST_EVENTS
+
+
+def of_noninferiority(found: Limits, margin: float) -> Verdict:
+    """Whether the first of a pair is not worse than the second by the margin; limits of first − second."""
+    if found.few:
+        return Verdict.TOO_FEW
+    if found.low > -margin:
+        return Verdict.NOT_INFERIOR
+    return Verdict.INFERIOR if found.high < -margin else Verdict.UNKNOWN
+
+
+def of_difference(found: Limits, zone: float) -> Verdict:
+    """Whether two AUCs are equal within ± the zone, or one is higher; limits of first − second."""
+    if found.few:
+        return Verdict.TOO_FEW
+    if -zone < found.low and found.high < zone:
+        return Verdict.EQUIVALENT
+    if found.low > 0:
+        return Verdict.HIGHER
+    return Verdict.LOWER if found.high < 0 else Verdict.UNKNOWN
+
+
+def of_auc(found: Limits) -> Verdict:
+    """Whether an AUC is above chance (`HIGHER`) or below it (`LOWER`)."""
+    if found.few:
+        return Verdict.TOO_FEW
+    if found.low > 0.5:
+        return Verdict.HIGHER
+    return Verdict.LOWER if found.high < 0.5 else Verdict.UNKNOWN
+
+
+def noninferiority_in_words(first: str, second: str, found: Limits, margin: float) -> str:
+    """The sentence about a declared margin, without a full stop."""
+    return {
+        Verdict.TOO_FEW: f"too few events to say whether {first} is inferior to {second} by the margin of {margin:g}",
+        Verdict.UNKNOWN: f"whether {first} is inferior to {second} by the margin of {margin:g} cannot be told",
+        Verdict.NOT_INFERIOR: f"{first} is not inferior to {second} by the margin of {margin:g}{_direction(found)}",
+        Verdict.INFERIOR: f"{first} is inferior to {second} by more than the margin of {margin:g}",
+    }[of_noninferiority(found, margin)]
+
+
+def difference_in_words(first: str, second: str, found: Limits, zone: float) -> str:
+    """The sentence about a difference of two AUCs, without a full stop."""
+    return {
+        Verdict.TOO_FEW: f"too few events to say whether {first} and {second} differ",
+        Verdict.UNKNOWN: f"whether {first} and {second} differ cannot be told",
+        Verdict.EQUIVALENT: f"{first} and {second} are equal within ±{zone:g}{_direction(found)}",
+        Verdict.HIGHER: f"{first} has a higher AUC than {second}",
+        Verdict.LOWER: f"{first} has a lower AUC than {second}",
+    }[of_difference(found, zone)]
+
+
+def auc_in_words(name: str, found: Limits) -> str:
+    """The sentence about an AUC that has not been shown to be above chance; empty for one that has."""
+    return {
+        Verdict.TOO_FEW: f"{name}: too few events to say anything from the AUC",
+        Verdict.UNKNOWN: f"{name}: the AUC cannot be told from chance",
+        Verdict.LOWER: f"{name}: the AUC is below chance",
+        Verdict.HIGHER: "" if found.high - found.low <= WIDE else f"{name}: the interval of the AUC is wide",
+    }[of_auc(found)]
+
+
+def _direction(found: Limits) -> str:
+    """What the interval says beside: that a difference which counts as none is not zero."""
+    if found.low > 0:
+        return ", and its AUC is higher"
+    return ", though its AUC is lower" if found.high < 0 else ""
+
+
+def answer(first: str, second: str, low: float, high: float, margin: float) -> str:
+    """The row's own answer to a declared question of non-inferiority, with the limit that gives it."""
+    if low > -margin:
+        return f"{first} is not worse than {second} by {margin:g} or more: shown, the limit is {low:+.3f}"
+    if high < -margin:
+        return f"{first} is worse than {second} by more than {margin:g}: shown, the limit is {high:+.3f}"
+    return (
+        f"whether {first} is worse than {second} by {margin:g} or more is not known: the interval reaches "
+        f"from {low:+.3f} to {high:+.3f}"
+    )
