@@ -132,7 +132,9 @@ def _csv_parts(file: BinaryIO, rows: int, named: str) -> Iterator[tuple[list[str
                     yield header, body
                     body = []
     except UnicodeDecodeError as error:
-        raise CohortError(f"line {_bad_line(error, line)} of the {named} is not UTF-8 text; save it so") from error
+        raise CohortError(
+            f"line {_bad_line(error, line)} of the {named} is not UTF-8 text; save it as 'CSV UTF-8'"
+        ) from error
     except csv.Error as error:
         why = "a quote is opened and never closed" if "unexpected end" in str(error) else str(error)
         raise CohortError(f"line {line} of the {named} cannot be read as CSV ({why}); correct it there") from error

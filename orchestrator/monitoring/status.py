@@ -11,15 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Literal
 
-import pyarrow as pa
-
 from mpi_model.errors import RunDirectoryError
 from orchestrator.cells.records import CellKey, cell_keys, sample_keys
 from orchestrator.experiment.settings import Experiment, Objective
 from orchestrator.ledger.description import read_description
-from orchestrator.ledger.files import table_from
 from orchestrator.ledger.identity import SAMPLED
-from orchestrator.ledger.integrity import matches
+from orchestrator.ledger.integrity import read_part
 from orchestrator.ledger.paths import CELL, RunPaths
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.heartbeat import Heartbeat, read_heartbeat
@@ -109,7 +106,7 @@ def read_objectives(state: RunState, keys: Sequence[CellKey]) -> dict[CellKey, l
     def of(key: CellKey) -> list[float | None]:
         if state.state_of(key) is None:
             return [candidate.objective for candidate in state.finished(key)]
-        found: list[float | None] = _part(state, key, "candidates")["objective"].to_pylist()
+        found: list[float | None] = read_part(state, key, "candidates")["objective"].to_pylist()
         return found
 
     # Threads help with object storage, where each read waits for the network.
@@ -166,21 +163,7 @@ def _whole(state: RunState) -> RunState:
 
 
 def _reason(state: RunState, key: CellKey) -> str:
-    return str(_part(state, key, "cells")["reason"][0].as_py())
-
-
-def _part(state: RunState, key: CellKey, name: str) -> pa.Table:
-    """A committed cell's rows of a table.
-
-    Raises:
-        RunDirectoryError: They are not what was committed.
-    """
-    blob, marker = state.paths.part(key, name), state.cells.get(key.name)
-    content = blob.read_bytes() if blob.exists() else b""
-    table = table_from(content) if marker is not None and matches(marker, blob.name, content) else None
-    if table is None:
-        raise RunDirectoryError(f"{blob} is not what was committed; `polarmap run` does its cell again")
-    return table
+    return str(read_part(state, key, "cells")["reason"][0].as_py())
 
 
 def _state(states: set[str | None], is_running: bool) -> _State:

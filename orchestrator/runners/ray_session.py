@@ -142,8 +142,6 @@ def _start(address: str | None, folder: Path, store: int) -> None:
         # The dashboard opens a port and takes memory, and nothing here reads it.
         "include_dashboard": False,
         "object_store_memory": store,
-        # Nothing of a Ray of one's own has to be reached from another machine.
-        "_node_ip_address": "127.0.0.1",
     }
     if address is not None:
         _check_reachable(address)

@@ -289,7 +289,7 @@ def _brute_force(images: list[ReadImage]) -> set[frozenset[int]]:
             if mine is not theirs:
                 groups.remove(theirs)
                 mine |= theirs
-    joined = [{images[place] for place in group} for group in map(sorted, groups) if len(group) > 1]
+    joined = [[images[place] for place in group] for group in map(sorted, groups) if len(group) > 1]
     return {
         frozenset(image.row for image in group) for group in joined if len({image.patient_id for image in group}) > 1
     }
