@@ -6,8 +6,10 @@ an exit code (see `mpi_model.errors`); a traceback appears only with `--debug`. 
 """
 
 import argparse
+import contextlib
 import importlib
 import logging
+import os
 import signal
 import sys
 import traceback
@@ -16,12 +18,14 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from mpi_model.errors import PolarmapError
+from mpi_model.printable import printable
 from orchestrator.commands.import_arguments import add_merge, add_pseudonymise, add_sources
 from orchestrator.commands.path_arguments import file_argument, folder_argument
 from orchestrator.output_files import private_files
 
 INTERRUPTED: Final = 130
 BUG: Final = 1
+USAGE: Final = 2
 EXPORT_FORMATS: Final = ("torch", "onnx", "hub", "bundle", "mlflow")
 FORMATS: Final = ("rich", "markdown", "csv", "latex", "json", "html")
 CHECKLISTS: Final = ("tripod-ai", "claim")
@@ -38,8 +42,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 a bug, 2 usage or experiment file, 3 cohort or folds, 4 incomplete, 130 interrupted.
     """
+    if sys.stdout is None:
+        # Whatever is opened next would get its number, and be written to by mistake.
+        print("polarmap: standard output is closed; give it a file, a pipe or a terminal", file=sys.stderr)
+        return USAGE
     arguments = parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _interrupt)
+    code = _guarded(arguments)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        return code or _cannot_go_on(error)
+    return code
+
+
+def _guarded(arguments: argparse.Namespace) -> int:
+    """Do what a command asks; every error ends here, in one line and a documented code."""
     try:
         module, verb = arguments.command
         command: Callable[[argparse.Namespace], int] = getattr(
@@ -52,9 +70,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("polarmap: interrupted; the same command goes on from what is finished", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+    except MemoryError:
+        print("polarmap: there is not enough memory; close other programs, or ask for less", file=sys.stderr)
+        return USAGE
+    except UnicodeEncodeError as error:
+        if arguments.debug:
+            raise
+        print(
+            f"polarmap: standard output is {error.encoding}, which cannot hold every letter of this text; "
+            "set PYTHONIOENCODING=utf-8, or LC_ALL=C.UTF-8",
+            file=sys.stderr,
+        )
+        return USAGE
+    except OSError as error:
+        if arguments.debug:
+            raise
+        return _cannot_go_on(error)
     except Exception as error:  # the last door: whatever comes here is a bug, said in one line
         if arguments.debug:
             raise
@@ -66,6 +97,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BUG
 
 
+def _cannot_go_on(error: OSError) -> int:
+    """The system refuses: a reader that went away, a full disk, a missing right. No bug, and nothing to trace.
+
+    The error's file name is left out: it may be the path of a patient's file.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        # Python flushes again when it ends, and would complain once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        print("polarmap: what reads standard output ended before everything was written", file=sys.stderr)
+    else:
+        print(
+            f"polarmap: the system refuses to go on ({error.strerror or type(error).__name__}); look for room and "
+            "rights, on standard output too, then run the same command again",
+            file=sys.stderr,
+        )
+    return USAGE
+
+
 def entry_point() -> NoReturn:
     """The console script."""
     sys.exit(main())
@@ -75,7 +125,8 @@ def _refused(error: PolarmapError, debug: bool) -> int:
     if debug:
         logging.getLogger("polarmap").error("refused", exc_info=error)
     for problem in error.problems:
-        print(f"polarmap: {problem}", file=sys.stderr)
+        # A problem may quote a name from a file: it must not command the terminal.
+        print(f"polarmap: {printable(problem)}", file=sys.stderr)
     return error.exit_code
 
 
