@@ -43,7 +43,7 @@ class _CoordinateConvolution(nn.Conv2d):
             `[B, features, H/2, W/2]`.
         """
         places = _coordinates(images.shape[-2], images.shape[-1], images.device).to(images.dtype)
-        return super().forward(torch.cat((images, places.expand(len(images), -1, -1, -1)), dim=1))
+        return super().forward(torch.cat((images, places.expand(images.shape[0], -1, -1, -1)), dim=1))
 
 
 def _block(convolution: nn.Conv2d) -> nn.Sequential:

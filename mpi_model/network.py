@@ -1,8 +1,9 @@
 """The network: normalisation by constants, one or more encoders, fusion of the phases, heads by tracer."""
 
 import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, get_args
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from mpi_model.backbones import StagedEncoder, build_encoder, empty_encoder
 from mpi_model.errors import WeightsError
 from mpi_model.settings import Fusion, Heads, NetworkSettings
-from mpi_model.stages import Normalisation, backbone
+from mpi_model.stages import BACKBONES, Normalisation, backbone
 from mpi_model.vocabulary import PHASES_OF, TRACERS, Inputs
 from mpi_model.weights import State, apply_state
 
@@ -38,6 +39,32 @@ class Architecture:
     """Channels C of the maps: 1 grey, 3 colour."""
     normalisation: Normalisation
     dropout: float
+
+
+def architecture_in(content: Mapping[str, object]) -> Architecture:
+    """An architecture from plain JSON values, which anybody may have written.
+
+    Raises:
+        WeightsError: A value is missing, unknown, or of another kind.
+    """
+    known: dict[str, Collection[object]] = {
+        "backbone": BACKBONES,
+        "fusion": get_args(Fusion),
+        "heads": get_args(Heads),
+        "inputs": PHASES_OF,
+        "image_channels": (1, 3),
+        "normalisation": _MEAN_AND_SPREAD,
+    }
+    wrong = [name for name, values in known.items() if content.get(name) not in values]
+    stages, dropout = content.get("encoder_stages"), content.get("dropout")
+    if wrong or set(content) != set(Architecture.__dataclass_fields__) or type(dropout) not in (int, float):
+        raise WeightsError(
+            f"models: the saved network's architecture has no usable {wrong[0] if wrong else 'set of keys'}; restore it"
+        )
+    whole = BACKBONES[str(content["backbone"])].stage_count
+    if type(stages) is not int or not 1 <= stages <= whole:
+        raise WeightsError(f"models: the saved network's encoder_stages are not 1 to {whole}; restore it")
+    return Architecture(**content)  # type: ignore[arg-type] # checked above
 
 
 def _architecture(
@@ -172,6 +199,10 @@ class TracerNetwork(nn.Module):
     def _features(self, images: Tensor, tracer: Tensor, first: int) -> Tensor:
         if len(self.encoders) == 1:
             return self._fused(self.encoders[0], images, first)
+        if torch.compiler.is_exporting():
+            # A graph does not know how many exams are of a tracer: every encoder reads all, each exam's own counts.
+            of_every = [self._fused(encoder, images, first) for encoder in self.encoders]
+            return torch.where((tracer == 0).unsqueeze(1), *of_every)
         features = images.new_zeros(len(images), self.heads.linear.in_features)
         for number, encoder in enumerate(self.encoders):
             # Only the tracer's own exams, or their batch statistics would mix. Finding them waits for the device

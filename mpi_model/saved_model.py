@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 
 from mpi_model.errors import WeightsError
-from mpi_model.network import Architecture, TracerNetwork
+from mpi_model.network import TracerNetwork, architecture_in
 
 _FORMAT: Final = 2
 """Version of the JSON document."""
@@ -50,12 +50,12 @@ def load_network(weights: bytes, document: str) -> TracerNetwork:
         WeightsError: The files are damaged, of a newer version, or do not belong together.
     """
     try:
-        architecture = Architecture(**_content(document)["architecture"])
+        architecture = architecture_in(_content(document)["architecture"])
         # The seed does not matter: every weight is replaced by the next line.
         network = TracerNetwork(architecture, torch.Generator().manual_seed(0))
         # Strict: a missing or additional weight is an error, not a network that is partly random.
         network.load_state_dict(safetensors.torch.load(weights))
-    except (safetensors.SafetensorError, RuntimeError, KeyError, TypeError) as error:
+    except (safetensors.SafetensorError, RuntimeError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(
             f"models: the saved network is damaged or its two files do not belong together "
             f"({type(error).__name__}); write it again"

@@ -7,7 +7,7 @@ Fusion = Literal["concatenate", "difference"]
 Heads = Literal["tracer", "shared", "separate"]
 EncoderStages = int | Literal["all"]
 Precision = Literal["fp32", "bf16"]
-_Budget = Literal["schedule", "best_epoch"]
+Budget = Literal["schedule", "best_epoch"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +36,10 @@ class TrainingSettings:
     """Exams a step, at most: an epoch is cut into batches of nearly equal size."""
     patience: int = 6
     """Epochs without a better validation result before a candidate stops, where the budget is `best_epoch`."""
-    budget: _Budget = "best_epoch"
+    budget: Budget = "schedule"
     """`best_epoch`: candidates stop by patience, and a refit takes the median of their best epochs' steps;
-    `schedule`: every training runs its learning rates down to zero and is judged by its last epoch."""
+    `schedule`: every training runs its learning rates down to zero; what is judged is the mean of its weights after
+    each epoch of the second half."""
     augment: bool = True
     """Small rotations, intensity changes and blur during training."""
     precision: Precision = "fp32"
@@ -67,3 +68,5 @@ class Hyperparameters:
     """Each stage of the encoder learns at this fraction of the next one's rate; the last has the encoder's own."""
     label_smoothing: float = 0.0
     """Training targets become `label * (1 - s) + s / 2`; validation targets stay as they are."""
+    logit_noise: float = 0.0
+    """Standard deviation of the Gaussian noise added to the logits during training."""

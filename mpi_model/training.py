@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mpi_model.augmentation import displace, draw_shifts
+from mpi_model.averaging import MeanNetwork
 from mpi_model.errors import TrainingDivergedError
 from mpi_model.exams import ResidentExams, resident, tracer_tensor
 from mpi_model.freezing import freeze, parameter_groups
-from mpi_model.loss import balanced_log_loss, class_weights, mean_auc, training_loss
+from mpi_model.loss import balanced_log_loss, class_weights, disturbed_logits, mean_auc, training_loss
 from mpi_model.maps import LabelledExams, Maps
 from mpi_model.network import TracerNetwork, build_network
 from mpi_model.prediction import score_tensor
@@ -73,9 +74,10 @@ class _Session:
     order: torch.Generator
     """Draws the order of the exams and their views; on the CPU."""
     noise: torch.Generator
-    """Draws the dropout; on the device."""
+    """Draws dropout and logit noise; on the device."""
     shifts: torch.Generator
     """Draws the displacements of the maps; on the CPU."""
+    mean: MeanNetwork
 
 
 class _Batch(NamedTuple):
@@ -160,12 +162,10 @@ def refit(
         CohortError: An exam lacks a phase.
         TrainingDivergedError: A loss is no longer finite.
     """
-    session = _start(maps, training, recipe, horizon, device)
-    done = 0
+    session, done = _start(maps, training, recipe, horizon, device), 0
     while done < steps:
         done, _ = _run_epoch(session, done, steps)
-    session.network.eval()
-    return session.network
+    return session.mean.of(session.network).eval()
 
 
 def _start(maps: Maps, training: LabelledExams, recipe: Recipe, horizon: int, device: torch.device) -> _Session:
@@ -181,19 +181,21 @@ def _start(maps: Maps, training: LabelledExams, recipe: Recipe, horizon: int, de
         seed=initial,
         state=recipe.state,
     ).to(device)
-    ends = network.architecture.encoder_stages
-    backbone(recipe.network.backbone, ends).check_image_size(min(maps.stress.shape[-2:]))
+    encoder = backbone(recipe.network.backbone, network.architecture.encoder_stages)
+    encoder.check_image_size(min(maps.stress.shape[-2:]))
     freeze(network, recipe.hyperparameters.freeze_depth)
+    groups = [{**group, "peak": group["lr"]} for group in parameter_groups(network, recipe.hyperparameters)]
     return _Session(
         recipe=recipe,
         network=network.train(),
-        optimiser=_optimiser(network, recipe.hyperparameters),
+        optimiser=torch.optim.AdamW(groups, fused=True),
         exams=exams,
         material=_material(network, maps, recipe, recipe.training.precision, device),
         horizon=horizon,
         order=torch.Generator().manual_seed(order),
         noise=torch.Generator(device).manual_seed(noise),
         shifts=torch.Generator().manual_seed(shifts),
+        mean=MeanNetwork(recipe.training.budget),
     )
 
 
@@ -230,18 +232,12 @@ def _watched(
     )
 
 
-def _optimiser(network: TracerNetwork, hyperparameters: Hyperparameters) -> torch.optim.Optimizer:
-    groups = [{**group, "peak": group["lr"]} for group in parameter_groups(network, hyperparameters)]
-    return torch.optim.AdamW(groups, fused=True)
-
-
 def _epochs(session: _Session, watched: _Watched) -> Iterator[Epoch]:
     """Train an epoch, score the validation exams, report; again."""
-    tracers = watched.tracer.cpu().numpy()
-    done = 0
+    tracers, done = watched.tracer.cpu().numpy(), 0
     for number in range(1, session.recipe.training.epochs + 1):
         done, loss = _run_epoch(session, done, session.horizon)
-        scored = score_tensor(session.network, watched.images, watched.tracer, first=watched.first)
+        scored = score_tensor(session.mean.of(session.network), watched.images, watched.tracer, first=watched.first)
         scores = scored.cpu().numpy().astype(np.float64)
         # A NaN score would rank anywhere, and the candidate could win the search.
         if not np.isfinite(scores).all():
@@ -278,7 +274,9 @@ def _run_epoch(session: _Session, done: int, limit: int) -> tuple[int, float]:
     loss = float(total) / sum(sizes)
     if not math.isfinite(loss):
         raise TrainingDivergedError(f"training: the loss is {loss} by step {done + len(sizes)}; lower the rates")
-    return done + len(sizes), loss
+    done += len(sizes)
+    session.mean.after_epoch(session.network, done / session.horizon)
+    return done, loss
 
 
 def _step(session: _Session, batch: _Batch, step: int) -> Tensor:
@@ -292,6 +290,7 @@ def _step(session: _Session, batch: _Batch, step: int) -> Tensor:
         images = displace(images, batch.shifts)
     with autocast(images.device, recipe.training.precision):
         logits = session.network(images, batch.tracer, first=material.first, generator=session.noise)
+    logits = disturbed_logits(logits, recipe.hyperparameters.logit_noise, session.noise)
     loss = training_loss(logits, batch.labels, batch.weights, recipe.hyperparameters.label_smoothing)
     # Gradients become None, not zero: parameters that no exam of the batch reached keep their moments.
     session.optimiser.zero_grad()

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from orchestrator.clusters.lint.checking import check_cluster_file
     from orchestrator.driver.cohort_check import CohortCheck
     from orchestrator.driver.run_plan import RunPlan
-    from polarmap.experiments import check, demo, permute, plan, run, schema, template
+    from polarmap.experiments import check, demo, instability, permute, plan, run, schema, template
     from polarmap.imports import ImportOptions, import_folder, import_pages, import_segments, import_short_axis
+    from polarmap.models import export, predict
     from polarmap.reports import Report, compare, evaluate, validate
     from polarmap.runs import Run, open_run
     from polarmap.sources import import_spectf, merge, synth
@@ -40,15 +41,18 @@ __all__ = [
     "compare",
     "demo",
     "evaluate",
+    "export",
     "import_folder",
     "import_pages",
     "import_segments",
     "import_short_axis",
     "import_spectf",
+    "instability",
     "merge",
     "open_run",
     "permute",
     "plan",
+    "predict",
     "run",
     "schema",
     "synth",
@@ -68,15 +72,18 @@ _MODULE_OF: Final = {
     "compare": "polarmap.reports",
     "demo": "polarmap.experiments",
     "evaluate": "polarmap.reports",
+    "export": "polarmap.models",
     "import_folder": "polarmap.imports",
     "import_pages": "polarmap.imports",
     "import_segments": "polarmap.imports",
     "import_short_axis": "polarmap.imports",
     "import_spectf": "polarmap.sources",
+    "instability": "polarmap.experiments",
     "merge": "polarmap.sources",
     "open_run": "polarmap.runs",
     "permute": "polarmap.experiments",
     "plan": "polarmap.experiments",
+    "predict": "polarmap.models",
     "run": "polarmap.experiments",
     "schema": "polarmap.experiments",
     "synth": "polarmap.sources",

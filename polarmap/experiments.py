@@ -7,10 +7,11 @@ from typing import Any, Literal
 from mpi_model.errors import ExperimentError, IncompleteRunError
 from orchestrator.driver.cohort_check import CohortCheck, check_experiment
 from orchestrator.driver.demo import write_demo
+from orchestrator.driver.instability import measure_instability
 from orchestrator.driver.permute import permute_labels
 from orchestrator.driver.resume import RunOptions
 from orchestrator.driver.run import run_experiment
-from orchestrator.driver.run_plan import RunPlan, plan_experiment
+from orchestrator.driver.run_plan import PilotRequest, RunPlan, plan_experiment
 from orchestrator.experiment import file
 from orchestrator.experiment.file import load_experiment
 from orchestrator.experiment.schema import experiment_schema
@@ -38,17 +39,29 @@ def check(experiment: str | Path, settings: Mapping[str, object] | None = None) 
     return check_experiment(Path(experiment), settings or {}, progress_for("none"))
 
 
-def plan(experiment: str | Path, settings: Mapping[str, object] | None = None) -> RunPlan:
+def plan(
+    experiment: str | Path,
+    settings: Mapping[str, object] | None = None,
+    *,
+    pilot: bool = False,
+    workers: int | None = None,
+    cluster: str | Path | None = None,
+) -> RunPlan:
     """What a run would do: folds, trainings, the interval widths to expect, as `polarmap plan` does.
 
     Args:
         experiment: The experiment file (TOML).
         settings: Values that take the place of the file's, by dotted name.
+        pilot: Whether trainings are timed now, for up to two minutes, to forecast the run.
+        workers: Cells side by side in the forecast; None for as many as this machine runs.
+        cluster: A Ray cluster file, whose node types the forecast prices.
 
     Raises:
         PolarmapError: See `check`.
     """
-    return plan_experiment(load_experiment(Path(experiment), settings or {}), progress_for("none"))
+    loaded = load_experiment(Path(experiment), settings or {})
+    request = PilotRequest(workers=workers, cluster=None if cluster is None else Path(cluster)) if pilot else None
+    return plan_experiment(loaded, progress_for("none"), request)
 
 
 def run(
@@ -60,6 +73,7 @@ def run(
     runner: _Runner = "ray",
     address: str | None = None,
     progress: _Display = "auto",
+    tensorboard: str | Path | None = None,
 ) -> Run:
     """Run an experiment, or what is left of it: search, train, predict, report, as `polarmap run` does.
 
@@ -73,6 +87,7 @@ def run(
         runner: Who runs the cells.
         address: A running Ray cluster; None starts Ray on this machine.
         progress: What is shown on standard error.
+        tensorboard: A folder for TensorBoard's event files; None writes none.
 
     Returns:
         The run, whose tables are data frames.
@@ -83,7 +98,13 @@ def run(
     """
     loaded = load_experiment(Path(experiment), settings or {})
     # Before the cohort is read: an address together with the inline runner is refused.
-    options = RunOptions(open_test=open_test, retry_failed=retry_failed, runner=runner, address=address)
+    options = RunOptions(
+        open_test=open_test,
+        retry_failed=retry_failed,
+        runner=runner,
+        address=address,
+        tensorboard=None if tensorboard is None else Path(tensorboard),
+    )
     with private_files():
         outcome = run_experiment(loaded, options, progress_for(progress))
     # An error, not a quiet result: averages over the cells that did not fail would be biased.
@@ -127,6 +148,38 @@ def permute(
     with private_files():
         found = permute_labels(loaded, times, RunOptions(runner=runner, address=address), progress_for(progress))
     return Report.of(found)
+
+
+def instability(
+    experiment: str | Path,
+    samples: int,
+    settings: Mapping[str, object] | None = None,
+    *,
+    runner: _Runner = "ray",
+    address: str | None = None,
+    progress: _Display = "auto",
+) -> Report:
+    """Train on bootstrap samples of patients and tell how far predictions move, as `polarmap instability` does.
+
+    Args:
+        experiment: The experiment file (TOML).
+        samples: Bootstrap samples, at least 2; a later call may ask for more and trains only those.
+        settings: Values that take the place of the file's, by dotted name.
+        runner: Who runs the cells.
+        address: A running Ray cluster; None starts Ray on this machine.
+        progress: What is shown on standard error.
+
+    Returns:
+        Means over exams; the run directory `NAME-instability` has every exam in `tables/instability.parquet`.
+
+    Raises:
+        IncompleteRunError: A cell of the whole development partition failed.
+        PolarmapError: See `run`.
+    """
+    loaded = load_experiment(Path(experiment), settings or {})
+    options = RunOptions(runner=runner, address=address)
+    with private_files():
+        return Report.of(measure_instability(loaded, samples, options, progress_for(progress)))
 
 
 def demo(folder: str | Path = "demo", *, runner: _Runner = "ray", progress: _Display = "auto") -> Run:

@@ -6,6 +6,7 @@ means the number of stages of the network or, after [encoder_stages], of the can
 """
 
 import difflib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from types import MappingProxyType
@@ -34,6 +35,7 @@ _LIMITS: Final[Mapping[str, tuple[Callable[[float], bool], str]]] = MappingProxy
         "layer_decay": (lambda value: 0 < value <= 1, "above 0 and at most 1"),
         "dropout": (lambda value: 0 <= value < 1, "at least 0 and below 1"),
         "label_smoothing": (lambda value: 0 <= value < 1, "at least 0 and below 1"),
+        "logit_noise": (lambda value: value >= 0, "0 or more"),
     }
 )
 
@@ -234,4 +236,5 @@ def _needed(values: Mapping[str, object], key: str, place: str) -> object:
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    # Not the numbers that are none: every comparison with NaN is false, and no range ends at infinity.
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -94,17 +94,24 @@ def main() -> None:
     sys.stdout.write(table(outcomes))
 
 
-def drawn_task(cohort: Cohort, cell: int) -> tuple[CellTask, LabelledExams]:
+def drawn_task(cohort: Cohort, cell: int, patients: int = LEARNERS) -> tuple[CellTask, LabelledExams]:
     """A cell's patients with their inner folds, and the exams that judge it."""
     labels = cohort.exams["label"].to_numpy(np.int8)
     patient = cohort.exams["patient_id"].to_numpy()
     order = np.random.default_rng(0).permutation(np.unique(patient))
-    mine = np.random.default_rng(cell + 1).choice(order[JUDGES:], LEARNERS, replace=False)
+    mine = np.random.default_rng(cell + 1).choice(order[JUDGES:], patients, replace=False)
     usable = cohort.maps.has_stress
     rows = np.flatnonzero(np.isin(patient, mine) & usable)
     strata = 2 * cohort.maps.tracer[rows] + labels[rows]
     folds = StratifiedGroupKFold(3, shuffle=True, random_state=cell).split(rows, strata, patient[rows])
-    inner = tuple(InnerSplit(training=_exams(rows[a], labels), validation=_exams(rows[b], labels)) for a, b in folds)
+    inner = tuple(
+        InnerSplit(
+            training=_exams(rows[learn], labels),
+            validation=_exams(rows[judge], labels),
+            patients=np.unique(patient[rows[judge]], return_inverse=True)[1],
+        )
+        for learn, judge in folds
+    )
     task = CellTask(
         key=CellKey(inputs="stress", partition="development", repeat=0, fold=cell),
         plan="less work",

@@ -1,8 +1,8 @@
 """The baseline every network is compared with: logistic regression on the 17 segment means of the same maps.
 
 One model a tracer, on 17 means a phase (and colour), standardised over the exams it is fitted to. Its penalty is chosen
-by the cell's own inner folds, its threshold and calibration come from their out-of-fold scores by the rule the network
-has, and it predicts the same exams. No draw and no torch: the same cell gives the same numbers.
+by the cell's own inner folds, its threshold and calibration come from out-of-fold scores by the rules the network has,
+and it predicts the same exams. No draw and no torch: the same cell gives the same numbers.
 """
 
 import json
@@ -20,10 +20,10 @@ from threadpoolctl import threadpool_limits
 from mpi_model.errors import WeightsError
 from mpi_model.maps import LabelledExams, Maps
 from mpi_model.vocabulary import PHASES_OF, TRACERS, Inputs
-from orchestrator.cells.decision import Decision, decide, predictions_of
-from orchestrator.cells.records import SEGMENTS, CellTask, Prediction
+from orchestrator.cells.decision import Decision, decide, out_of_fold, predictions_of
+from orchestrator.cells.records import SEGMENTS, CellTask, InnerSplit, Prediction
 from orchestrator.cohort.segments import SEGMENTS_17, segment_means
-from orchestrator.experiment.settings import DecisionSettings
+from orchestrator.experiment.settings import ThresholdRule
 
 _PENALTIES: Final = tuple(10.0**power for power in range(-4, 3))
 """scikit-learn's C, the strongest penalty first."""
@@ -104,18 +104,17 @@ class SegmentModel:
         return cls(inputs=document["inputs"], equations=equations, decisions=decisions)
 
 
-def fit_baseline(maps: Maps, task: CellTask, settings: DecisionSettings) -> SegmentModel:
+def fit_baseline(maps: Maps, task: CellTask, rule: ThresholdRule) -> SegmentModel:
     """Fit a cell's baseline to its training exams.
 
     Args:
         maps: The exams of all cells.
-        task: The cell; only its training exams and their inner folds are read.
-        settings: The decision rule, the network's own.
+        task: The cell; only its training exams, their inner folds and their calibration folds are read.
+        rule: How the threshold is chosen, as for the network.
     """
-    # Every training exam is in the validation part of one inner fold, so these are all of them, in out-of-fold order.
-    rows = np.concatenate([split.validation.rows for split in task.inner])
-    labels = np.concatenate([split.validation.labels for split in task.inner])
-    scores = np.empty(len(rows))
+    # In the order of the folds' validation exams, whose tracers these are.
+    tracers, again = (maps.tracer[_validation_rows(splits)] for splits in (task.inner, task.calibration))
+    scores, fresh = np.empty(len(tracers)), np.empty(len(again))
     equations = {}
     # The order in which threads add changes last digits: a cell's numbers must not depend on its machine's cores.
     with threadpool_limits(1, "blas"):
@@ -124,12 +123,22 @@ def fit_baseline(maps: Maps, task: CellTask, settings: DecisionSettings) -> Segm
         for number in np.unique(maps.tracer[task.training.rows]).tolist():
             equation, inner_scores = _fit_tracer(features, maps.tracer == number, task)
             equations[number] = equation
-            scores[maps.tracer[rows] == number] = inner_scores
+            scores[tracers == number] = inner_scores
+            fresh[again == number] = _scores_again(features, maps.tracer == number, task, equation.penalty)
     return SegmentModel(
         inputs=task.key.inputs,
         equations=equations,
-        decisions=decide(scores, labels, maps.tracer[rows], settings),
+        decisions=decide(
+            out_of_fold(scores, task.inner, maps),
+            rule,
+            out_of_fold(fresh, task.calibration, maps) if task.calibration else None,
+        ),
     )
+
+
+def _validation_rows(splits: Sequence[InnerSplit]) -> NDArray[np.int64]:
+    rows: list[NDArray[np.int64]] = [split.validation.rows for split in splits]
+    return np.concatenate(rows) if rows else np.empty(0, dtype=np.int64)
 
 
 def _segment_features(maps: Maps, rows: NDArray[np.int64], inputs: Inputs) -> _Floats:
@@ -167,6 +176,15 @@ def _fit_tracer(features: _Floats, mine: NDArray[np.bool_], task: CellTask) -> t
     penalty = min(_PENALTIES, key=losses.__getitem__)  # of equals the strongest
     (final,) = _fits(features, _of_tracer(task.training, mine), [penalty])
     return final, np.concatenate(tried[penalty])
+
+
+def _scores_again(features: _Floats, mine: NDArray[np.bool_], task: CellTask, penalty: float) -> _Floats:
+    """Out-of-fold scores of the penalty chosen in the calibration folds, which took no part in choosing it."""
+    found = [np.empty(0)]
+    for split in task.calibration:
+        (equation,) = _fits(features, _of_tracer(split.training, mine), [penalty])
+        found.append(equation.scores(features[_of_tracer(split.validation, mine).rows]))
+    return np.concatenate(found)
 
 
 def _of_tracer(exams: LabelledExams, mine: NDArray[np.bool_]) -> LabelledExams:

@@ -15,11 +15,11 @@ from orchestrator.cells.records import CandidateResult, CandidateState, CellTask
 from orchestrator.experiment.settings import Objective
 from search_spaces.conditions import Value
 
-_GiveUp = Callable[[int, float], bool]
+GiveUp = Callable[[int, float], bool]
 """Takes an epoch and the objective after it; returns whether the candidate should be given up."""
 
 
-def _cost(epoch: Epoch, objective: Objective) -> float:
+def cost_of(epoch: Epoch, objective: Objective) -> float:
     """The objective after an epoch, as something to be made small."""
     if objective == "balanced_log_loss":
         return epoch.validation_loss
@@ -28,13 +28,13 @@ def _cost(epoch: Epoch, objective: Objective) -> float:
     return -epoch.validation_auc
 
 
-def _signed_objective(mean_cost: float, objective: Objective) -> float:
+def signed_objective(mean_cost: float, objective: Objective) -> float:
     """The objective as the field writes it: a loss, or an AUC."""
     return mean_cost if objective == "balanced_log_loss" else -mean_cost
 
 
 @dataclass(slots=True)
-class _InnerTraining:
+class InnerTraining:
     """One inner fold under way: its training, and the epoch it is judged by."""
 
     epochs: Iterator[Epoch]
@@ -49,9 +49,9 @@ class _InnerTraining:
         """Whether another epoch may still help."""
         if self.judged is None:
             return True
-        if self.settings.budget == "schedule":
-            return self.judged.epoch < self.settings.epochs
-        return self.records[-1].epoch - self.judged.epoch < self.settings.patience
+        if len(self.records) == self.settings.epochs:
+            return False
+        return self.settings.budget == "schedule" or self.records[-1].epoch - self.judged.epoch < self.settings.patience
 
     def advance(self) -> None:
         """Train one epoch more, unless the schedule or the patience has run out."""
@@ -61,12 +61,12 @@ class _InnerTraining:
         self.records.append(epoch)
         # On a dozen validation patients the best of thirty epochs is mostly a lucky one, and it has not annealed.
         last_counts = self.settings.budget == "schedule"
-        if self.judged is None or last_counts or _cost(epoch, self.objective) < _cost(self.judged, self.objective):
+        if self.judged is None or last_counts or cost_of(epoch, self.objective) < cost_of(self.judged, self.objective):
             self.judged = epoch
 
 
 def score_candidate(
-    task: CellTask, context: WorkerContext, number: int, values: dict[str, Value | None], give_up: _GiveUp
+    task: CellTask, context: WorkerContext, number: int, values: dict[str, Value | None], give_up: GiveUp
 ) -> CandidateResult:
     """Train a candidate on every inner fold and score it.
 
@@ -81,7 +81,7 @@ def score_candidate(
     """
     started = time.perf_counter()
     # Side by side, not one after the other: the pruner then judges an epoch by all inner folds.
-    runs = [_inner_training(task, context, number, values, fold) for fold in range(len(task.inner))]
+    runs = [inner_training(task, context, number, values, fold) for fold in range(len(task.inner))]
     reported: list[float] = []
     state: CandidateState = "complete"
     error = ""
@@ -100,33 +100,34 @@ def score_candidate(
         best_steps=tuple(epoch.steps for epoch in finished),
         inner_scores=tuple(float(score) for epoch in finished for score in epoch.validation_scores),
         reported=tuple(reported),
-        epochs=tuple(_records(runs)),
+        epochs=tuple(record for fold, run in enumerate(runs) for record in records_of(run, fold)),
         error=error,
         seconds=time.perf_counter() - started,
     )
 
 
-def _inner_training(
+def inner_training(
     task: CellTask, context: WorkerContext, number: int, values: dict[str, Value | None], fold: int
-) -> _InnerTraining:
+) -> InnerTraining:
+    """One inner fold of a candidate, built and not yet trained."""
     split = task.inner[fold]
     recipe = recipe_for(task, context, values, "candidate", number, fold)
     # A generator: nothing is trained until the first epoch is asked for.
     epochs = train(context.maps, split.training, split.validation, recipe=recipe, device=torch.device(context.device))
-    return _InnerTraining(
+    return InnerTraining(
         epochs=epochs, settings=context.procedure.training, objective=context.procedure.search.objective
     )
 
 
-def _gave_up(runs: list[_InnerTraining], context: WorkerContext, reported: list[float], give_up: _GiveUp) -> bool:
+def _gave_up(runs: list[InnerTraining], context: WorkerContext, reported: list[float], give_up: GiveUp) -> bool:
     """Train all inner folds to their end, unless the candidate is given up."""
     objective = context.procedure.search.objective
     for epoch in range(1, context.procedure.training.epochs + 1):
         for run in runs:
             run.advance()
         # A fold that stopped early counts with the epoch it is judged by, so every report averages the same folds.
-        mean_cost = float(np.mean([_cost(run.judged, objective) for run in runs if run.judged is not None]))
-        reported.append(_signed_objective(mean_cost, objective))
+        mean_cost = float(np.mean([cost_of(run.judged, objective) for run in runs if run.judged is not None]))
+        reported.append(signed_objective(mean_cost, objective))
         # Asked before the pruner: a candidate that is finished costs nothing more and is kept complete.
         if not any(run.running for run in runs):
             return False
@@ -135,13 +136,13 @@ def _gave_up(runs: list[_InnerTraining], context: WorkerContext, reported: list[
     return False
 
 
-def _records(runs: list[_InnerTraining]) -> Iterator[EpochRecord]:
-    for fold, run in enumerate(runs):
-        for epoch in run.records:
-            yield EpochRecord(
-                inner_fold=fold,
-                epoch=epoch.epoch,
-                training_loss=epoch.training_loss,
-                validation_loss=epoch.validation_loss,
-                validation_auc=epoch.validation_auc,
-            )
+def records_of(run: InnerTraining, fold: int) -> Iterator[EpochRecord]:
+    """The epochs of an inner fold, as they are stored."""
+    for epoch in run.records:
+        yield EpochRecord(
+            inner_fold=fold,
+            epoch=epoch.epoch,
+            training_loss=epoch.training_loss,
+            validation_loss=epoch.validation_loss,
+            validation_auc=epoch.validation_auc,
+        )

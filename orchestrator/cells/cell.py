@@ -11,12 +11,13 @@ import torch
 from mpi_model.network import TracerNetwork
 from mpi_model.prediction import predict_scores
 from mpi_model.saved_model import save_network
-from mpi_model.schedule import horizon_steps
 from mpi_model.training import refit
 from mpi_model.vocabulary import TRACERS
 from orchestrator.cells.baseline import fit_baseline
-from orchestrator.cells.decision import Decision, decide, predictions_of
-from orchestrator.cells.recipe import recipe_for
+from orchestrator.cells.calibration import fresh_scores
+from orchestrator.cells.decision import Decision, decide, out_of_fold, predictions_of
+from orchestrator.cells.race import race
+from orchestrator.cells.recipe import length_of_refit, recipe_for
 from orchestrator.cells.records import (
     CandidateResult,
     CellResult,
@@ -47,14 +48,15 @@ def run_cell(
         The cell, `failed` with a reason where no candidate could be trained.
     """
     started = time.perf_counter()
-    candidates = search(task, context, finished, on_candidate)
-    refitted = _refitted_candidates(candidates, context)
+    searched = race if context.procedure.search.strategy == "race" else search
+    candidates = searched(task, context, finished, on_candidate)
+    refitted = refitted_candidates(candidates, context)
     if not refitted:
         return failed_cell(task.key, context.device, _why_none(candidates), time.perf_counter() - started)
     # Before any evaluated exam is predicted: a threshold cannot depend on the exams it is judged on.
     decisions = _decisions(task, context, refitted)
     # Members differ in their seeds, and in their candidates where there are several winners.
-    networks = [_member(task, context, candidate, member) for member, candidate in enumerate(refitted)]
+    networks = [member_network(task, context, candidate, member) for member, candidate in enumerate(refitted)]
     predictions = [
         prediction
         for member, network in enumerate(networks)
@@ -64,7 +66,9 @@ def run_cell(
     # Only final networks are stored; those of outer folds would be one file a fold and are never used again.
     final = enumerate(networks) if is_final else ()
     baseline = (
-        fit_baseline(context.maps, task, context.procedure.decision) if context.procedure.baseline != "none" else None
+        fit_baseline(context.maps, task, context.procedure.decision.threshold)
+        if context.procedure.baseline != "none"
+        else None
     )
     if baseline is not None:
         predictions += baseline.predict(context.maps, task.evaluation)
@@ -73,7 +77,7 @@ def run_cell(
         state="complete",
         reason="",
         candidate=refitted[0].number,
-        steps=_length(task, context, refitted[0])[0],
+        steps=length_of_refit(task.training, task, context.procedure.training, refitted[0])[0],
         values=refitted[0].values,
         predictions=tuple(predictions),
         models=tuple(_saved(network, context, task, decisions, member) for member, network in final),
@@ -81,6 +85,7 @@ def run_cell(
         seconds=time.perf_counter() - started,
         host=platform.node(),
         device=context.device,
+        searched=len(candidates),
     )
 
 
@@ -90,7 +95,7 @@ def _why_none(candidates: Sequence[CandidateResult]) -> str:
     return f"none of {len(candidates)} candidates could be trained to the end: {why}"
 
 
-def _refitted_candidates(candidates: Sequence[CandidateResult], context: WorkerContext) -> list[CandidateResult]:
+def refitted_candidates(candidates: Sequence[CandidateResult], context: WorkerContext) -> list[CandidateResult]:
     """The candidate of each member, best first: the winners in turn; empty where no candidate is complete.
 
     Which of several good candidates is the best is mostly chance where a dozen patients judge them; members that
@@ -103,16 +108,15 @@ def _refitted_candidates(candidates: Sequence[CandidateResult], context: WorkerC
 
 def _decisions(task: CellTask, context: WorkerContext, refitted: Sequence[CandidateResult]) -> Mapping[int, Decision]:
     """Thresholds from inner out-of-fold scores, averaged over the members' candidates as their scores will be."""
-    # In the order of the candidates' inner scores: inner folds one after another.
-    rows = np.concatenate([split.validation.rows for split in task.inner])
-    labels = np.concatenate([split.validation.labels for split in task.inner])
+    # The candidates' inner scores stand inner fold after inner fold.
     scores = np.asarray([candidate.inner_scores for candidate in refitted], dtype=np.float64).mean(axis=0)
-    return decide(scores, labels, context.maps.tracer[rows], context.procedure.decision)
+    inner = out_of_fold(scores, task.inner, context.maps)
+    return decide(inner, context.procedure.decision.threshold, fresh_scores(task, context, refitted))
 
 
-def _member(task: CellTask, context: WorkerContext, candidate: CandidateResult, member: int) -> TracerNetwork:
+def member_network(task: CellTask, context: WorkerContext, candidate: CandidateResult, member: int) -> TracerNetwork:
     """Refit a candidate on all training patients."""
-    steps, horizon = _length(task, context, candidate)
+    steps, horizon = length_of_refit(task.training, task, context.procedure.training, candidate)
     return refit(
         context.maps,
         task.training,
@@ -121,18 +125,6 @@ def _member(task: CellTask, context: WorkerContext, candidate: CandidateResult, 
         horizon=horizon,
         device=torch.device(context.device),
     )
-
-
-def _length(task: CellTask, context: WorkerContext, candidate: CandidateResult) -> tuple[int, int]:
-    """Steps of a refit and the horizon of its schedule: as many epochs as its candidate had, or as many steps."""
-    settings = context.procedure.training
-    if settings.budget == "schedule":
-        # With the whole schedule a refit makes as many epochs as its candidate, so more steps on more patients.
-        whole = horizon_steps(len(task.training), settings)
-        return whole, whole
-    # The median over inner folds: one fold that stopped early or late does not decide the refit's length.
-    horizons = [horizon_steps(len(split.training), settings) for split in task.inner]
-    return round(float(np.median(candidate.best_steps))), round(float(np.median(horizons)))
 
 
 def _predict(

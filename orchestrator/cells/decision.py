@@ -1,6 +1,6 @@
-"""Thresholds and calibration, fixed per tracer from inner out-of-fold scores before anything is evaluated."""
+"""Thresholds and calibration, fixed per tracer from out-of-fold scores before anything is evaluated."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from orchestrator.cells.records import NETWORK, Model, Prediction
-from orchestrator.experiment.settings import DecisionSettings
+from mpi_model.maps import Maps
+from orchestrator.cells.records import NETWORK, InnerSplit, Model, Prediction
+from orchestrator.experiment.settings import ThresholdRule
 
 _LEAST_SLOPE = 1e-3
 """Keeps a calibration strictly increasing, so that it can never change an AUC."""
@@ -37,23 +38,43 @@ class Decision:
         return float(self.probability(np.asarray(self.threshold, dtype=np.float64)))
 
 
-def decide(
-    scores: _Floats, labels: NDArray[np.int8], tracer: NDArray[np.int8], settings: DecisionSettings
-) -> Mapping[int, Decision]:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OutOfFold:
+    """Training exams with scores of networks that were not trained on them."""
+
+    scores: _Floats
+    """`[n]`."""
+    labels: NDArray[np.int8]
+    """`[n]`."""
+    tracer: NDArray[np.int8]
+    """`[n]`, the tracers' numbers."""
+
+    def of(self, number: int) -> tuple[_Floats, NDArray[np.int8]]:
+        """Scores and labels of one tracer's exams."""
+        mine = self.tracer == number
+        return self.scores[mine], self.labels[mine]
+
+
+def out_of_fold(scores: _Floats, splits: Sequence[InnerSplit], maps: Maps) -> OutOfFold:
+    """The validation exams of inner folds with their scores `[n]`, folds one after another."""
+    rows = np.concatenate([split.validation.rows for split in splits])
+    labels = np.concatenate([split.validation.labels for split in splits])
+    return OutOfFold(scores=scores, labels=labels, tracer=maps.tracer[rows])
+
+
+def decide(inner: OutOfFold, rule: ThresholdRule, fresh: OutOfFold | None) -> Mapping[int, Decision]:
     """Fix threshold and calibration for every tracer that occurs.
 
     Args:
-        scores: `[n]`, inner out-of-fold scores of training exams.
-        labels: `[n]`, their labels.
-        tracer: `[n]`, their tracers' numbers.
-        settings: The `[decision]` section.
+        inner: Scores of the search's inner folds, for the threshold.
+        rule: How the threshold is chosen.
+        fresh: Scores that took no part in any choice, for Platt's calibration; None for none.
     """
     decisions = {}
-    for number in np.unique(tracer).tolist():
-        mine = tracer == number
+    for number in np.unique(inner.tracer).tolist():
         # One threshold a tracer: thallium and technetium scores are not on one scale.
-        threshold = 0.0 if settings.threshold == "fixed" else _best_threshold(scores[mine], labels[mine])
-        slope, intercept = (1.0, 0.0) if settings.calibration == "none" else _platt(scores[mine], labels[mine])
+        threshold = 0.0 if rule == "fixed" else _best_threshold(*inner.of(number))
+        slope, intercept = (1.0, 0.0) if fresh is None else _platt(*fresh.of(number))
         decisions[number] = Decision(threshold=threshold, slope=slope, intercept=intercept)
     return decisions
 

@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from mpi_model.errors import ExperimentError, RunDirectoryError
@@ -15,11 +15,17 @@ from orchestrator.experiment.processor import check_precision
 _LONGEST_MESSAGE = 200
 _GIBIBYTE = 2**30
 
+CellWork = Callable[[CellTask, WorkerContext, Sequence[CandidateResult], OnCandidate], CellResult]
+
 
 def run_guarded(
-    task: CellTask, context: WorkerContext, finished: Sequence[CandidateResult], on_candidate: OnCandidate
+    task: CellTask,
+    context: WorkerContext,
+    finished: Sequence[CandidateResult],
+    on_candidate: OnCandidate,
+    work: CellWork = run_cell,
 ) -> CellResult:
-    """`run_cell`, with any error of its own turned into a failed cell that says where it happened.
+    """`run_cell`, or other work, with any error of its own turned into a failed cell that says where it happened.
 
     A worker holds no patient's id, so no error text can carry one. Errors of the ledger pass through: they are
     the run's, not the cell's.
@@ -36,11 +42,12 @@ def run_guarded(
 
     def counted(candidate: CandidateResult) -> None:
         nonlocal reached
-        reached = candidate.number + 1
+        # In a race a candidate comes again after each of its inner folds.
+        reached = max(reached, candidate.number + 1)
         on_candidate(candidate)
 
     try:
-        return run_cell(task, context, finished, counted)
+        return work(task, context, finished, counted)
     # Raised where a candidate is kept: a ledger that cannot be written ends the run, not one cell.
     except RunDirectoryError:
         raise
@@ -56,7 +63,9 @@ def _reason(error: Exception, task: CellTask, context: WorkerContext, reached: i
     """What happened, and where: inputs, repeat, fold and candidate."""
     key = task.key
     fold = "final cell" if key.repeat is None else f"repeat {key.repeat}, fold {key.fold}"
-    step = f"candidate {reached}" if reached < context.procedure.search.candidates else "refit or prediction"
+    search = context.procedure.search
+    later = "a later inner fold, refit or prediction" if search.strategy == "race" else "refit or prediction"
+    step = f"candidate {reached}" if reached < search.candidates else later
     # The first line only, and short: messages of libraries can be pages long.
     lines = str(error).strip().splitlines() or [""]
     what = (

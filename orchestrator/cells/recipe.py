@@ -2,8 +2,13 @@
 
 from collections.abc import Mapping
 
+import numpy as np
+
+from mpi_model.maps import LabelledExams
+from mpi_model.schedule import horizon_steps
+from mpi_model.settings import TrainingSettings
 from mpi_model.training import Recipe
-from orchestrator.cells.records import CellTask, WorkerContext
+from orchestrator.cells.records import CandidateResult, CellTask, WorkerContext
 from orchestrator.hashing import derive_seed
 from search_spaces.conditions import Value
 from search_spaces.space import hyperparameters
@@ -22,8 +27,8 @@ def recipe_for(
         task: The cell.
         context: The worker's settings.
         values: What the space proposed.
-        purpose: `candidate` or `member`.
-        numbers: Candidate and inner fold, or member.
+        purpose: `candidate`, `calibration` or `member`.
+        numbers: Candidate and inner fold, member and calibration fold, or member.
     """
     settings = context.procedure
     return Recipe(
@@ -36,3 +41,23 @@ def recipe_for(
         seed=derive_seed(task.plan, task.key.repeat, task.key.fold, purpose, *numbers),
         state=context.state,
     )
+
+
+def length_of_refit(
+    training: LabelledExams, task: CellTask, settings: TrainingSettings, candidate: CandidateResult
+) -> tuple[int, int]:
+    """Steps of a refit and the horizon of its schedule: as many epochs as its candidate had, or as many steps.
+
+    Args:
+        training: What the refit learns from.
+        task: The cell.
+        settings: The `[training]` section.
+        candidate: What is refitted.
+    """
+    if settings.budget == "schedule":
+        # With the whole schedule a refit makes as many epochs as its candidate, so more steps on more patients.
+        whole = horizon_steps(len(training), settings)
+        return whole, whole
+    # The median over inner folds: one fold that stopped early or late does not decide the refit's length.
+    horizons = [horizon_steps(len(split.training), settings) for split in task.inner]
+    return round(float(np.median(candidate.best_steps))), round(float(np.median(horizons)))

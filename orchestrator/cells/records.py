@@ -14,16 +14,19 @@ from numpy.typing import NDArray
 
 from mpi_model.maps import LabelledExams, Maps
 from mpi_model.settings import NetworkSettings, TrainingSettings
-from mpi_model.vocabulary import Inputs
+from mpi_model.vocabulary import Inputs, Phase
 from orchestrator.experiment.settings import Baseline, DecisionSettings, Experiment, SearchSettings
 from search_spaces.conditions import Value
 from search_spaces.space import SearchSpace
 
-_Partition = Literal["development", "test"]
+_Partition = Literal["development", "test", "bootstrap"]
 CandidateState = Literal["complete", "pruned", "failed"]
+"""Pruned is also who was dropped from a race, and who is still in it."""
 _CellState = Literal["complete", "failed"]
 _Fault = Literal["", "gpu_memory", "gpu_fault"]
 Model = Literal["network", "segments"]
+ExplainedNetwork = Literal["trained", "randomised", "none"]
+"""The model; the same with weights drawn at random; no network at all, only how the map differs from its reference."""
 NETWORK: Final[Model] = "network"
 SEGMENTS: Final[Model] = "segments"
 """The baseline, `orchestrator.cells.baseline`."""
@@ -31,7 +34,10 @@ SEGMENTS: Final[Model] = "segments"
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class CellKey:
-    """Names a cell; `repeat` and `fold` are None for a final cell, whose partition is `test`."""
+    """Names a cell; `repeat` and `fold` are None for a final cell, whose partition is `test`.
+
+    In the partition `bootstrap` the repeat is the number of a sample, from 1; None is the cohort itself.
+    """
 
     inputs: Inputs
     partition: _Partition
@@ -67,12 +73,25 @@ def cell_keys(experiment: Experiment, *, final: bool = True) -> list[CellKey]:
     return cells + [CellKey(inputs=name, partition="test", repeat=None, fold=None) for name in last]
 
 
+def sample_keys(experiment: Experiment, samples: int) -> list[CellKey]:
+    """The cells of so many bootstrap samples; first those of the cohort itself, which the others are compared with."""
+    # Seeds depend on repeat and fold, so the cohort's own cells train the very networks of the run's final cells.
+    places = [(None, None), *((number, 0) for number in range(1, samples + 1))]
+    return [
+        CellKey(inputs=name, partition="bootstrap", repeat=repeat, fold=fold)
+        for repeat, fold in places
+        for name in experiment.cohort.inputs
+    ]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InnerSplit:
     """One inner fold: what a candidate learns from and what it is scored on, both training patients."""
 
     training: LabelledExams
     validation: LabelledExams
+    patients: NDArray[np.int64]
+    """Whose exam each of `validation` is: numbers from 0 that mean nothing outside this cell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +103,8 @@ class CellTask:
     """The plan's digest, which seeds the training."""
     training: LabelledExams
     inner: tuple[InnerSplit, ...]
+    calibration: tuple[InnerSplit, ...] = ()
+    """Folds of the training exams in which the winners are trained again to be calibrated; empty for no calibration."""
     # Rows without labels: a cell cannot learn from what it is judged on, not even by mistake.
     evaluation: NDArray[np.int64]
     """Rows of `Maps` to predict; empty for a final cell, whose network is kept instead."""
@@ -138,11 +159,11 @@ class CandidateResult:
     objective: float | None
     """Mean over inner folds, each at the epoch it is judged by; None unless complete."""
     best_steps: tuple[int, ...]
-    """Optimiser steps at the epoch that judges it, for each inner fold; empty unless complete."""
+    """Optimiser steps at the epoch that judges it, for each inner fold that it ended; without a race all or none."""
     inner_scores: tuple[float, ...]
     """Scores of the inner validation exams at these epochs, inner folds one after another."""
     reported: tuple[float, ...]
-    """The objective after each epoch, as the pruner received it."""
+    """The objective after each epoch, as the pruner received it; in a race, of the first inner fold."""
     epochs: tuple[EpochRecord, ...]
     error: str
     seconds: float
@@ -159,6 +180,23 @@ class Prediction:
     threshold: float
     model: Model = NETWORK
     """Who predicts; a baseline has member 0 only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attribution:
+    """Where the score of one exam comes from, on one phase's map; no pixel and no label."""
+
+    network: ExplainedNetwork
+    row: int
+    phase: Phase
+    segments: tuple[float, ...]
+    """`[17]`, net attribution of each segment, log odds."""
+    outside: float
+    """Of what lies in no segment: the corners of the image."""
+    residual: float
+    """Of the exam: its attributions' sum minus the difference of the scores."""
+    bound: float
+    """What that can be at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +225,10 @@ class CellResult:
     device: str
     baseline: str = ""
     """The fitted baseline of a final cell, as JSON; empty where there is none."""
+    searched: int | None = None
+    """Candidates that it handed over, those found at the beginning included; None where the cell could not count."""
+    attributions: tuple[Attribution, ...] = ()
+    """Of the evaluated exams, where they were asked for: see `orchestrator.explanation`."""
     trace: str = ""
     """The traceback of an unexpected error, for the log."""
     fault: _Fault = ""

@@ -8,7 +8,7 @@ from optuna.trial import Trial, TrialState
 
 from mpi_model.errors import PolarmapError
 from orchestrator.cells.candidate import score_candidate
-from orchestrator.cells.records import CandidateResult, CellTask, WorkerContext
+from orchestrator.cells.records import CandidateResult, CandidateState, CellTask, WorkerContext
 from orchestrator.experiment.settings import SearchSettings
 from orchestrator.hashing import derive_seed
 from search_spaces.conditions import Value
@@ -40,26 +40,31 @@ def search(
         All candidates, in order.
     """
     settings = context.procedure.search
-    study = _new_study(task, settings, context.procedure.space)
+    study = new_study(task, settings, context.procedure.space)
     results: list[CandidateResult] = []
     for number in range(settings.candidates):
         trial = study.ask()
         values = propose(context.procedure.space, trial)
         if number < len(finished):
-            result = _replayed(finished[number], trial, values)
+            result = replayed(finished[number], trial, values)
         else:
-            result = score_candidate(task, context, number, values, _question(trial, settings.prune))
+            result = score_candidate(task, context, number, values, question(trial, settings.prune))
             on_candidate(result)
-        _tell(study, trial, result)
+        tell(study, trial, result.state, result.objective)
         results.append(result)
     return results
 
 
-def _new_study(task: CellTask, settings: SearchSettings, space: SearchSpace) -> optuna.Study:
+def random_candidates(settings: SearchSettings) -> int:
+    """Candidates drawn at random before TPE models them and the median prunes."""
+    # A third, at least three: with few candidates TPE would model almost nothing.
+    return min(_MOST_RANDOM, max(3, settings.candidates // 3))
+
+
+def new_study(task: CellTask, settings: SearchSettings, space: SearchSpace) -> optuna.Study:
     """An empty study of a cell; its seed depends on the plan, the repeat and the fold only."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    # A third at random, at least three: with few candidates TPE would model almost nothing.
-    random = min(_MOST_RANDOM, max(3, settings.candidates // 3))
+    random = random_candidates(settings)
     # Without the inputs: input configurations of one fold try the same random candidates, which pairs them.
     seed = derive_seed(task.plan, task.key.repeat, task.key.fold, "study") % 2**32
     study = optuna.create_study(
@@ -82,7 +87,9 @@ def ranked(results: Sequence[CandidateResult], settings: SearchSettings) -> list
     return [result for _, result in sorted(complete, key=lambda pair: sign * pair[0])]
 
 
-def _question(trial: Trial, prune: bool) -> Callable[[int, float], bool]:
+def question(trial: Trial, prune: bool) -> Callable[[int, float], bool]:
+    """What a training asks after each epoch: whether the median of earlier candidates is better."""
+
     def give_up(epoch: int, objective: float) -> bool:
         trial.report(objective, epoch)
         return prune and trial.should_prune()
@@ -90,7 +97,8 @@ def _question(trial: Trial, prune: bool) -> Callable[[int, float], bool]:
     return give_up
 
 
-def _replayed(result: CandidateResult, trial: Trial, values: dict[str, Value | None]) -> CandidateResult:
+def replayed(result: CandidateResult, trial: Trial, values: dict[str, Value | None]) -> CandidateResult:
+    """A candidate of an earlier call, with its reports made again; refused if the sampler proposes another one."""
     # The same seed must propose the same values; if not, going on would mix two different searches.
     if result.values != values:
         raise PolarmapError(
@@ -103,10 +111,11 @@ def _replayed(result: CandidateResult, trial: Trial, values: dict[str, Value | N
     return result
 
 
-def _tell(study: optuna.Study, trial: Trial, result: CandidateResult) -> None:
-    match result.state:
+def tell(study: optuna.Study, trial: Trial, state: CandidateState, objective: float | None) -> None:
+    """Tell the study how a candidate ended; only a complete one has an objective."""
+    match state:
         case "complete":
-            study.tell(trial, result.objective)
+            study.tell(trial, objective)
         case "pruned":
             study.tell(trial, state=TrialState.PRUNED)
         case "failed":

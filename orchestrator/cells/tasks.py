@@ -1,6 +1,6 @@
 """From the fold plan to the tasks of the cells: where labels are handed out, to training patients' exams only."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -9,13 +9,20 @@ from numpy.typing import NDArray
 from mpi_model.maps import LabelledExams
 from mpi_model.vocabulary import Inputs
 from orchestrator.cells.records import CellKey, CellTask, InnerSplit
-from orchestrator.folds.draws import FoldPlan, evaluated, inner_parts
+from orchestrator.folds.bootstrap import patients_drawn
+from orchestrator.folds.draws import FoldPlan, Purpose, evaluated, inner_parts, trained
 
 _Mask = NDArray[np.bool_]
 
 
 def cell_task(
-    key: CellKey, plan: FoldPlan, exams: pd.DataFrame, eligible: Mapping[Inputs, _Mask], inner_folds: int
+    key: CellKey,
+    plan: FoldPlan,
+    exams: pd.DataFrame,
+    eligible: Mapping[Inputs, _Mask],
+    inner_folds: int,
+    *,
+    calibrated: bool = False,
 ) -> CellTask:
     """One cell's task.
 
@@ -25,53 +32,115 @@ def cell_task(
         exams: The cohort's exams, row for row with its maps.
         eligible: For each input configuration, the exams it may use.
         inner_folds: Inner folds of the search.
+        calibrated: Whether the cell gets as many folds again, drawn anew, to calibrate its winners by.
+    """
+    parts = [inner_parts(plan, key.repeat, key.fold, inner_folds, purpose) for purpose in purposes_of(calibrated)]
+    # An assertion, not an error: bad input has been refused, so only a bug can come here.
+    kept = [part for part in parts if part is not None]
+    assert len(kept) == len(parts), "plan_folds checked every inner split"
+    # A final cell evaluates nobody, so all its usable development exams are training exams.
+    counts = trained(plan, key.repeat, key.fold).astype(np.int64)
+    task, place = _task(key, plan, exams, eligible, counts, kept, evaluated(plan, key.repeat, key.fold))
+    _assert_apart([(task.training.rows, task.evaluation)], place)
+    return task
+
+
+def sample_task(
+    key: CellKey,
+    plan: FoldPlan,
+    exams: pd.DataFrame,
+    eligible: Mapping[Inputs, _Mask],
+    inner_folds: int,
+    *,
+    calibrated: bool = False,
+) -> CellTask:
+    """The task of a bootstrap sample: it trains on the patients drawn and predicts all development exams.
+
+    Those it was trained on are among them: what is compared is predictions, never a prediction with a label.
+
+    Args:
+        key: Of the partition `bootstrap`.
+        plan: As for `cell_task`, like all that follows.
+        exams: Likewise.
+        eligible: Likewise.
+        inner_folds: Likewise.
+        calibrated: Likewise.
+    """
+    counts, parts = patients_drawn(plan, key.repeat, inner_folds, purposes_of(calibrated))
+    return _task(key, plan, exams, eligible, counts, parts, np.ones(len(plan.patients), dtype=np.bool_))[0]
+
+
+def purposes_of(calibrated: bool) -> tuple[Purpose, ...]:
+    """What a cell splits its training patients for."""
+    return ("inner", "calibration") if calibrated else ("inner",)
+
+
+def _task(
+    key: CellKey,
+    plan: FoldPlan,
+    exams: pd.DataFrame,
+    eligible: Mapping[Inputs, _Mask],
+    counts: NDArray[np.int64],
+    parts: Sequence[NDArray[np.int64]],
+    judged: _Mask,
+) -> tuple[CellTask, NDArray[np.intp]]:
+    """A task and each exam's place in the plan.
+
+    Args:
+        key: The cell.
+        plan: The fold plan.
+        exams: The cohort's exams.
+        eligible: For each input configuration, the exams it may use.
+        counts: `[patients]`, how often each is trained on.
+        parts: The inner folds of the search and, where it is calibrated, those of the calibration.
+        judged: `[patients]`, who is predicted.
     """
     # -1 for patients who are not in the plan, such as those of the test partition.
     place = pd.Index(plan.patients).get_indexer(pd.Index(exams["patient_id"]))
     usable = eligible[key.inputs] & (exams["partition"] == "development").to_numpy() & (place >= 0)
-    outside = _spread(evaluated(plan, key.repeat, key.fold), place)
-    inner = inner_parts(plan, key.repeat, key.fold, inner_folds)
-    # An assertion, not an error: bad input has been refused, so only a bug can come here.
-    assert inner is not None, "plan_folds checked every inner split"
-    part = np.where(place >= 0, inner[place], -1)
-    # A final cell evaluates nobody, so all its usable development exams are training exams.
-    training = usable & ~outside
+    times = np.where(usable, counts[place], 0)
     labels = exams["label"].to_numpy(dtype=np.int8)
-    splits = tuple(
-        InnerSplit(
-            training=_labelled(training & (part != number), labels),
-            validation=_labelled(training & (part == number), labels),
-        )
-        for number in range(inner_folds)
-    )
+    inner, *again = (_splits(np.where(place >= 0, part[place], -1), times, labels, place) for part in parts)
     task = CellTask(
         key=key,
         plan=plan.digest,
-        training=_labelled(training, labels),
-        inner=splits,
-        evaluation=np.flatnonzero(usable & outside),
+        training=_labelled(times, labels),
+        inner=inner,
+        calibration=again[0] if again else (),
+        evaluation=np.flatnonzero(usable & judged[place]),
     )
-    _assert_apart(task, place)
-    return task
+    sides = [(split.training.rows, split.validation.rows) for split in (*task.inner, *task.calibration)]
+    _assert_apart(sides, place)
+    return task, place
 
 
-def _labelled(mask: _Mask, labels: NDArray[np.int8]) -> LabelledExams:
-    rows = np.flatnonzero(mask)
+def _splits(
+    part: NDArray[np.int64], times: NDArray[np.int64], labels: NDArray[np.int8], place: NDArray[np.intp]
+) -> tuple[InnerSplit, ...]:
+    """The inner folds of the exams, by the part `[exams]` that each validates and how often each is trained on."""
+    splits = []
+    for number in range(int(part.max()) + 1):
+        validation = _labelled(np.where(part == number, times, 0), labels)
+        training = _labelled(np.where(part != number, times, 0), labels)
+        splits.append(
+            InnerSplit(training=training, validation=validation, patients=_renumbered(place[validation.rows]))
+        )
+    return tuple(splits)
+
+
+def _labelled(times: NDArray[np.int64], labels: NDArray[np.int8]) -> LabelledExams:
+    """Every exam as often as it is counted."""
+    rows = np.repeat(np.arange(len(times)), times)
     return LabelledExams(rows=rows, labels=labels[rows])
 
 
-def _spread(patients: _Mask, place: NDArray[np.intp]) -> _Mask:
-    """A mask over patients as a mask over exams."""
-    spread: _Mask = np.where(place >= 0, patients[place], False)
-    return spread
+def _renumbered(patients: NDArray[np.intp]) -> NDArray[np.int64]:
+    """The same patients numbered from 0, so that a worker can tell one from another and knows nobody."""
+    return np.unique(patients, return_inverse=True)[1].astype(np.int64)
 
 
-def _assert_apart(task: CellTask, patient: NDArray[np.intp]) -> None:
+def _assert_apart(sides: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]], patient: NDArray[np.intp]) -> None:
     """Patients never span training and evaluation sets, whatever the plan was made of."""
-    sides = [
-        (task.training.rows, task.evaluation),
-        *((split.training.rows, split.validation.rows) for split in task.inner),
-    ]
     for one, other in sides:
         assert not set(patient[one].tolist()) & set(patient[other].tolist()), (
             "a patient is in a training set and in its evaluation set"

@@ -19,18 +19,28 @@ def exams_for(
     patients: Literal["common", "available"],
     exams: Literal["all", "first"],
 ) -> tuple[Mapping[Inputs, NDArray[np.bool_]], tuple[Exclusion, ...]]:
+    """`eligible_exams` of a cohort's exams."""
+    return eligible_exams(cohort.exams, inputs_asked, patients, exams)
+
+
+def eligible_exams(
+    exams: pd.DataFrame,
+    inputs_asked: Sequence[Inputs],
+    patients: Literal["common", "available"],
+    which: Literal["all", "first"],
+) -> tuple[Mapping[Inputs, NDArray[np.bool_]], tuple[Exclusion, ...]]:
     """Decide which exams each input configuration uses.
 
     With `first`, the first exam of a patient and tracer is chosen before its phases are considered, so that the
     index exam does not depend on the input configurations of the experiment.
 
     Args:
-        cohort: N exams.
+        exams: N exams, as in `Cohort.exams`.
         inputs_asked: The input configurations of the experiment.
         patients: `common`: every configuration uses the exams that have all phases any of them needs, so
             that configurations can be compared in pairs. `available`: each uses the exams that have its
             own phases.
-        exams: `all`, or the `first` of each patient and tracer by `exam_date` (ties by `exam_id`).
+        which: `all`, or the `first` of each patient and tracer by `exam_date` (ties by `exam_id`).
 
     Returns:
         For each configuration a mask `[N]` of the exams it uses; and the numbers of exams left out, by reason and
@@ -39,22 +49,22 @@ def exams_for(
     Raises:
         CohortError: `first` without an `exam_date` for every exam.
     """
-    chosen = _first_exams(cohort.exams) if exams == "first" else np.ones(len(cohort), dtype=np.bool_)
+    chosen = _first_exams(exams) if which == "first" else np.ones(len(exams), dtype=np.bool_)
     together = tuple(phase for phase in PHASES if any(phase in PHASES_OF[inputs] for inputs in inputs_asked))
     needs = {inputs: together if patients == "common" else PHASES_OF[inputs] for inputs in inputs_asked}
     # With `common` every configuration sees the same exams, so that their differences are paired.
-    masks = {inputs: chosen & _with_phases(cohort, phases) for inputs, phases in needs.items()}
+    masks = {inputs: chosen & _with_phases(exams, phases) for inputs, phases in needs.items()}
     left_out = {"not the patient's first exam with this tracer": ~chosen}
     for phase in together:
         needing = [inputs for inputs, phases in needs.items() if phase in phases]
-        without = ~_with_phases(cohort, (phase,))
+        without = ~_with_phases(exams, (phase,))
         left_out[f"no {phase} map ({', '.join(needing)})"] = chosen & without
-    return masks, _counted(cohort.exams, left_out)
+    return masks, _counted(exams, left_out)
 
 
-def _with_phases(cohort: Cohort, phases: Sequence[Phase]) -> NDArray[np.bool_]:
-    present = {"stress": cohort.maps.has_stress, "rest": cohort.maps.has_rest}
-    together: NDArray[np.bool_] = np.all([present[phase] for phase in phases], axis=0)
+def _with_phases(exams: pd.DataFrame, phases: Sequence[Phase]) -> NDArray[np.bool_]:
+    present = [exams[f"has_{phase}"].to_numpy(np.bool_) for phase in phases]
+    together: NDArray[np.bool_] = np.all(present, axis=0)
     return together
 
 

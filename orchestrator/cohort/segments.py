@@ -5,7 +5,9 @@ right (Cerqueira et al., Circulation 2002;105:539, doi 10.1161/hc0402.102975). T
 segments and an apex in two halves, anterior and inferior; its rings are drawn with the same radii.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -39,6 +41,7 @@ APEX: Final = (0.0, 0.2)
 
 _SUPERSAMPLING: Final = 4
 """A pixel that a border divides counts by the share of 4 × 4 points in it that lie in a segment."""
+POINTS: Final = _SUPERSAMPLING**2
 
 
 def ring(radii: tuple[float, float], sectors: tuple[tuple[str, float, float], ...]) -> Segments:
@@ -58,6 +61,10 @@ SEGMENTS_17: Final = (
     *ring(APEX, (("17", 0, 360),)),
 )
 """The 17-segment model, in the order of its numbers."""
+TERRITORIES: Final[Mapping[str, tuple[int, ...]]] = MappingProxyType(
+    {"LAD": (1, 2, 7, 8, 13, 14, 17), "RCA": (3, 4, 9, 10, 15), "LCX": (5, 6, 11, 12, 16)}
+)
+"""The coronary artery that most often supplies each of the 17 segments (figure 4 of Cerqueira et al. 2002)."""
 SEGMENTS_20: Final = (
     *_sixths(APICAL, 1),
     *_sixths(MID, 7),
@@ -89,7 +96,7 @@ def segment_means(pixels: NDArray[np.uint16]) -> NDArray[np.float64]:
     Returns:
         `[N, C, 17]`, 0..1, in the order of `SEGMENTS_17`.
     """
-    points = _points_in_pixels(pixels.shape[-1])
+    points = points_in_pixels(pixels.shape[-1])
     # Pixels and numbers of points are whole numbers, so that sums are exact in whatever order a library adds them.
     sums = pixels.reshape(*pixels.shape[:2], -1).astype(np.float64) @ points.T
     means: NDArray[np.float64] = sums / (points.sum(axis=1) * FULL_SCALE)
@@ -97,8 +104,8 @@ def segment_means(pixels: NDArray[np.uint16]) -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=8)
-def _points_in_pixels(size: int) -> NDArray[np.float64]:
-    """`[17, size * size]`: how many of a pixel's points lie in a segment, 0 to 16."""
+def points_in_pixels(size: int) -> NDArray[np.float64]:
+    """`[17, size * size]`: how many of a pixel's `POINTS` points lie in a segment."""
     fine = segment_tiles(size * _SUPERSAMPLING, SEGMENTS_17)
     points: NDArray[np.float64] = fine.reshape(17, size, _SUPERSAMPLING, size, _SUPERSAMPLING).sum(axis=(2, 4))
     return points.reshape(17, -1)

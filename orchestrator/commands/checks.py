@@ -1,14 +1,17 @@
-"""`polarmap check`: every problem at once. No torch, no Ray, no statistics: it should answer in a moment."""
+"""`polarmap check`: every problem at once. No torch, no Ray; statistics for `--html` alone, so it answers at once."""
 
 import argparse
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from mpi_model.errors import PolarmapError
-from orchestrator.driver.cohort_check import check_experiment
+from orchestrator.driver.cohort_check import checked
+from orchestrator.driver.prepare import Prepared
 from orchestrator.experiment.file import load_experiment
 from orchestrator.experiment.settings import LoadedExperiment
+from orchestrator.output_files import new_named_file, write_named_file
 from orchestrator.terminal.checking import print_check
 from orchestrator.terminal.progress import progress_for
 
@@ -21,12 +24,31 @@ def loaded_from(arguments: argparse.Namespace) -> LoadedExperiment:
 def check(arguments: argparse.Namespace) -> int:
     """`polarmap check EXPERIMENT`, and what is in the run directory of its name."""
     with problems_as_json(arguments.json):
-        found = check_experiment(arguments.experiment, arguments.overrides, progress_for())
+        found, prepared = checked(arguments.experiment, arguments.overrides, progress_for())
+        _write_pages(prepared, arguments.html, arguments.patients)
     if arguments.json:
         print_json({**found.to_dict(), "exit_code": 0})
     else:
         print_check(found)
     return 0
+
+
+def _write_pages(prepared: Prepared, html: Path | None, patients: Path | None) -> None:
+    """The cohort page, and apart from it, where asked for, the maps of single patients.
+
+    Raises:
+        ExperimentError: A file cannot be written, or the one with patients' maps exists.
+    """
+    if html is None and patients is None:
+        return
+    # Statistics and drawing, for these files alone.
+    from orchestrator.driver.cohort_page import cohort_page_of, single_maps_of  # noqa: PLC0415
+
+    if patients is not None:
+        # Only a new file is sure to have this mode from its first byte on: a written one keeps that of its user.
+        new_named_file(patients, single_maps_of(prepared).encode("utf-8"))
+    if html is not None:
+        write_named_file(html, cohort_page_of(prepared).encode("utf-8"))
 
 
 @contextmanager

@@ -1,10 +1,11 @@
-"""Verbs that train: run and permute."""
+"""Verbs that train: run, permute and instability."""
 
 import argparse
 import sys
 
 from mpi_model.errors import ExperimentError, IncompleteRunError
 from orchestrator.commands.checks import loaded_from
+from orchestrator.driver.instability import measure_instability
 from orchestrator.driver.permute import permute_labels
 from orchestrator.driver.resume import RunOptions, RunOutcome
 from orchestrator.driver.run import run_experiment
@@ -21,6 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
         retry_failed=arguments.retry_failed,
         runner=arguments.runner,
         address=arguments.address,
+        tensorboard=arguments.tensorboard,
     )
     return show(run_experiment(loaded_from(arguments), options, progress_for(arguments.progress)))
 
@@ -50,5 +52,14 @@ def permute(arguments: argparse.Namespace) -> int:
         raise ExperimentError(f"`--times` must be at least 1, but is {arguments.times}")
     options = RunOptions(runner=arguments.runner, address=arguments.address)
     report = permute_labels(loaded_from(arguments), arguments.times, options, progress_for(arguments.progress))
+    print_report(report, "rich", full=True)
+    return 0
+
+
+def instability(arguments: argparse.Namespace) -> int:
+    """`polarmap instability EXPERIMENT --samples N`."""
+    options = RunOptions(runner=arguments.runner, address=arguments.address)
+    progress = progress_for(arguments.progress)
+    report = measure_instability(loaded_from(arguments), arguments.samples, options, progress)
     print_report(report, "rich", full=True)
     return 0

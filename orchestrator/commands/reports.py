@@ -1,16 +1,22 @@
 """Verbs that read finished work: report, compare, evaluate."""
 
 import argparse
+import sys
 from pathlib import Path
+from typing import Final
 
-from mpi_model.errors import IncompleteRunError
+from mpi_model.errors import ExperimentError, IncompleteRunError
+from mpi_model.printable import printable
 from orchestrator.ledger.reading import open_run
 from orchestrator.output_files import write_named_file
 from orchestrator.report.build import report_of
 from orchestrator.report.compare import comparison_report
-from orchestrator.report.evaluate import evaluation_report, read_predictions
+from orchestrator.report.evaluate import evaluation_report
 from orchestrator.report.export import export
+from orchestrator.report.prediction_table import read_predictions
 from orchestrator.terminal.tables import print_report
+
+_LONGEST_NAME: Final = 100
 
 
 def report(arguments: argparse.Namespace) -> int:
@@ -18,15 +24,42 @@ def report(arguments: argparse.Namespace) -> int:
 
     Raises:
         IncompleteRunError: Cells have no result, and an average over the others was not asked for.
+        ExperimentError: A format was asked for that this output does not have.
     """
+    if arguments.checklist is not None:
+        return _checklist(arguments)
+    if arguments.format == "docx" or arguments.out is not None:
+        raise ExperimentError("`--format docx` and `--out` are for `--checklist`; add it, or choose another format")
     found = report_of(open_run(arguments.run), drawn=arguments.format == "html", incomplete=arguments.incomplete)
     print_report(found, arguments.format, full=arguments.full)
     missing = ", ".join(found.incomplete_inputs)
     if missing:
+        failed = "state" in found.cells and bool((found.cells["state"] == "failed").any())
+        # After an interruption the same command goes on; only failed cells have to be asked for.
+        finish = "`polarmap run … --retry-failed`" if failed else "the same `polarmap run …`, which goes on"
         raise IncompleteRunError(
             f"the run is incomplete ({missing}) and averages that lack a cell are refused; finish it "
-            "with `polarmap run … --retry-failed`, or ask for its whole repeats with --incomplete"
+            f"with {finish}, or ask for its whole repeats with --incomplete"
         )
+    return 0
+
+
+def _checklist(arguments: argparse.Namespace) -> int:
+    """`polarmap report RUN --checklist NAME`: answered with the sections that the run's page has."""
+    # Jinja and the page, for this alone.
+    from orchestrator.report.page.checklist_file import checklist_of  # noqa: PLC0415
+
+    formats = ("docx", "html", "csv")
+    if arguments.format not in formats:
+        raise ExperimentError(f"a checklist is written as {', '.join(formats)}; add `--format docx`")
+    if arguments.format == "docx" and arguments.out is None:
+        raise ExperimentError("a DOCX file cannot be printed; add `--out FILE`")
+    found = report_of(open_run(arguments.run), incomplete=arguments.incomplete)
+    content = checklist_of(found, arguments.checklist, arguments.format)
+    if arguments.out is None:
+        sys.stdout.write(content.decode("utf-8"))
+    else:
+        write_named_file(arguments.out, content)
     return 0
 
 
@@ -41,7 +74,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     path: Path = arguments.predictions
     found = evaluation_report(
         read_predictions(path),
-        path.stem,
+        printable(path.stem)[:_LONGEST_NAME],
         level=arguments.level,
         noninferiority=(arguments.noninferiority, arguments.margin) if arguments.noninferiority else None,
         prevalence=arguments.prevalence,

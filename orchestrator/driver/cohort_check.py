@@ -65,12 +65,22 @@ class CohortCheck:
 
 
 def check_experiment(path: Path, overrides: Sequence[str] | Mapping[str, object], progress: Progress) -> CohortCheck:
+    """Check an experiment file, its cohort, its folds and the run directory of its name; see `checked`."""
+    return checked(path, overrides, progress)[0]
+
+
+def checked(
+    path: Path, overrides: Sequence[str] | Mapping[str, object], progress: Progress
+) -> tuple[CohortCheck, Prepared]:
     """Check an experiment file, its cohort, its folds and the run directory of its name.
 
     Args:
         path: The experiment file.
         overrides: Settings that take the place of the file's; see `load_experiment`.
         progress: Shows how many maps are read.
+
+    Returns:
+        What there is to say, and what was read for it.
 
     Raises:
         PolarmapError: All problems together, of the file and of the cohort.
@@ -82,7 +92,7 @@ def check_experiment(path: Path, overrides: Sequence[str] | Mapping[str, object]
         raise ExperimentError(*error.problems, *_cohort_problems(path)) from error
     prepared = prepare(loaded, progress)
     # Last, because it compares the stored run with an experiment that is known to be right.
-    return check_of(prepared, resume_summary(prepared))
+    return check_of(prepared, resume_summary(prepared)), prepared
 
 
 def _cohort_problems(path: Path) -> tuple[str, ...]:

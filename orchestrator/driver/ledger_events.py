@@ -5,6 +5,7 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from mpi_model.errors import PolarmapError
 from orchestrator.cells.records import CandidateResult, CellKey, CellResult
@@ -15,11 +16,22 @@ from orchestrator.monitoring.log import event, without_message
 from orchestrator.monitoring.progress import Progress
 from orchestrator.runners.runner import Runner
 
+if TYPE_CHECKING:
+    from orchestrator.monitoring.event_files import EventFiles
+
 
 class LedgerEvents:
     """Writes what workers bring into the ledger, in the driver, and counts it for the display."""
 
-    def __init__(self, state: RunState, experiment: str, progress: Progress, counters: RunCounters) -> None:
+    def __init__(
+        self,
+        state: RunState,
+        experiment: str,
+        progress: Progress,
+        counters: RunCounters,
+        followed: "EventFiles | None" = None,
+    ) -> None:
+        self.followed = followed
         self.state = state
         self.experiment = experiment
         self.progress = progress
@@ -50,6 +62,8 @@ class LedgerEvents:
         # Ledger first, then counters: what is displayed as done is on disk.
         self.state.keep_candidate(key, result, self.experiment)
         self.counters.add(key, result)
+        if self.followed is not None:
+            self.followed.candidate(key, result)
         if result.state == "failed":
             event(
                 logging.WARNING,
@@ -66,6 +80,8 @@ class LedgerEvents:
         # Likewise; an interruption in between loses a line of the log, not a result.
         self.state.commit(result, attempt, self.experiment)
         self.counters.end(result)
+        if self.followed is not None:
+            self.followed.cell(result, self.counters.progress())
         failed = result.state == "failed"
         message = f"cell {result.key.name} {f'failed: {result.reason}' if failed else 'is complete'}"
         event(

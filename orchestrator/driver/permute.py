@@ -5,7 +5,9 @@ ledger rules, final networks are not trained, and the test partition is never to
 fixed scores would leave out what training itself does with chance (Ojala & Garriga 2010, JMLR 11:1833).
 """
 
+import re
 from dataclasses import replace
+from typing import Final
 
 from mpi_model.errors import IncompleteRunError
 from orchestrator.driver.resume import RunOptions
@@ -14,6 +16,8 @@ from orchestrator.experiment.settings import LoadedExperiment
 from orchestrator.ledger.reading import Run
 from orchestrator.monitoring.progress import Progress
 from orchestrator.report.records import Report
+
+_NAMED: Final = re.compile(r"(.+)-permutation-(\d{4,})")
 
 
 def permute_labels(loaded: LoadedExperiment, times: int, options: RunOptions, progress: Progress) -> Report:
@@ -51,6 +55,12 @@ def permute_labels(loaded: LoadedExperiment, times: int, options: RunOptions, pr
     counted = (f"{failed} of {times} permutations have failed cells and count as reaching the observed AUC",)
     name = f"{loaded.experiment.name}: {times} label permutations"
     return Report(name=name, summary=summary, notices=counted if failed else ())
+
+
+def permutation_number(name: str) -> int | None:
+    """The number in the name of a label permutation's run; None for the name of another run."""
+    found = _NAMED.fullmatch(name)
+    return int(found[2]) if found else None
 
 
 def _permuted(loaded: LoadedExperiment, number: int) -> LoadedExperiment:

@@ -1,55 +1,232 @@
-"""Predictions of a run's final networks for new exams; no label is read, and nothing is estimated."""
+"""Predictions of frozen networks for new exams; no label is read, and nothing is estimated.
 
-from dataclasses import replace
+Networks come from a run, from an exported folder, or from several of either, which then make one ensemble.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from mpi_model.determinism import single_threaded
 from mpi_model.errors import CohortError
 from mpi_model.maps import Maps
+from mpi_model.pipeline import Pipeline
 from mpi_model.prediction import predict_scores
 from mpi_model.vocabulary import PHASES_OF, TRACERS, Inputs
-from orchestrator.cells.decision import Decision
-from orchestrator.cohort.loading import load_cohort
+from orchestrator.cohort.exam_parts import ImageReader, exam_parts, text_problems
+from orchestrator.cohort.manifest import ManifestExam
+from orchestrator.cohort.problems import Problem, lines_of, rows_text
 from orchestrator.cohort.records import Cohort
-from orchestrator.driver.open_test import final_networks
+from orchestrator.cohort.segments import segment_means
+from orchestrator.driver.final_model import FinalModel
 from orchestrator.ledger.reading import Run
 from orchestrator.monitoring.progress import Progress
+from orchestrator.statistics.map_distances import MapReference
 from orchestrator.statistics.members import Model
 
+COLUMNS: Final = (
+    "patient_id",
+    "exam_id",
+    "tracer",
+    "inputs",
+    "model",
+    "score",
+    "probability",
+    "threshold",
+    "positive",
+    "relative_distance",
+    "outside",
+)
+"""The columns of a prediction."""
 
-def predict_exams(run: Run, manifest: Path, progress: Progress) -> pd.DataFrame:
-    """Predict every exam of a manifest with every input configuration whose phases it has.
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ensemble:
+    """What predicts: the pipelines of one input configuration, of one run or of several."""
+
+    name: str
+    """The run's or export's name; `ensemble of a, b` where there are several."""
+    pipelines: tuple[Pipeline, ...]
+
+    @property
+    def inputs(self) -> Inputs:
+        """The input configuration."""
+        return self.pipelines[0].config.inputs
+
+    @property
+    def tracers(self) -> frozenset[int]:
+        """The numbers of the tracers that every one of them was trained on."""
+        known = [np.flatnonzero(~one.threshold.isnan().numpy()).tolist() for one in self.pipelines]
+        return frozenset(known[0]).intersection(*known[1:])
+
+    def reads(self, exam: ManifestExam) -> bool:
+        """Whether an exam has the phases."""
+        return all(phase in exam.images for phase in PHASES_OF[self.inputs])
+
+
+def predict_exams(ensembles: Sequence[Ensemble], manifest: Path, progress: Progress) -> Iterator[pd.DataFrame]:
+    """Predict every exam of a manifest with every input configuration whose phases it has, a part at a time.
 
     Args:
-        run: A run with its final networks.
+        ensembles: One an input configuration.
         manifest: New exams; a `label` column may be missing and is not read.
-        progress: Shows how many maps are read.
+        progress: Shows how many exams are predicted.
 
-    Returns:
-        `patient_id, exam_id, tracer, inputs, score, probability, threshold, positive`, of the model that the members
-        make (`orchestrator.statistics.members`), as in the run's report.
+    Yields:
+        `COLUMNS`, of some hundred exams in the manifest's order; all of them are to be dropped where an error follows.
 
     Raises:
-        IncompleteRunError: The run has no final networks.
-        CohortError: The manifest or an image is unusable, or of a kind the networks were not trained on.
+        CohortError: The manifest or an image is unusable, or of a kind that the networks were not trained on; what is
+            wrong with the text is said before the first prediction, what is wrong with images after the last.
     """
-    settings = run.description.settings
-    progress.begin("reading exams", 0)
-    # The size the networks were trained at, whatever the size of the new images.
-    cohort = load_cohort(manifest, size=settings.images.size, labelled=False)
+    progress.begin("checking exams", 0)
+    count, problems = text_problems(manifest)
+    if not problems:
+        problems = [problem for part in exam_parts(manifest) for problem in _unanswerable(ensembles, part)]
     progress.end()
-    with single_threaded():
-        tables = [predict_rows(run, cohort, name, _usable(cohort.maps, name)) for name in settings.cohort.inputs]
-    return pd.concat(tables, ignore_index=True)
+    if problems:
+        raise CohortError(*lines_of(problems))
+    yield from _predicted(ensembles, exam_parts(manifest), count, progress)
+
+
+def predict_images(ensembles: Sequence[Ensemble], exam: ManifestExam, progress: Progress) -> pd.DataFrame:
+    """Predict one exam that is given by its images.
+
+    Raises:
+        CohortError: As `predict_exams`.
+    """
+    if problems := _unanswerable(ensembles, [exam]):
+        raise CohortError(*lines_of(problems))
+    return pd.concat(_predicted(ensembles, iter([(exam,)]), 1, progress), ignore_index=True)
+
+
+def _predicted(
+    ensembles: Sequence[Ensemble], parts: Iterator[tuple[ManifestExam, ...]], count: int, progress: Progress
+) -> Iterator[pd.DataFrame]:
+    reader, done = ImageReader(), 0
+    progress.begin("predicting exams", count)
+    try:
+        for part in parts:
+            maps = _maps_of(part, ensembles, reader)
+            # One problem is enough to drop everything; the other images are read to report all problems together.
+            if not reader.problems:
+                with single_threaded():
+                    yield pd.concat([_frame(one, part, maps) for one in ensembles], ignore_index=True)
+            done += len(part)
+            progress.advance(done)
+    finally:
+        progress.end()
+    reader.check()
+
+
+_Shape = tuple[int, int]
+"""Pixels a side and channels."""
+
+
+def _maps_of(exams: Sequence[ManifestExam], ensembles: Sequence[Ensemble], reader: ImageReader) -> dict[_Shape, Maps]:
+    """The images of some exams, once for every size that a pipeline reads."""
+    shapes = {(one.config.size, one.config.channels): None for each in ensembles for one in each.pipelines}
+    return {
+        shape: reader.read(exams, size=shape[0], channels=shape[1], remember=number == 0)
+        for number, shape in enumerate(shapes)
+    }
+
+
+def _frame(ensemble: Ensemble, exams: Sequence[ManifestExam], maps: dict[_Shape, Maps]) -> pd.DataFrame:
+    rows = np.array([place for place, exam in enumerate(exams) if ensemble.reads(exam)], dtype=np.int64)
+    mine = [exams[row] for row in rows]
+    answers = [_answer(one, maps[one.config.size, one.config.channels], rows) for one in ensemble.pipelines]
+    # Runs make one model as the members of a run do.
+    model = Model.of(
+        *(
+            np.stack([getattr(answer, name) for answer, _ in answers])
+            for name in ("scores", "probabilities", "thresholds")
+        )
+    )
+    distances = np.stack([distance for _, distance in answers])
+    # Outside for one of them is outside; not known for one of them is not known.
+    farthest = distances.max(axis=0)
+    outside = pd.array(farthest > 1, dtype="Int64")
+    outside[np.isnan(farthest)] = pd.NA
+    return pd.DataFrame(
+        {
+            "patient_id": pd.array([exam.patient_id for exam in mine], dtype="str"),
+            "exam_id": pd.array([exam.exam_id for exam in mine], dtype="str"),
+            "tracer": pd.array([exam.tracer for exam in mine], dtype="str"),
+            "inputs": pd.array([ensemble.inputs] * len(mine), dtype="str"),
+            "model": pd.array([ensemble.name] * len(mine), dtype="str"),
+            "score": model.scores,
+            "probability": model.probabilities,
+            "threshold": model.thresholds,
+            "positive": (model.probabilities >= model.thresholds).astype(np.int64),
+            "relative_distance": farthest,
+            "outside": outside,
+        }
+    )
+
+
+def _answer(pipeline: Pipeline, maps: Maps, rows: NDArray[np.int64]) -> tuple[Model, NDArray[np.float64]]:
+    """What the members of a pipeline say, as one model, and the exams' distances as multiples of the limit."""
+    tracers = maps.tracer[rows]
+    scores = np.stack(
+        [predict_scores(member, maps, rows, device=torch.device("cpu")) for member in pipeline.members]  # type: ignore[arg-type] # a ModuleList does not know its kind
+        if len(rows)
+        else [np.zeros(0)] * len(pipeline.members)
+    )
+    slope, intercept = pipeline.slope.numpy()[:, tracers], pipeline.intercept.numpy()[:, tracers]
+    thresholds = np.broadcast_to(pipeline.threshold.numpy()[tracers], scores.shape)
+    model = Model.of(scores, expit(slope * scores + intercept), thresholds)
+    return model, _distances(pipeline, maps, rows)
+
+
+def _distances(pipeline: Pipeline, maps: Maps, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    phases = PHASES_OF[pipeline.config.inputs]
+    means = np.concatenate(
+        [segment_means((maps.stress if phase == "stress" else maps.rest)[rows]).mean(axis=1) for phase in phases],
+        axis=1,
+    )
+    found = np.full(len(rows), np.nan)
+    for number in np.unique(maps.tracer[rows]).tolist():
+        limit = float(pipeline.limit[number])
+        if not np.isnan(limit):
+            mine = maps.tracer[rows] == number
+            per_scale = pipeline.per_scale[number].numpy()
+            scale = np.divide(1.0, per_scale, out=np.full_like(per_scale, np.inf), where=per_scale > 0)
+            reference = MapReference(
+                centre=pipeline.centre[number].numpy(), scale=scale, precision=pipeline.precision[number].numpy()
+            )
+            found[mine] = reference.distances(means[mine]) / limit
+    return found
+
+
+def _unanswerable(ensembles: Sequence[Ensemble], exams: Sequence[ManifestExam]) -> list[Problem]:
+    """Exams that no network may answer: without the phases that any reads, or of a tracer it has never met."""
+    problems = []
+    known = frozenset.intersection(*(one.tracers for one in ensembles))
+    names = ", ".join(TRACERS[number] for number in sorted(known))
+    for exam in exams:
+        # A network has no head and no threshold for a tracer it never met.
+        if exam.tracer is None or TRACERS.index(exam.tracer) not in known:
+            line = (
+                f"{rows_text([exam.row])}: a tracer the networks were not trained on (they know {names}); leave it out"
+            )
+            problems.append(Problem(kind="unknown tracer", line=line))
+        elif not any(one.reads(exam) for one in ensembles):
+            read = " or ".join(" and ".join(PHASES_OF[one.inputs]) for one in ensembles)
+            line = f"{rows_text([exam.row])}: the networks read {read}, and a phase is missing; leave it out"
+            problems.append(Problem(kind="missing phase", line=line))
+    return problems
 
 
 def predict_rows(run: Run, cohort: Cohort, inputs: Inputs, rows: NDArray[np.int64]) -> pd.DataFrame:
-    """What the final networks of one input configuration say about some exams.
+    """What the final networks of one input configuration say about some exams of a cohort in memory.
 
     Args:
         run: A run with its final networks.
@@ -58,24 +235,24 @@ def predict_rows(run: Run, cohort: Cohort, inputs: Inputs, rows: NDArray[np.int6
         rows: Exams that have its phases.
 
     Returns:
-        As `predict_exams`, one row an exam in the order of `rows`.
+        `patient_id, exam_id, tracer, inputs, score, probability, threshold, positive`, in the order of `rows`.
 
     Raises:
         IncompleteRunError: There are no such networks.
         CohortError: An exam is of a kind the networks were not trained on.
     """
-    members = run.description.settings.training.members
-    networks, decided = zip(*final_networks(run.paths, inputs, members), strict=True)
-    # Members may differ in depth, but not in the channels they read.
-    maps = _with_channels(cohort.maps, networks[0].architecture.image_channels)
-    _check_tracers(cohort, rows, decided[0])
-    scores = np.stack([predict_scores(net, maps, rows, device=torch.device("cpu")) for net in networks])
-    tracers = maps.tracer[rows]
-    probabilities = np.stack(
-        [_probabilities(one, by_tracer, tracers) for one, by_tracer in zip(scores, decided, strict=True)]
-    )
-    thresholds = [[by_tracer[int(number)].probability_threshold for number in tracers] for by_tracer in decided]
-    model = Model.of(scores, probabilities, np.array(thresholds, dtype=np.float64).reshape(scores.shape))
+    pipeline = FinalModel.of(run, inputs).pipeline
+    ensemble = Ensemble(name=run.paths.name, pipelines=(pipeline,))
+    maps = with_channels(cohort.maps, pipeline.config.channels)
+    unknown = [row for row in rows if int(maps.tracer[row]) not in ensemble.tracers]
+    if unknown:
+        trained = ", ".join(TRACERS[number] for number in sorted(ensemble.tracers))
+        first = int(cohort.exams.loc[unknown[0], "manifest_row"])
+        raise CohortError(
+            f"manifest row {first} and {len(unknown) - 1} more have a tracer the networks were not trained on "
+            f"(they know {trained}); leave those rows out"
+        )
+    model, _ = _answer(pipeline, maps, rows)
     found = cohort.exams.loc[rows, ["patient_id", "exam_id", "tracer"]].reset_index(drop=True)
     return found.assign(
         inputs=inputs,
@@ -86,21 +263,7 @@ def predict_rows(run: Run, cohort: Cohort, inputs: Inputs, rows: NDArray[np.int6
     )
 
 
-def _probabilities(
-    scores: NDArray[np.float64], decisions: dict[int, Decision], tracers: NDArray[np.int8]
-) -> NDArray[np.float64]:
-    """One member's probabilities, each exam by its tracer's decision."""
-    pairs = zip(scores, tracers, strict=True)
-    return np.array([float(decisions[int(number)].probability(np.asarray(score))) for score, number in pairs])
-
-
-def _usable(maps: Maps, inputs: Inputs) -> NDArray[np.int64]:
-    """Rows of the exams that have the input configuration's phases."""
-    here = {"stress": maps.has_stress, "rest": maps.has_rest}
-    return np.flatnonzero(np.logical_and.reduce([here[phase] for phase in PHASES_OF[inputs]]))
-
-
-def _with_channels(maps: Maps, channels: int) -> Maps:
+def with_channels(maps: Maps, channels: int) -> Maps:
     """Grey maps repeated for networks trained on colour; colour maps mean nothing to networks trained on grey."""
     found = maps.stress.shape[1]
     if found == channels:
@@ -108,15 +271,3 @@ def _with_channels(maps: Maps, channels: int) -> Maps:
     if found == 1:
         return replace(maps, stress=np.repeat(maps.stress, 3, axis=1), rest=np.repeat(maps.rest, 3, axis=1))
     raise CohortError("the manifest names colour images, but the networks were trained on grey ones; export them alike")
-
-
-def _check_tracers(cohort: Cohort, rows: NDArray[np.int64], decisions: dict[int, Decision]) -> None:
-    # Refused, not predicted: a network has no head and no threshold for a tracer it never met.
-    unknown = [row for row in rows if int(cohort.maps.tracer[row]) not in decisions]
-    if unknown:
-        trained = ", ".join(TRACERS[number] for number in decisions)
-        first = int(cohort.exams.loc[unknown[0], "manifest_row"])
-        raise CohortError(
-            f"manifest row {first} and {len(unknown) - 1} more have a tracer the networks were not trained on "
-            f"(they know {trained}); leave those rows out"
-        )

@@ -1,8 +1,12 @@
-"""What `polarmap plan` and `polarmap.plan` answer: folds, work, precision and time to expect. No torch, no Ray."""
+"""What `polarmap plan` and `polarmap.plan` answer: folds, work, precision and time to expect.
+
+No torch and no Ray, unless a pilot is asked for.
+"""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
@@ -11,7 +15,7 @@ from numpy.typing import NDArray
 from mpi_model.stages import backbone
 from orchestrator.driver.cohort_check import CohortCheck, ExamGroup, check_of, exam_groups, records
 from orchestrator.driver.prepare import Prepared, prepare
-from orchestrator.experiment.settings import LoadedExperiment
+from orchestrator.experiment.settings import Experiment, LoadedExperiment
 from orchestrator.folds.draws import Membership
 from orchestrator.ledger.paths import run_paths
 from orchestrator.ledger.reading import Run
@@ -23,10 +27,13 @@ from orchestrator.statistics.precision import (
     noninferiority_power,
 )
 
+if TYPE_CHECKING:
+    from orchestrator.driver.pilot import PilotForecast  # torch
+
 _SUPPOSED_AUC: Final = 0.85
 """The AUC that the expected intervals suppose: about what this field reports."""
 _CELL: Final = ["inputs", "partition", "repeat", "fold"]
-_DECIDING_TIME: Final = ("images", "network", "search", "training")
+_DECIDING_TIME: Final = ("images", "network", "search", "training", "decision")
 _FOLD_COLUMNS: Final = (
     *("tracer", "inputs", "patients_min", "patients_max"),
     *("positive_min", "positive_max", "negative_min", "negative_max"),
@@ -72,6 +79,8 @@ class RunPlan:
     """Finished cells of an earlier, equal run that tell how long a cell takes."""
     seconds_per_cell: float | None
     """Their mean; None where there are none."""
+    pilot: "PilotForecast | None" = None
+    """What a pilot foretells; None where none was asked for."""
 
     @property
     def worker_hours(self) -> float | None:
@@ -97,6 +106,7 @@ class RunPlan:
             "timed_cells": self.timed_cells,
             "seconds_per_cell": self.seconds_per_cell,
             "worker_hours": self.worker_hours,
+            "pilot": None if self.pilot is None else self.pilot.to_dict(),
         }
 
     def _repr_html_(self) -> str:
@@ -105,18 +115,35 @@ class RunPlan:
         return "".join(table.to_html(index=False, border=0) for table in tables)
 
 
-def plan_experiment(loaded: LoadedExperiment, progress: Progress) -> RunPlan:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PilotRequest:
+    """A pilot that is asked for: trainings are timed here, for seconds to two minutes."""
+
+    workers: int | None = None
+    """Cells side by side; None for as many as this machine runs."""
+    cluster: Path | None = None
+    """A Ray cluster file, whose node types are to be priced."""
+
+
+def plan_experiment(loaded: LoadedExperiment, progress: Progress, pilot: PilotRequest | None = None) -> RunPlan:
     """What a run of an experiment would do; an earlier run of its name tells how long a cell takes.
 
     Args:
         loaded: The experiment.
-        progress: Shows how many maps are read.
+        progress: Shows how many maps are read, and how long a pilot has been going.
+        pilot: Where trainings are to be timed now.
 
     Raises:
         PolarmapError: See `orchestrator.driver.prepare.prepare`.
     """
     paths = run_paths(loaded.run_directory)
-    return _plan_of(prepare(loaded, progress), Run(paths) if paths.experiment.exists() else None)
+    prepared = prepare(loaded, progress)
+    plan = _plan_of(prepared, Run(paths) if paths.experiment.exists() else None)
+    if pilot is None:
+        return plan
+    from orchestrator.driver.pilot import pilot_forecast  # noqa: PLC0415 - torch; a plan alone does without it
+
+    return replace(plan, pilot=pilot_forecast(prepared, pilot.workers, pilot.cluster, progress))
 
 
 def _plan_of(prepared: Prepared, earlier: Run | None = None) -> RunPlan:
@@ -138,7 +165,7 @@ def _plan_of(prepared: Prepared, earlier: Run | None = None) -> RunPlan:
         fold_sizes=_fold_sizes(prepared),
         cells=cells,
         # Pruning and early stopping make it fewer; how many is not known before.
-        trainings=cells * (experiment.search.candidates * experiment.search.inner_folds + experiment.training.members),
+        trainings=cells * _trainings_of_cell(experiment),
         epochs=experiment.training.epochs,
         backbone=network.backbone,
         encoder=backbone(network.backbone, network.encoder_stages).stage_names,
@@ -149,6 +176,13 @@ def _plan_of(prepared: Prepared, earlier: Run | None = None) -> RunPlan:
         timed_cells=len(seconds),
         seconds_per_cell=float(seconds.mean()) if len(seconds) else None,
     )
+
+
+def _trainings_of_cell(experiment: Experiment) -> int:
+    """The most networks that a cell trains: candidates, members, and members once more to calibrate them."""
+    search, members = experiment.search, experiment.training.members
+    again = 0 if experiment.decision.calibration == "none" else members * search.inner_folds
+    return search.candidates * search.inner_folds + members + again
 
 
 def _listed(row: dict[str, object]) -> dict[str, object]:
@@ -244,7 +278,8 @@ def _seconds_of_cells(prepared: Prepared, earlier: Run | None) -> pd.Series:
         return none
     stored, mine = earlier.description.settings, prepared.loaded.experiment
     # Times of an experiment with other work would mislead more than no times.
-    if any(getattr(stored, section) != getattr(mine, section) for section in _DECIDING_TIME):
+    other_share = stored.folds.training_share != mine.folds.training_share
+    if other_share or any(getattr(stored, section) != getattr(mine, section) for section in _DECIDING_TIME):
         return none
     cells, timings = earlier.tables("cells", "timings")
     done = cells.loc[cells["state"] == "complete", _CELL]

@@ -14,10 +14,11 @@ from orchestrator.monitoring.heartbeat import heartbeat_thread
 from orchestrator.monitoring.progress import Progress
 from orchestrator.monitoring.status import cells_by_inputs, read_objectives
 from orchestrator.runners.environment import prepare_for_ray
-from orchestrator.runners.runner import Job, Runner
+from orchestrator.runners.runner import Job, Runner, Work
 
 if TYPE_CHECKING:
     from mpi_model.weights import State
+    from orchestrator.monitoring.event_files import EventFiles
 
 
 def train(
@@ -33,18 +34,31 @@ def train(
         runner: Runs the cells instead of the one that the run's options name.
     """
     experiment, facts = resolved.prepared.loaded.experiment, resolved.facts
-    runner = runner or _runner_for(resolved.options)
+    runner = runner or runner_for(resolved.options)
     # Made once and shared: the maps are most of what a worker needs.
-    context = _worker_context(resolved.prepared, resolved.weights, resolved.device, facts)
+    context = worker_context(resolved.prepared, resolved.weights, resolved.device, facts)
     counters = _counters(jobs, resolved, state)
     # The heartbeat is outermost: whatever happens inside, its last beat says that this driver is over.
     with heartbeat_thread(resolved.paths, counters), log_lifecycle(counters, facts, runner):
+        followed = _event_files(resolved)
         try:
             # Results are written here, in the driver; workers do not write to the run directory.
-            events = LedgerEvents(state, resolved.hash, progress, counters)
+            events = LedgerEvents(state, resolved.hash, progress, counters, followed)
             runner.run(jobs, context, experiment.resources, events)
         finally:
             progress.end()
+            if followed is not None:
+                followed.close()
+
+
+def _event_files(resolved: ResolvedRun) -> "EventFiles | None":
+    """Event files in the folder that was named; none by default."""
+    folder = resolved.options.tensorboard
+    if folder is None:
+        return None
+    from orchestrator.monitoring.event_files import EventFiles  # noqa: PLC0415 - tensorboardX, where it is asked for
+
+    return EventFiles(folder, resolved.prepared.loaded.experiment.search.objective)
 
 
 def _counters(jobs: list[Job], resolved: ResolvedRun, state: RunState) -> RunCounters:
@@ -54,19 +68,24 @@ def _counters(jobs: list[Job], resolved: ResolvedRun, state: RunState) -> RunCou
     return RunCounters(ledger, [job.task.key for job in jobs], begun, objective)
 
 
-def _runner_for(options: RunOptions) -> Runner:
-    """The runner that the options name; importing Ray takes seconds, so it is imported only where it runs."""
+def runner_for(options: RunOptions, work: Work | None = None) -> Runner:
+    """The runner that the options name; importing Ray takes seconds, so it is imported only where it runs.
+
+    Args:
+        options: The runner's name, and a cluster's address.
+        work: What is done with each cell; None trains it.
+    """
     if options.runner == "inline":
         from orchestrator.runners.inline import InlineRunner  # noqa: PLC0415
 
-        return InlineRunner()
+        return InlineRunner() if work is None else InlineRunner(work=work)
     prepare_for_ray()  # before the import, which is when Ray reads its environment
     from orchestrator.runners.ray_runner import RayRunner  # noqa: PLC0415
 
-    return RayRunner(address=options.address)
+    return RayRunner(address=options.address, work=work)
 
 
-def _worker_context(prepared: Prepared, weights: Path | None, device: str, facts: Facts) -> WorkerContext:
+def worker_context(prepared: Prepared, weights: Path | None, device: str, facts: Facts) -> WorkerContext:
     """What workers are given once: maps without identity, settings, pretrained weights."""
     experiment = prepared.loaded.experiment
     return WorkerContext(

@@ -19,10 +19,10 @@ from orchestrator.cohort.eligibility import exams_for
 from orchestrator.cohort.loading import load_cohort
 from orchestrator.cohort.problems import MAX_LISTED, rows_text
 from orchestrator.cohort.records import Cohort
+from orchestrator.driver.development_maps import DevelopmentMaps
 from orchestrator.driver.map_facts import facts_of_maps, segment_columns
 from orchestrator.driver.open_test import final_networks
 from orchestrator.driver.predict import predict_rows
-from orchestrator.ledger.files import read_frame
 from orchestrator.ledger.openings import frozen_hash, hash_of_exams, record_validation
 from orchestrator.ledger.reading import Run
 from orchestrator.monitoring.progress import Progress
@@ -95,7 +95,7 @@ def _unseen_cohort(run: Run, manifest: Path, progress: Progress) -> tuple[Cohort
             f"{run.paths.name} was begun by an earlier version and keeps no fingerprints of its maps; "
             "`polarmap run` on its experiment file adds them, and trains nothing"
         )
-    maps = read_frame(run.paths.maps)
+    maps = run.maps
     rows = cohort.exams["manifest_row"]
     shared = {
         "the patient": rows[cohort.exams["patient_id"].isin(known["patient_id"])],
@@ -109,12 +109,8 @@ def _unseen_cohort(run: Run, manifest: Path, progress: Progress) -> tuple[Cohort
     ]
     if problems:
         raise CohortError(*problems)
-    # Partitions are not read here, so a count of maps missing from one would mislead; exclusions say it.
-    notices = tuple(
-        notice for notice in cohort.notices if "exam without a" not in notice and "exams without a" not in notice
-    )
     same = replace(cohort, exams=cohort.exams.assign(partition="test"))
-    return same, (*notices, *_nearly_equal(facts, maps, rows))
+    return same, (*cohort.notices, *_nearly_equal(facts, maps, rows))
 
 
 def _equal_maps(facts: pd.DataFrame, known: pd.DataFrame) -> "pd.Series[bool]":
@@ -177,13 +173,10 @@ def _validated(run: Run, cohort: Cohort, name: str) -> Validation:
 
 def _distances(run: Run, cohort: Cohort, inputs: Inputs, tracer: str, rows: np.ndarray) -> MapDistances | str:
     """Distances of some exams from the run's development exams of their tracer, or why there are none."""
-    known = run.cohort
     columns = [column for phase in PHASES_OF[inputs] for column in segment_columns(phase)]
-    training = read_frame(run.paths.maps)[columns]
-    chosen = (known["partition"] == "development") & (known["tracer"] == tracer) & training.notna().all(axis=1)
-    patients = pd.factorize(known.loc[chosen, "patient_id"], sort=True)[0].astype(np.int64)
+    development = DevelopmentMaps.of(run, inputs, tracer)
     new = facts_of_maps(cohort.maps)[columns].iloc[rows]
     try:
-        return map_distances(training[chosen].to_numpy(), patients, new.to_numpy())
+        return map_distances(development.means, development.patients, new.to_numpy())
     except StatisticsError as error:
         return "; ".join(error.problems)

@@ -16,8 +16,9 @@ from mpi_model.vocabulary import INPUTS, Inputs
 Patients = Literal["common", "available"]
 Exams = Literal["all", "first"]
 Objective = Literal["balanced_log_loss", "auc"]
+_Strategy = Literal["all_folds", "race"]
 _FoldsBy = Literal["patient", "site"]
-_ThresholdRule = Literal["fixed", "balanced_accuracy"]
+ThresholdRule = Literal["fixed", "balanced_accuracy"]
 _Calibration = Literal["none", "platt"]
 Baseline = Literal["segments", "none"]
 
@@ -25,8 +26,15 @@ DEFAULT_ENDPOINTS: Mapping[str, str] = MappingProxyType(
     {"Tc-99m": "abnormal perfusion", "Tl-201": "intermediate or high risk"}
 )
 
-
 DEFAULT_SUBGROUPS = ("sex",)
+
+NAMING_COLUMNS = frozenset(
+    {"patient_id", "exam_id", "stress", "rest", "exam_date", "manifest_row", "has_stress", "has_rest", "partition"}
+)
+"""Columns that name single exams or their place; they are neither strata nor subgroups."""
+
+MOST_SUBGROUPS = 50
+"""Different values of a column that can be reported apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +73,8 @@ class FoldSettings:
     """What the folds balance; `tracer` and `label`, then columns of the manifest, least important last."""
     seed: int = 0
     """Changes every draw that the plan makes."""
+    training_share: float = 1.0
+    """The share of its training patients that each cell uses, in (0, 1]; below 1 for a point of a learning curve."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +87,9 @@ class SearchSettings:
     """Settings tried in each cell."""
     inner_folds: int = 3
     """Inner folds a candidate is scored on; 1 means one 20 % hold-out."""
+    strategy: _Strategy = "all_folds"
+    """`all_folds`: each candidate is trained on every inner fold before the next one; `race`: all of them on the first
+    inner fold, the better half on the second, the better quarter on the third, never fewer than `winners`."""
     objective: Objective = "balanced_log_loss"
     """What a candidate is chosen by; training always minimises the balanced log loss."""
     winners: int = 3
@@ -89,10 +102,11 @@ class SearchSettings:
 class DecisionSettings:
     """The `[decision]` section."""
 
-    threshold: _ThresholdRule = "fixed"
+    threshold: ThresholdRule = "fixed"
     """`fixed`: 0.5 of the balanced probability; `balanced_accuracy`: best on inner out-of-fold scores."""
-    calibration: _Calibration = "none"
-    """`platt`: a monotone logistic recalibration per tracer from inner out-of-fold scores."""
+    calibration: _Calibration = "platt"
+    """`platt`: a monotone logistic recalibration per tracer, from out-of-fold scores of the winners, trained again in
+    a fresh inner cross-validation (members × inner folds more trainings a cell); `none`: balanced probabilities."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ MIN_PATIENTS: Final = 2
 _MAX_DRAWS: Final = 50
 # `inner_folds = 1` holds out one of five parts, 20 % of the patients.
 _HOLD_OUT_PARTS: Final = 5
+
+Purpose = Literal["inner", "calibration"]
+"""What a cell splits its training patients for: its search, or the scores that calibrate its winner."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +57,9 @@ class FoldPlan:
     notices: tuple[str, ...]
     digest: str
     """SHA-256, hexadecimal, of patients, labels, strata and settings."""
+    training_share: float = 1.0
+    """The share of its training patients that each cell uses; not in the digest, so that experiments with different
+    shares are paired."""
 
     @property
     def repeats(self) -> int:
@@ -96,32 +102,64 @@ def _first_valid(
     return None
 
 
-def inner_parts(plan: FoldPlan, repeat: int | None, fold: int | None, inner_folds: int) -> NDArray[np.int64] | None:
-    """Split a cell's training patients into the inner folds of its search.
+def inner_parts(
+    plan: FoldPlan, repeat: int | None, fold: int | None, inner_folds: int, purpose: Purpose = "inner"
+) -> NDArray[np.int64] | None:
+    """Split a cell's training patients into inner folds.
 
     Args:
         plan: The fold plan.
         repeat: The cell's repeat; None for a final cell, which trains on all development patients.
         fold: The cell's fold, or None.
         inner_folds: Inner folds; 1 for a hold-out of 20 %.
+        purpose: Another purpose is another draw.
 
     Returns:
-        `[patients]`, the inner fold that each patient validates; -1 for patients of the evaluated fold and, in a
+        `[patients]`, the inner fold that each patient validates; -1 for patients the cell is not trained on and, in a
         hold-out, for those of the training part. None if no draw gives both classes of every tracer.
     """
     # Patients of the evaluated fold take no part in the search, so that no choice depends on them.
-    outside = np.flatnonzero(evaluated(plan, repeat, fold))
-    places = np.setdiff1d(np.arange(len(plan.patients)), outside).tolist()
+    return split_patients(plan, trained(plan, repeat, fold), inner_folds, (purpose, inner_folds, repeat, fold))
+
+
+def split_patients(
+    plan: FoldPlan, chosen: NDArray[np.bool_], inner_folds: int, purpose: tuple[str | int | None, ...]
+) -> NDArray[np.int64] | None:
+    """As `inner_parts`, for the patients of a mask `[patients]`; the purpose seeds the draw."""
+    places = np.flatnonzero(chosen).tolist()
     parts = _HOLD_OUT_PARTS if inner_folds == 1 else inner_folds
     needed = range(1) if inner_folds == 1 else range(inner_folds)
-    assigned = _first_valid(plan, places, parts, needed, 1, ("inner", inner_folds, repeat, fold))
+    assigned = _first_valid(plan, places, parts, needed, 1, purpose)
     if inner_folds > 1 or assigned is None:
         return assigned
     # A hold-out needs both classes in its training part as well: all patients neither evaluated nor held out.
-    training = np.where(np.isin(np.arange(len(assigned)), places) & (assigned != 0), 0, -1)
+    training = np.where(chosen & (assigned != 0), 0, -1)
     if any(member.smaller_class(training, 0) < 1 for member in plan.memberships):
         return None
     return np.where(assigned == 0, 0, -1)
+
+
+def trained(plan: FoldPlan, repeat: int | None, fold: int | None) -> NDArray[np.bool_]:
+    """Mask `[patients]` of those a cell is trained on: all it is not judged on, or the plan's share of them.
+
+    Patients are put into one order, in which strata alternate, and the first of them are taken: a smaller share is
+    part of every larger one, and a point of a learning curve differs from the next by added patients only.
+    """
+    outside = ~evaluated(plan, repeat, fold)
+    if plan.training_share == 1:
+        return outside
+    places = np.flatnonzero(outside)
+    generator = np.random.default_rng(derive_seed(plan.digest, "training share", repeat, fold))
+    strata = [plan.strata[place] for place in places]
+    rank = np.empty(len(places))
+    for stratum in sorted(set(strata)):
+        mine = np.flatnonzero([one == stratum for one in strata])
+        # Even steps from 0 to 1 with a random start: any first part of the order holds its share of every stratum.
+        rank[generator.permutation(mine)] = (np.arange(len(mine)) + generator.random()) / len(mine)
+    kept = places[np.argsort(rank, kind="stable")[: round(plan.training_share * len(places))]]
+    chosen = np.zeros(len(plan.patients), dtype=np.bool_)
+    chosen[kept] = True
+    return chosen
 
 
 def evaluated(plan: FoldPlan, repeat: int | None, fold: int | None) -> NDArray[np.bool_]:

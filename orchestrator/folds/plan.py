@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from mpi_model.errors import FoldsError
 from mpi_model.vocabulary import Inputs
 from orchestrator.experiment.settings import FoldSettings
-from orchestrator.folds.draws import MIN_PATIENTS, FoldPlan, Membership, draw_folds, inner_parts
+from orchestrator.folds.draws import MIN_PATIENTS, FoldPlan, Membership, Purpose, draw_folds, inner_parts
 from orchestrator.folds.sites import check_sites, site_of_patients
 from orchestrator.folds.strata import PROTOCOL_COLUMNS, strata_of
 from orchestrator.hashing import digest
 
 _DEFAULT_STRATIFY: Final = FoldSettings().stratify
+_SEARCH_ONLY: Final[tuple[Purpose, ...]] = ("inner",)
 
 
 def plan_folds(
@@ -28,6 +29,7 @@ def plan_folds(
     eligible: Mapping[Inputs, NDArray[np.bool_]],
     settings: FoldSettings,
     inner_folds: int,
+    purposes: tuple[Purpose, ...] = _SEARCH_ONLY,
 ) -> FoldPlan:
     """Draw the fold plan.
 
@@ -36,6 +38,7 @@ def plan_folds(
         eligible: For each input configuration a mask `[exams]` of the exams it uses.
         settings: The `[folds]` section.
         inner_folds: Inner folds of each cell; 1 for one hold-out.
+        purposes: What a cell splits its training patients for.
 
     Returns:
         The plan, with every fold and inner fold checked.
@@ -52,15 +55,14 @@ def plan_folds(
         )
     columns, notices = _stratification(exams, settings)
     if settings.by == "site":
-        return _plan_of_sites(
-            exams[used], {key: mask[used] for key, mask in eligible.items()}, columns, notices, settings, inner_folds
-        )
+        return _plan_of_sites(exams[used], {key: mask[used] for key, mask in eligible.items()}, columns, notices,
+                              settings, inner_folds, purposes)  # fmt: skip
     # The digest is known before the draw, because it seeds the draw.
     empty = _without_draws(exams[used], {key: mask[used] for key, mask in eligible.items()}, columns, notices, settings)
     folds = draw_folds(empty, settings.repeats)
     plan = None if folds is None else replace(empty, folds=folds)
-    if plan is None or not _inner_folds_work(plan, inner_folds):
-        raise FoldsError(_refusal(empty, settings, inner_folds, folds is None))
+    if plan is None or not _inner_folds_work(plan, inner_folds, purposes):
+        raise FoldsError(_refusal(empty, settings, inner_folds, purposes, folds is None))
     return plan
 
 
@@ -71,6 +73,7 @@ def _plan_of_sites(
     notices: tuple[str, ...],
     settings: FoldSettings,
     inner_folds: int,
+    purposes: tuple[Purpose, ...],
 ) -> FoldPlan:
     """One repeat in which each site is a fold, in the order of the sites' names.
 
@@ -86,13 +89,13 @@ def _plan_of_sites(
     plan = replace(empty, folds=codes.astype(np.int64)[np.newaxis])
     for fold, site in enumerate(sites):
         # Refused before the run, not hours into it.
-        if inner_parts(plan, 0, fold, inner_folds) is None:
+        if not _splits(plan, 0, fold, inner_folds, purposes):
             raise FoldsError(
                 f"without site {site!r} the other sites do not give every inner fold both classes of every tracer; "
                 "include more patients, or set `search.inner_folds` = 1"
             )
-    if inner_parts(plan, None, None, inner_folds) is None:
-        raise FoldsError(_refusal(empty, settings, inner_folds, outer=False))
+    if not _splits(plan, None, None, inner_folds, purposes):
+        raise FoldsError(_refusal(empty, settings, inner_folds, purposes, outer=False))
     sizes = ", ".join(f"{site} ({int((codes == fold).sum())} patients)" for fold, site in enumerate(sites))
     return replace(plan, notices=(*notices, f"each site is held out once: {sizes}"))
 
@@ -146,6 +149,7 @@ def _without_draws(
         count=settings.folds,
         notices=notices,
         digest=digest(identity),
+        training_share=settings.training_share,
     )
 
 
@@ -161,13 +165,21 @@ def _memberships(
     return found
 
 
-def _inner_folds_work(plan: FoldPlan, inner_folds: int) -> bool:
+def _inner_folds_work(plan: FoldPlan, inner_folds: int, purposes: tuple[Purpose, ...]) -> bool:
     """Whether every cell, final cells included, has valid inner folds: better refused now than hours into a run."""
     cells = [(repeat, fold) for repeat in range(plan.repeats) for fold in range(plan.count)]
-    return all(inner_parts(plan, repeat, fold, inner_folds) is not None for repeat, fold in [*cells, (None, None)])
+    return all(_splits(plan, repeat, fold, inner_folds, purposes) for repeat, fold in [*cells, (None, None)])
 
 
-def _refusal(plan: FoldPlan, settings: FoldSettings, inner_folds: int, outer: bool) -> str:
+def _splits(
+    plan: FoldPlan, repeat: int | None, fold: int | None, inner_folds: int, purposes: tuple[Purpose, ...]
+) -> bool:
+    return all(inner_parts(plan, repeat, fold, inner_folds, purpose) is not None for purpose in purposes)
+
+
+def _refusal(
+    plan: FoldPlan, settings: FoldSettings, inner_folds: int, purposes: tuple[Purpose, ...], outer: bool
+) -> str:
     everyone = np.zeros(len(plan.patients), dtype=np.int64)
     # The tracer and inputs with the smallest class set the limit for all others.
     scarce = min(plan.memberships, key=lambda member: member.smaller_class(everyone, 0))
@@ -179,11 +191,16 @@ def _refusal(plan: FoldPlan, settings: FoldSettings, inner_folds: int, outer: bo
     return (
         f"{place} cannot give every part both classes of every tracer: {scarce.tracer} has "
         f"{int(scarce.positive.sum())} positive and {int(scarce.negative.sum())} negative patients for {scarce.inputs} "
-        f"inputs (a fold needs {MIN_PATIENTS} of each); {_remedy(plan, settings, inner_folds)}"
+        f"inputs (a fold needs {MIN_PATIENTS} of each){_of_share(plan)}; "
+        f"{_remedy(plan, settings, inner_folds, purposes)}"
     )
 
 
-def _remedy(plan: FoldPlan, settings: FoldSettings, inner_folds: int) -> str:
+def _of_share(plan: FoldPlan) -> str:
+    return "" if plan.training_share == 1 else f", of whom {plan.training_share:g} are trained on"
+
+
+def _remedy(plan: FoldPlan, settings: FoldSettings, inner_folds: int, purposes: tuple[Purpose, ...]) -> str:
     everyone = np.zeros(len(plan.patients), dtype=np.int64)
     most = min(member.smaller_class(everyone, 0) for member in plan.memberships) // MIN_PATIENTS
     # Fewer folds are tried before fewer inner folds: the smallest change of the protocol that works.
@@ -191,7 +208,8 @@ def _remedy(plan: FoldPlan, settings: FoldSettings, inner_folds: int) -> str:
         for count in range(min(settings.folds, most), 1, -1):
             candidate = replace(plan, count=count)
             folds = draw_folds(candidate, settings.repeats)
-            if folds is not None and _inner_folds_work(replace(candidate, folds=folds), inner):
+            if folds is not None and _inner_folds_work(replace(candidate, folds=folds), inner, purposes):
                 inside = "" if inner == inner_folds else f" with inner_folds = {inner}"
                 return f"folds = {count}{inside} would work"
-    return "no number of folds would work: include more patients"
+    more = "include more patients"
+    return f"no number of folds would work: {more if plan.training_share == 1 else f'raise the share, or {more}'}"

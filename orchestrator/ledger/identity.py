@@ -14,6 +14,8 @@ _DECIDING = ("cohort", "images", "network", "folds", "search", "training", "deci
 """The sections that decide the numbers; the name, the storage and the resources do not."""
 
 Facts = dict[str, str]
+SAMPLED = "samples"
+"""A fact of runs whose cells are bootstrap samples, and of no others."""
 
 
 def identity(

@@ -4,8 +4,13 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import pyarrow as pa
+
+from mpi_model.errors import RunDirectoryError
+from orchestrator.cells.records import CellKey
+from orchestrator.ledger.files import table_from
 from orchestrator.ledger.parts import Marker, rename_unique
-from orchestrator.ledger.paths import TEST_COMMIT, TEST_PREDICTIONS
+from orchestrator.ledger.paths import ATTRIBUTIONS, TEST_PREDICTIONS
 from orchestrator.ledger.state import RunState
 from orchestrator.storage.base import read_many
 
@@ -69,7 +74,8 @@ def quarantine_damaged(state: RunState, damage: Damage) -> list[str]:
         for cell, why in damage.cells.items()
     ]
     lines += [
-        f"test predictions of {cell} are made again: {why}; {_quarantine_test(state, cell)}"
+        f"test predictions of {cell} are made again: {why}; "
+        f"{_quarantine_part(state, state.tests, cell, TEST_PREDICTIONS)}"
         for cell, why in damage.tests.items()
     ]
     for cell, number in damage.candidates:
@@ -84,16 +90,33 @@ def quarantine_damaged(state: RunState, damage: Damage) -> list[str]:
     return lines
 
 
+def quarantine_attributions(state: RunState, made_from: str) -> list[str]:
+    """Move attributions out of the ledger that are damaged, or not made from this.
+
+    Args:
+        state: The run, held for writing.
+        made_from: What their markers should name.
+
+    Returns:
+        One line for everything that was moved.
+    """
+    damaged = _damaged(state, state.explained, made_from)
+    return [
+        f"cell {cell} is explained again: {why}; {_quarantine_part(state, state.explained, cell, ATTRIBUTIONS)}"
+        for cell, why in damaged.items()
+    ]
+
+
 def _kept(name: str) -> str:
     return f"what was there is kept as {name}"
 
 
-def _quarantine_test(state: RunState, cell: str) -> str:
+def _quarantine_part(state: RunState, markers: dict[str, Marker | None], cell: str, part: str) -> str:
     """The marker is deleted first: without it, the part is nothing."""
     paths = state.paths
-    paths.in_cell(cell, TEST_COMMIT).unlink()
-    del state.tests[cell]
-    blob = paths.in_cell(cell, f"{TEST_PREDICTIONS}.parquet")
+    paths.in_cell(cell, f"{part}.json").unlink()
+    del markers[cell]
+    blob = paths.in_cell(cell, f"{part}.parquet")
     return _kept(rename_unique(paths, blob.name, "damaged")) if blob.exists() else "nothing was there"
 
 
@@ -130,6 +153,20 @@ def _changed(state: RunState, markers: Mapping[str, Marker]) -> Iterator[tuple[s
     for cell, name in models:
         if not matches(markers[cell], name, state.paths.blob(name).read_bytes()):
             yield cell, f"{name} is not what was committed"
+
+
+def read_part(state: RunState, key: CellKey, name: str) -> pa.Table:
+    """A committed cell's rows of a table.
+
+    Raises:
+        RunDirectoryError: They are not what was committed.
+    """
+    blob, marker = state.paths.part(key, name), state.cells.get(key.name)
+    content = blob.read_bytes() if blob.exists() else b""
+    table = table_from(content) if marker is not None and matches(marker, blob.name, content) else None
+    if table is None:
+        raise RunDirectoryError(f"{blob} is not what was committed; `polarmap run` does its cell again")
+    return table
 
 
 def matches(marker: Marker, name: str, content: bytes) -> bool:

@@ -15,6 +15,10 @@ TEST_PREDICTIONS: Final = "test_predictions"
 """What a final cell adds when the test is opened."""
 TEST_COMMIT: Final = f"{TEST_PREDICTIONS}.json"
 """Their marker."""
+ATTRIBUTIONS: Final = "attributions"
+"""What `polarmap explain` adds to a cell: where the scores of its exams come from."""
+ATTRIBUTIONS_COMMIT: Final = f"{ATTRIBUTIONS}.json"
+"""Their marker."""
 CELL: Final = re.compile(r"(\w+)-(?:r(\d+)-f(\d+)|final)")
 """A cell's folder; one in quarantine has a dot in its name."""
 CANDIDATE: Final = re.compile(r"candidate-(\d+)\.parquet")
@@ -67,6 +71,11 @@ class RunPaths:
         return Blob(self.storage, "progress.json")
 
     @property
+    def metrics(self) -> Blob:
+        """The same for Prometheus, of a local run."""
+        return Blob(self.storage, "progress.prom")
+
+    @property
     def summary(self) -> Blob:
         """The summary; written last and removed first, so while it is there, tables and report are current."""
         return self.report("summary.parquet")
@@ -111,6 +120,19 @@ class RunPaths:
         """Written after them: they are whole."""
         return self.in_cell(key.name, TEST_COMMIT)
 
+    @property
+    def compaction(self) -> Blob:
+        """What the tables were made of; written after them and deleted before they change."""
+        return Blob(self.storage, "tables/compaction.json")
+
+    def attributions(self, key: CellKey) -> Blob:
+        """Where the scores of a cell's exams come from, once it was explained."""
+        return self.part(key, ATTRIBUTIONS)
+
+    def attributions_commit(self, key: CellKey) -> Blob:
+        """Written after them: they are whole."""
+        return self.in_cell(key.name, ATTRIBUTIONS_COMMIT)
+
     def in_cell(self, cell: str, name: str) -> Blob:
         """A file of the cell of that name."""
         return Blob(self.storage, f"{self.cell(cell)}/{name}")
@@ -118,6 +140,10 @@ class RunPaths:
     def model(self, key: CellKey, member: int, suffix: str) -> Blob:
         """A final network's file."""
         return Blob(self.storage, f"models/{key.inputs}-member{member}.{suffix}")
+
+    def reference_maps(self, inputs: str) -> Blob:
+        """The mean normal maps that exams are compared with where a final network's score is explained."""
+        return Blob(self.storage, f"models/{inputs}-reference.parquet")
 
     def baseline(self, key: CellKey) -> Blob:
         """What the final network is compared with."""

@@ -6,7 +6,7 @@ from typing import Final
 import pyarrow as pa
 
 from mpi_model.settings import Hyperparameters
-from orchestrator.cells.records import CandidateResult, CellResult
+from orchestrator.cells.records import Attribution, CandidateResult, CellResult
 from search_spaces.space import WHOLE_NUMBERS, hyperparameters
 
 TEXT, WHOLE, NUMBER = pa.string(), pa.int64(), pa.float64()
@@ -120,6 +120,51 @@ TABLES: Final = {
 }
 """Each compacted table with its schema and the columns it is sorted by."""
 
+SEGMENT_COLUMNS: Final = tuple(f"segment_{number}" for number in range(1, 18))
+_ATTRIBUTED: Final = (
+    ("phase", TEXT),
+    *((name, NUMBER) for name in SEGMENT_COLUMNS),
+    ("outside", NUMBER),
+    ("residual", NUMBER),
+    ("bound", NUMBER),
+)
+ATTRIBUTION_PART: Final = pa.schema([*_CELL, ("network", TEXT), ("row", WHOLE), *_ATTRIBUTED])
+"""Attributions as a cell writes them: exams by row of `cohort.parquet`, and no label."""
+EXAM_ATTRIBUTIONS: Final = pa.schema(
+    [
+        *_CELL,
+        ("network", TEXT),
+        ("patient_id", TEXT),
+        ("exam_id", TEXT),
+        ("tracer", TEXT),
+        ("label", WHOLE),
+        *_ATTRIBUTED,
+    ]
+)
+"""The same, joined, in the order of the cells and of their rows."""
+ATTRIBUTIONS: Final = pa.schema(
+    [
+        ("inputs", TEXT),
+        ("partition", TEXT),
+        ("tracer", TEXT),
+        ("network", TEXT),
+        ("label", WHOLE),
+        ("outcome", TEXT),
+        ("metric", TEXT),
+        ("phase", TEXT),
+        ("region", TEXT),
+        ("estimate", NUMBER),
+        ("low", NUMBER),
+        ("high", NUMBER),
+        ("level", NUMBER),
+        ("patients", WHOLE),
+        ("exams", WHOLE),
+        ("state", TEXT),
+        ("reason", TEXT),
+    ]
+)
+"""Attributions averaged over groups of exams; no single exam can be read off it."""
+
 _Row = dict[str, object]
 
 
@@ -169,6 +214,12 @@ def _candidate(candidate: CandidateResult) -> _Row:
         **_hyperparameter_columns(dict(candidate.values)),
         "error": candidate.error,
     }
+
+
+def attribution_columns(attribution: Attribution) -> _Row:
+    """An attribution with a column a segment."""
+    plain = asdict(attribution)
+    return plain | dict(zip(SEGMENT_COLUMNS, plain.pop("segments"), strict=True))
 
 
 def _timings(result: CellResult, candidates: list[CandidateResult], attempt: int) -> list[_Row]:

@@ -5,18 +5,19 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from mpi_model.errors import RunDirectoryError
-from orchestrator.cells.records import CandidateResult, CellKey, CellResult, Prediction
+from orchestrator.cells.records import Attribution, CandidateResult, CellKey, CellResult, Prediction
 from orchestrator.ledger.parts import (
     Marker,
     StoredCandidate,
     candidate_in,
     marker_in,
     rename_unique,
+    write_attributions,
     write_candidate,
     write_cell,
     write_test_predictions,
 )
-from orchestrator.ledger.paths import CANDIDATE, COMMIT, TEST_COMMIT, RunPaths
+from orchestrator.ledger.paths import ATTRIBUTIONS_COMMIT, CANDIDATE, COMMIT, TEST_COMMIT, RunPaths
 from orchestrator.ledger.schemas import TABLES
 from orchestrator.storage.base import read_many
 
@@ -35,6 +36,8 @@ class RunState:
     """The markers of committed cells, by the cells' names; None for a damaged one."""
     tests: dict[str, Marker | None]
     """The markers of test predictions, likewise."""
+    explained: dict[str, Marker | None]
+    """The markers of attributions, likewise."""
     candidates: dict[str, dict[int, StoredCandidate | None]]
     """The candidates of cells under way, by cell and number; None for a damaged one."""
     leftovers: tuple[str, ...] = ()
@@ -60,6 +63,7 @@ class RunState:
             sizes=sizes,
             cells=_markers(paths, files, COMMIT),
             tests=_markers(paths, files, TEST_COMMIT),
+            explained=_markers(paths, files, ATTRIBUTIONS_COMMIT),
             candidates=_candidates(paths, [found for found in under_way if COMMIT not in files[found[0]]]),
             leftovers=left,
             is_reported=all(blob.name in sizes for blob in (paths.summary, *map(paths.table, TABLES))),
@@ -100,13 +104,30 @@ class RunState:
     def commit(self, result: CellResult, attempt: int, experiment: str) -> None:
         """Write a finished cell, complete or failed."""
         # Written before the memory is changed: an error leaves both as they were.
-        marker = write_cell(self.paths, result, self.finished(result.key), attempt, experiment)
+        candidates = self.finished(result.key)
+        # A part that vanished on its way would make rows disappear without a word.
+        if result.searched is not None and len(candidates) != result.searched:
+            raise RunDirectoryError(
+                f"cell {result.key.name} handed over {result.searched} candidates, but {len(candidates)} are kept; "
+                "it is not committed: run the same command again"
+            )
+        marker = write_cell(self.paths, result, candidates, attempt, experiment)
         self.cells[result.key.name] = marker
         self.candidates.pop(result.key.name, None)
 
     def commit_test(self, key: CellKey, predictions: list[Prediction], experiment: str) -> None:
         """Write a final cell's predictions of the test exams."""
         self.tests[key.name] = write_test_predictions(self.paths, key, predictions, experiment)
+
+    def commit_attributions(self, key: CellKey, attributions: Sequence[Attribution], made_from: str) -> None:
+        """Write where the scores of a cell's exams come from.
+
+        Args:
+            key: The cell.
+            attributions: Of its exams.
+            made_from: The hash of the experiment and of how its networks were explained.
+        """
+        self.explained[key.name] = write_attributions(self.paths, key, attributions, made_from)
 
     def forget_report(self) -> None:
         """Mark tables and report as out of date, before anything changes that they were made from."""
@@ -125,7 +146,7 @@ class RunState:
             The folder's new name.
         """
         self.forget_report()
-        for known in (self.cells, self.tests, self.candidates):
+        for known in (self.cells, self.tests, self.explained, self.candidates):
             known.pop(cell, None)
         return rename_unique(self.paths, self.paths.cell(cell), why)
 

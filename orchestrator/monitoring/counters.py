@@ -50,11 +50,14 @@ class RunCounters:
         self._cells = {one.inputs: one for one in ledger}
         self._running: dict[CellKey, _UnderWay] = {}
         self._candidates = self._ended = 0
+        self._known: dict[CellKey, set[int]] = {}
+        """The candidates of cells under way that have been counted."""
         self._durations: dict[str, list[float]] = {}
         """Seconds of the cells that this call did from their beginning, by input configuration."""
         self._busy = 0.0
         """Seconds that cells took, all together."""
         self._recent: deque[float] = deque()
+        self._last = self.begun
         self._lock = threading.Lock()
 
     def start(self, key: CellKey) -> int:
@@ -69,10 +72,15 @@ class RunCounters:
     def add(self, key: CellKey, result: CandidateResult) -> None:
         """A candidate is finished."""
         with self._lock:
-            self._candidates += 1
-            self._recent.append(self.clock())
-            if key in self._running:
-                self._running[key].candidates += 1
+            self._last = self.clock()
+            # In a race a candidate comes again after each of its inner folds, and counts once.
+            known = self._known.setdefault(key, set())
+            if result.number not in known:
+                known.add(result.number)
+                self._candidates += 1
+                self._recent.append(self.clock())
+                if key in self._running:
+                    self._running[key].candidates += 1
             cells = self._cells[key.inputs]
             best = best_of((cells.best_validation, result.objective), self._objective)
             self._cells[key.inputs] = replace(cells, best_validation=best)
@@ -85,6 +93,8 @@ class RunCounters:
                 cells, complete=cells.complete + well, failed=cells.failed + (not well), left=cells.left - 1
             )
             self._ended += 1
+            self._known.pop(result.key, None)
+            self._last = self.clock()
             cell = self._running.pop(result.key, None)
             if cell is not None:
                 seconds = self.clock() - cell.since
@@ -92,6 +102,10 @@ class RunCounters:
                 # Failed and resumed cells are shorter than whole ones and would make the estimate too small.
                 if well and result.key not in self.half_done:
                     self._durations.setdefault(result.key.inputs, []).append(seconds)
+
+    def since_result(self) -> float:
+        """Seconds since a candidate or a cell ended, or since this call began to train."""
+        return self.clock() - self._last
 
     def progress(self) -> RunProgress:
         """How far the run is now."""

@@ -19,9 +19,8 @@ _LATEX: Final = MappingProxyType(
     }
 )  # fmt: skip
 
-
-# Names are text: no element, no link, no emphasis, no further column.
-_MARKDOWN: Final = MappingProxyType({"|": "\\|", "<": "&lt;", "`": "\\`", "*": "\\*", "_": "\\_", "\n": "<br>"})
+# What would begin markup, or end a table's cell; a line end is a break inside the cell.
+_MARKDOWN: Final = MappingProxyType({**{letter: f"\\{letter}" for letter in "\\`*[]<|"}, "\n": "<br>"})
 
 
 def export(report: Report, format: str) -> str:
@@ -88,7 +87,7 @@ _FORMATS: Final[Mapping[str, Callable[[Report], str]]] = MappingProxyType(
 
 
 def _markdown_cell(text: str) -> str:
-    return "".join(_MARKDOWN.get(letter, letter) for letter in text).replace("](", "]\\(")
+    return "".join(_MARKDOWN.get(letter, letter) for letter in text)
 
 
 def _markdown_table(table: Table) -> str:

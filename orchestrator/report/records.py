@@ -64,6 +64,9 @@ MEASURES: Final = MappingProxyType(
         "fold_auc_variance": "SD of the fold AUCs, part due to",
         "exams_with_flipped_decision": "decision changes with the repeat",
         "probability_range": "range of probability over repeats",
+        "prediction_instability": "mean absolute prediction error",
+        "decision_instability": "share of samples that decide otherwise",
+        "exams_with_unstable_decision": "exams decided otherwise in more than a share of",
         "patients_of_next_study": "patients for the next study",
     }
 )
@@ -98,6 +101,8 @@ class RunTables:
     """What the search chose by."""
     by: Literal["patient", "site"] = "patient"
     """What a fold is: drawn patients, or a site of the column `site` in `exams`."""
+    attributions: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """The contract's columns; empty where the run was not explained."""
     calibrated: bool = False
     """Whether probabilities were recalibrated; net benefit is refused where they were not."""
 
@@ -157,6 +162,8 @@ class Report:
     sections: Mapping[str, object] = field(default_factory=dict)
     """What a section of the page has to say beyond summary and figures, by its key: the frozen record that its template
     prints, or, as a text, why there is nothing to say."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Texts for a manuscript beside `report.html`, by the file's name."""
     incomplete_inputs: tuple[str, ...] = ()
     """Inputs with cells that failed or have not run, unless a report over what there is was asked for."""
     notices: tuple[str, ...] = ()

@@ -22,12 +22,12 @@ from orchestrator.report.layout import (
     numbered,
     p_values,
 )
-from orchestrator.report.records import BASELINES, ESTIMANDS, EVERYONE, HELD_OUT_SITE, MEASURES
+from orchestrator.report.records import BASELINES, EVERYONE, HELD_OUT_SITE, MEASURES
+from orchestrator.report.remarks import NAMES, noted, short_name
 from orchestrator.report.traced import Phrase, joined, of_summary
 
 REFUSED: Final = "Refused"
 """The title of the table of what was refused."""
-_SHORT_NAMES = {"development": "CV", "test": "test"}
 _COUNTED = "patients (events)"
 # The rows of the overview: partition and measure.
 _OVERVIEW = (
@@ -46,15 +46,6 @@ _LEADING = ("auc", "balanced_accuracy", "auc_difference")
 # Rows that a plan is made from; beside what was found they say nothing.
 _OF_PLANS = ("auc_expected",)
 
-_NAMES = {
-    **MEASURES,
-    "auc_difference": "AUC difference",
-    "auc_noninferiority": "non-inferiority",
-    "sensitivity_difference": "sensitivity difference",
-    "specificity_difference": "specificity difference",
-    "net_benefit": "net benefit",
-}
-
 
 def summary_tables(summary: pd.DataFrame) -> Iterator[Table]:
     """The tables of every tracer and partition, the cross-validation of a tracer before its test; some may be empty."""
@@ -65,7 +56,10 @@ def summary_tables(summary: pd.DataFrame) -> Iterator[Table]:
     for (tracer, endpoint, partition), rows in grouped(records, "tracer", "endpoint", "partition"):
         about = f"{tracer}, {endpoint}: {PARTITION_NAMES.get(partition, partition)}"
         for (model,), mine in grouped(rows, "model"):
-            yield _main(about if model == records[0]["model"] else f"{about}, {model}", mine)
+            judged = model == records[0]["model"]
+            # What is remarked on the judged model stands above the table of its baseline.
+            before = [] if judged else [row for row in rows if row["model"] == records[0]["model"]]
+            yield _main(about if judged else f"{about}, {model}", mine, before)
         yield _sites(about, rows)
         yield from (_comparisons(about, rows), _subgroups(about, rows), _net_benefit(about, rows))
     # Two versions of this table: leading measures for a short report, everything for a full one.
@@ -80,27 +74,6 @@ def _labelled(records: list[Record]) -> list[Record]:
         {**row, "of": row["inputs"] if row["model"] == judged else f"{row['inputs']}: {row['model']}"}
         for row in records
     ]
-
-
-def _noted(note: str, rows: Sequence[Record]) -> Phrase:
-    """A table's note with what its numbers' rows remark, each remark once with the measures it belongs to."""
-    remarks: dict[str, list[Record]] = {}
-    for row in rows:
-        if row["reason"]:
-            remarks.setdefault(row["reason"], []).append(row)
-    lines = [
-        of_summary(found[0], f"{', '.join(dict.fromkeys(map(_name_of, found)))}: {remark}.", "reason")
-        for remark, found in remarks.items()
-    ]
-    estimands = dict.fromkeys(row["estimand"] for row in rows if row.get("estimand") and row["low"] is not None)
-    meant = [f"Intervals ({name}): {ESTIMANDS[name]}." for name in estimands]
-    families = {row["family"]: row for row in reversed(rows) if row.get("family")}
-    tested = [of_summary(row, f"Hypotheses: {family}.", "family") for family, row in reversed(families.items())]
-    return joined(" ", [note, *lines, *meant, *tested])
-
-
-def _name_of(row: Record) -> str:
-    return _NAMES.get(row["metric"], str(row["metric"]).replace("_", " "))
 
 
 def _overview(about: str, rows: list[Record]) -> Table:
@@ -120,7 +93,7 @@ def _overview(about: str, rows: list[Record]) -> Table:
         cells = (
             joined("\n", (estimate(mine[name]), counts(mine[name]))) if name in mine else MISSING for name in inputs
         )
-        name = f"{_short_name(partition)} {MEASURES[metric]}" + ("" if model == rows[0]["model"] else f", {model}")
+        name = f"{short_name(partition)} {MEASURES[metric]}" + ("" if model == rows[0]["model"] else f", {model}")
         body.append((name, *cells))
     baselines = "".join(f" {model}: {BASELINES[model]}." for model in models if model in BASELINES)
     note = (
@@ -130,7 +103,7 @@ def _overview(about: str, rows: list[Record]) -> Table:
     shown = [row for row in leading if (row["partition"], row["metric"]) in asked]
     # The methods stand in the note, so that the table fits a terminal of 80 columns.
     note = f"{note} {_methods(shown)}"
-    return Table(title=f"{about}: overview", columns=("", *inputs), rows=tuple(body), note=_noted(note, shown))
+    return Table(title=f"{about}: overview", columns=("", *inputs), rows=tuple(body), note=noted(note, shown))
 
 
 def _methods(rows: Sequence[Record]) -> str:
@@ -138,19 +111,16 @@ def _methods(rows: Sequence[Record]) -> str:
     named: dict[str, list[str]] = {}
     for row in rows:
         if row["low"] is not None:
-            named.setdefault(row["method"], []).append(f"{_short_name(row['partition'])} {_name_of(row)}")
+            named.setdefault(row["method"], []).append(
+                f"{short_name(row['partition'])} {NAMES.get(row['metric'], row['metric'])}"
+            )
     parts = [f"{method} ({', '.join(dict.fromkeys(names))})" for method, names in named.items()]
     return f"Intervals by {'; '.join(parts)}." if parts else ""
 
 
 def _overview_of_validations(rows: list[Record]) -> list[tuple[str, str]]:
-    cohorts = dict.fromkeys(row["partition"] for row in rows if row["partition"] not in _SHORT_NAMES)
+    cohorts = dict.fromkeys(row["partition"] for row in rows if row["partition"] not in PARTITION_NAMES)
     return [(cohort, metric) for cohort in cohorts for metric in _OVERVIEW_OF_VALIDATION]
-
-
-def _short_name(partition: str) -> str:
-    """As the first column of a table calls it; a validation's partition is the cohort's name already."""
-    return _SHORT_NAMES.get(partition, partition.removeprefix("validation "))
 
 
 def _leading_differences(about: str, rows: list[Record]) -> Table:
@@ -159,7 +129,7 @@ def _leading_differences(about: str, rows: list[Record]) -> Table:
     chosen = [row for row in rows if _of(row, EVERYONE) and row["metric"] in metrics and row["primary"]]
     body = tuple(
         (
-            joined(" ", (_short_name(row["partition"]), _pair(row, "\n"))),
+            joined(" ", (short_name(row["partition"]), _pair(row, "\n"))),
             estimate(row),
             p_values(row),
             counts(row),
@@ -167,11 +137,11 @@ def _leading_differences(about: str, rows: list[Record]) -> Table:
         for row in chosen
     )
     columns = ("first − second", "AUC difference", "p", _COUNTED)
-    note = _noted(_methods(chosen), chosen)
+    note = noted(_methods(chosen), chosen)
     return Table(title=f"{about}: differences", columns=columns, rows=body, note=note, shown="brief")
 
 
-def _main(about: str, rows: list[Record]) -> Table:
+def _main(about: str, rows: list[Record], before: list[Record]) -> Table:
     """One column an input configuration, one row a measure and method."""
     chosen = [
         row for row in rows if _of(row, EVERYONE) and row["metric"] in MEASURES and row["metric"] not in _OF_PLANS
@@ -194,7 +164,7 @@ def _main(about: str, rows: list[Record]) -> Table:
         title=about,
         columns=("", *inputs, interval),
         rows=tuple(body) if chosen else (),
-        note=_noted(note if any(row["sd"] is not None for row in chosen) else "", chosen),
+        note=noted(note if any(row["sd"] is not None for row in chosen) else "", chosen, before),
         shown="full",
     )
 
@@ -239,7 +209,7 @@ def _comparisons(about: str, rows: list[Record]) -> Table:
         title=f"{about}: differences",
         columns=columns,
         rows=tuple(body),
-        note=_noted(note, [*chosen, *bayes]),
+        note=noted(note, [*chosen, *bayes]),
         shown="full",
     )
 
@@ -279,7 +249,7 @@ def _subgroups(about: str, rows: list[Record]) -> Table:
         (
             row["inputs"],
             row["subgroup"],
-            _NAMES[row["metric"]],
+            NAMES[row["metric"]],
             estimate(row),
             row["method"],
             counts(row),
@@ -287,7 +257,7 @@ def _subgroups(about: str, rows: list[Record]) -> Table:
         for row in chosen
     )
     columns = ("inputs", "subgroup", "measure", "estimate", "interval by", _COUNTED)
-    return Table(title=f"{about}: subgroups", columns=columns, rows=body, note=_noted("", chosen), shown="full")
+    return Table(title=f"{about}: subgroups", columns=columns, rows=body, note=noted("", chosen), shown="full")
 
 
 def _net_benefit(about: str, rows: list[Record]) -> Table:
@@ -299,9 +269,7 @@ def _net_benefit(about: str, rows: list[Record]) -> Table:
             (inputs, of_summary(model, f"{at:g}", "at"), estimate(model), others, model["method"], counts(model))
         )
     columns = ("inputs", "threshold", "net benefit", "treat all / none", "interval by", _COUNTED)
-    return Table(
-        title=f"{about}: net benefit", columns=columns, rows=tuple(body), note=_noted("", chosen), shown="full"
-    )
+    return Table(title=f"{about}: net benefit", columns=columns, rows=tuple(body), note=noted("", chosen), shown="full")
 
 
 def _refusals(records: list[Record], shown: Shown) -> Table:

@@ -72,9 +72,7 @@ def validation_report(run: Run, validations: Sequence[Validation]) -> Report:
         facts=stored_facts(description, run.cells),
         statistics=settings,
         exclusions=tuple((one.partition, item.reason, item.count) for one in validations for item in one.exclusions),
-        case_mix=_case_mix(
-            {"development": _development(run), **{one.name: one.exams for one in validations}}, settings
-        ),
+        case_mix=case_mix({"development": _development(run), **{one.name: one.exams for one in validations}}, settings),
         validations={one.name: (one.uses, one.networks) for one in validations},
         notices=(
             *(f"{name}: no exam has the maps that {inputs} inputs need" for name, inputs in missing),
@@ -181,7 +179,7 @@ def _distance_rows(
     ]
 
 
-def _case_mix(cohorts: Mapping[str, pd.DataFrame], settings: StatisticsSettings) -> pd.DataFrame:
+def case_mix(cohorts: Mapping[str, pd.DataFrame], settings: StatisticsSettings) -> pd.DataFrame:
     """Counts, events, age, sex and subgroups of each cohort, tracer by tracer.
 
     Args:

@@ -42,7 +42,7 @@ class CellQueue:
         self.waiting = deque(range(len(jobs)))
         self.issued = 0
         self._underway: dict[int, Attempt] = {}
-        self._delivered: dict[int, list[CandidateResult]] = {}
+        self._delivered: dict[int, dict[int, CandidateResult]] = {}
         self._spent: Counter[int] = Counter()
 
     @property
@@ -64,7 +64,9 @@ class CellQueue:
     def job(self, attempt: Attempt) -> Job:
         """What the attempt's worker is given: the cell, with every candidate that it has delivered."""
         job = self.jobs[attempt.cell]
-        return replace(job, finished=(*job.finished, *self._delivered.get(attempt.cell, ())))
+        # By number: in a race a later record of a candidate takes the place of an earlier one.
+        latest = {one.number: one for one in job.finished} | self._delivered.get(attempt.cell, {})
+        return replace(job, finished=tuple(latest[number] for number in sorted(latest)))
 
     def underway(self, attempt_id: int) -> Attempt | None:
         """The attempt with this id, unless it has ended."""
@@ -76,7 +78,7 @@ class CellQueue:
 
     def delivered(self, attempt: Attempt, candidate: CandidateResult) -> None:
         """Remember a candidate until its cell ends."""
-        self._delivered.setdefault(attempt.cell, []).append(candidate)
+        self._delivered.setdefault(attempt.cell, {})[candidate.number] = candidate
 
     def ended(self, attempt: Attempt) -> None:
         """Forget a cell: it is complete, or failed for good."""

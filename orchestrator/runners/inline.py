@@ -1,6 +1,7 @@
 """Runs cells one after another in this process: no Ray, for debugging and for small machines."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -10,11 +11,15 @@ from mpi_model.errors import ExperimentError
 from orchestrator.cells.guard import run_guarded
 from orchestrator.cells.records import WorkerContext
 from orchestrator.experiment.settings import ResourceSettings
-from orchestrator.runners.runner import Events, Job
+from orchestrator.runners.runner import Events, Job, Work
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InlineRunner:
     """The runner without Ray."""
+
+    work: Work = run_guarded
+    """What is done with each cell."""
 
     def run(self, jobs: Sequence[Job], context: WorkerContext, resources: ResourceSettings, events: Events) -> None:
         """See `orchestrator.runners.runner.Runner.run`."""
@@ -24,5 +29,5 @@ class InlineRunner:
         with single_threaded():
             for job in jobs:
                 events.started(job.task.key)
-                result = run_guarded(job.task, context, job.finished, partial(events.candidate, job.task.key))
+                result = self.work(job.task, context, job.finished, partial(events.candidate, job.task.key))
                 events.cell(result, attempt=1)

@@ -39,6 +39,37 @@ class MapDistances:
         return float(np.median(self.new) / np.median(self.training))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MapReference:
+    """What a distance from the training maps is measured with: D summaries, and nothing of a single patient."""
+
+    centre: Floats
+    """`[D]`, medians."""
+    scale: Floats
+    """`[D]`, of a standard deviation's size; infinite for a summary that is constant."""
+    precision: Floats
+    """`[D, D]`, inverse of the shrunken covariance of the scaled summaries."""
+
+    @classmethod
+    def of(cls, training: Floats) -> "MapReference":
+        """The reference of `[N, D]` summaries."""
+        centre = np.median(training, axis=0)
+        # 1.349 interquartile ranges make a standard deviation of a normal distribution; a constant summary carries no
+        # information.
+        scale = np.subtract(*np.quantile(training, [0.75, 0.25], axis=0)) / 1.349
+        # Division by infinity sets a constant summary to 0, so that it adds nothing to the distance.
+        scale = np.where(scale > 0, scale, np.inf)
+        # The median was subtracted already; the estimator must not subtract the mean again.
+        fitted = LedoitWolf(assume_centered=True).fit((training - centre) / scale)
+        return cls(centre=centre, scale=scale, precision=np.asarray(fitted.get_precision(), dtype=np.float64))
+
+    def distances(self, asked: Floats) -> Floats:
+        """Mahalanobis distances of `[M, D]` summaries: `[M]`."""
+        apart = (asked - self.centre) / self.scale
+        found: Floats = np.sqrt(np.einsum("md,de,me->m", apart, self.precision, apart))
+        return found
+
+
 def map_distances(training: Floats, patients: Codes, new: Floats) -> MapDistances:
     """Distances from the median of the training exams, in units of their shrunken covariance.
 
@@ -62,18 +93,5 @@ def map_distances(training: Floats, patients: Codes, new: Floats) -> MapDistance
         # By patient, not by exam: two exams of a patient are alike and would shorten each other's distance.
         held_out = patients % _PARTS == part
         if held_out.any():
-            distances[held_out] = _distances(training[~held_out], training[held_out])
-    return MapDistances(training=distances, new=_distances(training, new))
-
-
-def _distances(training: Floats, asked: Floats) -> Floats:
-    centre = np.median(training, axis=0)
-    # 1.349 interquartile ranges make a standard deviation of a normal distribution; a constant summary carries no
-    # information.
-    scale = np.subtract(*np.quantile(training, [0.75, 0.25], axis=0)) / 1.349
-    # Division by infinity sets a constant summary to 0, so that it adds nothing to the distance.
-    scale = np.where(scale > 0, scale, np.inf)
-    # The median was subtracted already; the estimator must not subtract the mean again.
-    fitted = LedoitWolf(assume_centered=True).fit((training - centre) / scale)
-    distances: Floats = np.sqrt(fitted.mahalanobis((asked - centre) / scale))
-    return distances
+            distances[held_out] = MapReference.of(training[~held_out]).distances(training[held_out])
+    return MapDistances(training=distances, new=MapReference.of(training).distances(new))

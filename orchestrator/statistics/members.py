@@ -45,7 +45,7 @@ class Model:
             shapes = f"{scores.shape}, {probabilities.shape} and {thresholds.shape}"
             raise StatisticsError(f"scores, probabilities and thresholds must have one shape, but have {shapes}")
         return cls(
-            scores=scores.mean(axis=0), probabilities=_mean_odds(probabilities), thresholds=_mean_odds(thresholds)
+            scores=score_of_members(scores), probabilities=_mean_odds(probabilities), thresholds=_mean_odds(thresholds)
         )
 
     @property
@@ -55,6 +55,15 @@ class Model:
             return None
         decided: Flags = self.probabilities >= self.thresholds
         return decided
+
+
+def score_of_members(scores: Floats) -> Floats:
+    """The model's score, of its M members' `[M, …]`.
+
+    Integrated gradients are linear in the score, so the model's attributions are this of its members' attributions.
+    """
+    averaged: Floats = scores.mean(axis=0)
+    return averaged
 
 
 def _mean_odds(values: Floats) -> Floats:

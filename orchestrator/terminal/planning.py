@@ -1,6 +1,7 @@
 """What `plan` prints beyond `check`: folds, work to do, the precision and the time to expect."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.table import Table
@@ -11,6 +12,9 @@ from orchestrator.statistics.precision import EVEN_CHANCE, WANTED_POWER
 from orchestrator.terminal.checking import print_check
 from orchestrator.terminal.consoles import standard_output
 
+if TYPE_CHECKING:
+    from orchestrator.driver.forecast import Range  # torch; a plan without a pilot does without it
+
 
 def print_plan(plan: RunPlan) -> None:
     """Print what a run would do."""
@@ -18,7 +22,7 @@ def print_plan(plan: RunPlan) -> None:
     print_check(plan.check, console)
     console.print()
     console.print(_fold_table(plan))
-    for line in (_network(plan), _work(plan), *_precision(plan), *_primary(plan), _time(plan)):
+    for line in (_network(plan), _work(plan), *_precision(plan), *_primary(plan), _time(plan), *_pilot(plan)):
         console.print(line, highlight=False, markup=False)
 
 
@@ -78,8 +82,38 @@ def _primary(plan: RunPlan) -> Iterator[str]:
 def _time(plan: RunPlan) -> str:
     """From the cells that an earlier run has finished, if there are any; otherwise it is not known."""
     if plan.seconds_per_cell is None or plan.worker_hours is None:
-        return "time: unknown until some cells of this experiment have run"
+        return "time: unknown until some cells of this experiment have run; `--pilot` times a few trainings now"
     return (
         f"time: about {plan.worker_hours:.2g} worker-hours in all, from {plan.timed_cells} cells finished earlier "
         f"at {plan.seconds_per_cell:.1f} s each; divide by the cells that run side by side"
     )
+
+
+def _pilot(plan: RunPlan) -> Iterator[str]:
+    """What a pilot foretells, where one was asked for."""
+    if plan.pilot is None:
+        return
+    run, workers = plan.pilot.run, plan.pilot.workers
+    yield (
+        f"pilot: {run.trainings} trainings timed on the {run.device}, {run.ended} of them to their end; a cell takes "
+        + ", ".join(f"{_range(seconds, 's')} ({name})" for name, seconds in run.cell_seconds.items())
+    )
+    yield (
+        f"pilot: {_range(run.worker_hours, 'worker-hours')} in all; {_range(run.wall_hours[workers], 'hours')} by the "
+        f"clock with {workers} cells side by side here ({run.level:.0%} intervals)"
+    )
+    for found in plan.pilot.nodes:
+        node = found.node
+        where = f"pilot, {node.nodes} × {node.instance_type} ({node.name})"
+        if found.wall_hours is None:
+            yield f"{where}: not known; run the pilot on such a node, because it ran on the {run.device} here"
+            continue
+        price = "price unknown" if found.dollars is None else _range(found.dollars, "US dollars")
+        yield (
+            f"{where}: {found.workers} cells side by side, {_range(found.wall_hours, 'hours')} if a core there is as "
+            f"fast as one here, {price} (on demand, with the head, price table of {node.priced})"
+        )
+
+
+def _range(found: "Range", unit: str) -> str:
+    return f"{found.estimate:.2g} {unit} [{found.low:.2g}, {found.high:.2g}]"

@@ -59,7 +59,7 @@ def _recipe(
     return Recipe(
         inputs=inputs,
         network=NetworkSettings(backbone=backbone, weights=weights, heads=heads, fusion=fusion),
-        training=TrainingSettings(**({"epochs": 2, "batch_size": 8} | (training or {}))),
+        training=TrainingSettings(**({"epochs": 2, "batch_size": 8, "budget": "best_epoch"} | (training or {}))),
         hyperparameters=Hyperparameters(**hyperparameters),
         seed=seed,
         views_seed=views_seed,

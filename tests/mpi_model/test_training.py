@@ -84,6 +84,35 @@ def test_a_refit_takes_the_candidates_own_path(
     np.testing.assert_array_equal(scores, records[epoch - 1].validation_scores)
 
 
+def test_a_whole_schedule_ends_in_the_mean_of_its_second_half(
+    paint: Callable, exams: Callable, make_recipe: Callable
+) -> None:
+    """Of four epochs the mean of the last two is judged, refitted and predicted with; frozen stages keep their bits."""
+    maps, labels = paint(44)
+    training, validation = exams(labels, range(20)), exams(labels, range(20, 44))
+    ends, whole = (
+        make_recipe(training={"epochs": 4, "budget": budget}, dropout=0.2, freeze_depth=1)
+        for budget in ("best_epoch", "schedule")
+    )
+    steps = [record.steps for record in train(maps, training, validation, recipe=ends, device=CPU)]
+    third, fourth, mean = (
+        refit(maps, training, recipe=recipe, steps=steps[epoch - 1], horizon=steps[-1], device=CPU)
+        for recipe, epoch in ((ends, 3), (ends, 4), (whole, 4))
+    )
+    moved = 0
+    for name, found in mean.state_dict().items():
+        one, other = third.state_dict()[name].double(), fourth.state_dict()[name].double()
+        moved += not torch.equal(one, other)
+        # Difference, half and sum are rounded once each.
+        bound = 3 * torch.finfo(torch.float32).eps * torch.maximum(one.abs(), other.abs())
+        expected = (one + other) / 2 if found.is_floating_point() else other
+        assert ((found - expected).abs() <= bound).all(), name
+        assert not name.startswith("encoders.0.stages.0.") or torch.equal(found.double(), one), name
+    assert moved > 5
+    *_, last = train(maps, training, validation, recipe=whole, device=CPU)
+    np.testing.assert_array_equal(predict_scores(mean, maps, validation.rows, device=CPU), last.validation_scores)
+
+
 def test_a_refit_takes_exactly_the_steps_asked_for(paint: Callable, exams: Callable, make_recipe: Callable) -> None:
     """A median best epoch of another training part may end within an epoch of this one."""
     maps, labels = paint(20)
@@ -132,6 +161,19 @@ def test_without_augmentation_and_smoothing_the_first_loss_is_that_of_the_initia
     # Scores of both sides carry the rounding of the network; a loss moves by no more than its score.
     bound = 2 * rounding.through(network) * np.abs(scores).max() + rounding.of_sum(12)
     assert record.training_loss == pytest.approx(np.mean(cells), rel=0, abs=float(bound))
+
+
+def test_logit_noise_reaches_the_loss_of_training_alone(
+    paint: Callable, exams: Callable, make_recipe: Callable
+) -> None:
+    """Noise far above the first logits costs its SD times E max(z, 0) = .399; the validation's scores have none."""
+    maps, labels = paint(200)
+    part = exams(labels, range(200))
+    recipe = make_recipe(training={"epochs": 1, "batch_size": 200}, logit_noise=100.0)
+    record = next(train(maps, part, part, recipe=recipe, device=CPU))
+    # The SD of max(z, 0) is .584; exams weigh about 1.
+    assert record.training_loss == pytest.approx(39.9, abs=4 * 58.4 / 200**0.5)
+    assert np.abs(record.validation_scores).max() < 10
 
 
 def test_a_batch_without_one_tracer_trains(paint: Callable, exams: Callable, make_recipe: Callable) -> None:

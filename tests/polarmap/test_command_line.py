@@ -63,7 +63,7 @@ def test_plan_answers_programs(tiny, capsys):
     assert main(["plan", str(tiny), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["cells"] == 2 * (1 * 2 + 1)
-    assert said["trainings"] == said["cells"] * (3 * 1 + 1)
+    assert said["trainings"] == said["cells"] * (3 * 1 + 1 + 1 * 1)
     assert (said["timed_cells"], said["worker_hours"]) == (0, None)
     test = next(row for row in said["precision"] if row["partition"] == "test" and row["tracer"] == "Tc-99m")
     assert (test["positive"], test["negative"], test["auc"]) == (3, 3, 0.85)

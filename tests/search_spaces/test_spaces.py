@@ -168,6 +168,10 @@ def test_a_space_file_of_ones_own_has_kinds_conditions_and_fixed_values(tmp_path
     [
         (("[dropout]", "[droput]"), "unknown parameter; did you mean `dropout`"),
         (("value = 0.3", "value = 1.0"), "at least 0 and below 1, but 1.0 is possible"),
+        (
+            ('[dropout]\nkind = "fixed"\nvalue = 0.3', '[logit_noise]\nkind = "fixed"\nvalue = -1'),
+            "0 or more, but -1 is",
+        ),
         (("value = 0.3", "vlue = 0.3"), "unknown key `vlue`"),
         (('high = "stages"', "high = 9"), "a whole number from 0 to 4, but 9 is possible"),
         (('kind = "int"', 'kind = "float"'), "`kind` must be int, choice or fixed"),

@@ -4,13 +4,15 @@ A spot price never exceeds the on-demand price unless the file sets a higher max
 bound. Not included: volumes, traffic, NAT gateways, endpoints, taxes.
 """
 
+import re
 import tomllib
+from collections.abc import Iterator
 from datetime import date
 from importlib import resources
 from typing import Final
 
 from orchestrator.clusters.lint.reading import ClusterFile
-from orchestrator.clusters.lint.records import PriceBound
+from orchestrator.clusters.lint.records import NodeType, PriceBound
 
 _TABLE: Final = tomllib.loads(resources.files(__package__).joinpath("prices.toml").read_text("utf-8"))
 _DATE: Final[date] = _TABLE["date"]
@@ -36,6 +38,40 @@ def price_bound(file: ClusterFile) -> PriceBound | None:
         nodes=nodes,
         unknown=unknown,
     )
+
+
+def worker_types(file: ClusterFile) -> Iterator[NodeType]:
+    """The node types that run cells, in the file's order, each with its price and how many of it there can be."""
+    prices: dict[str, float] = _TABLE.get(str(file.at("provider", "region") or ""), {})
+    head = prices.get(_instance_type(file, file.head_type))
+    most = file.integer("max_workers") or 0
+    for name in file.node_types if file.provider == "aws" else ():
+        limit = _limit(file, name)
+        nodes = most if limit is None else min(limit, most)
+        if nodes > 0:
+            kind = _instance_type(file, name)
+            yield NodeType(
+                name=name,
+                instance_type=kind,
+                nodes=nodes,
+                cores=_resource(file, name, "CPU") or _cores(kind),
+                gpus=_resource(file, name, "GPU") or 0,
+                dollars=prices.get(kind),
+                head_dollars=head,
+                priced=_DATE,
+            )
+
+
+def _resource(file: ClusterFile, name: str, kind: str) -> int | None:
+    return file.integer("available_node_types", name, "resources", kind)
+
+
+def _cores(instance_type: str) -> int:
+    """Virtual cores by the size in an instance type's name, as AWS counts them in every family of the table."""
+    size = re.search(r"\.(\d*)(xlarge|large|medium)$", instance_type)
+    if size is None:
+        return 0
+    return 4 * int(size[1] or 1) if size[2] == "xlarge" else 2
 
 
 def _worker_slots(file: ClusterFile, prices: dict[str, float]) -> tuple[tuple[int, str], ...] | None:

@@ -40,6 +40,26 @@ class PriceBound:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NodeType:
+    """One type of the nodes that run cells."""
+
+    name: str
+    """As the cluster file calls it."""
+    instance_type: str
+    nodes: int
+    """The most there can be of it."""
+    cores: int
+    """Virtual cores of a node; 0 where neither the file nor the instance type's name tells."""
+    gpus: int
+    dollars: float | None
+    """US dollars an hour on demand; None where the table has no price."""
+    head_dollars: float | None
+    """The same of the head, which runs as long."""
+    priced: date
+    """The date of the price table."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
     """The findings of one file."""
 

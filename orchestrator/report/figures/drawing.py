@@ -120,15 +120,21 @@ def key_of(*names: str) -> str:
     return "-".join(letters.split())
 
 
-def rendered(drawing: Drawing) -> ReportFigure:
-    """The files of a figure, the same bytes every time."""
+def rendered(drawing: Drawing, *, manuscript: bool = True) -> ReportFigure:
+    """The files of a figure, the same bytes every time.
+
+    Args:
+        drawing: The figure.
+        manuscript: Whether it is written as PDF as well, which takes as long as everything else; empty otherwise.
+    """
     svg, pdf = io.StringIO(), io.BytesIO()
     with house_style():
         # No dates: the same figure is the same file.
         drawing.figure.savefig(
             svg, format="svg", metadata={"Date": None, "Creator": "polarmap", "Title": drawing.title}
         )
-        drawing.figure.savefig(pdf, format="pdf", metadata={"CreationDate": None, "Title": drawing.title})
+        if manuscript:
+            drawing.figure.savefig(pdf, format="pdf", metadata={"CreationDate": None, "Title": drawing.title})
     return ReportFigure(
         key=drawing.key,
         section=drawing.section,

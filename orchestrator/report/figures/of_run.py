@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from orchestrator.experiment.settings import StatisticsSettings
+from orchestrator.report.figures.attribution import attribution
 from orchestrator.report.figures.calibration import calibration
 from orchestrator.report.figures.decision_curve import decision_curve
 from orchestrator.report.figures.depths import depths
@@ -77,6 +78,8 @@ def _drawings(tables: RunTables, summary: pd.DataFrame, settings: StatisticsSett
     for one in tracers:
         yield from _of_probabilities(one)
     yield from _there(subgroups(one.name, one.endpoint, one.rows) for one in tracers)
+    for one in tracers:
+        yield from attribution(one.name, one.endpoint, tables.attributions)
     for one in tracers:
         yield from _there(
             instability(one.place("development", sides.inputs), sides.development)

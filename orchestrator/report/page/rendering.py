@@ -6,7 +6,7 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from orchestrator.report.page.sections import sections_of
+from orchestrator.report.page.sections import TITLES, sections_of
 from orchestrator.report.page.vector_graphics import inline
 from orchestrator.report.records import Report, ReportFigure
 
@@ -15,15 +15,20 @@ _PACKAGE: Final = "orchestrator.report.page"
 
 def page_of(report: Report) -> str:
     """The page."""
+    style = files(_PACKAGE).joinpath("templates/style.css").read_text(encoding="utf-8")
+    template = environment().get_template("page.html")
+    return template.render(report=report, sections=sections_of(report), titles=TITLES, style=Markup(style))
+
+
+def environment() -> Environment:
+    """The templates, and what they call."""
     # Everything that is printed is escaped; a name that a template misspells is an error, not a gap.
-    environment = Environment(
+    made = Environment(
         loader=PackageLoader(_PACKAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
-    environment.filters["inline"] = _inline
-    style = files(_PACKAGE).joinpath("templates/style.css").read_text(encoding="utf-8")
-    template = environment.get_template("page.html")
-    return template.render(report=report, sections=sections_of(report), style=Markup(style))
+    made.filters["inline"] = _inline
+    return made
 
 
 def _inline(figure: ReportFigure) -> Markup:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from orchestrator.report.page.answer import answer
+from orchestrator.report.page.checklists import checklists
 from orchestrator.report.page.folded_tables import folded_tables
 from orchestrator.report.page.measures import calibration, discrimination, net_benefit, subgroups
 from orchestrator.report.page.plain_sections import errors, provenance
@@ -45,6 +46,7 @@ _FROM_REPORT: Final[Mapping[str, Callable[[Report], object]]] = MappingProxyType
         "subgroups": subgroups,
         "stability": stability,
         "search": search,
+        "checklists": checklists,
         "errors": errors,
         "provenance": provenance,
         "tables": folded_tables,

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,9 +19,8 @@ from orchestrator.cells.baseline import _PENALTIES, SegmentModel, fit_baseline
 from orchestrator.cells.decision import _best_threshold, _platt
 from orchestrator.cells.records import CellKey, CellTask, InnerSplit
 from orchestrator.cohort.segments import segment_means
-from orchestrator.experiment.settings import DecisionSettings
 
-PLATT = DecisionSettings(threshold="balanced_accuracy", calibration="platt")
+RULE = "balanced_accuracy"
 PHASES = {"stress": ("stress",), "rest": ("rest",), "dual": ("stress", "rest")}
 
 
@@ -33,15 +33,24 @@ def made(inputs, *, exams=120, strength=0.25, seed=0):
     stored = {phase: (pixels * FULL_SCALE).astype(np.uint16) for phase, pixels in maps.items()}
     here, tracer = np.ones(exams, dtype=bool), (np.arange(exams) // 2 % 2).astype(np.int8)
     training = np.arange(exams * 4 // 5)
-    parts = [training % 3 == part for part in range(3)]
-    inner = tuple(
-        InnerSplit(training=_of(training[~part], labels), validation=_of(training[part], labels)) for part in parts
+    folds = np.arange(len(training)) % 3
+    inner, again = (
+        tuple(
+            InnerSplit(
+                training=_of(training[parts != part], labels),
+                validation=_of(training[parts == part], labels),
+                patients=np.arange((parts == part).sum()),
+            )
+            for part in range(3)
+        )
+        for parts in (folds, random.permutation(folds))
     )
     task = CellTask(
         key=CellKey(inputs=inputs, partition="development", repeat=0, fold=0),
         plan="plan",
         training=_of(training, labels),
         inner=inner,
+        calibration=again,
         evaluation=np.arange(exams * 4 // 5, exams),
     )
     return Maps(**stored, has_stress=here, has_rest=here, tracer=tracer), task, labels
@@ -52,7 +61,7 @@ def _of(rows, labels):
 
 
 def plain(maps, task, tracer):
-    """One tracer's scores of the judged exams and its inner out-of-fold scores, as a data scientist writes it."""
+    """One tracer's scores of the judged exams and of both kinds of inner folds, as a data scientist writes it."""
     features = np.hstack([segment_means(getattr(maps, phase))[:, 0] for phase in PHASES[task.key.inputs]])
 
     def part(exams):
@@ -74,23 +83,28 @@ def plain(maps, task, tracer):
     penalty = min(_PENALTIES, key=loss)
     judged = task.evaluation[maps.tracer[task.evaluation] == tracer]
     scores = fitted(task.training, penalty).decision_function(features[judged])
-    inner = [fitted(split.training, penalty).decision_function(part(split.validation)[0]) for split in task.inner]
-    return penalty, dict(zip(judged.tolist(), scores, strict=True)), np.concatenate(inner)
+    inner, fresh = (
+        np.concatenate([fitted(one.training, penalty).decision_function(part(one.validation)[0]) for one in splits])
+        for splits in (task.inner, task.calibration)
+    )
+    return penalty, dict(zip(judged.tolist(), scores, strict=True)), inner, fresh
 
 
 @pytest.mark.parametrize("inputs", ["stress", "rest", "dual"])
 def test_scores_and_decisions_are_those_of_a_plain_pipeline(inputs):
     """Penalty, scores, thresholds and probabilities are what scikit-learn's own pipeline gives, tracer by tracer."""
     maps, task, _ = made(inputs)
-    fitted = fit_baseline(maps, task, PLATT)
+    fitted = fit_baseline(maps, task, RULE)
     found = {item.row: item for item in fitted.predict(maps, task.evaluation)}
 
     assert sorted(found) == task.evaluation.tolist()
     for tracer in (0, 1):
-        penalty, scores, inner = plain(maps, task, tracer)
-        validation = [split.validation for split in task.inner]
-        labels = np.concatenate([one.labels[maps.tracer[one.rows] == tracer] for one in validation])
-        slope, intercept = _platt(inner, labels)
+        penalty, scores, inner, fresh = plain(maps, task, tracer)
+        labels, again = (
+            np.concatenate([one.validation.labels[maps.tracer[one.validation.rows] == tracer] for one in splits])
+            for splits in (task.inner, task.calibration)
+        )
+        slope, intercept = _platt(fresh, again)
         cut = _best_threshold(inner, labels)
 
         assert fitted.equations[tracer].penalty == penalty
@@ -109,7 +123,7 @@ def test_every_tracer_has_a_model_of_its_own():
     other[maps.tracer == 1] = other[maps.tracer == 1, :, ::-1]
     turned = Maps(stress=other, rest=maps.rest, has_stress=maps.has_stress, has_rest=maps.has_rest, tracer=maps.tracer)
     before, after = (
-        [item.score for item in fit_baseline(one, task, PLATT).predict(one, task.evaluation)] for one in (maps, turned)
+        [item.score for item in fit_baseline(one, task, RULE).predict(one, task.evaluation)] for one in (maps, turned)
     )
     tracer = maps.tracer[task.evaluation]
 
@@ -124,11 +138,11 @@ def test_permuted_labels_leave_it_at_chance():
         maps, task, _ = made("stress", exams=200, strength=0.8)
         training = _of(task.training.rows, labels)
         inner = tuple(
-            InnerSplit(training=_of(split.training.rows, labels), validation=_of(split.validation.rows, labels))
+            replace(split, training=_of(split.training.rows, labels), validation=_of(split.validation.rows, labels))
             for split in task.inner
         )
         given = CellTask(key=task.key, plan="plan", training=training, inner=inner, evaluation=task.evaluation)
-        scores = [item.score for item in fit_baseline(maps, given, PLATT).predict(maps, task.evaluation)]
+        scores = [item.score for item in fit_baseline(maps, given, RULE).predict(maps, task.evaluation)]
         return roc_auc_score(seen[task.evaluation], scores)
 
     truth = made("stress", exams=200, strength=0.8)[2]
@@ -141,7 +155,7 @@ def test_permuted_labels_leave_it_at_chance():
 def test_what_is_stored_predicts_what_was_fitted():
     """The JSON text gives the same predictions, to the last bit; another text is refused, and said to be damaged."""
     maps, task, _ = made("dual")
-    fitted = fit_baseline(maps, task, PLATT)
+    fitted = fit_baseline(maps, task, RULE)
     stored = fitted.to_json({"experiment": "e"})
 
     assert SegmentModel.from_json(stored).predict(maps, task.evaluation) == fitted.predict(maps, task.evaluation)

@@ -44,16 +44,29 @@ def task_and_bench(tmp_path):
     labels = np.arange(50) % 2
     rows = np.arange(50)
     training, evaluation = rows[:40], rows[40:]
-    halves = (training[:20], training[20:])
-    inner = tuple(
-        InnerSplit(training=labelled(halves[1 - part], labels), validation=labelled(halves[part], labels))
-        for part in (0, 1)
+    inner, again = (
+        tuple(
+            InnerSplit(
+                training=labelled(halves[1 - part], labels),
+                validation=labelled(halves[part], labels),
+                patients=np.arange(20),
+            )
+            for part in (0, 1)
+        )
+        for halves in ((training[:20], training[20:]), (training[10:30], np.r_[training[:10], training[30:]]))
     )
     key = CellKey(inputs="stress", partition="development", repeat=0, fold=0)
-    task = CellTask(key=key, plan="plan", training=labelled(training, labels), inner=inner, evaluation=evaluation)
+    task = CellTask(
+        key=key,
+        plan="plan",
+        training=labelled(training, labels),
+        inner=inner,
+        calibration=again,
+        evaluation=evaluation,
+    )
     procedure = Procedure(
         network=NetworkSettings(backbone="compact", weights="random"),
-        training=TrainingSettings(epochs=4, batch_size=8, patience=2, members=1),
+        training=TrainingSettings(epochs=4, batch_size=8, patience=2, budget="best_epoch", members=1),
         search=SearchSettings(candidates=5, inner_folds=2),
         decision=DecisionSettings(threshold="balanced_accuracy", calibration="platt"),
         space=load_space("learning_rates_and_freeze_depth", tmp_path, 4),
@@ -141,32 +154,42 @@ def test_with_the_budget_of_the_best_epoch_the_refit_takes_its_median_steps(task
 
 
 def test_members_are_refits_of_the_winners_in_turn(task_and_bench):
-    """Of three members with two winners, the second alone is the runner-up's; thresholds come from all three."""
+    """Of three members with two winners, the second alone is the runner-up's; all three decide and are calibrated."""
     task, bench = task_and_bench
     procedure = replace(
         bench.procedure,
         training=replace(bench.procedure.training, members=3, budget="schedule"),
         search=replace(bench.procedure.search, winners=2, prune=False),
     )
-    result, candidates = collected(task, replace(bench, procedure=procedure))
+    bench = replace(bench, procedure=procedure)
+    result, candidates = collected(task, bench)
     first, second = sorted(candidates, key=lambda candidate: candidate.objective)[:2]
 
-    def alone(candidate, member):
+    def alone(candidate, member, training=task.training, judged=task.evaluation, *fold):
+        # Five batches an epoch of all 40 exams, three of 20, for four epochs.
+        steps = 12 if fold else 20
         network = refit(
             bench.maps,
-            task.training,
-            recipe=recipe_for(task, bench, candidate.values, "member", member),
-            steps=20,
-            horizon=20,
+            training,
+            recipe=recipe_for(task, bench, candidate.values, "calibration" if fold else "member", member, *fold),
+            steps=steps,
+            horizon=steps,
             device=torch.device("cpu"),
         )
-        return predict_scores(network, bench.maps, task.evaluation, device=torch.device("cpu")).tolist()
+        return predict_scores(network, bench.maps, judged, device=torch.device("cpu")).tolist()
 
     scores = [[item.score for item in result.predictions if item.member == member] for member in range(3)]
     assert scores == [alone(first, 0), alone(second, 1), alone(first, 2)]
     labels = np.concatenate([split.validation.labels for split in task.inner])
     inner = (2 * np.asarray(first.inner_scores) + np.asarray(second.inner_scores)) / 3
-    slope, intercept = _platt(inner, labels)
+    again = [
+        [alone(one, member, split.training, split.validation.rows, fold) for fold, split in enumerate(task.calibration)]
+        for member, one in enumerate((first, second, first))
+    ]
+    slope, intercept = _platt(
+        np.mean([np.concatenate(member) for member in again], axis=0),
+        np.concatenate([split.validation.labels for split in task.calibration]),
+    )
     cut = _best_threshold(inner, labels)
     assert [item.threshold for item in result.predictions] == pytest.approx([expit(slope * cut + intercept)] * 30)
 
@@ -176,7 +199,7 @@ def test_other_inputs_and_other_searches_train_from_the_same_seeds(task_and_benc
     task, bench = task_and_bench
     only = replace(bench.procedure, search=replace(bench.procedure.search, candidates=1))
     one, _ = collected(task, replace(bench, procedure=only))
-    more, _ = collected(task, replace(bench, procedure=replace(only, decision=DecisionSettings())))
+    more, _ = collected(task, replace(bench, procedure=replace(only, decision=DecisionSettings(calibration="none"))))
 
     assert [item.score for item in one.predictions] == [item.score for item in more.predictions]
 
@@ -227,5 +250,12 @@ def test_the_objective_can_be_an_auc(task_and_bench):
 def test_nothing_a_worker_receives_has_a_place_for_a_held_out_label():
     """Labels exist only inside `LabelledExams`; evaluation is row numbers, and maps carry none."""
     assert {field.name for field in fields(Maps)} == {"stress", "rest", "has_stress", "has_rest", "tracer"}
-    assert {field.name for field in fields(CellTask)} == {"key", "plan", "training", "inner", "evaluation"}
-    assert {field.name for field in fields(InnerSplit)} == {"training", "validation"}
+    assert {field.name for field in fields(CellTask)} == {
+        "key",
+        "plan",
+        "training",
+        "inner",
+        "calibration",
+        "evaluation",
+    }
+    assert {field.name for field in fields(InnerSplit)} == {"training", "validation", "patients"}

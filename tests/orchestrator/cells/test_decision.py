@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 
-from orchestrator.cells.decision import Decision, _best_threshold, _platt, decide
-from orchestrator.experiment.settings import DecisionSettings
+from orchestrator.cells.decision import Decision, OutOfFold, _best_threshold, _platt, decide
 
 labelled = st.lists(st.tuples(st.integers(-8, 8), st.integers(0, 1)), min_size=4, max_size=40).filter(
     lambda pairs: len({label for _, label in pairs}) == 2
@@ -42,8 +41,8 @@ def test_the_fixed_threshold_is_half_of_the_balanced_probability_even_when_calib
     random = np.random.default_rng(0)
     labels = (random.random(400) < 0.2).astype(np.int8)
     scores = 2.0 * labels - 1.0 + random.normal(size=400)
-    tracer = np.zeros(400, dtype=np.int8)
-    decision = decide(scores, labels, tracer, DecisionSettings(calibration="platt"))[0]
+    exams = OutOfFold(scores=scores, labels=labels, tracer=np.zeros(400, dtype=np.int8))
+    decision = decide(exams, "fixed", exams)[0]
 
     called = decision.probability(scores) >= decision.probability_threshold
     assert np.array_equal(called, scores >= 0)
@@ -77,8 +76,20 @@ def test_each_tracer_is_decided_on_its_own_exams():
     """A threshold of one tracer does not move with the other's scores."""
     scores = np.array([0.0, 1.0, 10.0, 11.0])
     labels = np.array([0, 1, 0, 1], dtype=np.int8)
-    decisions = decide(
-        scores, labels, np.array([0, 0, 1, 1], dtype=np.int8), DecisionSettings(threshold="balanced_accuracy")
-    )
+    exams = OutOfFold(scores=scores, labels=labels, tracer=np.array([0, 0, 1, 1], dtype=np.int8))
 
-    assert decisions == {0: Decision(threshold=0.5), 1: Decision(threshold=10.5)}
+    assert decide(exams, "balanced_accuracy", None) == {0: Decision(threshold=0.5), 1: Decision(threshold=10.5)}
+
+
+def test_thresholds_come_from_the_search_and_calibration_from_fresh_scores():
+    """Scores by which a winner was chosen are too good to calibrate by: they decide the threshold alone."""
+    random = np.random.default_rng(2)
+    labels = (np.arange(200) % 2).astype(np.int8)
+    tracer = np.zeros(200, dtype=np.int8)
+    seen, fresh = (
+        OutOfFold(scores=random.normal(size=200) + shift * labels, labels=labels, tracer=tracer) for shift in (3, 1)
+    )
+    decision = decide(seen, "balanced_accuracy", fresh)[0]
+
+    assert decision.threshold == _best_threshold(seen.scores, labels)
+    assert (decision.slope, decision.intercept) == _platt(fresh.scores, labels)

@@ -5,10 +5,9 @@ import json
 import pytest
 
 from mpi_model.errors import CohortError
-from orchestrator.driver.predict import predict_exams
-from orchestrator.monitoring.progress import NullProgress
 from orchestrator.report import models
 from polarmap import open_run
+from polarmap.models import predict
 
 
 def test_the_test_partition_stays_closed_until_it_is_opened(tiny, run, paths_of):
@@ -51,7 +50,7 @@ def test_the_report_and_predict_speak_of_one_model(make_tiny, tmp_path, run, pat
     experiment = make_tiny(tmp_path)
     run(experiment, "training.members=2", open_test=True)
     found = open_run(paths_of(experiment).root)
-    predicted = predict_exams(found, experiment.parent / "manifest.csv", NullProgress())
+    predicted = predict(found, experiment.parent / "manifest.csv")
     rows = found.predictions.query("model == 'network' and partition == 'test'")
     for (tracer, inputs), mine in rows.groupby(["tracer", "inputs"]):
         judged = models.Tested.of(mine)

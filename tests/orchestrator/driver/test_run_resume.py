@@ -10,6 +10,7 @@ from mpi_model.errors import RunDirectoryError
 from orchestrator.cells import guard
 from orchestrator.cells.records import CellKey
 from orchestrator.driver.ledger_events import LedgerEvents
+from orchestrator.ledger.paths import run_paths
 from orchestrator.ledger.state import RunState
 from orchestrator.report.build import report_of
 from polarmap import open_run
@@ -71,6 +72,37 @@ def test_a_run_killed_in_the_middle_of_a_cell_ends_like_an_undisturbed_one(
     outcome = run(tiny, open_test=True)
     assert outcome.done_now == 5
     assert digests(paths) == digests(paths_of(finished))
+
+
+def test_a_race_killed_on_its_second_inner_fold_goes_on_from_there(make_tiny, tmp_path, monkeypatch, run, digests):
+    """What was trained on the second fold is kept over what was kept of the first, and the tables are the same."""
+    settings = (
+        *("search.strategy=race", "search.inner_folds=2", "search.winners=1", "search.candidates=4"),
+        *('cohort.inputs=["stress"]', "statistics.baseline=none"),
+    )
+    undisturbed = run(make_tiny(tmp_path / "undisturbed"), *settings).paths
+    kept = LedgerEvents.candidate
+    told = []
+
+    def stop_after_five(self, key, result):
+        kept(self, key, result)
+        told.append(result)
+        if len(told) == 5:
+            raise Stopped
+
+    experiment = make_tiny(tmp_path / "killed")
+    with monkeypatch.context() as patched:
+        patched.setattr(LedgerEvents, "candidate", stop_after_five)
+        with pytest.raises(Stopped):
+            run(experiment, *settings)
+    last = told[-1]
+    assert len(last.best_steps) == 2
+    paths = run_paths(experiment.parent / "runs" / "tiny")
+    assert [one.number for one in RunState.read(paths).finished(FIRST)] == [0, 1, 2, 3]
+    assert RunState.read(paths).finished(FIRST)[last.number] == last
+
+    run(experiment, *settings)
+    assert digests(paths) == digests(undisturbed)
 
 
 def test_a_candidate_file_without_its_predecessor_is_not_trusted(mine, run, digests, paths_of, folder_of):

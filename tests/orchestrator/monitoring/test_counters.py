@@ -1,6 +1,7 @@
 """What the driver counts while a run goes on, with a clock of the test's own."""
 
 from dataclasses import replace
+from itertools import count
 
 import pytest
 
@@ -10,6 +11,7 @@ from orchestrator.monitoring.progress import InputsProgress
 
 STRESS = [CellKey(inputs="stress", partition="development", repeat=0, fold=fold) for fold in range(4)]
 DUAL = [CellKey(inputs="dual", partition="development", repeat=0, fold=fold) for fold in range(2)]
+NUMBERS = count()
 
 
 class Clock:
@@ -27,9 +29,9 @@ def complete(key: CellKey) -> CellResult:
 
 
 def candidate(objective: float | None) -> CandidateResult:
-    """A finished candidate."""
+    """A finished candidate, another one with every call."""
     return CandidateResult(
-        number=0,
+        number=next(NUMBERS),
         state="pruned" if objective is None else "complete",
         values={},
         objective=objective,

@@ -106,6 +106,26 @@ def test_available_patients_still_allow_the_difference_from_the_baseline(
     pd.testing.assert_frame_equal(against, common)
 
 
+def test_what_is_remarked_on_both_models_is_said_once(compared: pd.DataFrame) -> None:
+    """The baseline's table does not repeat the network's remarks; what differs between inputs names them."""
+    tables = {table.title: table.note for table in summary_tables(compared)}
+    about = "Tc-99m, abnormal perfusion: cross-validation"
+    rows = compared.query("tracer == 'Tc-99m' and partition == 'development' and subgroup == 'all'")
+    rows = rows[(rows["reason"] != "") & (rows["state"] == "ok")]
+    network, baseline = (rows[rows["model"] == model] for model in ("network", "segments"))
+    both = set(zip(network["metric"], network["reason"], strict=True)) & set(
+        zip(baseline["metric"], baseline["reason"], strict=True)
+    )
+
+    assert both
+    for _, reason in both:
+        assert reason in tables[about]
+        assert reason not in tables[f"{about}, segments"]
+    areas = network[network["metric"] == "auc"].drop_duplicates("reason")
+    for reason, inputs in zip(areas["reason"], areas["inputs"], strict=True):
+        assert f"AUC{f' of {inputs}' if len(areas) > 1 else ''}" in tables[about].split(reason)[0]
+
+
 def test_tables_show_the_baseline_apart(compared: pd.DataFrame, both: RunTables) -> None:
     """The overview has one AUC line more a partition, differences name both models, each model has its own table."""
     tables = {table.title: table for table in summary_tables(compared)}

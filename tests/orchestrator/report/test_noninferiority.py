@@ -11,6 +11,7 @@ from orchestrator.experiment.settings import Noninferiority, StatisticsSettings
 from orchestrator.report.export import export
 from orchestrator.report.records import Report, RunTables
 from orchestrator.report.summary import summarise
+from orchestrator.report.summary_tables import summary_tables
 from orchestrator.statistics.precision import noninferiority_power
 
 QUESTION = StatisticsSettings(noninferiority=Noninferiority(pair="stress-dual", margin=0.05))
@@ -49,6 +50,19 @@ def test_the_answer_and_the_limit_say_the_same(answered: pd.DataFrame) -> None:
     assert (shown == (rows["p"] < 0.025)).all()
     assert (shown == rows["reason"].str.contains("not worse than dual by 0.05 or more: shown")).all()
     assert rows.loc[~shown, "reason"].str.contains("is not known|is worse").all()
+
+
+def test_the_two_answers_below_a_table_say_whose_they_are(answered: pd.DataFrame) -> None:
+    """Cross-validation and test answer the same question, perhaps differently: each sentence says which it is."""
+    tables = [table for table in summary_tables(answered) if table.title.endswith("differences") and table.rows]
+    brief = [table for table in tables if table.shown == "brief"]
+
+    assert len(brief) == 2
+    for table in brief:
+        rows = primary(answered)
+        reasons = rows[rows["tracer"] == table.title.partition(",")[0]].set_index("partition")["reason"]
+        assert f"CV non-inferiority: {reasons['development']}." in table.note
+        assert f"test non-inferiority: {reasons['test']}." in table.note
 
 
 def test_equal_inputs_are_shown_not_to_be_worse(closed_run: RunTables) -> None:

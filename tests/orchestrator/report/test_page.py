@@ -16,7 +16,7 @@ from orchestrator.report.export import export
 from orchestrator.report.figures.of_run import figures_of
 from orchestrator.report.page.sections import TITLES
 from orchestrator.report.records import Report, RunTables
-from orchestrator.report.run_sections import extracts_of
+from orchestrator.report.run_extracts import extracts_of
 from orchestrator.report.summary import summarise
 
 HOSTILE = '<script>alert(1)</script> | $\\frac{ \\input{x} `a` [b](c) "q" _u_ & %'

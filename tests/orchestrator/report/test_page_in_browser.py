@@ -17,7 +17,7 @@ from orchestrator.experiment.settings import Noninferiority, StatisticsSettings
 from orchestrator.report.export import export
 from orchestrator.report.figures.of_run import figures_of
 from orchestrator.report.records import Report, RunTables
-from orchestrator.report.run_sections import extracts_of
+from orchestrator.report.run_extracts import extracts_of
 
 PACKAGES = Path(os.environ.get("POLARMAP_BROWSER_PACKAGES", ".browser")) / "node_modules"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

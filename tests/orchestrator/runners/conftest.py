@@ -15,7 +15,7 @@ from orchestrator.cells.records import CandidateResult, CellKey, CellResult, cel
 from orchestrator.driver.prepare import prepare
 from orchestrator.driver.resume import _facts_of
 from orchestrator.driver.run import pending_jobs
-from orchestrator.driver.training import _worker_context
+from orchestrator.driver.training import worker_context
 from orchestrator.experiment.file import load_experiment
 from orchestrator.experiment.processor import device_for
 from orchestrator.ledger.paths import run_paths
@@ -77,7 +77,7 @@ def work_of() -> Callable[..., tuple]:
         facts = _facts_of(prepared, None, device_for(settings.resources))
         keys = cell_keys(settings)
         jobs = pending_jobs(prepared, RunState.read(run_paths(experiment.parent / "nothing")), keys)
-        context = _worker_context(prepared, None, "cpu", facts)
+        context = worker_context(prepared, None, "cpu", facts)
         return jobs, context, settings.resources
 
     return make

@@ -1,5 +1,7 @@
 """What a lost cell costs, told apart by words and by numbers, without Ray."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from orchestrator.runners.cell_queue import CellQueue
@@ -61,6 +63,17 @@ def test_nodes_may_go_as_often_as_they_like_and_workers_may_not(make_queue):
     assert (last.cell, last.number) == (0, 2)
     assert queue.lost(last, "worker") is None
     assert queue.next().cell == 1
+
+
+def test_a_cell_that_is_tried_again_gets_the_latest_record_of_each_candidate(make_queue):
+    """In a race a candidate is announced after each inner fold; two records of one number could not be replayed."""
+    queue = make_queue()
+    attempt = queue.next()
+    for number, seconds in ((0, 1.0), (1, 1.0), (0, 2.0)):
+        queue.delivered(attempt, SimpleNamespace(number=number, seconds=seconds))
+    queue.lost(attempt, "worker")
+
+    assert [(one.number, one.seconds) for one in queue.job(queue.next()).finished] == [(0, 2.0), (1, 1.0)]
 
 
 def test_an_error_is_not_tried_again(make_queue):

@@ -29,12 +29,13 @@ TABLES = ("cells", "candidates", "epochs", "predictions")
 
 
 def test_a_run_on_ray_writes_what_the_inline_runner_writes(tmp_path, make_tiny, tune_folder):
-    """Tables and models of both runners are the same bytes."""
+    """Tables and models of both runners are the same bytes, of a search that comes back to its candidates, too."""
     written = []
     for runner in (InlineRunner(), RayRunner()):
         experiment = make_tiny(tmp_path / type(runner).__name__)
         options = RunOptions(open_test=True)
-        paths = run_experiment(load_experiment(experiment), options, NullProgress(), runner).paths
+        loaded = load_experiment(experiment, ["search.strategy=race", "search.inner_folds=2", "search.winners=1"])
+        paths = run_experiment(loaded, options, NullProgress(), runner).paths
         root = Path(paths.root)
         files = [*(root / "tables" / f"{name}.parquet" for name in TABLES), *sorted((root / "models").iterdir())]
         written.append({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files})

@@ -1,10 +1,7 @@
-"""What the page says of a run beyond summary and figures, without patients' ids."""
-
-from collections.abc import Mapping
+"""What the page tells of a run beyond summary and figures, without patients' ids."""
 
 import pandas as pd
 
-from orchestrator.ledger.reading import Run
 from orchestrator.report.hardest import hardest_over_inputs
 from orchestrator.report.records import RunTables
 from orchestrator.report.search_extracts import candidate_counts
@@ -22,15 +19,3 @@ def extracts_of(tables: RunTables) -> dict[str, pd.DataFrame]:
         "candidate_counts": candidate_counts(tables.candidates, tables.inputs),
     }
     return {name: frame for name, frame in found.items() if len(frame)}
-
-
-def run_sections(run: Run, tables: RunTables, extracts: Mapping[str, pd.DataFrame]) -> dict[str, object]:
-    """By the keys of `page.sections.TITLES`: a frozen record for the section's template, or why there is none.
-
-    Args:
-        run: The run.
-        tables: Its tables, as for `extracts_of`.
-        extracts: From `extracts_of`.
-    """
-    del run, tables, extracts
-    return {}

@@ -1,0 +1,209 @@
+"""Explains a run: where its networks' scores come from, on exams that they have not learned from.
+
+Final networks are explained on the test partition, once that was opened. The networks of the cross-validation are
+refitted from the ledger, compared with it score by score, and explained on the exams that their cells held out.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from mpi_model.errors import ExperimentError, IncompleteRunError, RunDirectoryError
+from orchestrator.cells.records import cell_keys
+from orchestrator.driver.explained_cells import (
+    CellExplanations,
+    explain_final_networks,
+    explanation_jobs,
+    keep_reference_maps,
+)
+from orchestrator.driver.permute import permutation_number
+from orchestrator.driver.resume import ResolvedRun, RunOptions, resolve_run
+from orchestrator.driver.training import runner_for, worker_context
+from orchestrator.experiment.settings import Experiment, LoadedExperiment
+from orchestrator.explanation.cells import explain_cell
+from orchestrator.explanation.groups import attribution_groups, with_permuted
+from orchestrator.explanation.integrated_gradients import METHOD
+from orchestrator.hashing import digest
+from orchestrator.ledger.compaction import joined_attributions
+from orchestrator.ledger.identity import differences
+from orchestrator.ledger.integrity import find_damage, quarantine_attributions
+from orchestrator.ledger.reading import Run
+from orchestrator.ledger.seals import sealed_bytes
+from orchestrator.ledger.state import RunState
+from orchestrator.monitoring.log import logging_to
+from orchestrator.monitoring.progress import Progress
+from orchestrator.runners.runner import Runner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainOptions:
+    """What is asked for."""
+
+    cells: bool = False
+    """Whether the networks of the cross-validation are refitted and explained, too."""
+    manifest: Path | None = None
+    """The cohort, where it does not lie where the run found it."""
+    permuted: Run | None = None
+    """A label permutation of the run, to compare with."""
+    report: bool = True
+    """Whether the run's report is written again, with what was found."""
+    runner: Literal["ray", "inline"] = "ray"
+    address: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """How it ended."""
+
+    run: Run
+    done_now: int
+    """Cells that this call explained."""
+    test: bool
+    """Whether final networks are among the explained ones."""
+    failed: tuple[str, ...]
+    """The cells that could not be explained."""
+
+    def check(self) -> None:
+        """Refuse an explanation that lacks cells.
+
+        Raises:
+            IncompleteRunError: Some could not be explained.
+        """
+        if self.failed:
+            raise IncompleteRunError(
+                f"{len(self.failed)} cells could not be explained ({', '.join(self.failed[:3])}); the reasons are in "
+                "run.log; the same command tries them again"
+            )
+
+
+def explain_run(run: Run, options: ExplainOptions, progress: Progress, runner: Runner | None = None) -> Explained:
+    """Explain a run, or what is left of it; run it again to resume.
+
+    Args:
+        run: A run.
+        options: What is asked for.
+        progress: Shows what the driver is doing.
+        runner: Does the cells instead of the one that `options` names.
+
+    Raises:
+        ExperimentError: There are no exams that the final networks have not learned from, and cells are not asked
+            for; or the cohort is not at hand.
+        RunDirectoryError: The cohort is not the run's, or refitted networks are not the run's.
+        IncompleteRunError: `cells` is asked for and a cell is not complete.
+    """
+    opened = _check_exams(run, options)
+    permuted = options.permuted
+    if permuted is not None:
+        if permutation_number(permuted.name) is None or not permuted.name.startswith(f"{run.name}-permutation-"):
+            raise ExperimentError(f"--permuted takes a run that `polarmap permute` made of {run.name}")
+        explain_run(permuted, replace(options, cells=True, permuted=None), progress, runner)
+    resolved = _resolved(run, options, progress)
+    # One driver a run directory, as for `polarmap run`.
+    with run.paths.storage.hold(), logging_to(run.paths):
+        state = RunState.read(run.paths)
+        if find_damage(state, run.description.hash).is_of_results:
+            raise RunDirectoryError(f"{run.paths.name} has damaged cells; `polarmap run` does them again")
+        done, failed = _explain(run, resolved, state, options, opened, progress, runner)
+        _write_tables(run, state, permuted)
+        if options.report and state.is_reported:
+            from orchestrator.report.build import write_report  # noqa: PLC0415 - matplotlib; only the report needs it
+
+            write_report(run)
+    return Explained(run=run, done_now=done, test=opened, failed=failed)
+
+
+def _check_exams(run: Run, options: ExplainOptions) -> bool:
+    """Whether the test was opened; refuses where there would be nothing that may be explained."""
+    description = run.description
+    finals = [key for key in cell_keys(description.settings, final=description.final) if key.partition == "test"]
+    opened = bool(finals) and all(run.paths.test_commit(key).exists() for key in finals)
+    if not (opened or options.cells):
+        raise ExperimentError(
+            "final networks are explained on exams that they have not learned from, but the test partition was not "
+            "opened; open it with `polarmap run … --open-test`, or explain the cross-validation with --cells"
+        )
+    return opened
+
+
+def _resolved(run: Run, options: ExplainOptions, progress: Progress) -> ResolvedRun:
+    """The run's experiment with its cohort, read again; its pixels are nowhere in the run directory.
+
+    Raises:
+        RunDirectoryError: They are another experiment's.
+    """
+    description = run.description
+    loaded = _loaded(run, description.settings, options.manifest)
+    number = None if description.final else permutation_number(description.name)
+    asked = RunOptions(permutation=number, runner=options.runner, address=options.address)
+    resolved = replace(resolve_run(loaded, asked, progress), paths=run.paths)
+    # Versions may differ where networks are only read; refitted ones are compared with the ledger in any case.
+    ignored = {name for name in description.facts if name.startswith("versions.")} | (
+        set() if options.cells else {"device"}
+    )
+    stored, found = (
+        {name: text for name, text in facts.items() if name not in ignored}
+        for facts in (description.facts, resolved.facts)
+    )
+    if different := differences(stored, found):
+        raise RunDirectoryError(
+            f"{run.paths.name} was made from another cohort or experiment: {'; '.join(different[:4])}; name the run's "
+            "own manifest with --manifest"
+        )
+    return resolved
+
+
+def _loaded(run: Run, settings: Experiment, manifest: Path | None) -> LoadedExperiment:
+    """The run's settings with the folder that their paths start from: the one that holds `storage.runs`."""
+    root, runs = run.paths.root, settings.storage.runs
+    folder = Path.cwd() if "://" in root or Path(runs).is_absolute() else Path(root).parents[len(Path(runs).parts)]
+    if manifest is not None:
+        settings = replace(settings, cohort=replace(settings.cohort, manifest=str(manifest.resolve())))
+    loaded = LoadedExperiment(experiment=settings, folder=folder)
+    if not loaded.manifest.is_file():
+        raise ExperimentError("the run's manifest is not where it was; name it with --manifest FILE")
+    return loaded
+
+
+def _explain(
+    run: Run,
+    resolved: ResolvedRun,
+    state: RunState,
+    options: ExplainOptions,
+    opened: bool,
+    progress: Progress,
+    runner: Runner | None,
+) -> tuple[int, tuple[str, ...]]:
+    """Explain what is left: how many cells that were, and which of them failed."""
+    # Whatever changes how scores are explained makes earlier attributions those of another experiment.
+    source = digest({"experiment": run.description.hash, "method": METHOD})
+    for line in quarantine_attributions(state, source):
+        progress.say(line)
+    keep_reference_maps(resolved, run.description.hash)
+    done = explain_final_networks(resolved, state, source, progress) if opened else 0
+    if not options.cells:
+        return done, ()
+    jobs = explanation_jobs(resolved, state)
+    events = CellExplanations(state, source, resolved, progress, len(jobs))
+    if jobs:
+        context = worker_context(resolved.prepared, resolved.weights, resolved.device, resolved.facts)
+        resources = resolved.prepared.loaded.experiment.resources
+        # A pilot measures a candidate, and there are none here.
+        if resources.gpus_per_cell == "auto" and resolved.device != "cpu":
+            resources = replace(resources, gpus_per_cell=1.0)
+        try:
+            (runner or runner_for(resolved.options, explain_cell)).run(jobs, context, resources, events)
+        finally:
+            progress.end()
+    return done + len(jobs) - len(events.failed), tuple(events.failed)
+
+
+def _write_tables(run: Run, state: RunState, permuted: Run | None) -> None:
+    """Write the attributions of exams, and of groups of them."""
+    exams, (predictions,) = joined_attributions(state), run.tables("predictions")
+    experiment = run.description.hash
+    run.paths.table("exam_attributions").write_bytes(sealed_bytes(exams, experiment))
+    found = exams.to_pandas()
+    if permuted is not None:
+        found = with_permuted(found, permuted.exam_attributions)
+    groups = attribution_groups(found, predictions, run.description.settings.statistics.level)
+    run.paths.table("attributions").write_bytes(sealed_bytes(groups, experiment))

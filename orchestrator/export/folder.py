@@ -1,0 +1,100 @@
+"""An exported folder: `config.json` with the digest of every other file, written whole or not at all."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from mpi_model.errors import ExperimentError, RunDirectoryError
+from orchestrator.ledger.reading import Run
+
+CONFIG: Final = "config.json"
+FORMAT: Final = 1
+"""Version of the configuration."""
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill, beside the one that was named; it becomes that one when the block ends.
+
+    Raises:
+        ExperimentError: The folder is there already and not empty, or cannot be written.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ExperimentError(f"{folder} exists already and was not changed; name a new or empty folder")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise ExperimentError(f"cannot write {folder} ({error.strerror}); name a folder you can write") from error
+    try:
+        yield work
+        if folder.exists():
+            folder.rmdir()
+        work.rename(folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def write_config(folder: Path, config: Mapping[str, Any]) -> None:
+    """Write `config.json` last, with the digest of every other file of the folder."""
+    digests = {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    content = {"format": FORMAT, **config, "files": digests}
+    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+
+
+def is_export(folder: Path) -> bool:
+    """Whether a folder was written by `polarmap export`, as far as its names tell."""
+    return (folder / CONFIG).is_file() and not (folder / "experiment.json").exists()
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read `config.json` and verify the files that it names.
+
+    Raises:
+        ExperimentError: It is damaged, or a file is missing, changed, or not in the folder.
+    """
+    restore = "restore the folder, or export it again"
+    try:
+        content = json.loads((folder / CONFIG).read_bytes())
+        digests: dict[str, str] = content["files"]
+        is_ours = content["format"] == FORMAT
+        names = sorted(digests)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ExperimentError(f"{folder.name} is not an exported model ({type(error).__name__}); {restore}") from error
+    if not is_ours:
+        raise ExperimentError(f"{folder.name} is not of format {FORMAT}; use the polarmap that wrote it")
+    for name in names:
+        path = folder / name
+        # Names come from the file: one with `..`, or a link, could lead anywhere.
+        if not path.is_file() or path.resolve() != folder.resolve() / name:
+            raise ExperimentError(f"{folder.name}: a file that config.json names is not in the folder; {restore}")
+        if hashlib.sha256(path.read_bytes()).hexdigest() != digests[name]:
+            raise ExperimentError(f"{folder.name}: {name} is not what was exported; {restore}")
+    result: dict[str, Any] = content
+    return result
+
+
+def refuse_links(run: Run) -> None:
+    """Refuse a local run directory with a link in it: what it names may lie anywhere.
+
+    Raises:
+        RunDirectoryError: There is one.
+    """
+    root = Path(run.paths.root)
+    # On object storage there are no links, and nothing of that name is here.
+    for path in root.rglob("*"):
+        if path.is_symlink():
+            raise RunDirectoryError(
+                f"{path.name} of the run directory {root.name} is a link; a run that is exported or predicts holds its "
+                "own files: copy it with its content"
+            )

@@ -1,0 +1,89 @@
+"""A finished run in MLflow's file store: settings, leading estimates, tables and figures. No server is needed."""
+
+import importlib.util
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from mpi_model.errors import ExperimentError, IncompleteRunError
+from orchestrator.cells.records import NETWORK
+from orchestrator.export.folder import refuse_links
+from orchestrator.ledger.reading import Run
+from orchestrator.report.layout import as_records
+from orchestrator.report.records import EVERYONE
+
+_TABLES: Final = ("cells", "candidates", "epochs", "timings")
+"""`predictions` stays: it names patients."""
+_LONGEST: Final = 500
+"""Characters of a parameter that MLflow takes."""
+
+
+def write_mlflow(run: Run, store: Path) -> None:
+    """Write a finished run as one run of MLflow.
+
+    Args:
+        run: The run.
+        store: The folder of an MLflow file store; a new one is made, and one that is there gets one more run.
+
+    Raises:
+        ExperimentError: MLflow is not installed.
+        IncompleteRunError: The run has no report yet.
+    """
+    if importlib.util.find_spec("mlflow") is None:
+        raise ExperimentError('--format mlflow needs the extra mlflow: pip install "polarmap-tune[mlflow]"')
+    refuse_links(run)
+    if not run.paths.summary.exists():
+        raise IncompleteRunError(f"{run.paths.name} has no report yet; finish it with `polarmap run`")
+    with _quiet():
+        from mlflow import MlflowClient  # noqa: PLC0415 - an optional dependency
+
+        client = MlflowClient(tracking_uri=store.resolve().as_uri())
+        description = run.description
+        known = client.get_experiment_by_name("polarmap")
+        experiment = known.experiment_id if known else client.create_experiment("polarmap")
+        begun = client.create_run(experiment, run_name=description.name, tags={"polarmap.experiment": description.hash})
+        for name, text in description.facts.items():
+            client.log_param(begun.info.run_id, name, text[:_LONGEST] or "none")
+        for name, value in _estimates(run):
+            client.log_metric(begun.info.run_id, name, value)
+        with tempfile.TemporaryDirectory() as folder:
+            _copy(run, Path(folder))
+            client.log_artifacts(begun.info.run_id, folder)
+        client.set_terminated(begun.info.run_id)
+
+
+def _estimates(run: Run) -> Iterator[tuple[str, float]]:
+    """The leading estimates of the network with their limits, by partition, tracer, input configuration and metric."""
+    summary = run.summary
+    leading = summary[summary["primary"] & (summary["model"] == NETWORK) & (summary["subgroup"] == EVERYONE)]
+    for row in as_records(leading):
+        at = "" if row["at"] is None else f"_at_{row['at']:g}"
+        place = f"{row['partition']}/{row['tracer']}/{row['inputs']}/{row['metric']}{at}"
+        yield from (
+            (f"{place}{end}", float(row[column]))
+            for column, end in (("estimate", ""), ("low", "_low"), ("high", "_high"))
+            if row[column] is not None
+        )
+
+
+def _copy(run: Run, folder: Path) -> None:
+    """The report and the tables that name no patient."""
+    names = list(run.paths.storage.names("report"))
+    names += [run.paths.table(table).name for table in _TABLES]
+    for name in names:
+        target = folder / name
+        # Names come from the run directory; none may lead out of this folder.
+        if target.resolve().is_relative_to(folder.resolve()) and run.paths.blob(name).exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(run.paths.blob(name).read_bytes())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """MLflow warns that a file store is not for teams; here it is for one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,146 @@
+"""Judge exams with the exported model in this folder.
+
+    python predict.py --tracer Tl-201 --stress stress.png --rest rest.png
+
+Give the maps that `config.json` asks for under "phases". Needs numpy and Pillow, and beside them, as the folder holds:
+onnxruntime for model.onnx; torch for model.pt2; torch, torchvision and safetensors for model.safetensors.
+
+This file is the reference of how to call the model from other programs. It does three things: it reads an image without
+changing a pixel, it refuses what the model cannot answer, and it prints what the model says.
+"""
+
+import argparse
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Judge = Callable[[NDArray[Any], NDArray[np.int64]], dict[str, NDArray[Any]]]
+FOLDER = Path(__file__).resolve().parent
+CONFIG = json.loads((FOLDER / "config.json").read_text(encoding="utf-8")) if (FOLDER / "config.json").exists() else {}
+OUTPUTS = ("score", "probability", "decision", "distance", "outside")
+
+
+def read_map(path: Path, channels: int) -> NDArray[Any]:
+    """The pixels of one map as they are stored: `[channels, height, width]`.
+
+    PNG, JPEG or TIFF of 8 bits, a picture; of 16 bits, counts; or counts in an NPY file. Scaling and resampling are
+    part of the model.
+    """
+    if path.suffix.lower() == ".npy":
+        pixels = np.load(path, allow_pickle=False)
+    else:
+        image_module = importlib.import_module("PIL.Image")
+        with image_module.open(path) as image:
+            pixels = np.asarray(image if image.mode.startswith(("I", "F", "L")) else image.convert("RGB"))
+    if pixels.dtype != np.uint8:
+        # Pillow gives 16-bit counts as 32-bit integers on some platforms.
+        pixels = pixels.astype(np.uint16 if pixels.dtype.kind in "ui" and pixels.max() < 2**16 else np.float32)
+    colours: NDArray[Any] = pixels[np.newaxis] if pixels.ndim == 2 else np.moveaxis(pixels[:, :, :3], 2, 0)
+    if colours.shape[0] == channels:
+        return colours
+    if channels == 3 and colours.shape[0] == 1:
+        return np.repeat(colours, 3, axis=0)
+    if (colours == colours[:1]).all():
+        return colours[:1]
+    sys.exit(f"{path.name} is a colour image, but the model was trained on grey maps; export it alike")
+
+
+def exam(maps: dict[str, Path], tracer: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """One exam as the model's two inputs: `[1, phases, channels, height, width]` and `[1]`."""
+    missing = [phase for phase in CONFIG["phases"] if phase not in maps]
+    if missing:
+        sys.exit(f"the model reads {' and '.join(CONFIG['phases'])}; the {missing[0]} map is missing")
+    if tracer not in CONFIG["tracers"]:
+        sys.exit(f"the model knows {' and '.join(CONFIG['tracers'])}, not {tracer}")
+    found = [read_map(maps[phase], CONFIG["channels"]) for phase in CONFIG["phases"]]
+    if len({(one.shape, one.dtype) for one in found}) > 1:
+        sys.exit("stress and rest differ in size or kind of pixels; export them alike")
+    return np.stack(found)[np.newaxis], np.array([CONFIG["tracers"][tracer]["number"]], dtype=np.int64)
+
+
+def load(folder: Path = FOLDER) -> Judge:
+    """The folder's model as a function of `maps` and `tracer` that returns arrays by the names of `OUTPUTS`."""
+    if (folder / "model.onnx").exists():
+        runtime = importlib.import_module("onnxruntime")
+        session = runtime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+        return lambda maps, tracer: dict(
+            zip(OUTPUTS, session.run(OUTPUTS, {"maps": maps, "tracer": tracer}), strict=True)
+        )
+    return judging(network(folder))
+
+
+def judging(model: Any) -> Judge:  # noqa: ANN401 - a torch module, where torch is there
+    """A torch module as a function of arrays."""
+    torch = importlib.import_module("torch")
+
+    def judge(maps: NDArray[Any], tracer: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        with torch.inference_mode():
+            answers = model(torch.from_numpy(maps), torch.from_numpy(tracer))
+        return {name: answer.numpy() for name, answer in zip(OUTPUTS, answers, strict=True)}
+
+    return judge
+
+
+def network(folder: str | Path = FOLDER) -> Any:  # noqa: ANN401 - a torch module, where torch is there
+    """The folder's model as a torch module; its answer is a tuple in the order of `OUTPUTS`."""
+    if (Path(folder) / "model.pt2").exists():
+        return importlib.import_module("torch").export.load(Path(folder) / "model.pt2").module()
+    # The network's own modules, as they are in polarmap.
+    sys.path.insert(0, str(Path(folder) / "code"))
+    return importlib.import_module("mpi_model.pipeline").load_pipeline(folder)
+
+
+def judge_one(judge: Judge, maps: dict[str, Path], tracer: str) -> dict[str, object]:
+    """What the model says of one exam."""
+    pixels, number = exam(maps, tracer)
+    due = CONFIG.get("pixels")
+    if due and pixels.dtype != due:
+        sys.exit(f"this model takes {due} pixels, the images have {pixels.dtype}; export with --pixels {pixels.dtype}")
+    found = {name: values[0].item() for name, values in judge(pixels, number).items()}
+    if found["decision"] < 0:
+        sys.exit("the model refuses this exam: a map is empty, or holds values that are no counts")
+    known = CONFIG["tracers"][tracer]
+    return {
+        "endpoint": known["endpoint"],
+        "probability": found["probability"],
+        "threshold": known["threshold"],
+        "positive": bool(found["decision"]),
+        # A warning, not a verdict: the maps are unlike those that the networks were trained on.
+        "outside": None if found["outside"] < 0 else bool(found["outside"]),
+        "relative_distance": None if found["outside"] < 0 else found["distance"],
+        "score": found["score"],
+    }
+
+
+def judge_list(model: Any, exams: str | Path, out: str | Path) -> None:  # noqa: ANN401 - a torch module
+    """Judge the exams of a JSON list, `[{"tracer": "Tl-201", "stress": "stress.png"}]`; paths are relative to it."""
+    listed = json.loads(Path(exams).read_text(encoding="utf-8"))
+    folder = Path(exams).resolve().parent
+    found = [
+        judge_one(
+            judging(model), {phase: folder / one[phase] for phase in ("stress", "rest") if phase in one}, one["tracer"]
+        )
+        for one in listed
+    ]
+    Path(out).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Read the arguments, judge one exam, print one JSON object."""
+    arguments = argparse.ArgumentParser(description="Judge one exam with the model in this folder.")
+    arguments.add_argument("--tracer", required=True, help="Tc-99m or Tl-201")
+    for phase in ("stress", "rest"):
+        arguments.add_argument(f"--{phase}", type=Path, help=f"the {phase} map")
+    given = arguments.parse_args()
+    maps = {phase: path for phase, path in (("stress", given.stress), ("rest", given.rest)) if path is not None}
+    print(json.dumps(judge_one(load(), maps, given.tracer)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""What a pilot foretells: closed forms where there is one, Optuna's own pruner where there is none."""
+
+import json
+import random
+from dataclasses import replace
+
+import numpy as np
+import optuna
+import pytest
+
+from mpi_model.settings import TrainingSettings
+from orchestrator.cells.study import PRUNING_WARM_UP, random_candidates
+from orchestrator.cells.timed import Kind, TimedTraining
+from orchestrator.cli import main
+from orchestrator.clusters.lint.prices import worker_types
+from orchestrator.clusters.lint.reading import read_cluster_file
+from orchestrator.driver import forecast as module
+from orchestrator.driver import pilot
+from orchestrator.driver.forecast import forecast
+from orchestrator.driver.simulated_search import Fold, Workload, side_by_side
+from orchestrator.experiment.settings import SearchSettings
+
+KIND = Kind(encoder_stages=None, freeze_depth=0)
+
+
+def timed(seconds, epochs, ended=True, costs=None, first=False, setup=0.0):
+    """A training of equal epochs."""
+    return TimedTraining(
+        inputs="stress",
+        kind=KIND,
+        first=first,
+        setup=setup,
+        costs=tuple(costs or np.linspace(1.0, 0.5, epochs).tolist()),
+        seconds=(seconds,) * epochs,
+        best=epochs,
+        ended=ended,
+    )
+
+
+def workload(search, training, cells=50):
+    """Cells of 160 exams with inner parts of 100, and a final one of 200."""
+    exams = {"stress": (100.0, 160.0, 200.0)}
+    return Workload(cells=cells, exams=exams, shares={KIND: 1.0}, calibrated=False, search=search, training=training)
+
+
+@pytest.fixture
+def certain(monkeypatch):
+    """No error of the model itself: with equal trainings, nothing is left to chance."""
+    monkeypatch.setattr(module, "_MODEL_ERROR", 0.0)
+
+
+def test_whole_schedules_take_what_multiplication_says(certain):
+    """Without pruning and patience a cell is candidates × folds × epochs, and the refits."""
+    work = workload(SearchSettings(prune=False), TrainingSettings(budget="schedule"))
+    found = forecast([timed(0.5, 30)], work, workers=[1, 4], device="cpu")
+    cell = 20 * 3 * 30 * 0.5 + 3 * 30 * 0.5 * 160 / 100
+
+    assert found.cell_seconds["stress"].estimate == pytest.approx(cell)
+    assert found.worker_hours.estimate == pytest.approx(cell * (50 + 200 / 160) / 3600)
+    assert found.wall_hours[1].estimate == pytest.approx(found.worker_hours.estimate + module._START / 3600)
+    # Fifty cells and a longer one in four workers: twelve rounds, two cells, and the final one beside or after them.
+    assert found.wall_hours[4].estimate * 3600 == pytest.approx(cell * (12 + 200 / 160) + module._START)
+
+
+def test_a_race_takes_the_sum_of_its_rungs(certain):
+    """Twenty trainings on the first fold, ten on the second, five on the third."""
+    work = workload(SearchSettings(strategy="race", prune=False), TrainingSettings(budget="schedule", members=1))
+    found = forecast([timed(0.5, 30)], work, workers=[1], device="cpu")
+
+    assert found.cell_seconds["stress"].estimate == pytest.approx(35 * 15.0 + 24.0)
+
+
+def test_calibration_trains_every_member_once_more_on_every_fold(certain):
+    """Three members on three folds of their own are nine more trainings, as long as refits of that size."""
+    work = workload(SearchSettings(prune=False), TrainingSettings(budget="schedule"))
+    plain, calibrated = (
+        forecast([timed(0.5, 30)], replace(work, calibrated=yes), workers=[1], device="cpu").cell_seconds["stress"]
+        for yes in (False, True)
+    )
+
+    assert calibrated.estimate - plain.estimate == pytest.approx(9 * 15.0)
+
+
+def test_what_a_worker_computes_once_is_not_counted_for_every_training(certain):
+    """Features of frozen stages take a minute once a worker, however many trainings read them."""
+    work = workload(SearchSettings(prune=False), TrainingSettings(budget="schedule", members=1), cells=1)
+    trainings = [timed(0.5, 30, first=True, setup=60.0), timed(0.5, 30)]
+    with_filling, without = (forecast(some, work, workers=[1], device="cpu") for some in (trainings, trainings[1:]))
+    more = (with_filling.worker_hours.estimate - without.worker_hours.estimate) * 3600
+
+    assert more == pytest.approx(60.0)
+
+
+def test_trainings_without_an_end_widen_the_interval():
+    """A pilot that saw no end of a training does not pretend to know how long patience lets it go on."""
+    work = workload(SearchSettings(prune=False), TrainingSettings())
+    seen = [timed(0.5, 12) for _ in range(6)]
+    sure, unsure = (forecast(some, work, workers=[1], device="cpu") for some in (seen, [timed(0.5, 3, ended=False)]))
+
+    def width(found):
+        return found.worker_hours.high - found.worker_hours.low
+
+    assert width(unsure) > width(sure)
+    assert sure.ended == 6
+    assert unsure.ended == 0
+
+
+def test_the_median_rule_is_optunas():
+    """Ten searches of candidates with two folds: each candidate ends at the epoch at which Optuna ends it."""
+    generator, search = np.random.default_rng(0), SearchSettings(inner_folds=2)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    stops = 0
+    for _ in range(10):
+        proposed = []
+        for _ in range(search.candidates):
+            level = generator.normal()
+            folds = []
+            for _ in range(2):
+                length = int(generator.integers(7, 31))
+                path = np.minimum.accumulate(level + generator.normal(size=30))
+                path[length:] = path[length - 1]
+                folds.append(Fold(length, length, path))
+            proposed.append((KIND, folds))
+        tried = side_by_side(proposed, search)
+        random_ones = random_candidates(search)
+        study = optuna.create_study(
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=random_ones, n_warmup_steps=PRUNING_WARM_UP)
+        )
+        for one in tried:
+            trial, most = study.ask(), max(fold.length for fold in one.folds)
+            mean, stop = np.mean([fold.path for fold in one.folds], axis=0), None
+            for epoch in range(1, most):
+                trial.report(mean[epoch - 1], epoch)
+                if trial.should_prune():
+                    stop = epoch
+                    break
+            study.tell(trial, None if stop else mean[-1], state=optuna.trial.TrialState.PRUNED if stop else None)
+            assert one.complete == (stop is None)
+            assert list(one.epochs) == [min(fold.length, stop or fold.length) for fold in one.folds]
+            stops += stop is not None
+    assert stops > 20
+
+
+def test_cells_end_when_a_queue_served_by_hand_ends():
+    """The time by the clock is that of workers who take the next cell when they are free."""
+    drawn = random.Random(3)
+    cells = [drawn.uniform(1, 9) for _ in range(23)]
+    free = [0.0, 0.0, 0.0]
+    for seconds in cells:
+        free[free.index(min(free))] += seconds
+
+    assert module._makespan(cells, 3) == pytest.approx(max(free))
+
+
+CLUSTER = """
+provider: {type: aws, region: eu-central-1}
+max_workers: 6
+head_node_type: head
+available_node_types:
+  head: {resources: {CPU: 0}, max_workers: 0, node_config: {InstanceType: m6i.large}}
+  plain: {max_workers: 4, node_config: {InstanceType: m5.xlarge}}
+  many: {node_config: {InstanceType: m9z.2xlarge}}
+  gpu: {resources: {CPU: 4, GPU: 1}, max_workers: 2, node_config: {InstanceType: g5.xlarge}}
+"""
+
+
+def test_a_pilot_says_hours_and_price_for_this_machine_and_the_clusters_nodes(tiny, tmp_path, capsys, monkeypatch):
+    """The command trains, forecasts and prices; a GPU's hours are not guessed from a processor's."""
+    (tmp_path / "cluster.yaml").write_text(CLUSTER)
+    monkeypatch.setattr(pilot, "_SECONDS", 0.0)  # a glance of each kind only
+    words = ["plan", str(tiny), "--pilot", "--workers", "3", "--cluster", str(tmp_path / "cluster.yaml")]
+    assert main([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["pilot"]
+
+    assert found["workers"] == 3
+    assert 0 < found["run"]["worker_hours"]["low"] <= found["run"]["worker_hours"]["estimate"]
+    plain, many, gpu = found["nodes"]
+    assert (plain["workers"], many["workers"], gpu["workers"]) == (16, 48, 0)
+    # The table's prices: 4 nodes at .23 and a head at .115 dollars an hour.
+    assert plain["dollars"]["estimate"] == pytest.approx(plain["wall_hours"]["estimate"] * (4 * 0.23 + 0.115))
+    assert many["dollars"] is None
+    assert many["wall_hours"]["estimate"] > 0
+    assert gpu["wall_hours"] is None
+
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert "with 3 cells side by side here (90% intervals)" in printed
+    assert "2 × g5.xlarge (gpu): not known; run the pilot on such a node" in printed
+
+
+def test_what_a_pilot_is_told_needs_a_pilot(tiny, capsys):
+    """Workers and cluster files say nothing to a plan that times nothing, so they are not ignored."""
+    assert main(["plan", str(tiny), "--workers", "2"]) == 2
+    assert "add `--pilot`" in capsys.readouterr().err
+    assert main(["plan", str(tiny), "--pilot", "--workers", "0"]) == 2
+
+
+def test_the_clusters_workers_are_those_that_its_file_allows(tmp_path):
+    """A head that runs no cells is none of them, and the cluster's maximum bounds a type without one."""
+    (tmp_path / "cluster.yaml").write_text(CLUSTER)
+    found = {node.name: node for node in worker_types(read_cluster_file(tmp_path / "cluster.yaml"))}
+
+    assert {name: node.nodes for name, node in found.items()} == {"plain": 4, "many": 6, "gpu": 2}
+    assert {name: node.cores for name, node in found.items()} == {"plain": 4, "many": 8, "gpu": 4}
+    assert found["many"].dollars is None

@@ -1,0 +1,269 @@
+"""Exported folders: what refuses to be exported, what they hold, and that no run directory can misuse an export."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import polarmap
+from mpi_model.errors import ExperimentError, PolarmapError, RunDirectoryError
+from orchestrator.cli import main
+from orchestrator.hashing import digest
+from orchestrator.ledger.files import json_bytes
+from polarmap.models import export, predict
+
+
+def root_of(experiment: Path) -> Path:
+    """The run directory as a folder."""
+    return experiment.parent / "runs" / "tiny"
+
+
+def reseal(root: Path, name: str, content: bytes) -> None:
+    """Change a model's file as somebody would who knows how markers are made."""
+    import hashlib  # noqa: PLC0415 - beside what it is for
+
+    (root / name).write_bytes(content)
+    marker = root / "cells" / "dual-final" / "COMMIT.json"
+    stored = json.loads(marker.read_text())
+    stored["parts"][name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    fields = {key: value for key, value in stored.items() if key != "digest"}
+    marker.write_bytes(json_bytes(fields | {"digest": digest(fields)}))
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "json"])
+def test_a_run_whose_models_were_changed_by_a_byte_is_not_exported(mine, tmp_path, suffix):
+    """One byte of the weights or of the thresholds, and nothing leaves; no folder is left behind."""
+    model = root_of(mine) / "models" / f"dual-member0.{suffix}"
+    content = bytearray(model.read_bytes())
+    content[-2] ^= 1
+    model.write_bytes(content)
+    with pytest.raises(RunDirectoryError, match="not what the ledger says was trained"):
+        export(root_of(mine), tmp_path / "out", "hub", inputs="dual")
+    assert list(tmp_path.glob("*out*")) == []
+
+
+def test_links_in_a_run_directory_are_not_followed(mine, tmp_path):
+    """A run directory from elsewhere cannot make an export or a prediction read a file of this machine."""
+    model = root_of(mine) / "models" / "dual-member0.safetensors"
+    outside = tmp_path / "outside"
+    model.rename(outside)
+    model.symlink_to(outside)
+    for use in (
+        lambda: export(root_of(mine), tmp_path / "out", "hub", inputs="dual"),
+        lambda: predict(root_of(mine), mine.parent / "manifest.csv"),
+    ):
+        with pytest.raises(RunDirectoryError, match="is a link"):
+            use()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"backbone": "../../os"},
+        {"image_channels": 10**8},
+        {"encoder_stages": True},
+        {"fusion": "__import__('os').system('true')"},
+        {"dropout": None},
+    ],
+)
+def test_a_hostile_architecture_is_refused(mine, tmp_path, changed):
+    """Markers can be forged with the models they seal: what a saved network asks for is checked, not executed."""
+    name = "models/dual-member0.json"
+    document = json.loads((root_of(mine) / name).read_text())
+    document["architecture"] |= changed
+    reseal(root_of(mine), name, json.dumps(document).encode())
+    with pytest.raises(PolarmapError, match=r"architecture|encoder_stages"):
+        export(root_of(mine), tmp_path / "out", "hub", inputs="dual")
+
+
+def test_weights_that_are_a_pickle_are_refused(mine, tmp_path):
+    """A pickle in the place of safetensors is not read, although its marker says it is the trained one."""
+    bait = tmp_path / "executed"
+    code = f"c__builtin__\nexec\n(S'open({str(bait)!r}, \"w\")'\ntR."
+    reseal(root_of(mine), "models/dual-member0.safetensors", code.encode())
+    with pytest.raises(PolarmapError, match="damaged"):
+        export(root_of(mine), tmp_path / "out", "hub", inputs="dual")
+    assert not bait.exists()
+
+
+def test_names_of_a_run_are_text_in_its_card(make_tiny, run, tmp_path):
+    """Mark-up in endpoints and names is shown as it is: no link, no HTML, no broken table, no path."""
+    experiment = make_tiny(tmp_path)
+    hostile = "<script>alert(1)</script> | [x](javascript:1) ../../etc"
+    run(experiment, f'statistics.endpoints={{"Tc-99m" = "{hostile}", "Tl-201" = "risk"}}', 'cohort.inputs=["stress"]')
+    export(root_of(experiment), tmp_path / "out", "hub")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "<script" not in card
+    assert "](javascript" not in card.replace("\\]", "")
+    tables = [line for line in card.splitlines() if line.startswith("| Tc-99m |")]
+    assert len({line.replace("\\|", "").count("|") for line in tables if "&lt;script" in line}) == 1
+    assert sorted(path.name for path in tmp_path.glob("out/*")) == [
+        "README.md",
+        "code",
+        "config.json",
+        "model.safetensors",
+        "predict.py",
+    ]
+
+
+def test_a_card_names_no_patient(finished, tmp_path):
+    """No patient's id stands in any file of an export, weights included."""
+    export(root_of(finished), tmp_path / "out", "hub", inputs="dual")
+    for path in (tmp_path / "out").rglob("*"):
+        if path.is_file():
+            assert b"patient-0" not in path.read_bytes(), path.name
+    card = (tmp_path / "out" / "README.md").read_text()
+    for slot in ("Intended use", "Out of scope", "Table 1", "Calibration", "Subgroups", "External validation"):
+        assert slot in card
+    assert card.count("to be written by you") >= 6
+    assert "opened 1 time" in card
+    assert "Newcombe" in card
+
+
+def test_a_hub_folder_is_used_without_polarmap(finished, tmp_path):
+    """`predict.py` and the card's Python run where only torch, numpy and safetensors are, not these packages."""
+    export(root_of(finished), tmp_path / "out", "hub", inputs="dual")
+    told = predict(root_of(finished), finished.parent / "manifest.csv")
+    first = told[(told["inputs"] == "dual") & (told["exam_id"] == "patient-003:Tl-201")].iloc[0]
+    images = [
+        word for phase in ("stress", "rest") for word in (f"--{phase}", str(finished.parent / f"003-{phase}.npy"))
+    ]
+    # Isolated: neither this folder nor PYTHONPATH is searched for modules.
+    command = [sys.executable, "-I", str(tmp_path / "out" / "predict.py"), "--tracer", "Tl-201", *images]
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    answer = json.loads(found.stdout)
+    assert answer["probability"] == pytest.approx(first["probability"], abs=1e-5)
+    assert answer["positive"] == bool(first["positive"])
+    assert answer["outside"] == bool(first["outside"])
+
+    card = (tmp_path / "out" / "README.md").read_text()
+    code = card.split("```python\n")[1].split("```")[0] + "\nassert decision[0] in (0, 1)\n"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "out", env=_without_path(), check=True)
+
+
+def _without_path() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
+def test_the_reference_code_refuses_what_the_network_does_not_know(finished, tmp_path):
+    """A missing phase and an unknown tracer end with one sentence and no answer."""
+    export(root_of(finished), tmp_path / "out", "hub", inputs="dual")
+    stress = ["--stress", str(finished.parent / "003-stress.npy")]
+    rest = ["--rest", str(finished.parent / "003-rest.npy")]
+    for words, why in ((["--tracer", "Tl-201", *stress], "missing"), (["--tracer", "F-18", *stress, *rest], "knows")):
+        command = [sys.executable, "-I", str(tmp_path / "out" / "predict.py"), *words]
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert found.returncode == 1
+        assert why in found.stderr
+        assert found.stdout == ""
+
+
+def test_an_exported_folder_predicts_as_its_run_does(finished, tmp_path):
+    """`polarmap predict` gives the run's answers from its export, and refuses an export that was changed by a byte."""
+    manifest = finished.parent / "manifest.csv"
+    export(root_of(finished), tmp_path / "hub", "hub", inputs="dual")
+    export(root_of(finished), tmp_path / "bundle", "bundle", inputs="dual")
+    told = predict(root_of(finished), manifest)
+    told = told[told["inputs"] == "dual"].reset_index(drop=True)
+    for name in ("hub", "bundle"):
+        found = predict(tmp_path / name, manifest)
+        assert set(found["model"]) == {name}
+        assert found.drop(columns="model").equals(told.drop(columns="model"))
+    weights = tmp_path / "hub" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
+    with pytest.raises(ExperimentError, match="not what was exported"):
+        predict(tmp_path / "hub", manifest)
+
+
+def test_a_configuration_that_names_files_elsewhere_is_refused(finished, tmp_path):
+    """The digests of `config.json` are of files in the folder: a name with `..` is not opened."""
+    export(root_of(finished), tmp_path / "hub", "hub", inputs="dual")
+    config = json.loads((tmp_path / "hub" / "config.json").read_text())
+    (tmp_path / "secret").write_text("x")
+    config["files"]["../secret"] = "0" * 64
+    (tmp_path / "hub" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ExperimentError, match="not in the folder"):
+        predict(tmp_path / "hub", finished.parent / "manifest.csv")
+
+
+def test_a_bundle_with_a_pickle_is_refused(finished, tmp_path):
+    """`models/model.pt` is read as tensors only; a bundle that holds code runs none of it."""
+    import hashlib  # noqa: PLC0415 - beside what it is for
+
+    export(root_of(finished), tmp_path / "bundle", "bundle", inputs="dual")
+    bait, weights = tmp_path / "executed", tmp_path / "bundle" / "models" / "model.pt"
+
+    class Bait:
+        def __reduce__(self) -> tuple[object, tuple[str, str]]:
+            return open, (str(bait), "w")
+
+    torch.save({"x": Bait()}, weights)
+    config = json.loads((tmp_path / "bundle" / "config.json").read_text())
+    config["files"]["models/model.pt"] = hashlib.sha256(weights.read_bytes()).hexdigest()
+    (tmp_path / "bundle" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(PolarmapError, match="damaged"):
+        predict(tmp_path / "bundle", finished.parent / "manifest.csv")
+    assert not bait.exists()
+
+
+def test_a_missing_extra_is_named(finished, tmp_path, monkeypatch, capsys):
+    """Without the optional packages the command says which extra brings them, and writes nothing."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *_: None)
+    for form, extra in (("onnx", "polarmap-tune[onnx]"), ("mlflow", "polarmap-tune[mlflow]")):
+        words = ["export", str(root_of(finished)), str(tmp_path / "out"), "--format", form, "--inputs", "dual"]
+        assert main(words) == 2
+        assert extra in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+
+
+def test_an_export_is_the_same_twice_and_overwrites_nothing(finished, tmp_path):
+    """The same run gives the same bytes, and a folder that is in use is left alone."""
+    for name in ("one", "two"):
+        export(root_of(finished), tmp_path / name, "hub", inputs="dual")
+    names = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file())
+    assert all((tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes() for name in names)
+    with pytest.raises(ExperimentError, match="exists already"):
+        export(root_of(finished), tmp_path / "one", "hub", inputs="dual")
+    with pytest.raises(ExperimentError, match="--inputs"):
+        export(root_of(finished), tmp_path / "three", "hub")
+
+
+def test_the_bundle_follows_monais_schema(finished, tmp_path):
+    """`metadata.json` has every key that MONAI's schema of 2024-07-25 requires, and tensors with all of theirs."""
+    export(root_of(finished), tmp_path / "bundle", "bundle", inputs="dual")
+    metadata = json.loads((tmp_path / "bundle" / "configs" / "metadata.json").read_text())
+    versions = {"version", "monai_version", "pytorch_version", "numpy_version", "required_packages_version"}
+    required = {*versions, "schema", "task", "description", "authors", "copyright", "network_data_format"}
+    assert required <= set(metadata)
+    assert metadata["schema"].endswith("meta_schema_20240725.json")
+    tensors = [tensor for side in ("inputs", "outputs") for tensor in metadata["network_data_format"][side].values()]
+    for tensor in tensors:
+        assert {"type", "format", "num_channels", "spatial_shape", "dtype", "value_range"} <= set(tensor)
+        assert isinstance(tensor["num_channels"], int)
+        assert all(isinstance(value, int | float) for value in tensor["value_range"])
+
+
+def test_the_network_knows_its_limits(finished, tmp_path):
+    """Maps turned by half a circle are flagged as outside far more often than the exams it was developed on."""
+    root, folder = root_of(finished), finished.parent
+    told = polarmap.predict(root, folder / "manifest.csv")
+    assert told["outside"].mean() < 0.3
+    assert told["relative_distance"].notna().all()
+    assert ((told["relative_distance"] > 1) == (told["outside"] == 1)).all()
+    lines = ["patient_id,tracer,stress,rest"]
+    for number in range(12):
+        for phase in ("stress", "rest"):
+            counts = np.load(folder / f"{number:03d}-{phase}.npy")
+            # The upper half dark: no development map has a defect there.
+            turned = counts.copy()
+            turned[:6] *= 0.3
+            np.save(tmp_path / f"{number}-{phase}.npy", turned)
+        lines.append(f"q{number},{('Tc-99m', 'Tl-201')[number % 2]},{number}-stress.npy,{number}-rest.npy")
+    (tmp_path / "manifest.csv").write_text("\n".join(lines))
+    odd = polarmap.predict(root, tmp_path / "manifest.csv")
+    assert odd["outside"].mean() > 0.9
