@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Final
 
 from orchestrator.report.layout import Table, as_records
-from orchestrator.report.layout_of_run import statements, tables_of
+from orchestrator.report.layout_of_run import CHOSEN, chosen_hyperparameters, statements, tables_of
 from orchestrator.report.records import Report
 from orchestrator.report.spreadsheets import as_csv
 
@@ -54,6 +54,7 @@ def _latex(report: Report) -> str:
 
 def _to_json(report: Report) -> str:
     """Everything, with null for what does not exist."""
+    chosen = chosen_hyperparameters(report.cells)
     content = {
         "name": report.name,
         "facts": dict(report.facts),
@@ -66,6 +67,7 @@ def _to_json(report: Report) -> str:
         "notices": list(report.notices),
         "summary": as_records(report.summary),
         "unstable_exams": as_records(report.unstable),
+        CHOSEN: [dict(zip(("hyperparameter", *chosen.columns[1:]), map(str, row), strict=True)) for row in chosen.rows],
         **{name: as_records(frame) for name, frame in report.extracts.items()},
     }
     # `allow_nan=False`: NaN is not JSON, and a missing value must be null.

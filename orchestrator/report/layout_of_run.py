@@ -1,6 +1,7 @@
 """The tables of a report that do not come from its summary, and all tables together in reading order."""
 
 from collections.abc import Iterator
+from typing import Final
 
 import pandas as pd
 
@@ -17,6 +18,9 @@ from orchestrator.report.layout import (
 from orchestrator.report.records import Report
 from orchestrator.report.summary_tables import REFUSED, summary_tables
 from orchestrator.report.traced import of_json
+
+CHOSEN: Final = "chosen_hyperparameters"
+"""The key in `summary.json` of what `chosen_hyperparameters` prints."""
 
 
 def tables_of(report: Report, *, full: bool = True) -> list[Table]:
@@ -88,9 +92,12 @@ def chosen_hyperparameters(cells: pd.DataFrame) -> Table:
     rows = tuple(
         (
             name.removeprefix("hp_").replace("_", " "),
-            *(_chosen(name, complete.loc[complete["inputs"] == one, name]) for one in inputs),
+            *(
+                of_json(_chosen(name, complete.loc[complete["inputs"] == one, name]), CHOSEN, place, one)
+                for one in inputs
+            ),
         )
-        for name in varied
+        for place, name in enumerate(varied)
     )
     note = "Over cells; numbers of stages: how many chose each; the others: median [smallest, largest]."
     return Table(title="Chosen hyperparameters", columns=("", *inputs), rows=rows, note=note, shown="full")

@@ -17,9 +17,9 @@ WALLS: Final[Mapping[str, tuple[int, ...]]] = {
     "apical": (17,),
 }
 """The 17 segments (Cerqueira et al. 2002, doi:10.1161/hc0402.102975) by wall."""
-SEVERITIES: Final = ((5.0, "severe"), (3.5, "moderate"), (2.5, "mild"))
-"""How many standard deviations below the reference a wall's lowest segment lies, at least, to be called so; 2.5 is the
-usual limit of normal databases."""
+SEVERITIES: Final = ((5.0, "severe"), (4.0, "moderate"), (3.0, "mild"))
+"""How many standard deviations below the reference a wall's lowest segment lies, at least, to be called so. Normal
+databases often use 2.5; of 17 segments one would then be beyond it by chance in a tenth of all maps."""
 # Exams of a tracer from which a reference is made; fewer do not tell what is usual.
 _FEWEST: Final = 10
 # The mean absolute deviation of a normal distribution times this is its standard deviation.
@@ -60,20 +60,23 @@ def _shares(segments: Floats) -> Floats:
 
 
 def defect_in_words(below: Floats) -> str:
-    """`severe inferior and apical defect`, or `none`: the walls beyond the limit, by the worst of them.
+    """`severe inferior and mild apical defect`, or `none`: every wall beyond the limit with its own severity.
 
     Args:
         below: `[17]`, standard deviations below what is usual.
     """
     depths = {wall: float(max(below[number - 1] for number in numbers)) for wall, numbers in WALLS.items()}
-    limit = SEVERITIES[-1][0]
-    affected = [wall for wall, depth in depths.items() if depth >= limit]
-    if not affected:
-        return "none"
-    worst = max(depths.values())
-    severity = next(name for least, name in SEVERITIES if worst >= least)
-    walls = affected[0] if len(affected) == 1 else f"{', '.join(affected[:-1])} and {affected[-1]}"
-    return f"{severity} {walls} defect"
+    parts = []
+    for place, (least, name) in enumerate(SEVERITIES):
+        beyond = SEVERITIES[place - 1][0] if place else np.inf
+        walls = [wall for wall, depth in depths.items() if least <= depth < beyond]
+        if walls:
+            parts.append(f"{name} {_listed(walls)}")
+    return f"{_listed(parts)} defect" if parts else "none"
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def maps_in_words(maps: pd.DataFrame, exams: pd.DataFrame, phases: Sequence[str] = ("stress", "rest")) -> list[str]:

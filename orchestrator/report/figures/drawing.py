@@ -114,6 +114,11 @@ def square(axes: Axes, across: str, up: str) -> None:
     axes.set(xlabel=across, ylabel=up, xlim=(0, 1), ylim=(0, 1), aspect="equal")
 
 
+def shortened(name: str, most: int = 30) -> str:
+    """A name that leaves room for the plot; tables and the figure's CSV have it whole."""
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
 def key_of(*names: str) -> str:
     """A file's name from any names, such as `roc-tc-99m-stress`."""
     letters = "".join(letter if letter.isascii() and letter.isalnum() else " " for letter in " ".join(names).lower())

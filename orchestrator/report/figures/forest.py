@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from orchestrator.report.figures.drawing import FAINT, SERIES, WASH, Drawing, key_of
+from orchestrator.report.figures.drawing import FAINT, SERIES, WASH, Drawing, key_of, shortened
 from orchestrator.report.figures.whiskers import LINE, MARKS, partitions_legend, whisker
 from orchestrator.report.layout import PARTITION_NAMES, Record, grouped
 from orchestrator.report.records import EVERYONE
@@ -91,7 +91,7 @@ def _draw(axes: Axes, rows: Sequence[Record], judged: str) -> None:
             whisker(axes, row, place, SERIES[0] if row["model"] == judged else SERIES[1])
             place += 1
         place += 0.2
-    axes.set_yticks(ticks, names)
+    axes.set_yticks(ticks, [shortened(name) for name in names])
     axes.set_ylim(place - 0.6, -0.7)
     axes.tick_params(axis="y", length=0)
 

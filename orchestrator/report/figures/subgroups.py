@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from orchestrator.report.figures.drawing import FAINT, SERIES, WASH, Drawing, key_of
+from orchestrator.report.figures.drawing import FAINT, SERIES, WASH, Drawing, key_of, shortened
 from orchestrator.report.figures.whiskers import LINE, MARKS, beside, partitions_legend, whisker
 from orchestrator.report.layout import Record, grouped
 from orchestrator.report.records import EVERYONE, HELD_OUT_SITE
@@ -41,7 +41,7 @@ def subgroups(tracer: str, endpoint: str, rows: Sequence[Record]) -> Drawing | N
         place, ticks, names = 0.0, [], []
         for (subgroup, inputs), mine in _lines(part):
             ticks.append(place + (len(mine) - 1) / 2)
-            names.append(f"{subgroup.replace('=', ' ')}: {inputs}")
+            names.append(f"{shortened(subgroup.replace('=', ' '))}: {inputs}")
             for row in mine:
                 if row["state"] == "ok":
                     whisker(axes, row, place, SERIES[0])

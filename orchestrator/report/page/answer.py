@@ -82,8 +82,8 @@ def _readings(rows: Sequence[Record], settings: StatisticsSettings) -> list[tupl
         else:
             words = difference_in_words(first, second, _limits(row), settings.equivalence)
         limits = f"{row['estimate']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
-        margin = ("at",) if row in declared else ()
-        parts = (of_summary(row, words, *margin), ": ", of_summary(row, limits, "estimate", "low", "high"))
+        said: Phrase = of_summary(row, words, "at") if row in declared else words
+        parts = (said, ": ", of_summary(row, limits, "estimate", "low", "high"))
         found.append((f"{row['tracer']}: ", *parts, "."))
     return found
 
@@ -103,8 +103,8 @@ def _warnings(rows: Sequence[Record]) -> list[tuple[Phrase, ...]]:
     areas = [
         row for row in rows if row["metric"] == "auc" and row["model"] == rows[0]["model"] and row["state"] == "ok"
     ]
-    lines = [(row, auc_in_words(f"{row['tracer']}, {row['inputs']}", _limits(row))) for row in areas]
-    return [(of_summary(row, f"{words}."),) for row, words in lines if words]
+    lines = [auc_in_words(f"{row['tracer']}, {row['inputs']}", _limits(row)) for row in areas]
+    return [(f"{words}.",) for words in lines if words]
 
 
 def _limits(row: Record) -> Limits:

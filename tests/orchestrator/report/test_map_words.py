@@ -37,14 +37,14 @@ def test_a_map_like_the_others_has_no_defect_and_scale_does_not_matter() -> None
 
 
 def test_limits_are_those_documented() -> None:
-    """2.5, 3.5 and 5 standard deviations below what is usual begin mild, moderate and severe defects."""
+    """Three, four and five standard deviations below what is usual begin mild, moderate and severe defects."""
 
     def said(depth: float) -> str:
         below = np.zeros(17)
         below[16] = depth
         return defect_in_words(below)
 
-    assert [said(depth) for depth in (2.49, 2.5, 3.5, 5.0)] == [
+    assert [said(depth) for depth in (2.99, 3.0, 4.0, 5.0)] == [
         "none", "mild apical defect", "moderate apical defect", "severe apical defect",
     ]  # fmt: skip
 
