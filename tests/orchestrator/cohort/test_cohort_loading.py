@@ -295,8 +295,10 @@ def _brute_force(images: list[ReadImage]) -> set[frozenset[int]]:
     }
 
 
-def test_groups_of_nearly_equal_maps_are_those_of_a_comparison_of_all_pairs(make_bullseye):
+@pytest.mark.parametrize("few", [0, 2048])
+def test_groups_of_nearly_equal_maps_are_those_of_a_comparison_of_all_pairs(make_bullseye, monkeypatch, few):
     """The search among neighbours finds every group that a comparison of every pair finds, and no other."""
+    monkeypatch.setattr("orchestrator.cohort.duplicates._FEW", few)
     random = np.random.default_rng(3)
     images: list[ReadImage] = []
     for patient in range(150):
