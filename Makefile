@@ -7,7 +7,7 @@ SOURCES := $(shell find polarmap orchestrator mpi_model search_spaces -type f -n
 export RAY_ENABLE_UV_RUN_RUNTIME_ENV := 0
 
 .PHONY: help setup demo test test-older-processor test-pythons test-part test-coverage test-slow test-nodes test-cluster chaos check \
-  interval-coverage format constraints image-requirements hooks clean
+  interval-coverage interval-coverage-short format constraints image-requirements hooks clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -89,6 +89,9 @@ chaos: setup  ## runs struck by kills, full disks and lost storage until they ar
 
 interval-coverage: setup  ## simulate what every interval covers, and write docs/coverage.md (minutes)
 	$(BIN)/python -m validation.coverage --out docs/coverage.md
+
+interval-coverage-short: setup  ## some settings of each world with their controls (minutes); part of CI
+	$(BIN)/python -m validation.coverage --short --out /dev/null
 
 docs: setup  ## the documentation as a site in site/; offline, and a warning is an error
 	PYTHONPATH=$(CURDIR) NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir site

@@ -55,7 +55,8 @@ read, begun = time.process_time(), time.perf_counter()
 rows = len(summarise(tables, StatisticsSettings()))
 spent, wall = time.process_time() - read, time.perf_counter() - begun
 torch = "torch" in sys.modules
-print(f"cold start: {imported:.2f} s of imports, {spent:.2f} s of summary ({wall:.2f} s wall), {rows} rows, torch: {torch}")
+line = f"cold start: {imported:.2f} s of imports, {spent:.2f} s of summary ({wall:.2f} s wall)"
+print(f"{line}, {rows} rows, torch: {torch}")
 """
 
 

@@ -353,6 +353,12 @@ def _predict(verb: argparse.ArgumentParser) -> None:
     file_argument(verb, "--stress", metavar="IMAGE", help="one exam instead of a manifest: its stress map")
     file_argument(verb, "--rest", metavar="IMAGE", help="its rest map")
     verb.add_argument("--tracer", help="its tracer")
+    file_argument(
+        verb,
+        "--explain",
+        metavar="FILE",
+        help="another new file, identifying: where each exam's score comes from, by segment (one run; needs captum)",
+    )
 
 
 def _validate(verb: argparse.ArgumentParser) -> None:

@@ -46,7 +46,7 @@ class _Simulated:
     """`[R, K]`, their standard deviation in either class."""
 
 
-def probability_gate(
+def fold_probability_gate(
     simulations: int, first_seed: int = 0, worlds: tuple[World, ...] = WORLDS, repeats: tuple[int, ...] = REPEATS
 ) -> Iterator[Measured]:
     """Every world with each number of repeats; a stronger factor than 1 would show as coverage near 1."""

@@ -141,6 +141,10 @@ class RunPaths:
         """A final network's file."""
         return Blob(self.storage, f"models/{key.inputs}-member{member}.{suffix}")
 
+    def reference_maps(self, inputs: str) -> Blob:
+        """The mean normal maps that exams are compared with where a final network's score is explained."""
+        return Blob(self.storage, f"models/{inputs}-reference.parquet")
+
     def baseline(self, key: CellKey) -> Blob:
         """What the final network is compared with."""
         return Blob(self.storage, f"models/{key.inputs}-{SEGMENTS}.json")

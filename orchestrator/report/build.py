@@ -4,15 +4,18 @@ import hashlib
 import json
 from dataclasses import replace
 
+import pandas as pd
+
 from mpi_model.errors import IncompleteRunError
 from orchestrator.ledger.compaction import read_compaction
 from orchestrator.ledger.reading import Run
 from orchestrator.ledger.seals import sealed_frame
 from orchestrator.report.export import export
 from orchestrator.report.figures.of_run import figures_of
+from orchestrator.report.manuscript_of_run import ManuscriptParts, manuscript_of
 from orchestrator.report.models import hardest_exams
 from orchestrator.report.records import Report, RunTables
-from orchestrator.report.run_sections import RunSections, run_sections
+from orchestrator.report.run_sections import run_sections
 from orchestrator.report.stored import made_of, report_around
 from orchestrator.report.summary import summarise, unfinished
 
@@ -59,15 +62,16 @@ def report_of(run: Run, *, drawn: bool = True, incomplete: bool = False) -> Repo
         tables, left_out = _whole_repeats(tables)
         notices = (left_out, *notices)
     summary = summarise(tables, description.settings.statistics)
-    sections = run_sections(run, tables) if drawn else RunSections()
+    parts = manuscript_of(run, tables) if drawn else ManuscriptParts()
     return replace(
         report_around(run, summary, cells, tables.exams),
         incomplete_inputs=refused,
         notices=notices,
         unstable=hardest_exams(tables.of(tables.models[0])),
-        sections=sections.content,
-        files=sections.files,
-        figures=(*sections.figures, *figures_of(tables, summary, description.settings.statistics)) if drawn else (),
+        extracts=parts.extracts,
+        sections={**run_sections(run, tables), **parts.sections} if drawn else {},
+        files=parts.files,
+        figures=(*parts.figures, *figures_of(tables, summary, description.settings.statistics)) if drawn else (),
     )
 
 
@@ -124,5 +128,6 @@ def run_tables(run: Run) -> RunTables:
         by=settings.folds.by,
         epochs=epochs,
         objective=settings.search.objective,
+        attributions=run.attributions if run.paths.table("attributions").exists() else pd.DataFrame(),
         calibrated=settings.decision.calibration != "none",
     )

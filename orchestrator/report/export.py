@@ -68,6 +68,7 @@ def _to_json(report: Report) -> str:
         "notices": list(report.notices),
         "summary": as_records(report.summary),
         "unstable_exams": as_records(report.unstable),
+        **{name: as_records(frame) for name, frame in report.extracts.items()},
     }
     # `allow_nan=False`: NaN is not JSON, and a missing value must be null.
     return json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) + "\n"

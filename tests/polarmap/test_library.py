@@ -27,6 +27,7 @@ PYTHON_OF = {
     "plan": "plan",
     "run": "run",
     "permute": "permute",
+    "instability": "instability",
     "status": "Run.status",
     "report": "Run.report",
     "compare": "compare",
