@@ -25,10 +25,10 @@ from orchestrator.explanation.groups import attribution_groups, with_permuted
 from orchestrator.explanation.integrated_gradients import METHOD
 from orchestrator.hashing import digest
 from orchestrator.ledger.compaction import joined_attributions
-from orchestrator.ledger.files import read_table, table_bytes
 from orchestrator.ledger.identity import differences
 from orchestrator.ledger.integrity import find_damage, quarantine_attributions
 from orchestrator.ledger.reading import Run
+from orchestrator.ledger.seals import sealed_bytes
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.log import logging_to
 from orchestrator.monitoring.progress import Progress
@@ -200,9 +200,10 @@ def _explain(
 def _write_tables(run: Run, state: RunState, permuted: Run | None) -> None:
     """Write the attributions of exams, and of groups of them."""
     exams, (predictions,) = joined_attributions(state), run.tables("predictions")
-    run.paths.table("exam_attributions").write_bytes(table_bytes(exams))
+    experiment = run.description.hash
+    run.paths.table("exam_attributions").write_bytes(sealed_bytes(exams, experiment))
     found = exams.to_pandas()
     if permuted is not None:
-        found = with_permuted(found, read_table(permuted.paths.table("exam_attributions")).to_pandas())
+        found = with_permuted(found, permuted.exam_attributions)
     groups = attribution_groups(found, predictions, run.description.settings.statistics.level)
-    run.paths.table("attributions").write_bytes(table_bytes(groups))
+    run.paths.table("attributions").write_bytes(sealed_bytes(groups, experiment))

@@ -18,8 +18,7 @@ from orchestrator.explanation.exams import explain_exams
 from orchestrator.explanation.reference_maps import reference_maps, write_reference_maps
 from orchestrator.explanation.refits import stored_candidates
 from orchestrator.hashing import derive_seed
-from orchestrator.ledger.files import read_table
-from orchestrator.ledger.paths import RunPaths
+from orchestrator.ledger.integrity import read_part
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.log import event
 from orchestrator.monitoring.progress import Progress
@@ -47,7 +46,7 @@ def explanation_jobs(resolved: ResolvedRun, state: RunState) -> list[Job]:
     for key in keys:
         if state.explained.get(key.name) is None:
             task = cell_task(key, prepared.plan, prepared.cohort.exams, prepared.eligible, settings.search.inner_folds)
-            candidates, epochs = (read_table(state.paths.part(key, name)) for name in ("candidates", "epochs"))
+            candidates, epochs = (read_part(state, key, name) for name in ("candidates", "epochs"))
             finished = stored_candidates(task, candidates, epochs, settings.training, settings.search.objective)
             jobs.append(Job(task=task, finished=finished))
     return jobs
@@ -148,7 +147,7 @@ class CellExplanations:
         self.progress.advance(self.ended, name)
 
     def _compare(self, result: CellResult) -> None:
-        due = stored_scores(self.state.paths, result.key)
+        due = stored_scores(self.state, result.key)
         found = {(one.member, one.row): one.score for one in result.predictions}
         # Another number of members or exams is as wrong as other scores.
         away = np.inf if due.keys() != found.keys() else max((abs(found[one] - due[one]) for one in due), default=0.0)
@@ -160,7 +159,7 @@ class CellExplanations:
             )
 
 
-def stored_scores(paths: RunPaths, key: CellKey) -> Mapping[tuple[int, int], float]:
+def stored_scores(state: RunState, key: CellKey) -> Mapping[tuple[int, int], float]:
     """The scores of a cell's networks in the ledger, by member and row."""
-    rows = read_table(paths.part(key, "predictions")).to_pylist()
+    rows = read_part(state, key, "predictions").to_pylist()
     return {(row["member"], row["row"]): row["score"] for row in rows if row["model"] == NETWORK}

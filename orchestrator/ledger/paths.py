@@ -120,6 +120,11 @@ class RunPaths:
         """Written after them: they are whole."""
         return self.in_cell(key.name, TEST_COMMIT)
 
+    @property
+    def compaction(self) -> Blob:
+        """What the tables were made of; written after them and deleted before they change."""
+        return Blob(self.storage, "tables/compaction.json")
+
     def attributions(self, key: CellKey) -> Blob:
         """Where the scores of a cell's exams come from, once it was explained."""
         return self.part(key, ATTRIBUTIONS)

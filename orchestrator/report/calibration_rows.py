@@ -31,7 +31,7 @@ _UNSHIFTED = (
     "probabilities of the class-balanced loss, and the prevalence of the training exams is not known: without it "
     "calibration means nothing"
 )
-_UNMEASURED = "the interval's coverage in cross-validation was not simulated"
+_UNMEASURED = "the interval's coverage in cross-validation was simulated for a linear learner only"
 _UNCALIBRATED = 'needs calibrated probabilities; set `decision.calibration = "platt"`'
 
 

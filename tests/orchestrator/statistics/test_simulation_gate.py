@@ -5,7 +5,10 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
+from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
 
 VALIDATION = Path(__file__).resolve().parents[3] / "validation"
 SIMULATIONS = 200
@@ -26,7 +29,7 @@ def load(name: str) -> ModuleType:
 @pytest.fixture(scope="module")
 def scripts() -> dict[str, ModuleType]:
     """The gate's scripts, in the order in which they import each other."""
-    names = ("simulated", "learners", "measured", "fold_gates", "held_out_gates")
+    names = ("simulated", "learners", "measured", "fold_gates", "held_out_gates", "fold_probabilities")
     try:
         return {name: load(name) for name in names}
     finally:
@@ -103,3 +106,32 @@ def test_the_balanced_accuracys_coverage_is_enumerated(scripts: dict[str, Module
 
     assert measured.verdict(0.0)
     assert measured.rate == pytest.approx(0.9427, abs=5e-5)
+
+
+def test_probabilities_by_fold_are_covered_and_stacked_rows_are_not(scripts: dict[str, ModuleType]) -> None:
+    """Calibration, Brier score and net benefit cover in forty cross-validations; rows as patients do not."""
+    gates = scripts["fold_probabilities"]
+    world = gates.World(learner="ridge", patients=60, area=0.85)
+    found = list(gates.fold_probability_gate(40, 5, (world,), (10,)))
+    slack = scripts["measured"].monte_carlo_slack(40)
+
+    assert [measured for measured in found if not measured.verdict(slack)] == []
+    (control,) = [measured for measured in found if measured.control]
+    assert control.rate < 0.75
+    assert len(found) == 7
+
+
+def test_what_trained_networks_do_in_the_population_is_integrated_right(scripts: dict[str, ModuleType]) -> None:
+    """Two networks with Gaussian log odds: the integrals are the means over 400,000 patients drawn."""
+    means, spreads = np.array([[1.2, -1.5], [0.8, -1.0]]), np.array([1.0, 1.4])
+    population = scripts["fold_probabilities"]._Population.of(means, spreads, 0.3)
+    generator = np.random.default_rng(0)
+    labels = generator.random((2, 200_000)) < 0.3
+    odds = np.where(labels, means[:, :1], means[:, 1:]) + spreads[:, None] * generator.normal(size=labels.shape)
+    called = odds >= np.log(0.3 / 0.7)
+    fitted = LogisticRegression(C=np.inf).fit(odds.reshape(-1, 1), labels.ravel())
+
+    assert population.brier() == pytest.approx(((expit(odds) - labels) ** 2).mean(), abs=2e-3)
+    gained = (called & labels).mean() - (called & ~labels).mean() * 0.3 / 0.7
+    assert population.net_benefit(0.3) == pytest.approx(gained, abs=3e-3)
+    assert population.calibration()["slope"] == pytest.approx(fitted.coef_[0, 0], abs=0.02)
