@@ -72,6 +72,8 @@ def _values(item: dict[str, Any]) -> str:
         return "table of " + ", ".join(f"`{name}` ({_values(inner)})" for name, inner in item["properties"].items())
     if item["type"] == "object":
         return "table of texts"
+    if "maximum" in item:
+        return f"whole number, {item['minimum']} to {item['maximum']}"
     return {"integer": "whole number", "number": "number", "string": "text", "boolean": "`true`, `false`"}[item["type"]]
 
 

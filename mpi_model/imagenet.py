@@ -4,9 +4,13 @@ import hashlib
 import os
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Final
 
 from mpi_model.errors import WeightsError
 from mpi_model.stages import Backbone, PackagedWeights, TorchvisionWeights
+
+MOST_WEIGHT_BYTES: Final = 4 * 2**30
+"""Of a file of pretrained weights; the largest backbone here has 90 MB."""
 
 
 def _imagenet_weights(chosen: Backbone) -> TorchvisionWeights | PackagedWeights:

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from mpi_model.backbones import StagedEncoder, empty_encoder
 from mpi_model.errors import WeightsError
-from mpi_model.imagenet import checkpoint_path
+from mpi_model.imagenet import MOST_WEIGHT_BYTES, checkpoint_path
+from mpi_model.regular_files import open_regular
 from mpi_model.stages import Backbone, TorchvisionWeights, backbone
 
 State = Mapping[str, NDArray[np.generic]]
@@ -119,10 +120,12 @@ def _whole_count(encoder: StagedEncoder) -> int:
 
 def _read(path: Path) -> dict[str, Tensor]:
     try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        # weights_only: unpickling may run code, and this file may come from anywhere.
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with open_regular(path, MOST_WEIGHT_BYTES) as file:
+            if path.suffix == ".safetensors":
+                content = safetensors.torch.load(file.read())
+            else:
+                # weights_only: unpickling may run code, and this file may come from anywhere.
+                content = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise WeightsError(f"network.weights: there is no file {path}; correct the path") from error
     except _UNREADABLE as error:
@@ -131,7 +134,15 @@ def _read(path: Path) -> dict[str, Tensor]:
         ) from error
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise WeightsError(f"network.weights: {path} holds something other than a state dict; save module.state_dict()")
-    return {str(key): value for key, value in content.items()}
+    return _finite({str(key): value for key, value in content.items()}, path)
+
+
+def _finite(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """The weights, unless one is not a number: every training from them would diverge."""
+    for key, value in state.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise WeightsError(f"network.weights: {path} holds NaN or infinite values in {key[:80]}; fetch it again")
+    return state
 
 
 def _encoder_name(key: str, description: Backbone) -> str:

@@ -1,6 +1,8 @@
 """Writes files that a user names on the command line; their folder has to exist."""
 
+import errno
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,32 +24,53 @@ def private_files() -> Iterator[None]:
 
 
 def write_named_file(path: Path, content: bytes) -> None:
-    """Write a file, and replace an existing one.
+    """Write a file whole, and replace an existing one.
 
     Raises:
-        ExperimentError: The file cannot be written.
+        ExperimentError: The file cannot be written, or something of that name is no file.
     """
+    # Where a link leads: a person may keep results elsewhere, and the link itself should stay.
+    target = Path(os.path.realpath(path))
     try:
-        path.write_bytes(content)
-    except OSError as error:
+        with _temporary(target, content) as temporary:
+            temporary.replace(target)
+    except (OSError, ValueError) as error:
         raise _unwritable(path, error) from error
 
 
 def new_named_file(path: Path, content: bytes = b"") -> None:
-    """Write a new file.
+    """Write a new file whole.
 
     Raises:
         ExperimentError: The file exists, or cannot be written.
     """
     try:
-        # Mode x refuses an existing file in the same step, without a race between a check and the write.
-        with path.open("xb") as file:
-            file.write(content)
+        with _temporary(path, content) as temporary:
+            # A second name for it, which is refused where the name is taken: no race between a check and the write.
+            os.link(temporary, path)
     except FileExistsError:
         raise ExperimentError(f"{path} exists already and was not changed; name another file") from None
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise _unwritable(path, error) from error
 
 
-def _unwritable(path: Path, error: OSError) -> ExperimentError:
-    return ExperimentError(f"cannot write {path} ({error.strerror}); name a file in a folder you can write")
+@contextmanager
+def _temporary(path: Path, content: bytes) -> Iterator[Path]:
+    """A file beside `path` with the whole content, deleted at the end if it still has its name."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is a folder, a device or a pipe, not a file")
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with open(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _unwritable(path: Path, error: OSError | ValueError) -> ExperimentError:
+    why = error.strerror if isinstance(error, OSError) else "its name holds a null character"
+    return ExperimentError(f"cannot write {str(path)[:200]} ({why}); name a file in a folder you can write")

@@ -10,8 +10,9 @@ import pandas as pd
 from orchestrator.output_files import private_files
 from orchestrator.report import records
 from orchestrator.report.compare import comparison_report
-from orchestrator.report.evaluate import evaluation_report, read_predictions
+from orchestrator.report.evaluate import evaluation_report
 from orchestrator.report.export import export
+from orchestrator.report.prediction_table import read_predictions
 from orchestrator.terminal.progress import progress_for
 from polarmap.runs import Run, open_run
 

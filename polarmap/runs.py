@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
@@ -66,6 +66,45 @@ class Run(reading.Run):
         from polarmap.models import predict  # noqa: PLC0415 - torch; only predictions need it
 
         return predict(self, manifest)
+
+    def explain(
+        self,
+        *,
+        cells: bool = False,
+        manifest: str | Path | None = None,
+        permuted: "Run | None" = None,
+        runner: Literal["ray", "inline"] = "ray",
+        address: str | None = None,
+    ) -> pd.DataFrame:
+        """Where the networks' scores come from, on exams that they have not learned from, as `polarmap explain` does.
+
+        Args:
+            cells: Whether the networks of the cross-validation are refitted and explained, too.
+            manifest: The run's cohort, where it does not lie where the run found it.
+            permuted: A label permutation of the run, to compare with.
+            runner: Who refits the cells.
+            address: A running Ray cluster; None starts Ray on this machine.
+
+        Returns:
+            The table `attributions`.
+
+        Raises:
+            IncompleteRunError: Cells could not be explained; what was explained is kept.
+            PolarmapError: See `mpi_model.errors`.
+        """
+        from orchestrator.driver.explain import ExplainOptions, explain_run  # noqa: PLC0415 - torch
+        from orchestrator.terminal.progress import progress_for  # noqa: PLC0415 - likewise
+
+        options = ExplainOptions(
+            cells=cells,
+            manifest=None if manifest is None else Path(manifest),
+            permuted=permuted,
+            runner=runner,
+            address=address,
+        )
+        with private_files():
+            explain_run(self, options, progress_for("none")).check()
+        return self.attributions
 
     def export_optuna(self, file: str | Path) -> tuple[int, int]:
         """Write every search as an Optuna study into a new journal file, as `polarmap export-optuna` does.

@@ -8,6 +8,7 @@ from pathlib import Path
 from mpi_model.errors import SpaceError
 from search_spaces.reading import read_space
 from search_spaces.space import SearchSpace
+from search_spaces.toml_text import read_toml_file
 
 
 def space_names() -> list[str]:
@@ -37,10 +38,9 @@ def load_space(name: str, folder: Path, stages: int) -> SearchSpace:
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(space_names())}"
         raise SpaceError(f"`search.space` is {name!r}, neither a known space nor a .toml file; {hint}")
     try:
-        # utf-8-sig: some Windows editors start a text file with a byte-order mark, which is not TOML.
-        tables = tomllib.loads((folder / name).read_text("utf-8-sig"))
+        tables = read_toml_file(folder / name)
     except OSError as error:
         raise SpaceError(f"cannot read the space file {name} ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise SpaceError(f"the space file {name} is not valid TOML: {error}") from error
     return read_space(Path(name).stem, tables, stages)

@@ -1,5 +1,6 @@
 """Conditions of a space (`when`): one comparison of a parameter with a number or with another parameter."""
 
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -65,7 +66,9 @@ def read_condition(text: str, stages: int | str, place: str) -> Condition:
     """
     match = _FORM.fullmatch(text)
     if match is None:
-        raise SpaceError(f'{place}: `when` must be one comparison such as "freeze_depth < stages", but is {text!r}')
+        raise SpaceError(
+            f'{place}: `when` must be one comparison such as "freeze_depth < stages", but is {text[:40]!r}'
+        )
     return Condition(
         parameter=match["parameter"],
         comparison=match["comparison"],
@@ -79,6 +82,9 @@ def _bound(text: str, stages: int | str, place: str) -> float | str:
     if text == "encoder_stages":
         return text
     try:
-        return float(text)
+        bound = float(text)
     except ValueError:
-        raise SpaceError(f"{place}: `when` compares with a number or `stages`, but got {text!r}") from None
+        bound = math.nan
+    if not math.isfinite(bound):
+        raise SpaceError(f"{place}: `when` compares with a number or `stages`, but got {text[:40]!r}")
+    return bound

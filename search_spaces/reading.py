@@ -6,6 +6,7 @@ means the number of stages of the network or, after [encoder_stages], of the can
 """
 
 import difflib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from types import MappingProxyType
@@ -235,4 +236,5 @@ def _needed(values: Mapping[str, object], key: str, place: str) -> object:
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    # Not the numbers that are none: every comparison with NaN is false, and no range ends at infinity.
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

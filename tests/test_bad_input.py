@@ -77,12 +77,12 @@ CASES: dict[str, tuple[Change, int, tuple[str, ...]]] = {
     "duplicate exam": (
         replaced("patient-002,Tc-99m", "patient-000,Tc-99m", "manifest.csv"),
         3,
-        ("rows 1 and 3 have one exam_id",),
+        ("rows 1 and 3 (lines 2 and 4) have one exam_id",),
     ),
     "one image, two patients": (
         copied("000-stress.npy", "002-stress.npy"),
         3,
-        ("rows 1 and 3", "one image under two patients"),
+        ("rows 1 and 3 (lines 2 and 4)", "one image under two patients"),
     ),
     "exam without a phase": (
         replaced(FIRST_ROW, "patient-000,Tc-99m,0,F,development,,", "manifest.csv"),
@@ -124,7 +124,7 @@ def test_a_patient_in_both_partitions_is_refused(tiny, capsys):
     (tiny.parent / "manifest.csv").write_text(rows.replace("patient-050,", "patient-001,"))
 
     assert main(["check", str(tiny)]) == 3
-    assert "rows 2 and 51 are one patient in development and in test" in capsys.readouterr().err
+    assert "rows 2 and 51 (lines 3 and 52) are one patient in development and in test" in capsys.readouterr().err
 
 
 def test_shifted_columns_do_not_print_what_they_hold(tiny, capsys):
@@ -175,7 +175,7 @@ def test_a_file_that_exists_is_never_overwritten(tiny, capsys, monkeypatch):
         (["synth", "new", "--tracer-mix", "half"], "--tracer-mix takes"),
         (["report", "nowhere"], "not a run directory"),
         (["compare", "nowhere", "elsewhere"], "not a run directory"),
-        (["evaluate", "nowhere.csv"], "cannot read nowhere.csv"),
+        (["evaluate", "nowhere.csv"], "there is no table of predictions nowhere.csv"),
         (["permute", "nowhere.toml", "--times", "0"], "`--times` must be at least 1"),
     ],
 )

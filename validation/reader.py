@@ -33,7 +33,7 @@ from mpi_model.vocabulary import PHASES_OF, TRACERS, Inputs
 from orchestrator.cells.cell import run_cell
 from orchestrator.cells.records import CellKey, CellTask, Procedure, WorkerContext
 from orchestrator.cells.tasks import cell_task
-from orchestrator.experiment.settings import CohortSettings, Experiment, FoldSettings, SearchSettings
+from orchestrator.experiment.settings import CohortSettings, DecisionSettings, Experiment, FoldSettings, SearchSettings
 from orchestrator.folds.plan import plan_folds
 from search_spaces.catalog import load_space
 from validation.small_cohorts import SIZE, SmallCohort, small_cohorts
@@ -43,6 +43,8 @@ EXPERIMENT: Final = Experiment(
     cohort=CohortSettings(manifest=""),
     network=NetworkSettings(backbone="compact", weights="random"),
     search=SearchSettings(space="learning_rates", candidates=8, inner_folds=1),
+    # A calibration never changes an AUC, and costs three trainings a cell.
+    decision=DecisionSettings(calibration="none"),
 )
 PIXELS: Final = 12
 PENALTIES: Final = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)

@@ -81,9 +81,7 @@ def main() -> None:
                 np.savez_compressed(path, **trained(cohort, bench, task))  # type: ignore[arg-type]
                 sys.stderr.write(f"{path.name}\n")
             if options.what == "judge" and path.exists():
-                task, judges = drawn_task(cohort, cell, patients)
-                with np.load(path) as stored:
-                    found[patients].append(judged(bench, task, judges, Stored.of(stored, task)))
+                found[patients].append(judged_once(cohort, bench, patients, cell, path))
                 sys.stderr.write(f"{path.name}: {np.round(found[patients][-1][:, 1], 4).tolist()}\n")
     if options.what == "judge":
         sys.stdout.write(table({size: np.array(some) for size, some in found.items() if some}))
@@ -170,6 +168,17 @@ def values_of(cell: Stored, number: int) -> dict[str, Value | None]:
     """A candidate's hyperparameters, as the space proposed them."""
     named = zip((parameter.name for parameter in SPACE.parameters), cell.values[number].tolist(), strict=True)
     return {name: None if np.isnan(value) else int(value) if name in WHOLE_NUMBERS else value for name, value in named}
+
+
+def judged_once(cohort: Cohort, bench: WorkerContext, patients: int, cell: int, path: Path) -> Floats:
+    """A cell's judgement, kept beside its trainings."""
+    kept = path.with_suffix(".npy")
+    if not kept.exists():
+        task, judges = drawn_task(cohort, cell, patients)
+        with np.load(path) as stored:
+            np.save(kept, judged(bench, task, judges, Stored.of(stored, task)))
+    found: Floats = np.load(kept)
+    return found
 
 
 def judged(bench: WorkerContext, task: CellTask, judges: LabelledExams, cell: Stored) -> Floats:

@@ -96,7 +96,7 @@ def wilcoxon(cell: Stored, tracer: NDArray[np.int8]) -> Choice:
                 step += 1
                 values.append(value)
             if fold + 1 < len(cell.task.inner) and trial.should_prune():
-                study.tell(trial, float(np.mean(values)), state=optuna.trial.TrialState.PRUNED)
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
                 break
         else:
             study.tell(trial, float(np.mean(values)))

@@ -85,6 +85,7 @@ def run_cell(
         seconds=time.perf_counter() - started,
         host=platform.node(),
         device=context.device,
+        searched=len(candidates),
     )
 
 

@@ -225,6 +225,8 @@ class CellResult:
     device: str
     baseline: str = ""
     """The fitted baseline of a final cell, as JSON; empty where there is none."""
+    searched: int | None = None
+    """Candidates that it handed over, those found at the beginning included; None where the cell could not count."""
     attributions: tuple[Attribution, ...] = ()
     """Of the evaluated exams, where they were asked for: see `orchestrator.explanation`."""
     trace: str = ""

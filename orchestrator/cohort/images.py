@@ -11,9 +11,12 @@ Resampling: area averaging to fewer pixels, linear interpolation to more. Weight
 a pixel), so that every sum is exact in float64, and no processor, library or order of summation changes a stored pixel.
 """
 
+import math
 import warnings
+import zipfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import IO, Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +24,14 @@ from PIL import Image
 
 from mpi_model.errors import CohortError
 from mpi_model.maps import FULL_SCALE
+from mpi_model.regular_files import open_regular
 
 # Steps between 0 and 1 during resampling. With at most 4096 pixels along an edge, sums stay below 2**53, up to which
 # float64 represents every integer.
 _LEVELS: Final = 2**24
 MAX_SIDE: Final = 4096
+_MOST_BYTES: Final = 256 * 2**20
+"""Of a file; the largest map, colour in float32, has 192 MiB."""
 _MIN_SIDE: Final = 8  # fewer pixels cannot show an apical ring
 
 # Pillow's modes: 8-bit grey and single-channel counts; everything else is colour.
@@ -47,13 +53,26 @@ def read_map(path: Path, *, size: int) -> NDArray[np.uint16]:
         CohortError: The file is missing, unreadable or not one map of finite counts. The message does not name the
             file, which may identify a patient; the caller adds the manifest row.
     """
-    if not path.is_file():
-        raise CohortError("there is no such file; paths are relative to the manifest's folder")
-    channels = checked_channels(decoded(path, array=path.suffix.lower() in {".npy", ".npz"}))
-    return _resampled(_squared(_in_levels(channels)), size)
+    return _resampled(_squared(_in_levels(read_channels(path))), size)
 
 
-def decoded(source: Path | BinaryIO, *, array: bool) -> NDArray[Any]:
+def read_channels(path: Path) -> NDArray[Any]:
+    """One usable map of a file, `[C, H, W]` with C 1 or 3, values as they are stored.
+
+    Raises:
+        CohortError: As `read_map`.
+    """
+    try:
+        file = open_regular(path, _MOST_BYTES)
+    except FileNotFoundError as error:
+        raise CohortError("there is no such file; paths are relative to the manifest's folder") from error
+    except OSError as error:
+        raise CohortError(f"the file cannot be opened ({error.strerror}); name one map a file") from error
+    with file:
+        return checked_channels(decoded(file, array=path.suffix.lower() in {".npy", ".npz"}))
+
+
+def decoded(source: BinaryIO, *, array: bool) -> NDArray[Any]:
     """The pixels of an image (PNG, JPEG, TIFF) or an array (NPY, NPZ) as they are stored.
 
     Raises:
@@ -73,36 +92,69 @@ def checked_channels(pixels: NDArray[Any]) -> NDArray[Any]:
     return channels
 
 
-def _decode_array(source: Path | BinaryIO) -> NDArray[Any]:
+def _decode_array(source: BinaryIO) -> NDArray[Any]:
     try:
-        stored = np.load(source, allow_pickle=False)
-        if isinstance(stored, np.ndarray):
-            return stored
-        with stored:
-            arrays = [stored[name] for name in stored.files]
+        if not zipfile.is_zipfile(source):
+            source.seek(0)
+            return _array_in(source)
+        with zipfile.ZipFile(source) as archive:
+            members = archive.namelist()
+            if len(members) != 1:
+                raise CohortError(f"the NPZ file holds {len(members)} arrays, not one; save one map a file")
+            with archive.open(members[0]) as member:
+                return _array_in(member)
+    except CohortError:
+        raise
     except Exception as error:  # a damaged header or archive raises nearly anything
         kind = type(error).__name__
         raise CohortError(f"the array cannot be read ({kind}); save it with numpy.save, without objects") from error
-    if len(arrays) != 1:
-        raise CohortError(f"the NPZ file holds {len(arrays)} arrays, not one; save one map a file")
-    return np.asarray(arrays[0])
 
 
-def _decode_image(source: Path | BinaryIO) -> NDArray[Any]:
+def _array_in(stream: IO[bytes]) -> NDArray[Any]:
+    """An array, once its header says that it is one map: a small file can declare, and unpack to, a huge one."""
+    version = np.lib.format.read_magic(stream)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    # Version 3.0 is for names of fields that are not ASCII, which a map has not.
+    shape, by_column, kind = readers[version](stream)
+    _check_declared(shape)
+    if kind.kind not in "buif" or kind.itemsize > 16:
+        raise CohortError("a map holds real numbers, this array holds something else; save counts")
+    count = math.prod(shape)
+    content = stream.read(count * kind.itemsize)
+    values = np.frombuffer(content, dtype=kind, count=count)
+    return values.reshape(shape, order="F" if by_column else "C")
+
+
+def _check_declared(shape: Sequence[int]) -> None:
+    """Refuse what is no map by its declared sizes alone, before it is unpacked."""
+    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3)):
+        sizes = " × ".join(str(length) for length in shape) or "a single number"
+        raise CohortError(f"a map is height × width or height × width × 3, this array is {sizes[:60]}")
+    height, width = shape[:2]
+    shorter, longer = sorted((height, width))
+    if shorter < _MIN_SIDE or longer > MAX_SIDE:
+        raise CohortError(f"a side must be {_MIN_SIDE} to {MAX_SIDE} pixels, this map is {width} × {height}")
+
+
+def _decode_image(source: BinaryIO) -> NDArray[Any]:
     try:
         with warnings.catch_warnings():
             # A small file can declare a huge image; Pillow only warns about it.
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(source, formats=("PNG", "JPEG", "TIFF")) as image:
+                # Only the header has been read so far.
+                _check_declared((image.height, image.width))
                 frames = getattr(image, "n_frames", 1)
+                if frames != 1:
+                    raise CohortError(f"the image has {frames} frames, not one; save one map a file")
                 loses_depth = _loses_depth(image)
                 pixels = np.array(_grey_or_rgb(image))
+    except CohortError:
+        raise
     except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
         kind = type(error).__name__
         raise CohortError(f"the image cannot be read as PNG, JPEG or TIFF ({kind}); export it again") from error
-    if frames != 1:
-        raise CohortError(f"the image has {frames} frames, not one; save one map a file")
     if loses_depth:
         raise CohortError("a 16-bit grey image with transparency would lose half its depth; save it without alpha")
     return pixels
@@ -121,13 +173,11 @@ def _grey_or_rgb(image: Image.Image) -> Image.Image:
 
 def _channels_first(pixels: NDArray[Any]) -> NDArray[Any]:
     """`[H, W]` or `[H, W, 3]` as `[C, H, W]`; three equal channels become one."""
+    _check_declared(pixels.shape)
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     if pixels.ndim == 2:
         return pixels[np.newaxis]
-    if pixels.ndim != 3 or pixels.shape[2] != 3:
-        shape = " × ".join(str(length) for length in pixels.shape) or "a single number"
-        raise CohortError(f"a map is height × width or height × width × 3, this array is {shape}")
     grey = bool((pixels[:, :, :1] == pixels[:, :, 1:]).all())
     return np.moveaxis(pixels, 2, 0)[: 1 if grey else 3]
 
@@ -135,8 +185,6 @@ def _channels_first(pixels: NDArray[Any]) -> NDArray[Any]:
 def _refuse_unusable(channels: NDArray[Any]) -> None:
     height, width = channels.shape[1:]
     shorter, longer = sorted((height, width))
-    if shorter < _MIN_SIDE or longer > MAX_SIDE:
-        raise CohortError(f"a side must be {_MIN_SIDE} to {MAX_SIDE} pixels, this map is {width} × {height}")
     if 4 * longer > 5 * shorter:
         raise CohortError(f"a map is about square, this image is {width} × {height}; cut out one map a file")
     if channels.dtype.kind not in "buif":

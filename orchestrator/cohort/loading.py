@@ -1,6 +1,6 @@
 """Loads a cohort: reads the manifest and all images, then returns them or reports every problem at once."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,8 @@ from orchestrator.cohort.duplicates import ReadImage, duplicate_images, near_dup
 from orchestrator.cohort.images import read_map
 from orchestrator.cohort.manifest import ManifestExam, interpret
 from orchestrator.cohort.problems import Problem, lines_of, rows_text
-from orchestrator.cohort.records import PARTITIONS, Cohort, digest_of
+from orchestrator.cohort.records import Cohort, digest_of
 from orchestrator.cohort.table import read_table
-
-_Images = Mapping[tuple[int, Phase], ReadImage]
 
 
 def load_cohort(
@@ -37,19 +35,34 @@ def load_cohort(
     Raises:
         CohortError: The table, an exam or an image is invalid; one error lists all problems.
     """
-    table = read_table(manifest)
-    interpreted = interpret(table, manifest.parent, labelled=labelled)
-    images, unreadable = _read_images(interpreted.exams, size, progress)
-    scanned = _scanned(images, interpreted.exams)
+    interpreted = interpret(read_table(manifest), manifest.parent, labelled=labelled)
+    # A canonical order makes the digest, and all results, independent of the order of the manifest.
+    exams = sorted(interpreted.exams, key=lambda exam: (exam.patient_id, exam.exam_id))
+    pixels = _Pixels(len(exams), size)
+    images, unreadable = _read_images(exams, pixels, size, progress)
+    scanned = _scanned(images, exams)
     problems = [*interpreted.problems, *unreadable, *duplicate_images(scanned)]
     if problems:
         raise CohortError(*lines_of(problems))
-    # A canonical order makes the digest, and all results, independent of the order of the manifest.
-    exams = sorted(interpreted.exams, key=lambda exam: (exam.patient_id, exam.exam_id))
-    frame = _frame(exams, interpreted.carried)
-    maps = _maps(exams, {(image.row, image.phase): image for image in images})
-    notices = (*interpreted.notices, *_missing_phases(exams), *_painted(images, scanned), *near_duplicates(scanned))
+    frame, maps = _frame(exams, interpreted.carried), _maps(exams, pixels)
+    notices = (*interpreted.notices, *_painted(images, scanned), *near_duplicates(scanned))
     return Cohort(exams=frame, maps=maps, notices=notices, digest=digest_of(frame, maps))
+
+
+class _Pixels:
+    """All maps of a cohort, each stored once where it will be used; grey until the first coloured map comes."""
+
+    def __init__(self, exams: int, size: int) -> None:
+        self.of: dict[Phase, NDArray[np.uint16]] = {
+            phase: np.zeros((exams, 1, size, size), dtype=np.uint16) for phase in PHASES
+        }
+
+    def put(self, place: int, phase: Phase, pixels: NDArray[np.uint16]) -> None:
+        """Store a map `[C, size, size]`."""
+        if len(pixels) > self.of[phase].shape[1]:
+            # One coloured map makes all of the cohort three channels deep, as the network needs them.
+            self.of = {name: np.repeat(stack, len(pixels), axis=1) for name, stack in self.of.items()}
+        self.of[phase][place] = pixels
 
 
 def _scanned(images: Sequence[ReadImage], exams: Sequence[ManifestExam]) -> list[ReadImage]:
@@ -64,22 +77,26 @@ def _painted(images: Sequence[ReadImage], scanned: Sequence[ReadImage]) -> list[
 
 
 def _read_images(
-    exams: Sequence[ManifestExam], size: int, progress: Callable[[int, int], None] | None
+    exams: Sequence[ManifestExam], stored: _Pixels, size: int, progress: Callable[[int, int], None] | None
 ) -> tuple[list[ReadImage], list[Problem]]:
-    named = [(exam, phase) for exam in exams for phase in PHASES if phase in exam.images]
+    """Read every map into its place; what is compared of each, and what could not be read."""
+    named = [(place, exam, phase) for place, exam in enumerate(exams) for phase in PHASES if phase in exam.images]
     images: list[ReadImage] = []
-    problems: list[Problem] = []
-    for done, (exam, phase) in enumerate(named, start=1):
+    problems: list[tuple[int, Problem]] = []
+    for done, (place, exam, phase) in enumerate(named, start=1):
         try:
             pixels = read_map(exam.images[phase], size=size)
-            images.append(ReadImage(row=exam.row, patient_id=exam.patient_id, phase=phase, pixels=pixels))
+            stored.put(place, phase, pixels)
+            images.append(ReadImage.of(pixels, row=exam.row, patient_id=exam.patient_id, phase=phase))
         except CohortError as error:
             # The row instead of the path, which may contain a patient's name.
             line = f"{rows_text([exam.row])}, {phase} image: {error}"
-            problems.append(Problem(kind="unusable image", line=line))
+            problems.append((exam.row, Problem(kind="unusable image", line=line)))
         if progress is not None:
             progress(done, len(named))
-    return images, problems
+    # In the manifest's order, as a person looks them up.
+    images.sort(key=lambda image: image.row)
+    return images, [problem for _, problem in sorted(problems, key=lambda found: found[0])]
 
 
 def _frame(exams: Sequence[ManifestExam], carried: Sequence[str]) -> pd.DataFrame:
@@ -101,39 +118,12 @@ def _frame(exams: Sequence[ManifestExam], carried: Sequence[str]) -> pd.DataFram
     return frame
 
 
-def _maps(exams: Sequence[ManifestExam], images: _Images) -> Maps:
+def _maps(exams: Sequence[ManifestExam], pixels: _Pixels) -> Maps:
     tracers = [TRACERS.index(exam.tracer) for exam in exams if exam.tracer is not None]
     return Maps(
-        stress=_stacked(exams, images, "stress"),
-        rest=_stacked(exams, images, "rest"),
+        stress=pixels.of["stress"],
+        rest=pixels.of["rest"],
         has_stress=np.array(["stress" in exam.images for exam in exams]),
         has_rest=np.array(["rest" in exam.images for exam in exams]),
         tracer=np.array(tracers, dtype=np.int8),
     )
-
-
-def _stacked(exams: Sequence[ManifestExam], images: _Images, phase: Phase) -> NDArray[np.uint16]:
-    """All maps of a phase, `[N, C, size, size]`; C is 3 if any map of the cohort is coloured.
-
-    A missing map is zeros, and `has_stress` or `has_rest` says so.
-    """
-    channels = max(image.pixels.shape[0] for image in images.values())
-    shape = (channels, *next(iter(images.values())).pixels.shape[1:])
-    stack = np.zeros((len(exams), *shape), dtype=np.uint16)
-    for place, exam in enumerate(exams):
-        if phase in exam.images:
-            stack[place] = images[exam.row, phase].pixels
-    return stack
-
-
-def _missing_phases(exams: Sequence[ManifestExam]) -> list[str]:
-    counts = {
-        (phase, partition): sum(phase not in exam.images for exam in exams if exam.partition == partition)
-        for phase in PHASES
-        for partition in PARTITIONS
-    }
-    return [
-        f"{count} {partition} exam{'s' if count > 1 else ''} without a {phase} map"
-        for (phase, partition), count in counts.items()
-        if count
-    ]

@@ -5,11 +5,14 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from mpi_model.vocabulary import PHASES, Phase, Tracer
+from orchestrator.cohort.identifiers import canonical, look_alike_notices, refusal
 from orchestrator.cohort.problems import Problem, rows_text
 from orchestrator.cohort.records import PARTITIONS
+from orchestrator.cohort.spellings import counted_values, may_be_shown, sex_of, tracer_of
 from orchestrator.cohort.table import TextTable
 
 _REQUIRED: Final = ("patient_id", "tracer", "label")
@@ -21,15 +24,6 @@ _EXPECTED: Final = frozenset({"exam_date", "sex", "age", "site", "map_source"})
 _DAY: Final = re.compile(r"day ([0-9]{1,5})")
 # Columns that the cohort adds; a manifest's column of that name is not read.
 _RESERVED: Final = frozenset({"manifest_row", "has_stress", "has_rest"})
-
-# A message may quote a number or the short name of a nuclide. Other text may be a patient's name, or a path with one.
-_QUOTABLE: Final = re.compile(r"[0-9.,+-]{1,8}|[A-Za-z]{1,3}-?[0-9]{1,3}[a-z]?")
-
-# After removal of punctuation: any sequence of these parts that contains an element or an agent.
-_TECHNETIUM: Final = re.compile(
-    r"(?=.*(?:technetium|tc|mibi|tetrofosmin))(?:technetium|tc|99m|99|sesta|mibi|tetrofosmin)+"
-)
-_THALLIUM: Final = re.compile(r"(?=.*(?:tl|thall))(?:thallium|thallous|tl|201|chloride|cl)+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,13 +75,16 @@ def interpret(table: TextTable, folder: Path, *, labelled: bool = True) -> Manif
     # Unknown columns are kept for strata and subgroups, which the experiment file may name.
     carried = tuple(name for name in table.columns if name not in {*_INTERPRETED, *_RESERVED})
     exams = tuple(_exam(row, cells, folder, carried) for row, cells in table.rows)
-    patients = frozenset(exam.patient_id for exam in exams)
-    problems = [problem for row, cells in table.rows for problem in _cell_problems(row, cells, patients)]
+    problems = [*_cell_problems(table), *_id_problems(table)]
     return Manifest(
         exams=exams,
         carried=carried,
         problems=(*problems, *_duplicate_exams(exams), *_divided_patients(exams), *_mixed_dates(exams)),
-        notices=(*_column_notices(table), *_spelling_notices(exams)),
+        notices=(
+            *_column_notices(table),
+            *look_alike_notices((exam.row, exam.patient_id) for exam in exams),
+            *_unified_sexes(table),
+        ),
     )
 
 
@@ -96,22 +93,6 @@ def _without_labels(table: TextTable) -> TextTable:
     columns = tuple(name for name in table.columns if name.casefold() != "label")
     rows = tuple((row, {name: cells[name] for name in columns} | {"label": "0"}) for row, cells in table.rows)
     return TextTable(columns=(*columns, "label"), rows=rows)
-
-
-def tracer_of(text: str) -> Tracer | None:
-    """Recognise the common spellings of a tracer.
-
-    Args:
-        text: For example `Tc-99m`, `99mTc`, `Tc-99m sestamibi`, `Tl201`, `thallium`.
-
-    Returns:
-        The tracer, or None for anything else.
-    """
-    # Without punctuation `Tc-99m`, `99mTc` and `Tc 99m` consist of the same parts.
-    compact = re.sub(r"[\W_]", "", text.casefold())
-    if _TECHNETIUM.fullmatch(compact):
-        return "Tc-99m"
-    return "Tl-201" if _THALLIUM.fullmatch(compact) else None
 
 
 def _with_known_names(table: TextTable) -> TextTable:
@@ -139,21 +120,39 @@ def _missing_columns(table: TextTable) -> list[Problem]:
 
 
 def _exam(row: int, cells: Mapping[str, str], folder: Path, carried: Sequence[str]) -> ManifestExam:
-    tracer = tracer_of(cells["tracer"])
+    tracer, patient = tracer_of(cells["tracer"]), canonical(cells["patient_id"])
     return ManifestExam(
         row=row,
-        patient_id=cells["patient_id"],
+        patient_id=patient,
         # An unknown spelling still gives a unique id, so that the tracer is the only problem reported.
-        exam_id=cells.get("exam_id", "") or f"{cells['patient_id']}:{tracer or cells['tracer']}",
+        exam_id=canonical(cells.get("exam_id", "")) or f"{patient}:{tracer or cells['tracer']}",
         tracer=tracer,
         label=int(cells["label"]) if cells["label"] in {"0", "1"} else None,
         partition=cells.get("partition", "").casefold() or PARTITIONS[0],
         exam_date=_iso_date(cells.get("exam_date", "")) or "",
         # Windows separators, so that a manifest works on every system.
         images={phase: folder / cells[phase].replace("\\", "/") for phase in PHASES if cells.get(phase)},
-        carried={name: cells[name] for name in carried}
+        carried={name: _one_line(cells[name]) for name in carried}
+        | ({"sex": sex_of(cells["sex"])} if "sex" in carried else {})
         | ({"exam_date": _iso_date(cells["exam_date"]) or ""} if "exam_date" in carried else {}),
     )
+
+
+def _one_line(text: str) -> str:
+    """A carried cell without line ends and tabs, which a quoted cell may hold."""
+    return text if text.isprintable() else re.sub(r"[\t\r\n]+", " ", text)
+
+
+def _unified_sexes(table: TextTable) -> list[str]:
+    """A notice where sex is spelled in several ways, or not as anybody would know."""
+    found = {cells["sex"] for _, cells in table.rows if cells.get("sex")} if "sex" in table.columns else set()
+    unified = {sex_of(text) for text in found}
+    notices = []
+    if len(unified) < len(found):
+        notices.append(f"sex is spelled in {len(found)} ways, read as {', '.join(sorted(unified)[:6])}")
+    if unified - {"F", "M", "O"}:
+        notices.append(f"sex has {len(unified)} values; F, M and O, and their common spellings, are known")
+    return notices
 
 
 def _iso_date(text: str) -> str | None:
@@ -167,44 +166,67 @@ def _iso_date(text: str) -> str | None:
     return moment.date().isoformat() if moment.time() == datetime.time() else moment.isoformat()
 
 
-def _cell_problems(row: int, cells: Mapping[str, str], patients: Collection[str]) -> list[Problem]:
-    def found(column: str) -> str:
-        value = cells.get(column, "")
-        if not value:
-            return "found a blank cell"
-        if value in patients:
-            return "found a patient's id"
-        quotable = _QUOTABLE.fullmatch(value) and not any(patient and patient in value for patient in patients)
-        return f"found {value!r}" if quotable else f"found another text of {len(value)} characters"
+def _cell_problems(table: TextTable) -> list[Problem]:
+    """Cells that cannot be interpreted: a line each, and for each such column what it holds."""
+    patients = frozenset(canonical(cells["patient_id"]) for _, cells in table.rows)
+    problems: list[Problem] = []
+    for column, (is_wrong, rule) in _RULES.items():
+        # Most cells are right: texts are made for the others alone, so that the time grows with the cohort.
+        wrong = [(row, cells) for row, cells in table.rows if is_wrong(cells)]
+        for place, (row, cells) in enumerate(wrong):
+            found = "" if column in _WITHOUT_VALUE else f", {_found(cells.get(column, ''), patients)}"
+            # Once for a column: what else it holds often shows what was meant.
+            held = _held(table, column, patients) if found and place == 0 and len(table.rows) > 1 else ""
+            problems.append(Problem(kind=column, line=f"{rows_text([row])}: {rule}{found}{held}"))
+    return problems
 
-    place = rows_text([row])
-    partition = cells.get("partition", "").casefold()
+
+def _held(table: TextTable, column: str, patients: Collection[str]) -> str:
+    values = ((cells["patient_id"], cells.get(column, "")) for _, cells in table.rows)
+    return f"; the column holds {counted_values(values, patients)}"
+
+
+def _found(value: str, patients: Collection[str]) -> str:
+    if not value:
+        return "found a blank cell"
+    if value in patients:
+        return "found a patient's id"
+    quotable = may_be_shown(value, patients)
+    return f"found {value!r}" if quotable else f"found another text of {len(value)} characters"
+
+
+def _wrong_date(cells: Mapping[str, str]) -> bool:
     date = cells.get("exam_date", "")
-    checks = (
-        ("no patient_id", not cells["patient_id"], "patient_id is blank; give every exam its patient"),
-        ("label", cells["label"] not in {"0", "1"}, f"label must be 0 or 1, {found('label')}"),
-        (
-            "tracer",
-            tracer_of(cells["tracer"]) is None,
-            f"tracer must be Tc-99m or Tl-201, {found('tracer')}",
+    return date != "" and _iso_date(date) is None
+
+
+_RULES: Final[Mapping[str, tuple[Callable[[Mapping[str, str]], bool], str]]] = MappingProxyType(
+    {
+        "no patient_id": (lambda cells: not cells["patient_id"], "patient_id is blank; give every exam its patient"),
+        "label": (lambda cells: cells["label"] not in {"0", "1"}, "label must be 0 or 1"),
+        "tracer": (lambda cells: tracer_of(cells["tracer"]) is None, "tracer must be Tc-99m or Tl-201"),
+        "partition": (
+            lambda cells: cells.get("partition", "").casefold() not in {"", *PARTITIONS},
+            "partition must be development or test",
         ),
-        (
-            "partition",
-            partition not in {"", *PARTITIONS},
-            f"partition must be development or test, {found('partition')}",
-        ),
-        (
-            "exam_date",
-            date != "" and _iso_date(date) is None,
-            f"exam_date must be YYYY-MM-DD or `day N`, {found('exam_date')}",
-        ),
-        (
-            "no phase",
-            not any(cells.get(phase) for phase in PHASES),
+        "exam_date": (_wrong_date, "exam_date must be YYYY-MM-DD or `day N`"),
+        "no phase": (
+            lambda cells: not any(cells.get(phase) for phase in PHASES),
             "an exam needs a stress or a rest image, both are blank; delete the row or name an image",
         ),
-    )
-    return [Problem(kind=kind, line=f"{place}: {text}") for kind, wrong, text in checks if wrong]
+    }
+)
+"""For each column what is wrong in it, and the rule that a message says."""
+_WITHOUT_VALUE: Final = frozenset({"no patient_id", "no phase"})
+
+
+def _id_problems(table: TextTable) -> list[Problem]:
+    return [
+        Problem(kind=f"{column} with such characters", line=f"{rows_text([row])}: {column} {why}")
+        for row, cells in table.rows
+        for column in ("patient_id", "exam_id")
+        if (why := refusal(cells.get(column, "")))
+    ]
 
 
 def _groups(
@@ -274,15 +296,3 @@ def _column_notices(table: TextTable) -> list[str]:
     if ignored:
         notices.append(f"columns that the cohort makes itself, ignored: {', '.join(ignored)}")
     return notices
-
-
-def _spelling_notices(exams: Sequence[ManifestExam]) -> list[str]:
-    """Ids that may be two spellings of one patient, whom a split by patient would then not keep together."""
-    # Leading zeros are lost when a spreadsheet reads an id as a number.
-    alike = _groups(exams, lambda exam: (re.sub(r"(?<!\d)0+(?=\d)", "", exam.patient_id.casefold()),))
-    return [
-        f"{rows_text(exam.row for exam in group)} have patient ids that differ only in case or leading "
-        "zeros; they are taken as different patients"
-        for group in alike.values()
-        if len({exam.patient_id for exam in group}) > 1
-    ]

@@ -7,6 +7,8 @@ from typing import Final
 MAX_LISTED: Final = 20
 """Problems of one kind that are written out; the rest are only counted."""
 
+_WITH_LINES: Final = 5
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
@@ -42,17 +44,26 @@ def _shortened(kind: str, lines: Sequence[str]) -> list[str]:
 
 
 def rows_text(rows: Iterable[int]) -> str:
-    """Name manifest rows.
+    """Name manifest rows, with their lines in the file, which a spreadsheet or an editor shows.
 
     Args:
-        rows: 1-based data rows.
+        rows: 1-based rows below the header.
 
     Returns:
-        `manifest row 3`, `manifest rows 3 and 7` or `manifest rows 3, 7 and 9`, in increasing order.
+        `manifest row 3 (line 4)` or `manifest rows 3, 7 and 9 (lines 4, 8 and 10)`, in increasing order.
     """
-    names = [str(row) for row in sorted(rows)]
+    numbers = sorted(rows)
+    several = "s" if len(numbers) > 1 else ""
+    lines = [number + 1 for number in numbers]
+    # Of many rows the rule is shorter than a second list.
+    where = f"line{several} {_listed(lines)}" if len(numbers) <= _WITH_LINES else "row 1 is line 2"
+    return f"manifest row{several} {_listed(numbers)} ({where})"
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    names = [str(number) for number in numbers]
     if len(names) == 1:
-        return f"manifest row {names[0]}"
+        return names[0]
     if len(names) > MAX_LISTED:
         names = [*names[:MAX_LISTED], f"{len(names) - MAX_LISTED} more"]
-    return f"manifest rows {', '.join(names[:-1])} and {names[-1]}"
+    return f"{', '.join(names[:-1])} and {names[-1]}"

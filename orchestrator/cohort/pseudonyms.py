@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from mpi_model.errors import ExperimentError
+from mpi_model.regular_files import read_regular
 
 _MIN_KEY_BYTES: Final = 16
+_MAX_KEY_BYTES: Final = 2**20
 # 80 bits: the probability that two of 100,000 patients share a pseudonym is below 1e-14.
 _PSEUDONYM_BYTES: Final = 10
 Pseudonym = Callable[[str], str]
@@ -51,7 +53,7 @@ def read_key(keyfile: Path) -> bytes:
     """
     remedy = f"make one and store it apart from the cohort: head -c 32 /dev/urandom > {keyfile}; chmod 600 {keyfile}"
     try:
-        key, mode = keyfile.read_bytes(), keyfile.stat().st_mode
+        key, mode = read_regular(keyfile, _MAX_KEY_BYTES), keyfile.stat().st_mode
     except OSError as error:
         raise ExperimentError(f"cannot read the key file {keyfile} ({error.strerror}); {remedy}") from error
     if mode & 0o077:  # any right of the group or of others

@@ -1,19 +1,40 @@
 """Reads a manifest (CSV or Parquet) as text: rows of stripped cells, in which `007` stays `007`."""
 
+import codecs
 import csv
 import datetime
+import io
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, Final
 
 import pandas as pd
 import pyarrow.parquet as pq
 
 from mpi_model.errors import CohortError
+from mpi_model.printable import printable
+from mpi_model.regular_files import open_regular
 from orchestrator.cohort.problems import Problem, lines_of
+
+MOST_BYTES: Final = 256 * 2**20
+"""Of a table's file."""
+_MOST_UNPACKED: Final = 4 * 2**30
+_MOST_ROWS: Final = 5_000_000
+_MOST_COLUMNS: Final = 1000
+_MOST_CELLS: Final = 100_000_000
+_LONGEST_CELL: Final = 131_072
+"""Characters; the limit of Python's csv module."""
+_MOST_STREAMED: Final = 2**40
+"""Bytes of a table that is read in parts."""
+_LONGEST_NAME: Final = 200
+"""Characters of a column's name."""
+
+_Row = tuple[int, list[str]]
+"""The number of a line in the file, and its cells."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,14 +44,14 @@ class TextTable:
     columns: tuple[str, ...]
     """Names, stripped, in the file's order."""
     rows: tuple[tuple[int, Mapping[str, str]], ...]
-    """1-based data row and its cells. Blank rows are counted, as in a spreadsheet, but left out."""
+    """Row and cells; row 1 is line 2 of the file, below the header. Blank rows are counted, but left out."""
 
 
 def read_table(path: Path, *, called: str = "manifest") -> TextTable:
     """Read a manifest, or another table, without interpreting its values.
 
-    A CSV may be separated by commas, semicolons or tabs and may start with a byte-order mark. In a Parquet
-    file an integer stored as float becomes its digits, and a date its ISO form.
+    A CSV may be separated by commas, semicolons or tabs; it is UTF-8 text, or UTF-16 with a byte-order mark. In a
+    Parquet file an integer stored as float becomes its digits, and a date its ISO form.
 
     Args:
         path: A `.csv` or `.parquet` file.
@@ -40,15 +61,17 @@ def read_table(path: Path, *, called: str = "manifest") -> TextTable:
         The table.
 
     Raises:
-        CohortError: The file is missing, has another format, is not UTF-8, names a column twice or not at all, has rows
-            of another length than the header, or has no rows.
+        CohortError: The file is missing, is no regular file or too large, has another format or encoding, names a
+            column twice or not at all, has rows of another length than the header, or has no rows.
     """
-    if not path.is_file():
-        raise CohortError(f"there is no {called} {path}; give the path of a .csv or .parquet file")
     readers = {".csv": _read_csv, ".parquet": _read_parquet}
     if path.suffix.lower() not in readers:
-        raise CohortError(f"the {called} is a .csv or .parquet file, not {path.name}; save it as CSV")
-    header, body = readers[path.suffix.lower()](path, called)
+        raise CohortError(f"the {called} is a .csv or .parquet file, not {path.name[:80]}; save it as CSV")
+    try:
+        with open_regular(path, MOST_BYTES) as file:
+            header, body = readers[path.suffix.lower()](file, f"{called} {path.name}")
+    except OSError as error:
+        raise _unreadable(path, called, error) from error
     return _checked_table(path, header, body, called)
 
 
@@ -58,76 +81,123 @@ def read_table_in_parts(path: Path, rows: int, *, called: str = "manifest") -> I
     Raises:
         CohortError: As `read_table`, for the part where the problem is.
     """
-    if not path.is_file():
-        raise CohortError(f"there is no {called} {path}; give the path of a .csv or .parquet file")
     parts = {".csv": _csv_parts, ".parquet": _parquet_parts}.get(path.suffix.lower())
     if parts is None:
-        raise CohortError(f"the {called} is a .csv or .parquet file, not {path.name}; save it as CSV")
-    read, filled = 0, False
-    for header, body in parts(path, rows, called):
-        # A part of blank rows holds no exam; only a whole table of them is refused.
-        if any(cell.strip() for cells in body for cell in cells):
-            yield _checked_table(path, header, body, called, first=read + 1)
-            filled = True
-        read += len(body)
+        raise CohortError(f"the {called} is a .csv or .parquet file, not {path.name[:80]}; save it as CSV")
+    filled = False
+    try:
+        with open_regular(path, _MOST_STREAMED) as file:
+            for header, body in parts(file, rows, f"{called} {path.name}"):
+                # A part of blank rows holds no exam; only a whole table of them is refused.
+                if any(cell.strip() for _, cells in body for cell in cells):
+                    yield _checked_table(path, header, body, called)
+                    filled = True
+    except OSError as error:
+        raise _unreadable(path, called, error) from error
     if not filled:
         raise CohortError(f"the {called} {path.name} has no exams; it needs a header and one row an exam")
 
 
-def _csv_parts(path: Path, rows: int, called: str) -> Iterator[tuple[list[str], list[list[str]]]]:
+def _unreadable(path: Path, called: str, error: OSError) -> CohortError:
+    return CohortError(
+        f"there is no {called} {str(path)[:200]} that can be read ({error.strerror}); give the path of a .csv or "
+        ".parquet file"
+    )
+
+
+def _csv_parts(file: BinaryIO, rows: int, named: str) -> Iterator[tuple[list[str], list[_Row]]]:
+    """The header with some rows at a time, each with the number of its line."""
+    # Excel writes UTF-16 where it is asked for "Unicode text", and semicolons where the decimal separator is a comma.
+    begin = file.read(2)
+    file.seek(0)
+    encoding = "utf-16" if begin in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+    line = 1
+    header: list[str] = []
+    body: list[_Row] = []
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            lines = csv.reader(stream, delimiter=_delimiter(stream), strict=True)
-            header = next(lines, [])
-            while body := list(islice(lines, rows)):
+        with io.TextIOWrapper(file, encoding=encoding, newline="") as stream:
+            first_line = stream.readline(_LONGEST_CELL * 8)
+            stream.seek(0)
+            reader = csv.reader(stream, delimiter=max(",;\t", key=first_line.count), strict=True)
+            for cells in reader:
+                if line == 1:
+                    header = cells
+                else:
+                    body.append((line, cells))
+                # A quoted cell may go on over several lines.
+                line = reader.line_num + 1
+                if len(header) > _MOST_COLUMNS:
+                    raise CohortError(f"the {named} has more than {_MOST_COLUMNS} columns; divide it")
+                if len(body) == rows:
+                    yield header, body
+                    body = []
+    except UnicodeDecodeError as error:
+        raise CohortError(
+            f"line {_bad_line(error, line)} of the {named} is not UTF-8 text; save it as 'CSV UTF-8'"
+        ) from error
+    except csv.Error as error:
+        why = "a quote is opened and never closed" if "unexpected end" in str(error) else str(error)
+        raise CohortError(f"line {line} of the {named} cannot be read as CSV ({why}); correct it there") from error
+    if body or header:
+        yield header, body
+
+
+def _bad_line(error: UnicodeDecodeError, reached: int) -> int:
+    """The line of a byte that is no text: text is decoded a block at a time, rows are read behind it."""
+    return reached + error.object.count(b"\n", 0, error.start) if reached == 1 else reached
+
+
+def _parquet_parts(file: BinaryIO, rows: int, named: str) -> Iterator[tuple[list[str], list[_Row]]]:
+    line = 2
+    try:
+        with pq.ParquetFile(file) as table:
+            _check_declared(table.metadata, named)
+            for batch in table.iter_batches(batch_size=rows):
+                header, body = _texts_of(batch.to_pandas(), line)
+                line += len(body)
                 yield header, body
-    except UnicodeDecodeError as error:
-        raise CohortError(f"the {called} {path.name} is not UTF-8 text; save it as 'CSV UTF-8'") from error
-    except (OSError, csv.Error) as error:
-        raise CohortError(f"the {called} {path.name} cannot be read as CSV; save it again") from error
-
-
-def _delimiter(stream: TextIO) -> str:
-    """The separator of the first line; the stream is at its beginning afterwards."""
-    # Excel writes semicolons where the decimal separator is a comma.
-    first_line = stream.readline()
-    stream.seek(0)
-    return max(",;\t", key=first_line.count)
-
-
-def _parquet_parts(path: Path, rows: int, called: str) -> Iterator[tuple[list[str], list[list[str]]]]:
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=rows):
-                yield _texts_of(batch.to_pandas())
+    except CohortError:
+        raise
     except Exception as error:  # pyarrow raises several trees of errors on a damaged file
-        kind = type(error).__name__
-        raise CohortError(f"the {called} {path.name} cannot be read as Parquet ({kind}); write it again") from error
+        raise _no_parquet(named, error) from error
 
 
-def _texts_of(frame: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+def _check_declared(declared: pq.FileMetaData, named: str) -> None:
+    """Refuse by the header, before any of it is unpacked: a small file can declare a huge table."""
+    rows, columns = declared.num_rows, declared.num_columns
+    unpacked = sum(declared.row_group(group).total_byte_size for group in range(declared.num_row_groups))
+    if rows > _MOST_ROWS or columns > _MOST_COLUMNS or rows * columns > _MOST_CELLS or unpacked > _MOST_UNPACKED:
+        raise CohortError(f"the {named} has {rows} rows and {columns} columns, too many to read; divide it")
+
+
+def _no_parquet(named: str, error: Exception) -> CohortError:
+    return CohortError(f"the {named} cannot be read as Parquet ({type(error).__name__}); write it again")
+
+
+def _texts_of(frame: pd.DataFrame, line: int) -> tuple[list[str], list[_Row]]:
+    """Names and rows; as in a spreadsheet, the names of the columns are line 1."""
     columns = [[_as_text(value) for value in frame.iloc[:, place]] for place in range(frame.shape[1])]
-    return [str(name) for name in frame.columns], [list(row) for row in zip(*columns, strict=True)]
+    rows = map(list, zip(*columns, strict=True))
+    return [str(name) for name in frame.columns], list(enumerate(rows, start=line))
 
 
-def _read_csv(path: Path, called: str) -> tuple[list[str], list[list[str]]]:
+def _read_csv(file: BinaryIO, named: str) -> tuple[list[str], list[_Row]]:
+    # One part more than is allowed would be too many rows.
+    parts = list(islice(_csv_parts(file, _MOST_ROWS, named), 2))
+    if len(parts) > 1 and parts[1][1]:
+        raise CohortError(f"the {named} has more than {_MOST_ROWS} rows; divide it")
+    return parts[0] if parts else ([], [])
+
+
+def _read_parquet(file: BinaryIO, named: str) -> tuple[list[str], list[_Row]]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            lines = list(csv.reader(stream, delimiter=_delimiter(stream), strict=True))
-    except UnicodeDecodeError as error:
-        raise CohortError(f"the {called} {path.name} is not UTF-8 text; save it as 'CSV UTF-8'") from error
-    except (OSError, csv.Error) as error:
-        raise CohortError(f"the {called} {path.name} cannot be read as CSV; save it again") from error
-    return (lines[0] if lines else []), lines[1:]
-
-
-def _read_parquet(path: Path, called: str) -> tuple[list[str], list[list[str]]]:
-    try:
-        frame = pd.read_parquet(path)
+        table = pq.ParquetFile(file)
+        _check_declared(table.metadata, named)
+        return _texts_of(table.read().to_pandas(), 2)
+    except CohortError:
+        raise
     except Exception as error:  # pyarrow raises several trees of errors on a damaged file
-        kind = type(error).__name__
-        raise CohortError(f"the {called} {path.name} cannot be read as Parquet ({kind}); write it again") from error
-    return _texts_of(frame)
+        raise _no_parquet(named, error) from error
 
 
 def _as_text(value: object) -> str:
@@ -144,16 +214,19 @@ def _as_text(value: object) -> str:
     return str(value)
 
 
-def _checked_table(
-    path: Path, header: Sequence[str], body: Sequence[Sequence[str]], called: str, first: int = 1
-) -> TextTable:
+def _checked_table(path: Path, header: Sequence[str], body: Sequence[_Row], called: str) -> TextTable:
     columns = [name.strip() for name in header]
-    numbered = [(row, [cell.strip() for cell in cells]) for row, cells in enumerate(body, start=first)]
+    # A row is a line below the header, so that row 3 is line 4 whatever stands between.
+    numbered = [(line - 1, [cell.strip() for cell in cells]) for line, cells in body]
     # Spreadsheets often save blank rows below the data.
     filled = [(row, cells) for row, cells in numbered if any(cells)]
     if not columns or not filled:
         raise CohortError(f"the {called} {path.name} has no exams; it needs a header and one row an exam")
-    problems = [*_column_problems(columns, filled, called), *_length_problems(columns, filled, called)]
+    problems = [
+        *_column_problems(columns, filled, called),
+        *_length_problems(columns, filled, called),
+        *_character_problems(columns, filled, called),
+    ]
     if problems:
         raise CohortError(*lines_of(problems))
     named = [place for place, name in enumerate(columns) if name]
@@ -161,6 +234,31 @@ def _checked_table(
         columns=tuple(columns[place] for place in named),
         rows=tuple((row, {columns[place]: cells[place] for place in named}) for row, cells in filled),
     )
+
+
+def _character_problems(
+    columns: Sequence[str], rows: Sequence[tuple[int, list[str]]], called: str
+) -> Iterator[Problem]:
+    """Names and cells with characters that would command a terminal; a cell may hold tabs and line ends."""
+    for place, name in enumerate(columns, start=1):
+        if name != printable(name) or len(name) > _LONGEST_NAME:
+            line = f"the name of column {place} of the {called} is long or not printable; rename the column"
+            yield Problem(kind="name of a column", line=line)
+    for row, cells in rows:
+        for name, cell in zip(columns, cells, strict=False):
+            if cell.isprintable():
+                continue
+            found = next((c for c in cell if _commands(c)), None)
+            if found is not None:
+                line = f"{called} row {row} (line {row + 1}), {name}: holds the control character U+{ord(found):04X}"
+                yield Problem(kind="control character", line=f"{line}; take it out")
+
+
+def _commands(character: str) -> bool:
+    """Whether a character would command a terminal, or turn the direction of what follows."""
+    kind = unicodedata.category(character)
+    turns = unicodedata.bidirectional(character) in {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+    return turns or (kind in {"Cc", "Cs"} and character not in "\t\n\r")
 
 
 def _column_problems(columns: Sequence[str], rows: Sequence[tuple[int, list[str]]], called: str) -> list[Problem]:
@@ -185,7 +283,7 @@ def _length_problems(columns: Sequence[str], rows: Sequence[tuple[int, list[str]
     return [
         Problem(
             kind="row of another length than the header",
-            line=f"{called} row {row} has {len(cells)} cells, the header {len(columns)}; "
+            line=f"{called} row {row} (line {row + 1}) has {len(cells)} cells, the header {len(columns)}; "
             "put quotes around a cell that holds the separator",
         )
         for row, cells in rows

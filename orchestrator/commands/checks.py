@@ -1,4 +1,4 @@
-"""`polarmap check`: every problem at once. No torch, no Ray; statistics only for `--html`, so that it answers at once."""
+"""`polarmap check`: every problem at once. No torch, no Ray; statistics for `--html` alone, so it answers at once."""
 
 import argparse
 import json

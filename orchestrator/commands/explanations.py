@@ -2,7 +2,6 @@
 
 import argparse
 
-from mpi_model.errors import IncompleteRunError
 from orchestrator.driver.explain import ExplainOptions, explain_run
 from orchestrator.ledger.reading import open_run
 from orchestrator.terminal.explaining import print_attributions
@@ -24,11 +23,7 @@ def explain(arguments: argparse.Namespace) -> int:
         address=arguments.address,
     )
     found = explain_run(run, options, progress_for(arguments.progress))
-    if found.failed:
-        raise IncompleteRunError(
-            f"{len(found.failed)} cells could not be explained ({', '.join(found.failed[:3])}); the reasons are in "
-            "run.log; the same command tries them again"
-        )
+    found.check()
     print_attributions(found.run.attributions)
     print(f"{found.done_now} cells explained now; every group: {run.paths.table('attributions')}")
     return 0

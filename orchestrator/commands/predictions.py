@@ -7,7 +7,8 @@ import pandas as pd
 
 from mpi_model.errors import ExperimentError
 from mpi_model.vocabulary import PHASES, TRACERS, Phase
-from orchestrator.cohort.manifest import ManifestExam, tracer_of
+from orchestrator.cohort.manifest import ManifestExam
+from orchestrator.cohort.spellings import tracer_of
 from orchestrator.driver.ensembles import ensembles_of
 from orchestrator.driver.predict import predict_exams, predict_images
 from orchestrator.driver.validate import validate_cohorts
@@ -25,8 +26,15 @@ def predict(arguments: argparse.Namespace) -> int:
     out: Path | None = arguments.out
     if out is not None:
         check_new_table(out)
+    explained: Path | None = arguments.explain
+    if explained is not None:
+        check_new_table(explained, "--explain")
     images = {phase: path for phase in PHASES if (path := getattr(arguments, phase)) is not None}
     *sources, last = arguments.sources
+    if explained is not None and (images or len(sources) != 1):
+        raise ExperimentError(
+            "`--explain` takes one run and a manifest: polarmap predict RUN MANIFEST --out … --explain …"
+        )
     if images:
         exam = _exam_of(images, arguments.tracer)
         found = predict_images(ensembles_of([*sources, last]), exam, progress_for())
@@ -38,6 +46,9 @@ def predict(arguments: argparse.Namespace) -> int:
         raise ExperimentError(
             "`polarmap predict` needs RUN… MANIFEST --out FILE, or RUN… --stress IMAGE --tracer TRACER"
         )
+    if explained is not None:
+        # Before anything is written: a refusal leaves no half of what was asked for.
+        _write_explanations(explained, sources[0], Path(last))
     predictions, exams = write_predictions(out, predict_exams(ensembles_of(sources), Path(last), progress_for()))
     print(f"{out} written: {predictions} predictions of {exams} exams")
     return 0
@@ -87,14 +98,22 @@ def validate(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def check_new_table(out: Path) -> None:
+def _write_explanations(out: Path, run: str, manifest: Path) -> None:
+    """Where the scores of new exams come from, in a new file that only its user can read (the command's mask)."""
+    from orchestrator.driver.explain_new import explain_new_exams  # noqa: PLC0415 - captum, an extra
+
+    write_table(out, explain_new_exams(open_run(run), manifest, progress_for()))
+    print(f"{out} written: identifying, attributions of single patients' maps")
+
+
+def check_new_table(out: Path, option: str = "--out") -> None:
     """Refuse a file that is there already or of another kind, before anything is predicted.
 
     Raises:
         ExperimentError: It is.
     """
     if out.exists() or out.suffix not in (".csv", ".parquet"):
-        raise ExperimentError(f"--out takes a new .csv or .parquet file, but got {out.name}")
+        raise ExperimentError(f"{option} takes a new .csv or .parquet file, but got {out.name}")
 
 
 def write_table(out: Path, found: pd.DataFrame) -> None:

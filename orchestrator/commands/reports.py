@@ -3,15 +3,20 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import Final
 
 from mpi_model.errors import ExperimentError, IncompleteRunError
+from mpi_model.printable import printable
 from orchestrator.ledger.reading import open_run
 from orchestrator.output_files import write_named_file
 from orchestrator.report.build import report_of
 from orchestrator.report.compare import comparison_report
-from orchestrator.report.evaluate import evaluation_report, read_predictions
+from orchestrator.report.evaluate import evaluation_report
 from orchestrator.report.export import export
+from orchestrator.report.prediction_table import read_predictions
 from orchestrator.terminal.tables import print_report
+
+_LONGEST_NAME: Final = 100
 
 
 def report(arguments: argparse.Namespace) -> int:
@@ -29,9 +34,12 @@ def report(arguments: argparse.Namespace) -> int:
     print_report(found, arguments.format, full=arguments.full)
     missing = ", ".join(found.incomplete_inputs)
     if missing:
+        failed = "state" in found.cells and bool((found.cells["state"] == "failed").any())
+        # After an interruption the same command goes on; only failed cells have to be asked for.
+        finish = "`polarmap run … --retry-failed`" if failed else "the same `polarmap run …`, which goes on"
         raise IncompleteRunError(
             f"the run is incomplete ({missing}) and averages that lack a cell are refused; finish it "
-            "with `polarmap run … --retry-failed`, or ask for its whole repeats with --incomplete"
+            f"with {finish}, or ask for its whole repeats with --incomplete"
         )
     return 0
 
@@ -66,7 +74,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     path: Path = arguments.predictions
     found = evaluation_report(
         read_predictions(path),
-        path.stem,
+        printable(path.stem)[:_LONGEST_NAME],
         level=arguments.level,
         noninferiority=(arguments.noninferiority, arguments.margin) if arguments.noninferiority else None,
         prevalence=arguments.prevalence,

@@ -46,11 +46,11 @@ def _scanned(exams: pd.DataFrame, maps: Maps) -> list[ReadImage]:
     """Maps of a camera, as `load_cohort` compares them; those painted from scores are often alike."""
     painted = exams["map_source"] == "scores" if "map_source" in exams else pd.Series(False, index=exams.index)
     return [
-        ReadImage(
+        ReadImage.of(
+            getattr(maps, phase)[row],
             row=int(exams["manifest_row"].iloc[row]),
             patient_id=str(exams["patient_id"].iloc[row]),
             phase=phase,
-            pixels=getattr(maps, phase)[row],
         )
         for row in np.flatnonzero(~painted.to_numpy())
         for phase in PHASES

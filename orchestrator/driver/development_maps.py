@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from mpi_model.errors import StatisticsError
 from mpi_model.vocabulary import PHASES_OF, Inputs
 from orchestrator.driver.map_facts import segment_columns
-from orchestrator.ledger.files import read_frame
 from orchestrator.ledger.reading import Run
 from orchestrator.statistics.map_distances import QUANTILE, MapReference, map_distances
 
@@ -34,7 +33,7 @@ class DevelopmentMaps:
         """Read them from a run that keeps facts of its maps."""
         known = run.cohort
         columns = [column for phase in PHASES_OF[inputs] for column in segment_columns(phase)]
-        training = read_frame(run.paths.maps)[columns]
+        training = run.maps[columns]
         chosen = (known["partition"] == "development") & (known["tracer"] == tracer) & training.notna().all(axis=1)
         patients = pd.factorize(known.loc[chosen, "patient_id"], sort=True)[0].astype(np.int64)
         return cls(means=training[chosen].to_numpy(np.float64), patients=patients)

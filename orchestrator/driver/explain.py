@@ -8,9 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from mpi_model.errors import ExperimentError, RunDirectoryError
+from mpi_model.errors import ExperimentError, IncompleteRunError, RunDirectoryError
 from orchestrator.cells.records import cell_keys
-from orchestrator.driver.explained_cells import CellExplanations, explain_final_networks, explanation_jobs
+from orchestrator.driver.explained_cells import (
+    CellExplanations,
+    explain_final_networks,
+    explanation_jobs,
+    keep_reference_maps,
+)
 from orchestrator.driver.permute import permutation_number
 from orchestrator.driver.resume import ResolvedRun, RunOptions, resolve_run
 from orchestrator.driver.training import runner_for, worker_context
@@ -20,10 +25,10 @@ from orchestrator.explanation.groups import attribution_groups, with_permuted
 from orchestrator.explanation.integrated_gradients import METHOD
 from orchestrator.hashing import digest
 from orchestrator.ledger.compaction import joined_attributions
-from orchestrator.ledger.files import read_table, table_bytes
 from orchestrator.ledger.identity import differences
 from orchestrator.ledger.integrity import find_damage, quarantine_attributions
 from orchestrator.ledger.reading import Run
+from orchestrator.ledger.seals import sealed_bytes
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.log import logging_to
 from orchestrator.monitoring.progress import Progress
@@ -40,6 +45,8 @@ class ExplainOptions:
     """The cohort, where it does not lie where the run found it."""
     permuted: Run | None = None
     """A label permutation of the run, to compare with."""
+    report: bool = True
+    """Whether the run's report is written again, with what was found."""
     runner: Literal["ray", "inline"] = "ray"
     address: str | None = None
 
@@ -55,6 +62,18 @@ class Explained:
     """Whether final networks are among the explained ones."""
     failed: tuple[str, ...]
     """The cells that could not be explained."""
+
+    def check(self) -> None:
+        """Refuse an explanation that lacks cells.
+
+        Raises:
+            IncompleteRunError: Some could not be explained.
+        """
+        if self.failed:
+            raise IncompleteRunError(
+                f"{len(self.failed)} cells could not be explained ({', '.join(self.failed[:3])}); the reasons are in "
+                "run.log; the same command tries them again"
+            )
 
 
 def explain_run(run: Run, options: ExplainOptions, progress: Progress, runner: Runner | None = None) -> Explained:
@@ -86,6 +105,10 @@ def explain_run(run: Run, options: ExplainOptions, progress: Progress, runner: R
             raise RunDirectoryError(f"{run.paths.name} has damaged cells; `polarmap run` does them again")
         done, failed = _explain(run, resolved, state, options, opened, progress, runner)
         _write_tables(run, state, permuted)
+        if options.report and state.is_reported:
+            from orchestrator.report.build import write_report  # noqa: PLC0415 - matplotlib; only the report needs it
+
+            write_report(run)
     return Explained(run=run, done_now=done, test=opened, failed=failed)
 
 
@@ -155,6 +178,7 @@ def _explain(
     source = digest({"experiment": run.description.hash, "method": METHOD})
     for line in quarantine_attributions(state, source):
         progress.say(line)
+    keep_reference_maps(resolved, run.description.hash)
     done = explain_final_networks(resolved, state, source, progress) if opened else 0
     if not options.cells:
         return done, ()
@@ -176,9 +200,10 @@ def _explain(
 def _write_tables(run: Run, state: RunState, permuted: Run | None) -> None:
     """Write the attributions of exams, and of groups of them."""
     exams, (predictions,) = joined_attributions(state), run.tables("predictions")
-    run.paths.table("exam_attributions").write_bytes(table_bytes(exams))
+    experiment = run.description.hash
+    run.paths.table("exam_attributions").write_bytes(sealed_bytes(exams, experiment))
     found = exams.to_pandas()
     if permuted is not None:
-        found = with_permuted(found, read_table(permuted.paths.table("exam_attributions")).to_pandas())
+        found = with_permuted(found, permuted.exam_attributions)
     groups = attribution_groups(found, predictions, run.description.settings.statistics.level)
-    run.paths.table("attributions").write_bytes(table_bytes(groups))
+    run.paths.table("attributions").write_bytes(sealed_bytes(groups, experiment))

@@ -15,18 +15,17 @@ from orchestrator.driver.open_test import final_networks
 from orchestrator.driver.prepare import rows_of_test_exams
 from orchestrator.driver.resume import ResolvedRun
 from orchestrator.explanation.exams import explain_exams
-from orchestrator.explanation.reference_maps import reference_maps
+from orchestrator.explanation.reference_maps import reference_maps, write_reference_maps
 from orchestrator.explanation.refits import stored_candidates
 from orchestrator.hashing import derive_seed
-from orchestrator.ledger.files import read_table
-from orchestrator.ledger.paths import RunPaths
+from orchestrator.ledger.integrity import read_part
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.log import event
 from orchestrator.monitoring.progress import Progress
 from orchestrator.runners.runner import Job
 
 _ROUNDING: Final = 0.05
-"""Log odds that scores of refitted networks may be away from the run's on a GPU or in bf16, which repeat within rounding."""
+"""Log odds that refitted networks' scores may be off on a GPU or in bf16, where results repeat within rounding."""
 
 
 def explanation_jobs(resolved: ResolvedRun, state: RunState) -> list[Job]:
@@ -40,14 +39,14 @@ def explanation_jobs(resolved: ResolvedRun, state: RunState) -> list[Job]:
     missing = [key.name for key in keys if state.state_of(key) != "complete"]
     if missing:
         raise IncompleteRunError(
-            f"{len(missing)} of {len(keys)} cells are not complete, and an average that lacks a cell is refused; finish "
-            "the run with `polarmap run … --retry-failed`"
+            f"{len(missing)} of {len(keys)} cells are not complete, and an average that lacks a cell is refused; "
+            "finish the run with `polarmap run … --retry-failed`"
         )
     jobs = []
     for key in keys:
         if state.explained.get(key.name) is None:
             task = cell_task(key, prepared.plan, prepared.cohort.exams, prepared.eligible, settings.search.inner_folds)
-            candidates, epochs = (read_table(state.paths.part(key, name)) for name in ("candidates", "epochs"))
+            candidates, epochs = (read_part(state, key, name) for name in ("candidates", "epochs"))
             finished = stored_candidates(task, candidates, epochs, settings.training, settings.search.objective)
             jobs.append(Job(task=task, finished=finished))
     return jobs
@@ -85,6 +84,19 @@ def explain_final_networks(resolved: ResolvedRun, state: RunState, made_from: st
             state.commit_attributions(key, found, made_from)
     progress.end()
     return len(left)
+
+
+def keep_reference_maps(resolved: ResolvedRun, experiment: str) -> None:
+    """Keep what `polarmap predict --explain` compares new exams with: mean maps, of ten exams or more."""
+    prepared, settings = resolved.prepared, resolved.prepared.loaded.experiment
+    maps = prepared.cohort.maps
+    for key in resolved.keys:
+        blob = resolved.paths.reference_maps(key.inputs)
+        if key.partition == "test" and not blob.exists():
+            task = cell_task(key, prepared.plan, prepared.cohort.exams, prepared.eligible, settings.search.inner_folds)
+            tracers = maps.tracer[task.training.rows[task.training.labels == 0]]
+            exams = {number: int((tracers == number).sum()) for number in np.unique(tracers).tolist()}
+            write_reference_maps(blob, reference_maps(maps, task.training, key.inputs), exams, experiment)
 
 
 class CellExplanations:
@@ -135,19 +147,19 @@ class CellExplanations:
         self.progress.advance(self.ended, name)
 
     def _compare(self, result: CellResult) -> None:
-        due = stored_scores(self.state.paths, result.key)
+        due = stored_scores(self.state, result.key)
         found = {(one.member, one.row): one.score for one in result.predictions}
         # Another number of members or exams is as wrong as other scores.
         away = np.inf if due.keys() != found.keys() else max((abs(found[one] - due[one]) for one in due), default=0.0)
         if away > self.tolerance:
             raise RunDirectoryError(
-                f"the networks of cell {result.key.name}, refitted here, score its exams differently from the run's (by "
-                f"up to {away:.2g} log odds), so they are not the run's; explain it on the kind of processor and with "
-                "the versions that experiment.json names"
+                f"the networks of cell {result.key.name}, refitted here, score its exams differently from the run's "
+                f"(by up to {away:.2g} log odds), so they are not the run's; explain it on the kind of processor and "
+                "with the versions that experiment.json names"
             )
 
 
-def stored_scores(paths: RunPaths, key: CellKey) -> Mapping[tuple[int, int], float]:
+def stored_scores(state: RunState, key: CellKey) -> Mapping[tuple[int, int], float]:
     """The scores of a cell's networks in the ledger, by member and row."""
-    rows = read_table(paths.part(key, "predictions")).to_pylist()
+    rows = read_part(state, key, "predictions").to_pylist()
     return {(row["member"], row["row"]): row["score"] for row in rows if row["model"] == NETWORK}

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_model.vocabulary import Inputs
-from orchestrator.cells.timed import TimedTraining
+from orchestrator.cells.timed import Kind, TimedTraining
 from orchestrator.driver.simulated_search import Pool, Workload, cell_seconds
 
 _LEVEL: Final = 0.9
 """Of the intervals."""
-_DRAWS: Final = 200
-_CELLS: Final = 4
+_DRAWS: Final = 120
+_CELLS: Final = 2
 """Searches of each input configuration in a draw."""
 _PREFERENCE: Final = 10.0
 """How little the sampler's preference differs from the space's own shares: a Dirichlet's concentration."""
@@ -113,25 +113,36 @@ def _draw(
 def _pool(generator: _Generator, timed: Sequence[TimedTraining]) -> Pool:
     """The timed trainings, drawn with replacement within each kind."""
     drawn = {}
-    for kind in dict.fromkeys(one.kind for one in timed):
+    for kind in _kinds(timed):
         mine = [one for one in timed if one.kind == kind]
         drawn[kind] = [mine[place] for place in generator.integers(len(mine), size=len(mine))]
     return Pool(
         trainings=drawn,
         # A median, because other work on the machine makes single epochs longer and none shorter.
         epoch={kind: float(np.median([np.median(one.seconds) for one in some])) for kind, some in drawn.items()},
-        setup={kind: min(one.setup for one in some) for kind, some in drawn.items()},
+        setup=_setups(timed),
     )
+
+
+def _setups(timed: Sequence[TimedTraining]) -> dict[Kind, float]:
+    """Seconds before the first epoch, by kind, where what the frozen stages make of the maps is already there."""
+    least = min(one.setup for one in timed)
+    later = {kind: [one.setup for one in timed if one.kind == kind and not one.first] for kind in _kinds(timed)}
+    # A kind that was begun once has no later training; building a network takes about as long for all.
+    return {kind: min(some, default=least) for kind, some in later.items()}
+
+
+def _kinds(timed: Sequence[TimedTraining]) -> list[Kind]:
+    return list(dict.fromkeys(one.kind for one in timed))
 
 
 def _filling(timed: Iterable[TimedTraining], work: Workload) -> Iterable[float]:
     """Seconds in which a worker computes what frozen stages make of the maps, once for each kind."""
     timed = list(timed)
     for inputs in work.exams:
-        for kind in work.shares:
-            mine = [one for one in timed if one.inputs == inputs and one.kind == kind]
-            later = [one.setup for one in mine if not one.first]
-            yield from (max(0.0, one.setup - min(later)) for one in mine if one.first and later)
+        mine = [one for one in timed if one.inputs == inputs]
+        setup = _setups(mine)
+        yield from (max(0.0, one.setup - setup[one.kind]) for one in mine if one.first)
 
 
 def _run_order(cell: Mapping[Inputs, float], work: Workload) -> list[float]:

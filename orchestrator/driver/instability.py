@@ -19,10 +19,10 @@ from orchestrator.experiment.settings import LoadedExperiment
 from orchestrator.folds.bootstrap import patients_drawn
 from orchestrator.ledger.compaction import compact
 from orchestrator.ledger.directory import begin_run
-from orchestrator.ledger.files import write_frame
 from orchestrator.ledger.identity import SAMPLED
 from orchestrator.ledger.integrity import find_damage, quarantine_damaged
 from orchestrator.ledger.reading import Run
+from orchestrator.ledger.seals import sealed_frame
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.log import logging_to
 from orchestrator.monitoring.progress import Progress
@@ -112,9 +112,9 @@ def _report(resolved: ResolvedRun, state: RunState, samples: int) -> Report:
     asked = predictions["repeat"].isna() | (predictions["repeat"] <= samples)
     settings = resolved.prepared.loaded.experiment.statistics
     table = instability_table(predictions[asked], exams, _patients_of(resolved, samples), settings.level)
-    write_frame(resolved.paths.table("instability"), table)
+    resolved.paths.table("instability").write_bytes(sealed_frame(table, resolved.hash))
     summary = instability_rows(table, exams, samples, settings)
-    write_frame(resolved.paths.summary, summary)
+    resolved.paths.summary.write_bytes(sealed_frame(summary, resolved.hash))
     notices = (f"{len(failed)} of {len(resolved.keys)} cells failed and are left out",) if failed else ()
     name = f"{resolved.prepared.loaded.experiment.name}: {samples} bootstrap samples"
     return Report(name=name, summary=summary, notices=notices)

@@ -243,7 +243,7 @@ def predict_rows(run: Run, cohort: Cohort, inputs: Inputs, rows: NDArray[np.int6
     """
     pipeline = FinalModel.of(run, inputs).pipeline
     ensemble = Ensemble(name=run.paths.name, pipelines=(pipeline,))
-    maps = _with_channels(cohort.maps, pipeline.config.channels)
+    maps = with_channels(cohort.maps, pipeline.config.channels)
     unknown = [row for row in rows if int(maps.tracer[row]) not in ensemble.tracers]
     if unknown:
         trained = ", ".join(TRACERS[number] for number in sorted(ensemble.tracers))
@@ -263,7 +263,7 @@ def predict_rows(run: Run, cohort: Cohort, inputs: Inputs, rows: NDArray[np.int6
     )
 
 
-def _with_channels(maps: Maps, channels: int) -> Maps:
+def with_channels(maps: Maps, channels: int) -> Maps:
     """Grey maps repeated for networks trained on colour; colour maps mean nothing to networks trained on grey."""
     found = maps.stress.shape[1]
     if found == channels:

@@ -1,5 +1,6 @@
 """Everything that can be known before training: cohort, eligible exams, fold plan. No torch, no Ray."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_model.errors import CohortError, WeightsError
-from mpi_model.imagenet import checkpoint_path
+from mpi_model.imagenet import MOST_WEIGHT_BYTES, checkpoint_path
+from mpi_model.regular_files import open_regular
 from mpi_model.stages import backbone
 from mpi_model.vocabulary import Inputs
 from orchestrator.cells.tasks import purposes_of
@@ -18,7 +20,7 @@ from orchestrator.cohort.permutation import with_permuted_labels
 from orchestrator.cohort.records import Cohort, Exclusion
 from orchestrator.experiment.file import space_of
 from orchestrator.experiment.processor import device_for, precision_notices
-from orchestrator.experiment.settings import DEFAULT_SUBGROUPS, LoadedExperiment
+from orchestrator.experiment.settings import DEFAULT_SUBGROUPS, MOST_SUBGROUPS, Experiment, LoadedExperiment
 from orchestrator.folds.draws import FoldPlan
 from orchestrator.folds.plan import plan_folds
 from orchestrator.hashing import digest
@@ -75,7 +77,7 @@ def prepare(loaded: LoadedExperiment, progress: Progress, permutation: int | Non
         exclusions=exclusions,
         plan=plan,
         space=space_of(loaded),
-        notices=(*cohort.notices, *plan.notices, *_advice(loaded)),
+        notices=(*cohort.notices, *_kept_by_available(experiment, cohort, eligible), *plan.notices, *_advice(loaded)),
     )
 
 
@@ -119,11 +121,28 @@ def weights_of(loaded: LoadedExperiment) -> Path | None:
     if network.weights == "imagenet":
         return checkpoint_path(backbone(network.backbone))
     path = loaded.folder / network.weights
-    if not path.is_file():
+    try:
+        # Opened, not only looked for: a named pipe or a device would be read for ever when its digest is made.
+        open_regular(path, MOST_WEIGHT_BYTES).close()
+    except OSError as error:
         raise WeightsError(
-            f'`network.weights` must be "imagenet", "random" or a file, but there is no file {network.weights}'
-        )
+            f'`network.weights` must be "imagenet", "random" or a file, but {network.weights} cannot be read '
+            f"({error.strerror})"
+        ) from error
     return path
+
+
+def weights_digest(path: Path) -> str:
+    """SHA-256 of a file of weights: a file that was moved is the same experiment, an edited one is not.
+
+    Raises:
+        WeightsError: It cannot be read.
+    """
+    try:
+        with open_regular(path, MOST_WEIGHT_BYTES) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"cannot read the weights {path.name} ({error.strerror}); fetch them again") from error
 
 
 def used_digest(prepared: Prepared) -> str:
@@ -146,6 +165,31 @@ def _check_subgroups(cohort: Cohort, subgroups: tuple[str, ...]) -> None:
             f"`statistics.subgroups` names {missing}, which the manifest does not have; "
             "add the columns or drop the names"
         )
+    for column in subgroups:
+        count = cohort.exams[column].nunique() if column in cohort.exams else 0
+        # A column of ids under another name, or of free text: its values would be printed in the report.
+        if count > MOST_SUBGROUPS:
+            raise CohortError(
+                f"`statistics.subgroups` names {column!r}, which has {count} different values; a column of at most "
+                f"{MOST_SUBGROUPS} groups can be reported apart"
+            )
+
+
+def _kept_by_available(
+    experiment: Experiment, cohort: Cohort, eligible: Mapping[Inputs, NDArray[np.bool_]]
+) -> list[str]:
+    """A notice where some input configuration could use exams that `patients = "common"` leaves out."""
+    if experiment.cohort.patients != "common":
+        return []
+    wider = exams_for(cohort, experiment.cohort.inputs, "available", experiment.cohort.exams)[0]
+    used, usable = (np.logical_or.reduce(list(masks.values())) for masks in (eligible, wider))
+    count = int(usable.sum() - used.sum())
+    if not count:
+        return []
+    return [
+        f'`cohort.patients` = "common" leaves out {count} exam{"s" * (count > 1)} that some input configuration could '
+        'use; "available" keeps them, and compares configurations on the exams they share'
+    ]
 
 
 def _advice(loaded: LoadedExperiment) -> list[str]:

@@ -1,7 +1,6 @@
 """Which run an experiment is, and whether anything of it is left to do. No torch, no Ray."""
 
 import datetime
-import hashlib
 import platform
 import subprocess
 from collections import Counter
@@ -10,9 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from mpi_model.errors import ExperimentError
+from mpi_model.regular_files import is_regular
 from orchestrator.cells.records import CellKey, cell_keys
 from orchestrator.driver.map_facts import facts_of_maps
-from orchestrator.driver.prepare import Prepared, check_test_exams, prepare, used_digest, weights_of
+from orchestrator.driver.prepare import Prepared, check_test_exams, prepare, used_digest, weights_digest, weights_of
 from orchestrator.experiment.processor import device_for
 from orchestrator.experiment.settings import LoadedExperiment
 from orchestrator.ledger.description import RunDescription
@@ -127,7 +127,7 @@ def resume_summary(prepared: Prepared) -> str | None:
         return None
     weights = weights_of(loaded)
     # `check` downloads nothing, and the weights' digest is part of the identity.
-    if weights is not None and not weights.is_file():
+    if weights is not None and not is_regular(weights):
         return f"run directory: {paths.root} holds a run; it is compared once the pretrained weights are downloaded"
     facts = _facts_of(prepared, weights, device_for(loaded.experiment.resources))
     # Verifies the directory of this name; it writes only files that are missing.
@@ -157,7 +157,7 @@ def _weights_file(loaded: LoadedExperiment, progress: Progress) -> Path | None:
         WeightsError: There is no such file and it cannot be downloaded.
     """
     path = weights_of(loaded)
-    if path is None or path.is_file():
+    if path is None or is_regular(path):
         return path
     from mpi_model.weights import fetch_imagenet  # noqa: PLC0415 - torch; not needed where the file is there
 
@@ -175,7 +175,7 @@ def _facts_of(prepared: Prepared, weights: Path | None, device: str) -> Facts:
         used=used_digest(prepared),
         plan=prepared.plan.digest,
         # The content, not the path: a file that was moved is the same experiment, an edited one is not.
-        weights="random" if weights is None else hashlib.sha256(weights.read_bytes()).hexdigest(),
+        weights="random" if weights is None else weights_digest(weights),
         device=device,
     )
 

@@ -24,6 +24,7 @@ from orchestrator.ledger.reading import Run
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.log import event, logging_to
 from orchestrator.monitoring.progress import Progress
+from orchestrator.report.stored import is_current
 from orchestrator.runners.runner import Job, Runner
 
 
@@ -52,6 +53,9 @@ def run_experiment(
         begin_run(paths, record_of(resolved.prepared, resolved.facts, final=options.permutation is None))
         state = RunState.read(paths)
         damage = find_damage(state, resolved.hash)
+        if state.is_reported and not damage.is_of_results and not is_current(state, resolved.hash):
+            state.is_reported = False
+            progress.say("tables or report are not what was written; they are made again from the cells")
         # A finished run answers here, without torch, Ray or a new line in its log.
         if is_finished(resolved, state) and not damage.is_of_results:
             return outcome_of(resolved, state, done_now=0, opened_now=False)

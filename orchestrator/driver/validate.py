@@ -23,7 +23,6 @@ from orchestrator.driver.development_maps import DevelopmentMaps
 from orchestrator.driver.map_facts import facts_of_maps, segment_columns
 from orchestrator.driver.open_test import final_networks
 from orchestrator.driver.predict import predict_rows
-from orchestrator.ledger.files import read_frame
 from orchestrator.ledger.openings import frozen_hash, hash_of_exams, record_validation
 from orchestrator.ledger.reading import Run
 from orchestrator.monitoring.progress import Progress
@@ -96,7 +95,7 @@ def _unseen_cohort(run: Run, manifest: Path, progress: Progress) -> tuple[Cohort
             f"{run.paths.name} was begun by an earlier version and keeps no fingerprints of its maps; "
             "`polarmap run` on its experiment file adds them, and trains nothing"
         )
-    maps = read_frame(run.paths.maps)
+    maps = run.maps
     rows = cohort.exams["manifest_row"]
     shared = {
         "the patient": rows[cohort.exams["patient_id"].isin(known["patient_id"])],
@@ -110,12 +109,8 @@ def _unseen_cohort(run: Run, manifest: Path, progress: Progress) -> tuple[Cohort
     ]
     if problems:
         raise CohortError(*problems)
-    # Partitions are not read here, so a count of maps missing from one would mislead; exclusions say it.
-    notices = tuple(
-        notice for notice in cohort.notices if "exam without a" not in notice and "exams without a" not in notice
-    )
     same = replace(cohort, exams=cohort.exams.assign(partition="test"))
-    return same, (*notices, *_nearly_equal(facts, maps, rows))
+    return same, (*cohort.notices, *_nearly_equal(facts, maps, rows))
 
 
 def _equal_maps(facts: pd.DataFrame, known: pd.DataFrame) -> "pd.Series[bool]":

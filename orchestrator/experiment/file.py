@@ -5,14 +5,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+from typing import Final
 
 from mpi_model.errors import ExperimentError, SpaceError
+from mpi_model.printable import printable
 from mpi_model.stages import backbone
 from orchestrator.experiment.reading import read_record
 from orchestrator.experiment.rules import broken_rules
 from orchestrator.experiment.settings import DEFAULT_ENDPOINTS, Experiment, LoadedExperiment
 from search_spaces.catalog import load_space
 from search_spaces.space import SearchSpace
+from search_spaces.toml_text import read_toml_file, value_problems
+
+_LONGEST_OVERRIDE: Final = 4096
 
 
 def load_experiment(path: Path, overrides: Sequence[str] | Mapping[str, object] = ()) -> LoadedExperiment:
@@ -34,8 +39,8 @@ def load_experiment(path: Path, overrides: Sequence[str] | Mapping[str, object] 
     else:
         for text in overrides:
             _apply_override(table, text)
-    problems: list[str] = []
-    experiment = read_record(Experiment, table, "", problems)
+    problems = list(value_problems(table))
+    experiment = None if problems else read_record(Experiment, table, "", problems)
     if isinstance(experiment, Experiment):
         problems.extend(broken_rules(experiment))
     # The space is read only when all else is sound: it depends on the network's stages.
@@ -76,16 +81,15 @@ def read_toml(path: Path) -> dict[str, object]:
     """The tables of a TOML file.
 
     Raises:
-        ExperimentError: There is no such file, or it is not TOML.
+        ExperimentError: There is no such file, it is not TOML, or beyond the bounds of `search_spaces.toml_text`.
     """
     try:
-        # utf-8-sig: Windows editors begin a file with a byte order mark, which TOML does not allow.
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return read_toml_file(path)
     except OSError as error:
         raise ExperimentError(
             f"cannot read {path} ({error.strerror}); `polarmap init FILE` writes one to start from"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ExperimentError(f"{path.name} is not valid TOML: {error}; `polarmap init FILE` shows the form") from error
 
 
@@ -96,8 +100,14 @@ def _apply_override(table: dict[str, object], text: str) -> None:
         ExperimentError: The text has no `=`, or its section is not a table.
     """
     dotted, equals, value = text.partition("=")
-    if not equals or not dotted.strip() or dotted.strip().endswith("."):
-        raise ExperimentError(f"`--set` takes section.key=value, but got {text!r}")
+    # A line break would begin another setting, which nobody would see.
+    if len(text) > _LONGEST_OVERRIDE or text != printable(text):
+        raise ExperimentError(
+            f"`--set` takes one setting of at most {_LONGEST_OVERRIDE} printable characters on one line, but got "
+            f"{text[:40]!r}"
+        )
+    if not equals or not all(part.strip() for part in dotted.split(".")):
+        raise ExperimentError(f"`--set` takes section.key=value, but got {text[:40]!r}")
     _set_value(table, dotted.strip(), _override_value(value.strip()))
 
 
@@ -120,7 +130,8 @@ def _override_value(text: str) -> object:
     try:
         # As TOML first, so that `true`, numbers and lists keep their types; all else is text.
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    # ValueError: not TOML, or a number of thousands of digits. Both are refused later, as a text in the wrong place.
+    except (ValueError, RecursionError):
         return text
 
 

@@ -1,16 +1,20 @@
 """What the values of an experiment must satisfy, beyond their types; no torch, no files."""
 
-import math
 import re
 from collections.abc import Callable, Iterator
 
 from mpi_model.errors import ExperimentError
-from mpi_model.settings import TrainingSettings
 from mpi_model.stages import backbone
 from mpi_model.vocabulary import TRACERS
-from orchestrator.experiment.settings import Experiment, FoldSettings, ResourceSettings, StatisticsSettings
+from orchestrator.experiment.bounds import BOUNDS, LONGEST_ENDPOINT, MOST_CELLS, MOST_SHARE, path_problems
+from orchestrator.experiment.settings import (
+    NAMING_COLUMNS,
+    Experiment,
+    FoldSettings,
+    ResourceSettings,
+    StatisticsSettings,
+)
 
-_LARGEST_IMAGE = 1024
 # A folder of this name is made, in a local file system or a bucket; 64 characters fit both.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w.-]+)*/?")
@@ -20,11 +24,10 @@ def broken_rules(experiment: Experiment) -> list[str]:
     """One line for every rule that the experiment breaks."""
     return [
         *_name(experiment),
+        *_bounds(experiment),
         *_cohort(experiment),
         *_network(experiment),
         *_folds(experiment.folds),
-        *_search(experiment),
-        *_training(experiment.training),
         *_statistics(experiment.statistics),
         *_hypotheses(experiment),
         *_resources(experiment.resources),
@@ -41,6 +44,21 @@ def _name(experiment: Experiment) -> Iterator[str]:
         )
 
 
+def _bounds(experiment: Experiment) -> Iterator[str]:
+    """Whole numbers outside their bounds, and paths that no file can have."""
+    for key, (low, high) in BOUNDS.items():
+        section, _, name = key.partition(".")
+        value = getattr(getattr(experiment, section), name)
+        if value < low:
+            yield f"`{key}` must be at least {low}, but is {value}"
+        elif value > high:
+            yield f"`{key}` must be at most {high}, but is {value}"
+    yield from path_problems("cohort.manifest", experiment.cohort.manifest)
+    yield from path_problems("network.weights", experiment.network.weights)
+    yield from path_problems("search.space", experiment.search.space)
+    yield from path_problems("storage.runs", experiment.storage.runs)
+
+
 def _cohort(experiment: Experiment) -> Iterator[str]:
     inputs = experiment.cohort.inputs
     if not inputs or len(set(inputs)) < len(inputs):
@@ -49,8 +67,6 @@ def _cohort(experiment: Experiment) -> Iterator[str]:
 
 def _network(experiment: Experiment) -> Iterator[str]:
     network, size = experiment.network, experiment.images.size
-    if size > _LARGEST_IMAGE:
-        yield f"`images.size` must be at most {_LARGEST_IMAGE} pixels, but is {size}; polar maps hold far fewer"
     try:
         encoder = backbone(network.backbone, network.encoder_stages)
     except ExperimentError as error:
@@ -73,14 +89,17 @@ def _refusals(check: Callable[[], None]) -> tuple[str, ...]:
 
 
 def _folds(folds: FoldSettings) -> Iterator[str]:
-    yield from _at_least("folds.folds", folds.folds, 2)
-    yield from _at_least("folds.repeats", folds.repeats, 1)
+    if 1 < folds.folds <= 1000 and MOST_CELLS < folds.folds * folds.repeats <= 1000 * folds.folds:
+        yield (
+            f"`folds.folds` times `folds.repeats` must be at most {MOST_CELLS}, but is {folds.folds * folds.repeats}; "
+            "ten repeats of five folds are usual"
+        )
     if folds.by == "site" and folds.repeats != 1:
         yield (
             f'`folds.by` = "site" holds each site out once, so `folds.repeats` must be 1, but is {folds.repeats}; '
             "set repeats = 1"
         )
-    yield from _at_least("folds.seed", folds.seed, 0)
+    yield from _names_of_persons("folds.stratify", folds.stratify)
     if not 0 < folds.training_share <= 1:
         yield f"`folds.training_share` must be above 0 and at most 1, but is {folds.training_share}"
     # Without the label a fold could hold one class only, and its AUC would not exist.
@@ -88,28 +107,23 @@ def _folds(folds: FoldSettings) -> Iterator[str]:
         yield f'`folds.stratify` must hold "label" and name nothing twice, but is {list(folds.stratify)}'
 
 
-def _search(experiment: Experiment) -> Iterator[str]:
-    yield from _at_least("search.candidates", experiment.search.candidates, 1)
-    yield from _at_least("search.inner_folds", experiment.search.inner_folds, 1)
-    yield from _at_least("search.winners", experiment.search.winners, 1)
-
-
-def _training(training: TrainingSettings) -> Iterator[str]:
-    yield from _at_least("training.epochs", training.epochs, 1)
-    # Batch norm estimates a variance over the batch; one exam is too few.
-    yield from _at_least("training.batch_size", training.batch_size, 2)
-    yield from _at_least("training.patience", training.patience, 1)
-    yield from _at_least("training.members", training.members, 1)
-
-
 def _statistics(statistics: StatisticsSettings) -> Iterator[str]:
     yield from _between("statistics.level", statistics.level, 0.5, 1.0)
     yield from _between("statistics.equivalence", statistics.equivalence, 0.0, 0.5)
     yield from _between("statistics.specificity", statistics.specificity, 0.0, 1.0)
+    yield from _names_of_persons("statistics.subgroups", statistics.subgroups)
+    if len(set(statistics.subgroups)) < len(statistics.subgroups):
+        yield f"`statistics.subgroups` must name nothing twice, but is {list(statistics.subgroups)}"
     if statistics.prevalence is not None:
         yield from _between("statistics.prevalence", statistics.prevalence, 0.0, 1.0)
     for tracer in sorted(set(statistics.endpoints) - set(TRACERS)):
         yield f"`statistics.endpoints` names the unknown tracer {tracer!r}; known: {', '.join(TRACERS)}"
+    for tracer, text in statistics.endpoints.items():
+        if not 0 < len(text.strip()) <= LONGEST_ENDPOINT:
+            yield (
+                f"`statistics.endpoints` must say in 1 to {LONGEST_ENDPOINT} characters what label 1 means, but has "
+                f"{len(text)} for {tracer}"
+            )
 
 
 def _hypotheses(experiment: Experiment) -> Iterator[str]:
@@ -131,11 +145,13 @@ def _hypotheses(experiment: Experiment) -> Iterator[str]:
 def _resources(resources: ResourceSettings) -> Iterator[str]:
     gpus = resources.gpus_per_cell
     # Ray gives whole GPUs or a share of one, nothing between.
-    if gpus != "auto" and (not math.isfinite(gpus) or gpus < 0 or (gpus > 1 and gpus != int(gpus))):
+    if gpus != "auto" and (not 0 <= gpus <= MOST_SHARE or (gpus > 1 and gpus != int(gpus))):
         yield f'`resources.gpus_per_cell` must be "auto", a fraction of one, or a whole number, but is {gpus}'
-    if not math.isfinite(resources.cpus_per_cell) or resources.cpus_per_cell <= 0:
-        yield f"`resources.cpus_per_cell` must be above 0, but is {resources.cpus_per_cell}"
-    yield from _at_least("resources.attempts", resources.attempts, 1)
+    # NaN fails this comparison, too.
+    if not 0 < resources.cpus_per_cell <= MOST_SHARE:
+        yield (
+            f"`resources.cpus_per_cell` must be above 0 and at most {MOST_SHARE:g}, but is {resources.cpus_per_cell}"
+        )
 
 
 def _storage(experiment: Experiment) -> Iterator[str]:
@@ -145,9 +161,13 @@ def _storage(experiment: Experiment) -> Iterator[str]:
         yield f"`storage.runs` must be a folder or s3://bucket/prefix, but is {runs!r}"
 
 
-def _at_least(key: str, value: int, least: int) -> Iterator[str]:
-    if value < least:
-        yield f"`{key}` must be at least {least}, but is {value}"
+def _names_of_persons(key: str, columns: tuple[str, ...]) -> Iterator[str]:
+    """Columns that name one exam each: as strata they balance nothing, as subgroups they would be printed."""
+    for column in columns:
+        if not column.strip():
+            yield f"`{key}` names an empty column; take it out"
+        elif column.strip().casefold() in NAMING_COLUMNS:
+            yield f"`{key}` names {column!r}, which names single exams and is no group; take it out"
 
 
 def _between(key: str, value: float, low: float, high: float) -> Iterator[str]:

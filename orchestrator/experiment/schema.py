@@ -15,6 +15,7 @@ from types import UnionType
 from typing import Any, Final, Literal, get_args, get_origin
 
 from mpi_model.stages import BACKBONES
+from orchestrator.experiment.bounds import BOUNDS
 from orchestrator.experiment.settings import Experiment
 
 SCHEMA_FILE: Final = "polarmap.schema.json"
@@ -26,6 +27,9 @@ def experiment_schema() -> dict[str, object]:
     found: dict[str, Any] = _object(Experiment)
     # The record says `str`; which names there are is known one floor below, without torch.
     found["properties"]["network"]["properties"]["backbone"]["enum"] = list(BACKBONES)
+    for key, (low, high) in BOUNDS.items():
+        section, _, name = key.partition(".")
+        found["properties"][section]["properties"][name] |= {"minimum": low, "maximum": high}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "An experiment of polarmap",

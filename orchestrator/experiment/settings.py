@@ -26,8 +26,15 @@ DEFAULT_ENDPOINTS: Mapping[str, str] = MappingProxyType(
     {"Tc-99m": "abnormal perfusion", "Tl-201": "intermediate or high risk"}
 )
 
-
 DEFAULT_SUBGROUPS = ("sex",)
+
+NAMING_COLUMNS = frozenset(
+    {"patient_id", "exam_id", "stress", "rest", "exam_date", "manifest_row", "has_stress", "has_rest", "partition"}
+)
+"""Columns that name single exams or their place; they are neither strata nor subgroups."""
+
+MOST_SUBGROUPS = 50
+"""Different values of a column that can be reported apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

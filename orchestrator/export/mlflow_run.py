@@ -71,7 +71,7 @@ def _estimates(run: Run) -> Iterator[tuple[str, float]]:
 
 def _copy(run: Run, folder: Path) -> None:
     """The report and the tables that name no patient."""
-    names = [name for name in run.paths.storage.names("report")]
+    names = list(run.paths.storage.names("report"))
     names += [run.paths.table(table).name for table in _TABLES]
     for name in names:
         target = folder / name

@@ -1,6 +1,7 @@
 """The searches of a run as Optuna studies, one a cell, in a journal file that optuna-dashboard opens."""
 
 import datetime
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from orchestrator.cells.records import CellKey
 from orchestrator.experiment.settings import Objective
+from orchestrator.ledger.description import RunDescription
 from orchestrator.ledger.reading import Run
 from orchestrator.output_files import new_named_file
 from search_spaces.stored import StoredParameter, drawn_values, read_stored_space
@@ -50,7 +52,24 @@ def export_studies(run: Run, path: Path) -> tuple[int, int]:
     if description.settings.search.strategy == "race":
         epochs = epochs[epochs["inner_fold"] == 0]  # the pruner of a race is told of the first inner fold only
     reported = {key: _reported(rows, objective) for key, rows in epochs.groupby([*CELL, "candidate"], sort=False)}
-    storage = _new_storage(path)
+    with tempfile.TemporaryDirectory() as folder:
+        # Optuna appends to its file study by study; the person's file is written once, whole.
+        journal = Path(folder) / "journal"
+        storage = JournalStorage(JournalFileBackend(str(journal)))
+        _write_studies(storage, description, candidates, reported, space)
+        studies = len(storage.get_all_studies())
+        new_named_file(path, journal.read_bytes())
+    return studies, len(candidates)
+
+
+def _write_studies(
+    storage: JournalStorage,
+    description: RunDescription,
+    candidates: pd.DataFrame,
+    reported: Mapping[tuple[Any, ...], dict[int, float]],
+    space: Sequence[StoredParameter],
+) -> None:
+    objective = description.settings.search.objective
     for cell, rows in candidates.groupby(CELL, sort=False):
         key = _key(cell)
         study = optuna.create_study(study_name=key.name, storage=storage, direction=_DIRECTIONS[objective])
@@ -58,13 +77,6 @@ def export_studies(run: Run, path: Path) -> tuple[int, int]:
             study.set_user_attr(name, value)
         records: list[Any] = rows.astype(object).where(rows.notna(), None).to_dict("records")
         study.add_trials([_trial(row, space, reported.get((*cell, row["candidate"]), {})) for row in records])
-    return len(storage.get_all_studies()), len(candidates)
-
-
-def _new_storage(path: Path) -> JournalStorage:
-    """An empty journal, private to its user by the command's umask."""
-    new_named_file(path)
-    return JournalStorage(JournalFileBackend(str(path)))
 
 
 def _numbered(frame: pd.DataFrame) -> pd.DataFrame:

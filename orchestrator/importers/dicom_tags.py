@@ -20,7 +20,7 @@ from typing import Any, Final
 from pydicom.dataset import Dataset
 
 from mpi_model.vocabulary import Phase, Tracer
-from orchestrator.cohort.manifest import tracer_of
+from orchestrator.cohort.spellings import tracer_of
 from orchestrator.importers.supplied_facts import date_of
 
 _SHORT_AXIS_CODES: Final = frozenset({"103340004", "G-A186"})

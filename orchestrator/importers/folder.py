@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from mpi_model.errors import CohortError, ExperimentError
 from mpi_model.vocabulary import Tracer
 from orchestrator.cohort.images import MAX_SIDE, checked_channels, decoded
-from orchestrator.cohort.manifest import tracer_of
 from orchestrator.cohort.problems import Problem
+from orchestrator.cohort.spellings import tracer_of
 from orchestrator.importers.found_maps import FoundMap, ReadMap
 from orchestrator.importers.import_request import FoundSource, ImportRequest, require, source_record, write_found
 from orchestrator.importers.source_files import Source, SourceFile, file_problem

@@ -12,7 +12,7 @@ from typing import Final
 
 from mpi_model.errors import ExperimentError
 from mpi_model.vocabulary import Tracer
-from orchestrator.cohort.manifest import tracer_of
+from orchestrator.cohort.spellings import tracer_of
 
 _COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
     ">=": operator.ge,

@@ -15,11 +15,12 @@ from typing import Any, Final
 import numpy as np
 
 from mpi_model.errors import CohortError, ExperimentError
+from mpi_model.regular_files import read_regular
 from mpi_model.vocabulary import PHASES, Phase
 from orchestrator.cohort.duplicates import ReadImage, duplicate_images, near_duplicates
-from orchestrator.cohort.images import checked_channels, decoded, read_map
-from orchestrator.cohort.manifest import tracer_of
+from orchestrator.cohort.images import read_channels, read_map
 from orchestrator.cohort.problems import Problem
+from orchestrator.cohort.spellings import tracer_of
 from orchestrator.cohort.table import read_table
 from orchestrator.importers.exams import GroupedExams, ImportedExam, PatientNames
 from orchestrator.importers.found_maps import FoundMap, ReadMap
@@ -35,6 +36,9 @@ _COMPARED_SIZE: Final = 32
 """Pixels of a side at which maps are compared between parts."""
 _OWN: Final = frozenset({"patient_id", "exam_id", "tracer", "label", "exam_date", "site", *PHASES})
 _REPORTED: Final = ("polarmap", "importer", "source", "settings", "decisions", "label_rules", "patients")
+
+_MOST_BYTES: Final = 64 * 2**20
+"""Of an `import.json`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,8 +127,8 @@ def merge_imports(
 
 def _opened(part: Part) -> _Opened:
     try:
-        record = json.loads((part.folder / "import.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        record = json.loads(read_regular(part.folder / "import.json", _MOST_BYTES))
+    except (OSError, ValueError, RecursionError) as error:
         raise ExperimentError(f"{part.folder} is no import: it has no readable import.json") from error
     if not isinstance(record, dict):
         raise ExperimentError(f"{part.folder} is no import: its import.json is of another kind")
@@ -217,16 +221,13 @@ def _images(exams: Sequence[ImportedExam], paths: Mapping[tuple[int, Phase], Pat
                 pixels = read_map(paths[found.file, phase], size=_COMPARED_SIZE)
             except CohortError:
                 continue  # reported when it is read to be written
-            images.append(ReadImage(row=found.file, patient_id=exam.patient, phase=phase, pixels=pixels))
+            images.append(ReadImage.of(pixels, row=found.file, patient_id=exam.patient, phase=phase))
     return images
 
 
 def _reader(paths: Mapping[tuple[int, Phase], Path]) -> Callable[[FoundMap], ReadMap]:
     def read(found: FoundMap) -> ReadMap:
-        path = paths[found.file, found.phase]
-        if not path.is_file():
-            raise CohortError("there is no such map; restore the import's folder")
-        channels = checked_channels(decoded(path, array=path.suffix.lower() == ".npy"))
+        channels = read_channels(paths[found.file, found.phase])
         pixels = channels[0] if len(channels) == 1 else np.moveaxis(channels, 0, 2)
         return ReadMap(pixels=np.ascontiguousarray(pixels))
 

@@ -17,7 +17,6 @@ radius = 120                          # to the disc's edge
 # frame = 1                           # of a multi-frame DICOM page
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +24,9 @@ from typing import Any, Final, Literal
 
 from mpi_model.errors import ExperimentError
 from mpi_model.vocabulary import Phase, Tracer
-from orchestrator.cohort.manifest import tracer_of
+from orchestrator.cohort.spellings import tracer_of
 from orchestrator.importers.supplied_facts import phase_of
+from search_spaces.toml_text import read_toml_file
 
 _End = Literal["top", "bottom", "left", "right"]
 _SMALLEST_RADIUS: Final = 16
@@ -85,7 +85,7 @@ def read_layout(path: Path) -> PageLayout:
         ExperimentError: It is missing, no TOML, or something in it is missing, unknown or off the page; all at once.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = read_toml_file(path)
     except OSError as error:
         raise ExperimentError(f"cannot read the layout {path} ({error.strerror}); name a layout file") from error
     except ValueError as error:

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from mpi_model.errors import CohortError, ExperimentError
+from mpi_model.regular_files import read_regular
 from mpi_model.vocabulary import Tracer
 from orchestrator.cohort.images import decoded
-from orchestrator.cohort.manifest import tracer_of
 from orchestrator.cohort.problems import Problem
+from orchestrator.cohort.spellings import tracer_of
 from orchestrator.importers.folder import facts_of_name, name_pattern
 from orchestrator.importers.found_maps import FoundMap, ReadMap
 from orchestrator.importers.import_request import FoundSource, ImportRequest, require, source_record, write_found
@@ -30,6 +31,7 @@ from orchestrator.importers.supplied_facts import FileFacts, date_of, read_files
 from orchestrator.importers.written_cohort import WrittenCohort, check_new_folder
 from orchestrator.output_files import new_named_file
 
+_MOST_BYTES: Final = 512 * 2**20
 _PICTURES: Final = (".png", ".jpg", ".jpeg")
 _TEMPLATE: Final = """\
 # Where what lies on a result page. Read columns and rows from {grid}: lines every {step} pixels.
@@ -193,10 +195,12 @@ def write_new_layout(page: Path, folder: Path = Path()) -> tuple[Path, Path]:
         CohortError: The page cannot be read.
         ExperimentError: There is no such page, or one of the files is there already.
     """
-    if not page.is_file():
-        raise ExperimentError(f"there is no page {page}; name a PNG, JPEG or DICOM file")
     try:
-        pixels = _page_pixels(page.read_bytes(), page.name, 1)
+        pixels = _page_pixels(read_regular(page, _MOST_BYTES), page.name, 1)
+    except OSError as error:
+        raise ExperimentError(
+            f"cannot read the page {page} ({error.strerror}); name a PNG, JPEG or DICOM file"
+        ) from error
     except CohortError as error:
         raise CohortError(*(f"the page cannot be used: {line}" for line in error.problems)) from error
     height, width = pixels.shape[:2]

@@ -19,11 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_model.errors import CohortError
+from mpi_model.regular_files import read_regular
 from mpi_model.vocabulary import PHASES, Phase
-from orchestrator.cohort.manifest import tracer_of
 from orchestrator.cohort.problems import Problem, lines_of
 from orchestrator.cohort.segments import SEGMENTS_17, SEGMENTS_20, Segments
-from orchestrator.cohort.table import TextTable, read_table
+from orchestrator.cohort.spellings import tracer_of
+from orchestrator.cohort.table import MOST_BYTES, TextTable, read_table
 from orchestrator.importers.found_maps import FoundMap, ReadMap
 from orchestrator.importers.import_request import FoundSource, ImportRequest, write_found
 from orchestrator.importers.painting import painted, painting_basis
@@ -84,7 +85,11 @@ def import_segments(request: ImportRequest, *, kind: Kind, size: int = 64) -> Wr
 
     found = FoundSource(
         importer="segments",
-        record={"kind": "table", "rows": len(rows), "sha256": hashlib.sha256(request.source.read_bytes()).hexdigest()},
+        record={
+            "kind": "table",
+            "rows": len(rows),
+            "sha256": hashlib.sha256(read_regular(request.source, MOST_BYTES)).hexdigest(),
+        },
         maps=maps,
         problems=(),
         settings={"segments": model, "values": kind, "size": size},

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mpi_model.errors import CohortError, ExperimentError
+from mpi_model.regular_files import read_regular
 from orchestrator.cohort.problems import Problem, lines_of
 from orchestrator.cohort.pseudonyms import Pseudonym, as_it_is
 from orchestrator.importers.painting import painted, painting_basis
@@ -38,6 +39,9 @@ from orchestrator.importers.spectf_painting import SEGMENTS, segment_values
 
 _REGIONS: Final = 22
 """Regions of interest a patient and phase."""
+
+_MOST_BYTES: Final = 16 * 2**20
+"""Of a file; the largest of the two has 28 kB."""
 
 _COLUMNS: Final = ("patient_id", "tracer", "label", "partition", "stress", "rest")
 
@@ -84,6 +88,8 @@ def import_spectf(
         CohortError: A file is missing or a line is not 45 whole numbers of the right range.
         ExperimentError: The folder holds something already.
     """
+    if train.exists() and test.exists() and train.samefile(test):
+        raise CohortError(f"{train} was given twice; its patients would be in development and in test")
     sides = [("development", read_spectf(train)), ("test", read_spectf(test))]
     # Both files are read first: a wrong one leaves no folder behind.
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -126,10 +132,12 @@ def read_spectf(path: Path) -> _SpectfPatients:
         CohortError: No such file, no patients, or lines that are not a label and 44 counts of 0 to 100.
     """
     try:
-        text = path.read_text(encoding="ascii")
-    except FileNotFoundError as error:
-        raise CohortError(f"there is no file {path}; name SPECTF.train and SPECTF.test") from error
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_regular(path, _MOST_BYTES).decode("ascii")
+    except OSError as error:
+        raise CohortError(
+            f"cannot read the file {path} ({error.strerror}); name SPECTF.train and SPECTF.test"
+        ) from error
+    except UnicodeDecodeError as error:
         raise CohortError(f"{path.name} cannot be read as text; download it again") from error
     lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
     problems = [problem for number, line in lines for problem in _line_problems(path.name, number, line)]

@@ -14,8 +14,8 @@ from typing import Final
 
 from mpi_model.errors import CohortError
 from mpi_model.vocabulary import PHASES, Phase, Tracer
-from orchestrator.cohort.manifest import tracer_of
 from orchestrator.cohort.problems import Problem, lines_of
+from orchestrator.cohort.spellings import tracer_of
 from orchestrator.cohort.table import read_table
 from orchestrator.importers.source_files import SourceFile
 

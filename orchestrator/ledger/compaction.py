@@ -4,23 +4,36 @@ Cells are read in the order of the tables, so only the rows of one group have to
 however large the run.
 """
 
-from collections.abc import Iterable, Iterator
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import IO, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mpi_model.errors import RunDirectoryError
 from mpi_model.vocabulary import INPUTS
-from orchestrator.ledger.files import COMPRESSION, read_table, table_from
+from orchestrator.hashing import digest
+from orchestrator.ledger.description import read_description
+from orchestrator.ledger.files import COMPRESSION, json_object, table_from, write_json
 from orchestrator.ledger.integrity import matches
-from orchestrator.ledger.parts import Marker
-from orchestrator.ledger.paths import ATTRIBUTIONS, ATTRIBUTIONS_COMMIT, CELL, COMMIT, TEST_COMMIT, TEST_PREDICTIONS
+from orchestrator.ledger.parts import Marker, fields_of
+from orchestrator.ledger.paths import (
+    ATTRIBUTIONS,
+    ATTRIBUTIONS_COMMIT,
+    CELL,
+    COMMIT,
+    TEST_COMMIT,
+    TEST_PREDICTIONS,
+    RunPaths,
+)
 from orchestrator.ledger.schemas import ATTRIBUTION_PART, EXAM_ATTRIBUTIONS, PARTS, TABLES
+from orchestrator.ledger.seals import read_sealed
 from orchestrator.ledger.state import RunState
 from orchestrator.storage.base import Blob, read_many
 
+MADE_ANEW: Final = "restore it, or delete it and give `polarmap run` its experiment file: it is made anew"
 _ORDER: Final = "_order"
 _INPUTS_ORDER: Final[dict[str, int]] = {name: place for place, name in enumerate(INPUTS)}
 _ROW_GROUP: Final = 128 * 1024
@@ -43,15 +56,100 @@ def compact(state: RunState) -> None:
     Raises:
         RunDirectoryError: A part is not what was committed.
     """
-    pieces, exams = _committed_pieces(state), read_table(state.paths.cohort)
+    experiment = read_description(state.paths).hash
+    pieces, exams = _committed_pieces(state), read_cohort(state.paths, experiment)
+    # Without its record no table counts as current, so it goes first and comes last.
+    state.paths.compaction.unlink()
+    seals: dict[str, str] = {}
     for name, (schema, _) in TABLES.items():
         blob = state.paths.table(name)
-        with (
-            blob.storage.writing(blob.name) as file,
-            pq.ParquetWriter(file, schema, compression=COMPRESSION) as writer,
-        ):
-            for group in _row_groups(pieces[name], name, exams):
-                writer.write_table(group)
+        with blob.storage.writing(blob.name) as file:
+            sealed = _Hashed(file)
+            with pq.ParquetWriter(pa.PythonFile(sealed, mode="w"), schema, compression=COMPRESSION) as writer:
+                for group in _row_groups(pieces[name], name, exams):
+                    writer.write_table(group)
+        seals[name] = sealed.sha.hexdigest()
+    record = {"experiment": experiment, "markers": _markers_of(state), "tables": seals}
+    write_json(state.paths.compaction, record | {"digest": digest(record)})
+
+
+class _Hashed:
+    """A file that is written once from its beginning, and the digest of what was written."""
+
+    closed = False
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.sha = hashlib.sha256()
+
+    def write(self, content: bytes) -> int:
+        """Write and count."""
+        self.sha.update(content)
+        return self.file.write(content)
+
+    def tell(self) -> int:
+        """Bytes so far."""
+        return self.file.tell()
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+    def close(self) -> None:
+        """The storage closes its own file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """What the compacted tables were made of, and their digests."""
+
+    markers: Mapping[str, str]
+    """The digest of every commit marker, by the cell's name and, for test predictions, with `/test`."""
+    tables: Mapping[str, str]
+    """SHA-256 of every table."""
+
+    def is_of(self, state: RunState) -> bool:
+        """Whether the ledger holds just these cells."""
+        return dict(self.markers) == _markers_of(state)
+
+
+def read_compaction(paths: RunPaths, experiment: str) -> Compaction | None:
+    """The record of the tables; None where there is none that can be believed.
+
+    Args:
+        paths: The run.
+        experiment: Its hash.
+    """
+    found = paths.storage.find(paths.compaction.name)
+    stored = json_object(found.content) if found else None
+    if stored is None or set(stored) != {"experiment", "markers", "tables", "digest"}:
+        return None
+    content = {name: value for name, value in stored.items() if name != "digest"}
+    kinds_are_right = isinstance(stored["markers"], dict) and isinstance(stored["tables"], dict)
+    if not kinds_are_right or digest(content) != stored["digest"] or stored["experiment"] != experiment:
+        return None
+    return Compaction(markers=content["markers"], tables=content["tables"])  # type: ignore[arg-type] # by the digest
+
+
+def current_table(paths: RunPaths, record: Compaction, name: str) -> pa.Table | None:
+    """A compacted table; None where it is missing or not what was compacted."""
+    found = paths.storage.find(paths.table(name).name)
+    if found is None or hashlib.sha256(found.content).hexdigest() != record.tables.get(name):
+        return None
+    return table_from(found.content)
+
+
+def _markers_of(state: RunState) -> dict[str, str]:
+    both = {**state.cells, **{f"{cell}/test": marker for cell, marker in state.tests.items()}}
+    return {name: "" if marker is None else digest(fields_of(marker)) for name, marker in sorted(both.items())}
+
+
+def read_cohort(paths: RunPaths, experiment: str) -> pa.Table:
+    """`cohort.parquet`, verified.
+
+    Raises:
+        RunDirectoryError: It is not what was written.
+    """
+    return read_sealed(paths.cohort, experiment, MADE_ANEW)
 
 
 def joined(state: RunState, name: str) -> pa.Table:
@@ -64,7 +162,8 @@ def joined(state: RunState, name: str) -> pa.Table:
     Raises:
         RunDirectoryError: A part is not what was committed.
     """
-    return pa.concat_tables(_row_groups(_committed_pieces(state)[name], name, read_table(state.paths.cohort)))
+    exams = read_cohort(state.paths, read_description(state.paths).hash)
+    return pa.concat_tables(_row_groups(_committed_pieces(state)[name], name, exams))
 
 
 def joined_attributions(state: RunState) -> pa.Table:
@@ -85,7 +184,8 @@ def joined_attributions(state: RunState) -> pa.Table:
         for cell in cells
     ]
     rows = pa.concat_tables([ATTRIBUTION_PART.empty_table(), *_tables(pieces)])
-    return _with_exams(rows, read_table(state.paths.cohort), EXAM_ATTRIBUTIONS)
+    exams = read_cohort(state.paths, read_description(state.paths).hash)
+    return _with_exams(rows, exams, EXAM_ATTRIBUTIONS)
 
 
 def _committed_pieces(state: RunState) -> dict[str, list[_Piece]]:

@@ -10,10 +10,12 @@ import pyarrow as pa
 from mpi_model.errors import RunDirectoryError
 from orchestrator.folds.draws import FoldPlan
 from orchestrator.ledger.description import RunDescription, read_description, write_description
-from orchestrator.ledger.files import read_frame, read_table, table_bytes, write_frame
+from orchestrator.ledger.files import table_from
 from orchestrator.ledger.identity import differences
 from orchestrator.ledger.paths import RunPaths
 from orchestrator.ledger.schemas import TEXT, WHOLE
+from orchestrator.ledger.seals import opened, sealed_bytes
+from orchestrator.storage.base import Blob
 
 _FOLDS: Final = pa.schema([("repeat", WHOLE), ("patient_id", TEXT), ("fold", WHOLE)])
 
@@ -44,12 +46,10 @@ def begin_run(paths: RunPaths, record: RunRecord) -> bool:
     if begun:
         _verify(paths, record.description)
     # Cohort and plan follow from the experiment, so a file that was deleted is written again and then compared.
-    if not paths.cohort.exists():
-        write_frame(paths.cohort, record.exams)
-    if not paths.folds.exists():
-        paths.folds.write_bytes(table_bytes(_folds_table(record.plan)))
-    if not paths.maps.exists():
-        write_frame(paths.maps, record.maps)
+    experiment = record.description.hash
+    for blob, table in _tables(paths, record).items():
+        if not blob.exists():
+            blob.write_bytes(sealed_bytes(table, experiment))
     if begun:
         _verify_tables(paths, record)
     else:
@@ -68,16 +68,32 @@ def _verify(paths: RunPaths, mine: RunDescription) -> None:
         )
 
 
+def _tables(paths: RunPaths, record: RunRecord) -> dict[Blob, pa.Table]:
+    """What follows from the experiment, and where it is kept."""
+    return {
+        paths.folds: _folds_table(record.plan),
+        paths.cohort: pa.Table.from_pandas(record.exams, preserve_index=False),
+        paths.maps: pa.Table.from_pandas(record.maps, preserve_index=False),
+    }
+
+
 def _verify_tables(paths: RunPaths, record: RunRecord) -> None:
-    # Through Arrow and back, as the stored one went: types such as categories do not survive that.
-    exams = pa.Table.from_pandas(record.exams, preserve_index=False).to_pandas()
-    for blob, same in (
-        (paths.folds, read_table(paths.folds).equals(_folds_table(record.plan))),
-        (paths.cohort, read_frame(paths.cohort).equals(exams)),
-        (paths.maps, _fingerprints(read_frame(paths.maps)).equals(_fingerprints(record.maps))),
-    ):
-        if not same:
+    for blob, due in _tables(paths, record).items():
+        content = blob.read_bytes()
+        found = table_from(content)
+        if found is None:
+            raise RunDirectoryError(f"{blob} is damaged; restore it, or delete it and run again: it is made anew")
+        # Through pandas, as the stored one went: types such as categories do not survive that.
+        stored, mine = (_compared(blob, paths, table.to_pandas()) for table in (found, due))
+        if not stored.equals(mine):
             raise RunDirectoryError(f"{blob} is not this experiment's; restore it, or delete it: it is written anew")
+        if opened(content, record.description.hash) is None:
+            # The rows are right and the seal is not: an earlier version wrote none.
+            blob.write_bytes(sealed_bytes(due, record.description.hash))
+
+
+def _compared(blob: Blob, paths: RunPaths, frame: pd.DataFrame) -> pd.DataFrame:
+    return _fingerprints(frame) if blob == paths.maps else frame
 
 
 def _fingerprints(maps: pd.DataFrame) -> pd.DataFrame:

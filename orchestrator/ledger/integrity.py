@@ -4,6 +4,11 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import pyarrow as pa
+
+from mpi_model.errors import RunDirectoryError
+from orchestrator.cells.records import CellKey
+from orchestrator.ledger.files import table_from
 from orchestrator.ledger.parts import Marker, rename_unique
 from orchestrator.ledger.paths import ATTRIBUTIONS, TEST_PREDICTIONS
 from orchestrator.ledger.state import RunState
@@ -148,6 +153,20 @@ def _changed(state: RunState, markers: Mapping[str, Marker]) -> Iterator[tuple[s
     for cell, name in models:
         if not matches(markers[cell], name, state.paths.blob(name).read_bytes()):
             yield cell, f"{name} is not what was committed"
+
+
+def read_part(state: RunState, key: CellKey, name: str) -> pa.Table:
+    """A committed cell's rows of a table.
+
+    Raises:
+        RunDirectoryError: They are not what was committed.
+    """
+    blob, marker = state.paths.part(key, name), state.cells.get(key.name)
+    content = blob.read_bytes() if blob.exists() else b""
+    table = table_from(content) if marker is not None and matches(marker, blob.name, content) else None
+    if table is None:
+        raise RunDirectoryError(f"{blob} is not what was committed; `polarmap run` does its cell again")
+    return table
 
 
 def matches(marker: Marker, name: str, content: bytes) -> bool:

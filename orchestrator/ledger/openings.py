@@ -6,14 +6,18 @@ Both logs, `test_openings/` and `validations/`, stand beside the run directories
 import datetime
 import hashlib
 import json
+from typing import Final
 
 import pandas as pd
 
 from mpi_model.errors import RunDirectoryError
 from orchestrator.hashing import digest
+from orchestrator.ledger.files import json_object
 from orchestrator.ledger.paths import RunPaths
 from orchestrator.storage.base import Storage
 from orchestrator.storage.holder import user_name
+
+_KEYS: Final = frozenset({"time", "user", "experiment", "frozen"})
 
 
 def hash_of_test_exams(exams: pd.DataFrame) -> str:
@@ -44,13 +48,26 @@ def read_openings(folder: Storage, test: str) -> list[dict[str, str]]:
 
 
 def _lines(content: bytes, folder: Storage, name: str) -> list[dict[str, str]]:
-    try:
-        return [json.loads(line) for line in content.splitlines() if line.strip()]
-    except ValueError as error:
+    # By line feeds alone: `splitlines` would divide at other bytes, too, and a text may hold them.
+    lines = [_line(text) for text in content.split(b"\n") if text.strip()]
+    whole = [line for line in lines if line is not None]
+    if len(whole) < len(lines):
         kind = folder.location.rpartition("/")[2]
         raise RunDirectoryError(
             f"{kind}/{name[:12]}… holds a line that is damaged; every line counts, so repair it by hand"
-        ) from error
+        )
+    return whole
+
+
+def _line(content: bytes) -> dict[str, str] | None:
+    """One line of a log; None where it is not what was written. Lines of earlier versions have no digest."""
+    stored = json_object(content) or {}
+    line = {key: value for key, value in stored.items() if key != "digest"}
+    if set(line) != _KEYS or not all(isinstance(value, str) for value in line.values()):
+        return None
+    if "digest" in stored and stored["digest"] != digest(line):
+        return None
+    return {key: str(value) for key, value in line.items()}
 
 
 def record_opening(folder: Storage, test: str, experiment: str, frozen: str) -> int:
@@ -107,6 +124,8 @@ def _appended(folder: Storage, name: str, experiment: str, frozen: str, *, once:
         # A run that crashed after this line and came back judges the same models: that is the same opening.
         if once and any(known["frozen"] == frozen for known in lines):
             return lines
-        content = (found.content if found else b"") + (json.dumps(line, sort_keys=True) + "\n").encode("utf-8")
+        content = (found.content if found else b"") + (
+            json.dumps(line | {"digest": digest(line)}, sort_keys=True) + "\n"
+        ).encode("utf-8")
         if folder.replace(name, content, found.tag) if found else folder.create(name, content):
             return [*lines, line]

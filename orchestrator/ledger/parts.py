@@ -5,19 +5,24 @@ The marker holds the digests of the files, and the cell and experiment they belo
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
+from mpi_model.errors import RunDirectoryError
 from orchestrator.cells.records import Attribution, CandidateResult, CellKey, CellResult, EpochRecord, Prediction
 from orchestrator.hashing import digest
 from orchestrator.ledger.files import json_bytes, json_object, table_bytes, table_from
 from orchestrator.ledger.paths import RunPaths
 from orchestrator.ledger.schemas import ATTRIBUTION_PART, CANDIDATE_PART, PARTS, attribution_columns, rows_of_cell
 from orchestrator.storage.base import Blob
+
+# Of a cell or of its networks; never a path that leads out of the run directory.
+_PART: Final = re.compile(r"(cells/[\w-]+|models)/[\w-]+\.(parquet|safetensors|json)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +51,13 @@ def _sealed(content: bytes) -> dict[str, object]:
 
 def _marker_bytes(marker: Marker) -> bytes:
     """A marker as a file, with a digest of itself."""
-    content = {name: getattr(marker, name) for name in Marker.__dataclass_fields__}
+    content = fields_of(marker)
     return json_bytes(content | {"digest": digest(content)})
+
+
+def fields_of(marker: Marker) -> dict[str, object]:
+    """A marker as plain values."""
+    return {name: getattr(marker, name) for name in Marker.__dataclass_fields__}
 
 
 def marker_in(content: bytes) -> Marker | None:
@@ -57,8 +67,25 @@ def marker_in(content: bytes) -> Marker | None:
     # Compared as bytes, too: another spelling of the same JSON was not written by us.
     if set(fields) != set(Marker.__dataclass_fields__) or json_bytes(stored) != content:
         return None
-    marker = Marker(**fields)  # type: ignore[arg-type] # what it holds is checked by the digest
-    return marker if digest(fields) == stored.get("digest") else None
+    if digest(fields) != stored.get("digest") or not _is_marker(fields):
+        return None
+    return Marker(**fields)  # type: ignore[arg-type] # just looked at
+
+
+def _is_marker(fields: Mapping[str, object]) -> bool:
+    """Whether every field is of its kind, and every part a file of this run."""
+    texts = all(isinstance(fields[name], str) for name in ("cell", "experiment", "state"))
+    parts = fields["parts"]
+    if not texts or type(fields["attempt"]) is not int or not isinstance(parts, dict):
+        return False
+    return all(
+        _PART.fullmatch(name)
+        and isinstance(seal, dict)
+        and set(seal) == {"bytes", "sha256"}
+        and type(seal["bytes"]) is int
+        and isinstance(seal["sha256"], str)
+        for name, seal in parts.items()
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +205,12 @@ def _commit(
         part.write_bytes(content)
     seals = {part.name: _sealed(content) for part, content in parts}
     marker = Marker(cell=key.name, experiment=experiment, state=state, attempt=attempt, parts=seals)
-    blob.write_bytes(_marker_bytes(marker))
+    content = _marker_bytes(marker)
+    # Created, not overwritten: on object storage the condition holds even for a driver that slept through its lock.
+    if blob.storage.create(blob.name, content) is None and blob.read_bytes() != content:
+        raise RunDirectoryError(
+            f"{blob} was written by another driver; this one stops, and nothing of the other is overwritten"
+        )
     return marker
 
 

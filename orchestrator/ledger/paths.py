@@ -120,6 +120,11 @@ class RunPaths:
         """Written after them: they are whole."""
         return self.in_cell(key.name, TEST_COMMIT)
 
+    @property
+    def compaction(self) -> Blob:
+        """What the tables were made of; written after them and deleted before they change."""
+        return Blob(self.storage, "tables/compaction.json")
+
     def attributions(self, key: CellKey) -> Blob:
         """Where the scores of a cell's exams come from, once it was explained."""
         return self.part(key, ATTRIBUTIONS)
@@ -135,6 +140,10 @@ class RunPaths:
     def model(self, key: CellKey, member: int, suffix: str) -> Blob:
         """A final network's file."""
         return Blob(self.storage, f"models/{key.inputs}-member{member}.{suffix}")
+
+    def reference_maps(self, inputs: str) -> Blob:
+        """The mean normal maps that exams are compared with where a final network's score is explained."""
+        return Blob(self.storage, f"models/{inputs}-reference.parquet")
 
     def baseline(self, key: CellKey) -> Blob:
         """What the final network is compared with."""

@@ -1,16 +1,28 @@
 """A run opened for reading, finished or going on: its tables as pandas data frames."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from orchestrator.ledger.compaction import joined
+from orchestrator.ledger.compaction import (
+    MADE_ANEW,
+    Compaction,
+    current_table,
+    joined,
+    read_cohort,
+    read_compaction,
+)
 from orchestrator.ledger.description import RunDescription, read_description
 from orchestrator.ledger.files import read_frame
 from orchestrator.ledger.paths import RunPaths, run_paths
 from orchestrator.ledger.schemas import SUMMARY_DTYPES
+from orchestrator.ledger.seals import read_sealed
 from orchestrator.ledger.state import RunState
+from orchestrator.storage.base import Blob
+
+_LOG = logging.getLogger("polarmap.ledger")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +45,21 @@ class Run:
         Raises:
             RunDirectoryError: A part is not what was committed.
         """
-        # The summary is written last and deleted first, so its presence means that the tables are current.
-        if self.tables_are_current or self.paths.summary.exists():
+        if self.tables_are_current:
             return tuple(read_frame(self.paths.table(name)) for name in names)
-        state = RunState.read(self.paths)
-        return tuple(joined(state, name).to_pandas() for name in names)
+        state, record = RunState.read(self.paths), read_compaction(self.paths, self.description.hash)
+        # Tables of other cells than the ledger holds are left alone: a run is going on, or an old driver wrote them.
+        current = record if record is not None and record.is_of(state) else None
+        return tuple(self._table(state, current, name) for name in names)
+
+    def _table(self, state: RunState, record: Compaction | None, name: str) -> pd.DataFrame:
+        found = None if record is None else current_table(self.paths, record, name)
+        if found is None:
+            if record is not None:
+                _LOG.warning("%s is not what was compacted; it is joined again from the cells", self.paths.table(name))
+            found = joined(state, name)
+        frame: pd.DataFrame = found.to_pandas()
+        return frame
 
     @property
     def description(self) -> RunDescription:
@@ -57,12 +79,22 @@ class Run:
     @property
     def cohort(self) -> pd.DataFrame:
         """The exams, labels included."""
-        return read_frame(self.paths.cohort)
+        frame: pd.DataFrame = read_cohort(self.paths, self.description.hash).to_pandas()
+        return frame
 
     @property
     def folds(self) -> pd.DataFrame:
         """`repeat, patient_id, fold`."""
-        return read_frame(self.paths.folds)
+        return self._sealed(self.paths.folds)
+
+    @property
+    def maps(self) -> pd.DataFrame:
+        """Fingerprints and segment means of the cohort's maps, in the rows of `cohort`."""
+        return self._sealed(self.paths.maps)
+
+    def _sealed(self, blob: Blob) -> pd.DataFrame:
+        frame: pd.DataFrame = read_sealed(blob, self.description.hash, MADE_ANEW).to_pandas()
+        return frame
 
     @property
     def cells(self) -> pd.DataFrame:
@@ -87,12 +119,12 @@ class Run:
     @property
     def attributions(self) -> pd.DataFrame:
         """Where scores come from, by groups of exams; the table is there once the run was explained."""
-        return read_frame(self.paths.table("attributions"))
+        return self._sealed(self.paths.table("attributions"))
 
     @property
     def exam_attributions(self) -> pd.DataFrame:
         """The same, one row an exam, phase and cell."""
-        return read_frame(self.paths.table("exam_attributions"))
+        return self._sealed(self.paths.table("exam_attributions"))
 
     @property
     def timings(self) -> pd.DataFrame:
@@ -102,7 +134,9 @@ class Run:
     @property
     def summary(self) -> pd.DataFrame:
         """The estimates with their intervals; one row a method."""
-        return read_frame(self.paths.summary).astype(SUMMARY_DTYPES)
+        rows = read_sealed(self.paths.summary, self.description.hash, "`polarmap run` makes the report again")
+        frame: pd.DataFrame = rows.to_pandas().astype(SUMMARY_DTYPES)
+        return frame
 
 
 def open_run(location: str | Path) -> Run:

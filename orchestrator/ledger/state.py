@@ -104,7 +104,14 @@ class RunState:
     def commit(self, result: CellResult, attempt: int, experiment: str) -> None:
         """Write a finished cell, complete or failed."""
         # Written before the memory is changed: an error leaves both as they were.
-        marker = write_cell(self.paths, result, self.finished(result.key), attempt, experiment)
+        candidates = self.finished(result.key)
+        # A part that vanished on its way would make rows disappear without a word.
+        if result.searched is not None and len(candidates) != result.searched:
+            raise RunDirectoryError(
+                f"cell {result.key.name} handed over {result.searched} candidates, but {len(candidates)} are kept; "
+                "it is not committed: run the same command again"
+            )
+        marker = write_cell(self.paths, result, candidates, attempt, experiment)
         self.cells[result.key.name] = marker
         self.candidates.pop(result.key.name, None)
 

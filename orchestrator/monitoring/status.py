@@ -11,11 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from mpi_model.errors import RunDirectoryError
 from orchestrator.cells.records import CellKey, cell_keys, sample_keys
 from orchestrator.experiment.settings import Experiment, Objective
 from orchestrator.ledger.description import read_description
-from orchestrator.ledger.files import read_table
 from orchestrator.ledger.identity import SAMPLED
+from orchestrator.ledger.integrity import read_part
 from orchestrator.ledger.paths import CELL, RunPaths
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.heartbeat import Heartbeat, read_heartbeat
@@ -58,7 +59,7 @@ def status_of(paths: RunPaths) -> RunStatus:
     objective = description.settings.search.objective
     # The lock before the ledger: a driver that ends between the two has committed its last cell already.
     holder, driver = paths.storage.holder(), read_heartbeat(paths)
-    state = RunState.read(paths)
+    state = _whole(RunState.read(paths))
     keys = (
         _begun_samples(state, description.settings)
         if SAMPLED in description.facts
@@ -85,7 +86,7 @@ def status_of(paths: RunPaths) -> RunStatus:
             seconds_left=driver.progress.seconds_left if driver and is_running else None,
         ),
         candidates=sum(map(len, objectives.values())),
-        failed=tuple((key.name, _reason(paths, key)) for key in keys if state.state_of(key) == "failed"),
+        failed=tuple((key.name, _reason(state, key)) for key in keys if state.state_of(key) == "failed"),
         lost=sum(marker.attempt - 1 for key in keys if (marker := state.cells.get(key.name)) is not None)
         + (sum(cell.attempt - 1 for cell in running) if is_running else 0),
     )
@@ -105,7 +106,7 @@ def read_objectives(state: RunState, keys: Sequence[CellKey]) -> dict[CellKey, l
     def of(key: CellKey) -> list[float | None]:
         if state.state_of(key) is None:
             return [candidate.objective for candidate in state.finished(key)]
-        found: list[float | None] = read_table(state.paths.part(key, "candidates"))["objective"].to_pylist()
+        found: list[float | None] = read_part(state, key, "candidates")["objective"].to_pylist()
         return found
 
     # Threads help with object storage, where each read waits for the network.
@@ -146,8 +147,23 @@ def cells_by_inputs(
     return tuple(counted)
 
 
-def _reason(paths: RunPaths, key: CellKey) -> str:
-    return str(read_table(paths.part(key, "cells"))["reason"][0].as_py())
+def _whole(state: RunState) -> RunState:
+    """The state, unless a marker is damaged: its cell would be counted as one that never ran.
+
+    Raises:
+        RunDirectoryError: A marker is damaged.
+    """
+    for cell, marker in {**state.cells, **state.tests}.items():
+        if marker is None:
+            raise RunDirectoryError(
+                f"the commit marker of cell {cell} is damaged; `polarmap run` puts the cell into quarantine and does "
+                "it again"
+            )
+    return state
+
+
+def _reason(state: RunState, key: CellKey) -> str:
+    return str(read_part(state, key, "cells")["reason"][0].as_py())
 
 
 def _state(states: set[str | None], is_running: bool) -> _State:

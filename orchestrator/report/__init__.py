@@ -9,7 +9,8 @@
 - `layout`, `summary_tables`, `layout_of_run`: the tables of a paper, which `terminal.tables` and `export` print.
   `traced`: numbers with the table and key they come from. `readings`: what an interval says in words, by rules.
 - `figures/`: each a function from tables to a figure. `page/`: the HTML page, a template a section; `run_sections`:
-  what its sections say beyond summary and figures. `manuscript/`: flow, Table 1, methods, checklists.
+  what its sections say beyond summary and figures. `manuscript/`: flow, Table 1, methods, checklists;
+  `manuscript_of_run` makes them of a run.
 - `cohort_page/`: a page on a cohort before training.
 - `build`: the report of a run, written into its directory. `stored`: the same around a summary that was written.
 """

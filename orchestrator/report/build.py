@@ -1,16 +1,22 @@
 """From a run's ledger to its report: summary, tables, figures."""
 
+import hashlib
+import json
 from dataclasses import replace
 
+import pandas as pd
+
 from mpi_model.errors import IncompleteRunError
-from orchestrator.ledger.files import write_frame
+from orchestrator.ledger.compaction import read_compaction
 from orchestrator.ledger.reading import Run
+from orchestrator.ledger.seals import sealed_frame
 from orchestrator.report.export import export
 from orchestrator.report.figures.of_run import figures_of
+from orchestrator.report.manuscript_of_run import ManuscriptParts, manuscript_of
 from orchestrator.report.models import hardest_exams
 from orchestrator.report.records import Report, RunTables
-from orchestrator.report.run_sections import RunSections, run_sections
-from orchestrator.report.stored import report_around
+from orchestrator.report.run_sections import run_sections
+from orchestrator.report.stored import made_of, report_around
 from orchestrator.report.summary import summarise, unfinished
 
 # The report's files with their formats, beside `summary.parquet` and `figures/`.
@@ -21,15 +27,19 @@ def write_report(run: Run) -> Report:
     """Compute the report from the ledger and write it into the run directory."""
     report = report_of(run)
     # `summary.parquet` is written last: where it exists, the other files are complete.
-    for name, text_format in _WRITTEN.items():
-        run.paths.report(name).write_bytes(export(report, text_format).encode("utf-8"))
+    texts = {name: export(report, text_format) for name, text_format in _WRITTEN.items()} | dict(report.files)
+    files = {name: text.encode("utf-8") for name, text in texts.items()}
     for figure in report.figures:
-        files = {"svg": figure.svg.encode("utf-8"), "pdf": figure.pdf, "csv": figure.csv.encode("utf-8")}
-        for kind, content in files.items():
-            run.paths.report(f"figures/{figure.key}.{kind}").write_bytes(content)
-    for name, text in report.files.items():
-        run.paths.report(name).write_bytes(text.encode("utf-8"))
-    write_frame(run.paths.summary, report.summary)
+        files[f"figures/{figure.key}.svg"] = figure.svg.encode("utf-8")
+        files[f"figures/{figure.key}.pdf"] = figure.pdf
+        files[f"figures/{figure.key}.csv"] = figure.csv.encode("utf-8")
+    for name, content in files.items():
+        run.paths.report(name).write_bytes(content)
+    experiment = run.description.hash
+    tables = made_of(read_compaction(run.paths, experiment))
+    seals = json.dumps({name: hashlib.sha256(content).hexdigest() for name, content in files.items()}, sort_keys=True)
+    summary = sealed_frame(report.summary, experiment, {"tables": tables, "files": seals})
+    run.paths.summary.write_bytes(summary)
     return report
 
 
@@ -52,15 +62,16 @@ def report_of(run: Run, *, drawn: bool = True, incomplete: bool = False) -> Repo
         tables, left_out = _whole_repeats(tables)
         notices = (left_out, *notices)
     summary = summarise(tables, description.settings.statistics)
-    sections = run_sections(run, tables) if drawn else RunSections()
+    parts = manuscript_of(run, tables) if drawn else ManuscriptParts()
     return replace(
         report_around(run, summary, cells, tables.exams),
         incomplete_inputs=refused,
         notices=notices,
         unstable=hardest_exams(tables.of(tables.models[0])),
-        sections=sections.content,
-        files=sections.files,
-        figures=(*sections.figures, *figures_of(tables, summary, description.settings.statistics)) if drawn else (),
+        extracts=parts.extracts,
+        sections={**run_sections(run, tables), **parts.sections} if drawn else {},
+        files=parts.files,
+        figures=(*parts.figures, *figures_of(tables, summary, description.settings.statistics)) if drawn else (),
     )
 
 
@@ -87,9 +98,10 @@ def _whole_repeats(tables: RunTables) -> tuple[RunTables, str]:
     done = tables.cells[tables.cells["repeat"].notna() & (tables.cells["state"] == "complete")].groupby("repeat").size()
     kept = [repeat for repeat, cells in due.items() if done.get(repeat, 0) == cells]
     if not kept:
+        failed = " --retry-failed" if (tables.cells["state"] == "failed").any() else ""
         raise IncompleteRunError(
             f"none of {len(due)} repeats is whole, so there is nothing to average over; finish the run with "
-            "`polarmap run … --retry-failed`"
+            f"`polarmap run …{failed}`"
         )
     cells, predictions = (
         table[table["repeat"].isna() | table["repeat"].isin(kept)] for table in (tables.cells, tables.predictions)
@@ -116,5 +128,6 @@ def run_tables(run: Run) -> RunTables:
         by=settings.folds.by,
         epochs=epochs,
         objective=settings.search.objective,
+        attributions=run.attributions if run.paths.table("attributions").exists() else pd.DataFrame(),
         calibrated=settings.decision.calibration != "none",
     )

@@ -6,13 +6,21 @@ except that a given probability is cut at one half.
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from mpi_model.errors import ExperimentError, StatisticsError
-from orchestrator.experiment.settings import DEFAULT_SUBGROUPS, Noninferiority, StatisticsSettings
+from mpi_model.errors import StatisticsError
+from orchestrator.cohort.identifiers import refusal
+from orchestrator.cohort.spellings import counted_values
+from orchestrator.experiment.settings import (
+    DEFAULT_SUBGROUPS,
+    MOST_SUBGROUPS,
+    NAMING_COLUMNS,
+    Noninferiority,
+    StatisticsSettings,
+)
+from orchestrator.report.prediction_table import with_known_names
 from orchestrator.report.records import Report, RunTables
 from orchestrator.report.summary import summarise
 
@@ -73,21 +81,6 @@ def _option_problems(settings: StatisticsSettings) -> Iterator[str]:
         )
 
 
-def read_predictions(path: Path) -> pd.DataFrame:
-    """A table of predictions from a CSV or Parquet file; ids stay text.
-
-    Raises:
-        ExperimentError: The file cannot be read.
-    """
-    texts = dict.fromkeys(("patient_id", "exam_id", "tracer", "inputs", "model", "partition"), "str")
-    try:
-        return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=texts)
-    except (OSError, ValueError) as error:
-        raise ExperimentError(
-            f"cannot read {path.name} as a table of predictions ({type(error).__name__}); give .csv or .parquet"
-        ) from error
-
-
 def _evaluate_predictions(frame: pd.DataFrame, settings: StatisticsSettings) -> pd.DataFrame:
     """The summary of predictions made elsewhere.
 
@@ -102,7 +95,10 @@ def _evaluate_predictions(frame: pd.DataFrame, settings: StatisticsSettings) -> 
         StatisticsError: The frame cannot be judged; every problem on a line, with the numbers of its rows
             (the first data row is row 1).
     """
-    problems = [*_column_problems(frame), *_value_problems(frame)]
+    frame = with_known_names(frame)
+    problems = list(_column_problems(frame, settings.subgroups))
+    # Values are looked at in columns that are there once.
+    problems += [] if problems else list(_value_problems(frame))
     if problems:
         raise StatisticsError(*problems)
     predictions = _completed(frame)
@@ -126,7 +122,18 @@ def _as_tables(predictions: pd.DataFrame) -> RunTables:
     )
 
 
-def _column_problems(frame: pd.DataFrame) -> Iterator[str]:
+def _column_problems(frame: pd.DataFrame, subgroups: Sequence[str]) -> Iterator[str]:
+    twice = sorted({str(name) for name in frame.columns[frame.columns.duplicated()]})
+    if twice:
+        yield f"{len(twice)} columns are there twice: {', '.join(twice)[:80]}; delete or rename one of each"
+        return
+    for column in subgroups:
+        if column.strip().casefold() in NAMING_COLUMNS:
+            yield f"`{column}` names single exams and is no subgroup; leave it out"
+        elif column not in frame:
+            yield f"there is no column `{column[:80]}` to report apart"
+        elif frame[column].nunique() > MOST_SUBGROUPS:
+            yield f"`{column}` has {frame[column].nunique()} different values; {MOST_SUBGROUPS} can be reported apart"
     if frame.empty:
         yield "there are no predictions"
     if "label" not in frame:
@@ -142,7 +149,12 @@ def _column_problems(frame: pd.DataFrame) -> Iterator[str]:
 def _value_problems(frame: pd.DataFrame) -> Iterator[str]:
     if "label" in frame:
         labels = pd.to_numeric(frame["label"], errors="coerce")
-        yield from _rows("`label` must be 0 or 1", ~labels.isin([0, 1]).to_numpy())
+        ids = frozenset(frame["patient_id"].astype(str)) if "patient_id" in frame else frozenset()
+        owners = frame["patient_id"] if "patient_id" in frame else pd.Series(range(len(frame)))
+        cells = zip(map(str, owners), map(str, frame["label"]), strict=True)
+        wrong = ~labels.isin([0, 1]).to_numpy()
+        held = f"; the column holds {counted_values(cells, ids)}" if wrong.any() else ""
+        yield from (problem + held for problem in _rows("`label` must be 0 or 1", wrong))
     for name in ("score", "probability", "threshold"):
         if name in frame:
             values = pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64)
@@ -154,9 +166,13 @@ def _value_problems(frame: pd.DataFrame) -> Iterator[str]:
         if name in frame:
             blank = frame[name].isna() | (frame[name].astype(str).str.strip() == "")
             yield from _rows(f"`{name}` must not be blank", blank.to_numpy())
+    for name in ("patient_id", "exam_id"):
+        if name in frame:
+            refused = [bool(refusal(text)) for text in frame[name].fillna("").astype(str)]
+            yield from _rows(f"`{name}` must not hold invisible characters, nor begin as a formula", refused)
     if "partition" in frame:
-        wrong = ~frame["partition"].isin(["development", "test"])
-        yield from _rows("`partition` must be development or test", wrong.to_numpy())
+        other = ~frame["partition"].isin(["development", "test"])
+        yield from _rows("`partition` must be development or test", other.to_numpy())
 
 
 def _completed(frame: pd.DataFrame) -> pd.DataFrame:
@@ -236,5 +252,7 @@ def _rows(rule: str, wrong: Sequence[bool] | np.ndarray) -> Iterator[str]:
     """The rule with the numbers of the rows that break it, if any."""
     places = (np.flatnonzero(np.asarray(wrong, dtype=np.bool_)) + 1).tolist()
     if places:
-        shown = ", ".join(map(str, places[:5])) + (f" and {len(places) - 5} more" if len(places) > 5 else "")
-        yield f"{rule}: row{'s' if len(places) > 1 else ''} {shown}"
+        more = f" and {len(places) - 5} more" if len(places) > 5 else ""
+        rows, lines = (", ".join(str(place + header) for place in places[:5]) for header in (0, 1))
+        several = "s" if len(places) > 1 else ""
+        yield f"{rule}: row{several} {rows}{more} (line{several} {lines}{more})"

@@ -18,6 +18,10 @@ _LATEX: Final = MappingProxyType(
     }
 )  # fmt: skip
 
+# What would begin markup, or end a table's cell; a line end is a break inside the cell.
+_MARKDOWN: Final = MappingProxyType({**{letter: f"\\{letter}" for letter in "\\`*[]<|"}, "\n": "<br>"})
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
 
 def export(report: Report, format: str) -> str:
     """The report as text.
@@ -38,7 +42,9 @@ def _markdown(report: Report) -> str:
 
 def _csv(report: Report) -> str:
     """The whole summary, one row a method."""
-    return report.summary.to_csv(index=False, lineterminator="\n")
+    texts = report.summary.select_dtypes(["object", "string"]).columns
+    cells = {name: report.summary[name].map(_csv_cell) for name in texts}
+    return report.summary.assign(**cells).to_csv(index=False, lineterminator="\n")
 
 
 def _latex(report: Report) -> str:
@@ -62,6 +68,7 @@ def _to_json(report: Report) -> str:
         "notices": list(report.notices),
         "summary": as_records(report.summary),
         "unstable_exams": as_records(report.unstable),
+        **{name: as_records(frame) for name, frame in report.extracts.items()},
     }
     # `allow_nan=False`: NaN is not JSON, and a missing value must be null.
     return json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
@@ -81,8 +88,13 @@ _FORMATS: Final[Mapping[str, Callable[[Report], str]]] = MappingProxyType(
 )
 
 
+def _csv_cell(value: object) -> object:
+    """A text that a spreadsheet would take for a formula gets an apostrophe before it (OWASP, CSV injection)."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
 def _markdown_cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", "<br>")
+    return "".join(_MARKDOWN.get(letter, letter) for letter in text)
 
 
 def _markdown_table(table: Table) -> str:

@@ -94,6 +94,8 @@ class RunTables:
     """What the search chose by."""
     by: Literal["patient", "site"] = "patient"
     """What a fold is: drawn patients, or a site of the column `site` in `exams`."""
+    attributions: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """The contract's columns; empty where the run was not explained."""
     calibrated: bool = False
     """Whether probabilities were recalibrated; net benefit is refused where they were not."""
 
@@ -146,13 +148,15 @@ class Report:
     """From `models.hardest_exams`: exams by manifest row."""
     statistics: StatisticsSettings = field(default_factory=StatisticsSettings)
     """The margin and the zone of equivalence that the answer is read by."""
+    extracts: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    """Small tables beside the summary, by their key in `summary.json`: what the page's numbers are traced to."""
     figures: tuple[ReportFigure, ...] = ()
     """In the order of the page; empty where none were drawn."""
     sections: Mapping[str, object] = field(default_factory=dict)
     """What a section of the page has to say beyond summary and figures, by its key: the frozen record that its template
     prints, or, as a text, why there is nothing to say."""
     files: Mapping[str, str] = field(default_factory=dict)
-    """Further files beside `report.html`, by name: sources of its numbers, and texts for a manuscript."""
+    """Texts for a manuscript beside `report.html`, by the file's name."""
     incomplete_inputs: tuple[str, ...] = ()
     """Inputs with cells that failed or have not run, unless a report over what there is was asked for."""
     notices: tuple[str, ...] = ()

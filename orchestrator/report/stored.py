@@ -1,17 +1,57 @@
 """A run's report around a summary that is there already: nothing is computed, so nothing heavy is imported."""
 
+import hashlib
+import json
+
 import pandas as pd
 
+from orchestrator.hashing import digest
+from orchestrator.ledger.compaction import Compaction, read_compaction
 from orchestrator.ledger.description import RunDescription
 from orchestrator.ledger.openings import hash_of_test_exams, read_openings
 from orchestrator.ledger.reading import Run
+from orchestrator.ledger.seals import opened
+from orchestrator.ledger.state import RunState
 from orchestrator.report.records import BASELINES, Report
+from orchestrator.storage.base import read_many
 from orchestrator.storage.locations import beside, open_storage
 
 
 def stored_report(run: Run) -> Report:
     """The report of a run from the summary that it has written, without figures and single exams."""
     return report_around(run, run.summary, run.cells, run.cohort)
+
+
+def is_current(state: RunState, experiment: str) -> bool:
+    """Whether tables and report are what was written, of the very cells that the ledger holds.
+
+    Args:
+        state: What the ledger holds.
+        experiment: The experiment's hash.
+    """
+    paths, record = state.paths, read_compaction(state.paths, experiment)
+    if record is None or not record.is_of(state):
+        return False
+    found = paths.storage.find(paths.summary.name)
+    summary = opened(found.content, experiment) if found else None
+    if summary is None or summary[1].get("tables") != made_of(record):
+        return False
+    tables = {paths.table(name): sha for name, sha in record.tables.items()}
+    files = {paths.report(name): sha for name, sha in json.loads(summary[1].get("files", "{}")).items()}
+    seals = {**tables, **files}
+    # A file that is gone makes the report no less true, but it is due.
+    if any(blob.name not in state.sizes for blob in seals):
+        return False
+    contents = read_many(iter(seals))
+    return all(
+        hashlib.sha256(content).hexdigest() == sha for content, sha in zip(contents, seals.values(), strict=True)
+    )
+
+
+def made_of(record: Compaction | None) -> str:
+    """The digest of the tables that decide a summary; times do not, and differ between equal runs."""
+    tables = {} if record is None else {name: sha for name, sha in record.tables.items() if name != "timings"}
+    return digest(tables)
 
 
 def report_around(run: Run, summary: pd.DataFrame, cells: pd.DataFrame, exams: pd.DataFrame) -> Report:

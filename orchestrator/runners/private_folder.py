@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ def private_folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
     handle = os.open(folder / "new", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(handle, fcntl.LOCK_EX)
+    os.write(handle, _proof(folder))
     (folder / "new").rename(folder / _ALIVE)  # found by its name only once it is locked
     try:
         yield folder
@@ -35,17 +37,31 @@ def _sweep(parent: Path) -> None:
     """Delete the folders whose drivers are gone; those of other users cannot be opened and stay."""
     for alive in parent.glob(f"{_PREFIX}*/{_ALIVE}"):
         try:
-            handle = os.open(alive, os.O_RDWR)
+            # Neither a link, which would lead elsewhere, nor a pipe, which would be waited for.
+            handle = os.open(alive, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
             continue
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(alive.parent, ignore_errors=True)
+            if _is_ours(alive.parent, handle):
+                shutil.rmtree(alive.parent, ignore_errors=True)
         # Another driver holds it: it is alive.
         except BlockingIOError:
             pass
         finally:
             os.close(handle)
+
+
+def _proof(folder: Path) -> bytes:
+    """What only the maker of a folder writes into its file: a folder that was copied or renamed is not believed."""
+    return f"a private folder of polarmap: {folder.name}\n".encode()
+
+
+def _is_ours(folder: Path, handle: int) -> bool:
+    """Whether this program made a folder for this user; anything else of that name is left alone."""
+    status = folder.lstat()
+    private = stat.S_ISDIR(status.st_mode) and stat.S_IMODE(status.st_mode) == stat.S_IRWXU
+    return private and status.st_uid == os.getuid() and os.pread(handle, 4096, 0) == _proof(folder)
 
 
 def _short_folder() -> Path:

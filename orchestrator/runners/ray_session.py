@@ -2,16 +2,18 @@
 
 import logging
 import os
+import secrets
 import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
 import ray
 import ray.exceptions
+from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined] # of a compiled module
 
 from mpi_model.errors import ExperimentError
 from orchestrator.cells.records import WorkerContext
@@ -59,14 +61,57 @@ def ray_session(address: str | None, store: int = _SMALLEST_STORE) -> Iterator[P
     prepare_for_ray()
     # A Ray that the caller started is the caller's to stop.
     mine = not ray.is_initialized()
-    with private_folder() as folder:
+    _check_authentication()
+    joined = cluster_address(address)
+    with private_folder() as folder, _own_token() if mine and joined is None else nullcontext():
         try:
             if mine:
-                _start(cluster_address(address), folder, store)
+                _start(joined, folder, store)
             yield folder
         finally:
             if mine:
                 ray.shutdown()
+
+
+def _check_authentication() -> None:
+    """Refuse to work where the environment switches Ray's token off: whoever reaches a port could run programs.
+
+    Raises:
+        ExperimentError: `RAY_AUTH_MODE` is set, and not to `token`.
+    """
+    mode = os.environ.get("RAY_AUTH_MODE")
+    if mode is not None and mode.lower() != "token":
+        raise ExperimentError(
+            f"RAY_AUTH_MODE={mode[:20]!r} in the environment switches off the token that protects Ray's ports; unset "
+            "it, or set RAY_AUTH_MODE=token with the cluster's RAY_AUTH_TOKEN"
+        )
+
+
+@contextmanager
+def _own_token() -> Iterator[None]:
+    """A token for one Ray of one's own, new at every start, known to this process and those it starts.
+
+    A token of the user's, for a cluster, is neither used nor changed; it is in force again afterwards.
+    """
+    names = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    _read_again()
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+        _read_again()
+
+
+def _read_again() -> None:
+    """Let Ray's core see mode and token: it read them when it was imported."""
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _check_version(found: str) -> None:

@@ -23,6 +23,11 @@ _CONFIRMED: Final = 45.0
 STALE: Final = 90.0
 
 
+def _now() -> float:
+    """Seconds since the machine began, those in suspend included (CLOCK_BOOTTIME); elsewhere without them."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
 class _Leasable(Protocol):
     """What a lease needs of a storage."""
 
@@ -57,8 +62,8 @@ class _Lease:
         self.token = token
         self.tag = tag
         self.lost: Holder | bool | None = False
-        # Monotonic: a corrected wall clock must not confirm or expire a lock.
-        self.confirmed = time.monotonic()
+        # Not the wall clock, which is corrected; nor one that stands still while a laptop sleeps.
+        self.confirmed = _now()
         self.beats = 0
         self._one_at_a_time = threading.Lock()
 
@@ -68,13 +73,13 @@ class _Lease:
         Raises:
             RunDirectoryError: The lock is lost, or cannot be confirmed.
         """
-        begun = time.monotonic()
+        begun = _now()
         # The heartbeat thread may hang in a request; the writing thread then confirms by itself.
-        while time.monotonic() - self.confirmed > _CONFIRMED and self.lost is False:
+        while _now() - self.confirmed > _CONFIRMED and self.lost is False:
             try:
                 self.beat()
             except RunDirectoryError:
-                if time.monotonic() - begun > self.timeout:
+                if _now() - begun > self.timeout:
                     raise
         if self.lost is not False:
             who = f" by another driver ({self.lost})" if isinstance(self.lost, Holder) else ""
@@ -91,7 +96,7 @@ class _Lease:
         """
         with self._one_at_a_time:
             # The time before the request: the storage may have taken the beat any time after it.
-            begun = time.monotonic()
+            begun = _now()
             self.beats += 1
             content = holder_text(self.holder, token=self.token, beat=self.beats)
             tag = None if self.lost is not False else self.storage.replace(self.name, content, self.tag)

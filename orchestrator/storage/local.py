@@ -1,22 +1,34 @@
 """Blobs as files of a local folder: to a temporary name, flushed, then renamed, so that none is ever half there."""
 
 import datetime
+import errno
 import fcntl
 import hashlib
 import logging
 import os
+import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
 
 from mpi_model.errors import RunDirectoryError
 from orchestrator.storage.base import Version
+from orchestrator.storage.folders import is_same, open_folder, parent_of, read_file, status_of
 from orchestrator.storage.holder import Holder, has_died, holder_in, holder_text, refusal, this_process
 from orchestrator.storage.log_files import AppendedLog
 
 _LOCK: Final = ".lock"
+
+
+@dataclass(slots=True)
+class _Held:
+    """What this process holds of a folder; empty where it holds nothing."""
+
+    folder: int | None = None
+    """The descriptor of the folder that was locked, wherever its path leads by now."""
+    lock: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +36,7 @@ class LocalStorage:
     """A folder, private to its user. See `Storage` for what the methods do."""
 
     folder: Path
+    _held: _Held = field(default_factory=_Held, compare=False, repr=False)
 
     @property
     def location(self) -> str:
@@ -36,23 +49,32 @@ class LocalStorage:
 
     def exists(self, name: str) -> bool:
         """Whether the file is there."""
-        return (self.folder / name).is_file()
+        try:
+            with self._root() as root:
+                found = status_of(root, name)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise RunDirectoryError(f"cannot look for {self.describe(name)} ({error.strerror}); give access") from error
+        return found is not None and stat.S_ISREG(found.st_mode)
 
     def read(self, name: str) -> bytes:
         """A file that has to be there."""
         try:
-            return (self.folder / name).read_bytes()
+            with self._root() as root:
+                return read_file(root, name)
         except OSError as error:
-            raise RunDirectoryError(f"cannot read {self.describe(name)} ({error.strerror}); restore it") from error
+            raise RunDirectoryError(f"cannot read {self.describe(name)} ({_why(error)}); restore it") from error
 
     def find(self, name: str) -> Version | None:
         """A file with its digest, or None where there is none."""
-        path = self.folder / name
-        if not path.is_file():
+        if not self.exists(name):
             return None
         content = self.read(name)
+        with self._root() as root:
+            status = status_of(root, name)
         # The time is for messages; `replace` compares the digest.
-        modified = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
+        modified = datetime.datetime.fromtimestamp(status.st_mtime if status else 0, datetime.UTC)
         return Version(content=content, tag=_tag(content), modified=modified)
 
     def names(self, folder: str) -> Mapping[str, int]:
@@ -67,68 +89,119 @@ class LocalStorage:
     @contextmanager
     def writing(self, name: str) -> Iterator[IO[bytes]]:
         """A temporary file that is renamed when the block ends; the old file, if any, stands until then."""
-        path = self.folder / name
-        # In the same folder: a rename is atomic only within a file system.
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            # 0o700 and 0o600: results hold patients' ids, which other users of the machine must not read.
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                yield file
-                # Without fsync a power cut could leave the new name with an empty file behind it.
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
+            with self._root(make=True) as root, parent_of(root, name, make=True) as (folder, last):
+                # In the same folder: a rename is atomic only within a file system.
+                temporary = f".{last}.{os.getpid()}.tmp"
+                try:
+                    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+                    # 0o600: results hold patients' ids, which other users of the machine must not read.
+                    with open(os.open(temporary, flags, 0o600, dir_fd=folder), "wb") as file:
+                        yield file
+                        # Without fsync a power cut could leave the new name with an empty file behind it.
+                        file.flush()
+                        os.fsync(file.fileno())
+                    # Once more: the block may have taken long, and the folder may be another's by now.
+                    self._check()
+                    os.rename(temporary, last, src_dir_fd=folder, dst_dir_fd=folder)
+                finally:
+                    with suppress(OSError):
+                        os.unlink(temporary, dir_fd=folder)
         except OSError as error:
             raise RunDirectoryError(
-                f"cannot write {self.describe(name)} ({error.strerror}); what was finished before is kept: "
+                f"cannot write {self.describe(name)} ({_why(error)}); what was finished before is kept: "
                 "make room or give access, then run the same command again"
             ) from error
-        finally:
-            with suppress(OSError):
-                temporary.unlink()
 
     def create(self, name: str, content: bytes) -> str | None:
         """Write a file that is not there yet."""
+        if self._held.lock is not None:
+            # Nobody else writes while it is held.
+            return None if self.exists(name) else self._written(name, content)
         with self._alone():
             return None if self.exists(name) else self._written(name, content)
 
     def replace(self, name: str, content: bytes, tag: str) -> str | None:
         """Write a file if it still has this digest."""
-        with self._alone():
+        with nullcontext() if self._held.lock is not None else self._alone():
             found = self.find(name)
             return self._written(name, content) if found and found.tag == tag else None
 
     def delete(self, name: str) -> None:
         """Delete a file; it may be missing."""
         try:
-            (self.folder / name).unlink(missing_ok=True)
+            with self._root() as root, parent_of(root, name) as (folder, last):
+                os.unlink(last, dir_fd=folder)
+        except FileNotFoundError:
+            return
         except OSError as error:
             raise RunDirectoryError(f"cannot delete {self.describe(name)} ({error.strerror}); give access") from error
 
     def move(self, name: str, target: str) -> None:
         """Rename a file or a folder."""
         try:
-            (self.folder / name).rename(self.folder / target)
+            with self._root() as root, parent_of(root, name) as old, parent_of(root, target) as new:
+                os.rename(old[1], new[1], src_dir_fd=old[0], dst_dir_fd=new[0])
         except OSError as error:
             raise RunDirectoryError(f"cannot rename {self.describe(name)} ({error.strerror}); give access") from error
 
     def sweep(self) -> None:
         """Delete the temporary files of a killed driver."""
-        for path in [*self.folder.glob(".*.tmp"), *self.folder.glob("*/**/.*.tmp")]:
-            path.unlink(missing_ok=True)
+        self._check()
+        for folder, folders, names in os.walk(self.folder, followlinks=False):
+            # In quarantine nothing is written any more.
+            folders[:] = [name for name in folders if not Path(folder, name).is_symlink()]
+            for name in names:
+                if name.startswith(".") and name.endswith(".tmp"):
+                    Path(folder, name).unlink(missing_ok=True)
 
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Make the folder, private to the user, and hold it by flock(2), which ends with the process."""
         # Without waiting: a second driver should be refused at once.
-        with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
-            yield
+        with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB) as lock:
+            self._held.lock, self._held.folder = lock, open_folder(self.folder)
+            try:
+                yield
+            finally:
+                os.close(self._held.folder)
+                self._held.lock = self._held.folder = None
+
+    def _check(self) -> None:
+        """Let a write pass while the locked folder is the one at its path; nothing to check where none is held.
+
+        Raises:
+            RunDirectoryError: The folder or its lock was moved, deleted or replaced.
+        """
+        if self._held.lock is None or self._held.folder is None:
+            return
+        if not is_same(self._held.folder, self.folder) or not is_same(self._held.lock, self.folder / _LOCK):
+            raise RunDirectoryError(
+                f"the run directory {self.folder.name} or its lock was moved, deleted or replaced while this driver "
+                "was writing; it stops, and what it had finished is where the directory is now"
+            )
+
+    @contextmanager
+    def _root(self, *, make: bool = False) -> Iterator[int]:
+        """The descriptor of the folder: the locked one where it is held, otherwise the one at the path."""
+        if self._held.folder is not None:
+            # Reading, too: another run's files in the folder's place are not this run's results.
+            self._check()
+            yield self._held.folder
+            return
+        if make:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle = open_folder(self.folder)
+        try:
+            yield handle
+        finally:
+            os.close(handle)
 
     def holder(self) -> Holder | None:
         """Who wrote the lock file, unless it is known to be gone."""
         try:
-            holder = holder_in((self.folder / _LOCK).read_bytes())
+            with self._root() as root:
+                holder = holder_in(read_file(root, _LOCK))
         except OSError:
             return None
         return None if holder is None or has_died(holder) else holder
@@ -136,6 +209,8 @@ class LocalStorage:
     def log_handler(self, name: str) -> logging.Handler:
         """Append to a file, a line at a time; like the folder, it is private to its user."""
         path = self.folder / name
+        if path.is_symlink():
+            raise RunDirectoryError(f"{self.describe(name)} is a link; links inside a run are not followed: remove it")
         if not path.exists():
             path.touch(mode=0o600)
         return AppendedLog(path, encoding="utf-8", delay=True)
@@ -151,18 +226,20 @@ class LocalStorage:
             yield
 
     @contextmanager
-    def _locked(self, operation: int) -> Iterator[None]:
+    def _locked(self, operation: int) -> Iterator[int]:
         path = self.folder / _LOCK
         handle = self._lock_file(path, operation)
         try:
             with suppress(OSError):  # on a full disk the lock still holds, but its record is empty
                 os.ftruncate(handle, 0)
                 os.write(handle, holder_text(this_process()))
-            yield
+            yield handle
         finally:
-            # Deleted while still locked, so that nobody can lock the name between.
+            # Deleted while still locked, so that nobody can lock the name between; only if it is ours still: another
+            # driver's lock may lie at the path of a folder that was replaced.
             with suppress(OSError):
-                path.unlink()
+                if is_same(handle, path):
+                    path.unlink()
             os.close(handle)
 
     def _lock_file(self, path: Path, operation: int) -> int:
@@ -171,15 +248,19 @@ class LocalStorage:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
                 self.folder.chmod(0o700)
-                handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+                # Neither a link, whose target would be emptied, nor a pipe, which would be waited for.
+                handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+                if not stat.S_ISREG(os.fstat(handle).st_mode):
+                    os.close(handle)
+                    raise OSError(errno.EINVAL, f"its {_LOCK} is no regular file")
             except OSError as error:
                 raise RunDirectoryError(
-                    f"cannot write the run directory {self.folder} ({error.strerror}); "
+                    f"cannot write the run directory {self.folder} ({_why(error)}); "
                     "give access, or set `storage.runs` elsewhere"
                 ) from error
             try:
                 fcntl.flock(handle, operation)
-                if _is(path, handle):
+                if is_same(handle, path):
                     return handle
                 os.close(handle)
             except BlockingIOError as error:
@@ -199,11 +280,11 @@ def _tag(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _is(path: Path, handle: int) -> bool:
-    try:
-        return os.path.samestat(os.fstat(handle), path.stat())
-    except FileNotFoundError:
-        return False
+def _why(error: OSError) -> str:
+    """What the system says; a link inside a run, which is not followed, in plain words."""
+    if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENOTDIR):
+        return "a link, or no folder, is in its place; links inside a run are not followed"
+    return error.strerror or type(error).__name__
 
 
 def _files(folder: Path, prefix: str) -> Iterator[tuple[str, int]]:
@@ -215,5 +296,5 @@ def _files(folder: Path, prefix: str) -> Iterator[tuple[str, int]]:
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
             yield from _files(Path(entry.path), f"{prefix}{entry.name}/")
-        elif not (entry.name.startswith(".") and entry.name.endswith(".tmp")):
-            yield f"{prefix}{entry.name}", entry.stat().st_size
+        elif entry.is_file(follow_symlinks=False) and not (entry.name.startswith(".") and entry.name.endswith(".tmp")):
+            yield f"{prefix}{entry.name}", entry.stat(follow_symlinks=False).st_size

@@ -9,8 +9,16 @@ _PIPED_WIDTH: Final = 160
 """Columns where standard output is not a terminal: a file should hold whole lines."""
 
 
+class _Output(Console):
+    """A console whose broken pipe is an error like any other; rich would end the process without a word."""
+
+    def on_broken_pipe(self) -> None:
+        """Let the last door of the command line say it."""
+        raise BrokenPipeError
+
+
 def standard_output() -> Console:
     """A console on standard output."""
     width = None if sys.stdout.isatty() else _PIPED_WIDTH
     # Texts come from users' files: a bracket in an endpoint is a bracket, not markup.
-    return Console(file=sys.stdout, width=width, markup=False, highlight=False)
+    return _Output(file=sys.stdout, width=width, markup=False, highlight=False)

@@ -8,6 +8,7 @@ from typing import Any, Final
 import yaml
 
 from mpi_model.errors import ExperimentError
+from mpi_model.regular_files import is_regular, read_regular
 
 Place = tuple[str | int, ...]
 """Keys and list positions from the top of the file."""
@@ -87,7 +88,7 @@ class ClusterFile:
             # current folder, the file's folder and the one above it are tried.
             for folder in (Path.cwd(), self.path.parent, self.path.parent.parent):
                 path = folder / relative
-                if path.suffix == suffix and path.is_file() and path.stat().st_size <= _MAX_BYTES:
+                if path.suffix == suffix and is_regular(path) and path.stat().st_size <= _MAX_BYTES:
                     yield ("file_mounts", str(remote)), path.read_text(encoding="utf-8", errors="replace")
                     break
 
@@ -121,11 +122,13 @@ def read_cluster_file(path: Path) -> ClusterFile:
 
 def _read_text(path: Path) -> str:
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ExperimentError(f"{path.name} is larger than {_MAX_BYTES} bytes; a cluster file is a page of YAML")
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ExperimentError(f"cannot read the cluster file {path.name}: {type(error).__name__}") from error
+        return read_regular(path, _MAX_BYTES).decode("utf-8")
+    except OSError as error:
+        raise ExperimentError(
+            f"cannot read the cluster file {path.name} ({error.strerror}); a cluster file is a page of YAML"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ExperimentError(f"the cluster file {path.name} is not UTF-8 text; save it as UTF-8") from error
 
 
 def _walk(

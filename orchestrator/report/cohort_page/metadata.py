@@ -20,6 +20,11 @@ _ALL: Final = "all"
 _BLANK: Final = "(blank)"
 _MOST_VALUES: Final = 12
 """Values of a column whose prevalences are listed; the AUC counts all of them."""
+_NOTE: Final = (
+    "Each exam is scored by the share of positive exams of its value, without the two patients that are compared "
+    "(leave-pair-out; scores that leave one out are biased below 0.5). A network that reads the value from the image "
+    "would reach this AUC without looking at the heart."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,27 +55,21 @@ def metadata(exams: pd.DataFrame, columns: Sequence[str], level: float) -> Metad
         if not isinstance(found, str) and found.low > 0.5:
             warnings.append(_warning(tracer, column, found))
     areas += [(tracer, "age (older for positive)", "", text) for tracer, text in _ages(exams, level)]
-    columns_of_shares = ("tracer", "by", "value", "patients", "exams", "positive", "prevalence")
-    columns_of_areas = ("tracer", "metadata", "values", "AUC of metadata alone")
-    return Metadata(
-        tables=(
-            Table(
-                title="Prevalence of the label in development",
-                columns=columns_of_shares,
-                rows=tuple(shares),
-                note=f"Wilson intervals at the level {level:g}, clustered by patient.",
-            ),
-            Table(
-                title="How well metadata alone tell the label in development",
-                columns=columns_of_areas,
-                rows=tuple(areas),
-                note="Each exam is scored by the share of positive exams of its value, without the two patients that "
-                "are compared (leave-pair-out; scores that leave one out are biased below 0.5). A network that reads "
-                "the value from the image would reach this AUC without looking at the heart.",
-            ),
+    tables = (
+        Table(
+            title="Prevalence of the label in development",
+            columns=("tracer", "by", "value", "patients", "exams", "positive", "prevalence"),
+            rows=tuple(shares),
+            note=f"Wilson intervals at the level {level:g}, clustered by patient.",
         ),
-        warnings=tuple(warnings),
+        Table(
+            title="How well metadata alone tell the label in development",
+            columns=("tracer", "metadata", "values", "AUC of metadata alone"),
+            rows=tuple(areas),
+            note=_NOTE,
+        ),
     )
+    return Metadata(tables=tuple(table for table in tables if table.rows), warnings=tuple(warnings))
 
 
 def _groups(exams: pd.DataFrame, columns: Sequence[str]) -> Iterator[tuple[str, list[str], pd.DataFrame]]:

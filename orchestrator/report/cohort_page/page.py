@@ -1,7 +1,7 @@
 """A cohort as a page: what to look at first, then who and what is in it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Final
 
@@ -73,8 +73,8 @@ def _sections(facts: CohortFacts) -> Sequence[CohortSection]:
     told = metadata(categories[categories["partition"] == "development"], columns, level)
     stored = storage(facts.exams, facts.maps, facts.encodings)
     moved = shift(eligible, maps, level)
-    ones = traced_tables(table_one(facts.exams, experiment, test_labels=False), "table_one.csv")
-    missing = traced_tables(left_out(facts.exams, experiment, test_labels=False), "left_out.csv")
+    ones = traced_tables(table_one(facts.exams, experiment, test_labels=False), "table_one")
+    missing = traced_tables(left_out(facts.exams, experiment, test_labels=False), "left_out")
     with house_style():
         diagram = rendered(
             flow(participants(facts.exams, facts.folds, experiment, test_labels=False)), manuscript=False
@@ -85,9 +85,14 @@ def _sections(facts: CohortFacts) -> Sequence[CohortSection]:
     warnings = (*told.warnings, *stored.warnings, *(moved.warnings if moved else ()), *facts.near_duplicates)
     return (
         CohortSection(key="warnings", title="What to look at", texts=warnings or ("Nothing was found.",)),
-        CohortSection(key="flow", title="Patients and exams", tables=missing.tables, figures=((diagram,),)),
-        CohortSection(key="table-one", title="Characteristics of the patients", tables=ones.tables),
-        CohortSection(key="metadata", title="The label and what stands beside the map", tables=told.tables),
+        CohortSection(key="flow", title="Patients and exams", tables=_plain(missing.tables), figures=((diagram,),)),
+        CohortSection(key="table-one", title="Characteristics of the patients", tables=_plain(ones.tables)),
+        CohortSection(
+            key="metadata",
+            title="The label and what stands beside the map",
+            texts=() if told.tables else ("Nothing beside the maps differs between exams.",),
+            tables=told.tables,
+        ),
         CohortSection(key="maps", title="Maps", figures=tuple(_by_caption(panels).values())),
         CohortSection(
             key="shift",
@@ -106,6 +111,11 @@ def _sections(facts: CohortFacts) -> Sequence[CohortSection]:
         ),
         CohortSection(key="notices", title="Notices", texts=facts.notices or ("None.",)),
     )
+
+
+def _plain(tables: Sequence[Table]) -> tuple[Table, ...]:
+    """The tables without sources: there is no run yet whose summary they could name."""
+    return tuple(replace(one, rows=tuple(tuple(str(cell) for cell in row) for row in one.rows)) for one in tables)
 
 
 def _categories(

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from orchestrator.experiment.settings import StatisticsSettings
+from orchestrator.report.figures.attribution import attribution
 from orchestrator.report.figures.drawing import Drawing, house_style, rendered
 from orchestrator.report.figures.forest import forest
 from orchestrator.report.figures.models import sides_of
@@ -41,6 +42,7 @@ def _drawings(tables: RunTables, summary: pd.DataFrame, settings: StatisticsSett
         for sides in sides_of(judged, tracer):
             counted = _counted(mine, sides.inputs)
             yield roc(tracer, endpoint, sides, settings.level, counted)
+        yield from attribution(tracer, endpoint, tables.attributions)
 
 
 def _counted(rows: Sequence[Record], inputs: str) -> tuple[Phrase, ...]:

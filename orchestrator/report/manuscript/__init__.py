@@ -2,6 +2,8 @@
 
 - `participants`: the flow from the manifest to the folds. `flow_diagram`: the same as SVG.
 - `characteristics`: Table 1 with standardised differences, and the exams left out against those included.
-- `methods`: the methods paragraph, true to the settings. `references`: the works it cites, as BibTeX.
+  `tables`: both as tables that know their numbers.
+- `methods`: the methods paragraph, from `training_sentences` and `evaluation_sentences`, in the words of `wording`.
+  `references`: the works it cites, as BibTeX.
 - `checklists`: TRIPOD+AI and CLAIM, answered as far as a run can. `checklist_files`: as DOCX, HTML or CSV.
 """

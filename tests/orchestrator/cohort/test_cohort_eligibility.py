@@ -76,7 +76,7 @@ def test_first_without_dates_is_refused_by_row(write_manifest: Write, rows: Rows
     """No date is invented for an exam that has none."""
     rows[3]["exam_date"] = ""
     undated = load_cohort(write_manifest(rows), size=16)
-    with pytest.raises(CohortError, match=r"blank in manifest row 4$"):
+    with pytest.raises(CohortError, match=r"blank in manifest row 4 \(line 5\)$"):
         exams_for(undated, ["dual"], "common", "first")
     for row in rows:
         del row["exam_date"]

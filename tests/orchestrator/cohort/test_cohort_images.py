@@ -183,12 +183,12 @@ def _grey_with_alpha_16(folder: Path) -> Path:
 
 BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "missing": (lambda folder: folder / "m.png", "no such file"),
-    "a folder": (lambda folder: folder, "no such file"),
+    "a folder": (lambda folder: folder, "it is a folder, not a file"),
     "not an image": (_text, "cannot be read as PNG, JPEG or TIFF"),
     "not an array": (lambda folder: _text(folder, "m.npy"), "array cannot be read"),
     "truncated": (_truncated, "cannot be read as PNG"),
     "damaged archive": (_damaged_archive, "array cannot be read"),
-    "pickle": (_pickled, "without objects"),
+    "pickle": (_pickled, "this array is 1"),
     "two arrays": (_two_arrays, "holds 2 arrays, not one"),
     "two frames": (_several_frames, "has 2 frames, not one"),
     "half the depth lost": (_grey_with_alpha_16, "save it without alpha"),

@@ -6,7 +6,7 @@ import pytest
 
 from mpi_model.errors import CohortError
 from orchestrator.cohort.loading import load_cohort
-from orchestrator.cohort.manifest import tracer_of
+from orchestrator.cohort.spellings import tracer_of
 
 FILES: dict[str, tuple[str, bytes | None, str]] = {
     "absent": ("manifest.csv", None, "there is no manifest"),
@@ -18,7 +18,11 @@ FILES: dict[str, tuple[str, bytes | None, str]] = {
     "not parquet": ("manifest.parquet", b"hello", "cannot be read as Parquet"),
     "column twice": ("manifest.csv", b"label,label\n1,1\n", "columns 1 and 2 of the manifest have one name"),
     "nameless": ("manifest.csv", b"label,\n1,1\n", "a manifest column without a name"),
-    "long row": ("manifest.csv", b"patient_id,label\na,1\nb,0,5\n", "manifest row 2 has 3 cells, the header 2"),
+    "long row": (
+        "manifest.csv",
+        b"patient_id,label\na,1\nb,0,5\n",
+        "manifest row 2 (line 3) has 3 cells, the header 2",
+    ),
 }
 
 

@@ -73,6 +73,7 @@ def test_the_page_warns_of_the_site_and_names_nobody(clinic, capsys):
     assert all(attributes.get("scope") for tag, attributes in reader.tags if tag == "th")
     assert not [value for _, attributes in reader.tags for name, value in attributes.items() if name == "src"]
     assert not re.search(r"url\((?!#)", page)
+    assert "data-source" not in page
     assert [tag for tag, _ in reader.tags if tag in ("h1", "h2")].count("h1") == 1
     assert sum(attributes.get("role") == "img" for _, attributes in reader.tags) >= 7
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 
 import pandas as pd
@@ -44,14 +45,14 @@ def test_the_page_has_the_manuscripts_sections_and_nobody_in_them(report):
     assert min(answered) >= 20
 
 
-def test_every_number_of_table_one_is_in_its_file(report):
-    """A cell names a row and columns of a CSV beside the page, and its numbers are theirs, as they are rounded."""
+def test_every_number_of_table_one_is_in_summary_json(report):
+    """A cell names a row and columns of `summary.json`, and its numbers are theirs, as they are rounded."""
     table = section(export(report, "html"), "table-one")
-    rows = list(csv.DictReader(io.StringIO(report.files["table_one.csv"])))
-    cells = re.findall(r'data-source="table_one\.csv#row=(\d+) ([\w ]+)">([^<]+)<', table)
+    rows = json.loads(export(report, "json"))["table_one"]
+    cells = re.findall(r'data-source="summary\.json#/table_one/(\d+) ([\w ]+)">([^<]+)<', table)
     assert len(cells) > 20
     for row, columns, text in cells:
-        values = [float(rows[int(row) - 1][name]) for name in columns.split()]
+        values = [float(rows[int(row)][name]) for name in columns.split()]
         shown = [float(one) for one in NUMBER.findall(text)]
         for name, value, told in zip(columns.split(), values, shown, strict=True):
             digits = {"count": 0, "share": 0, "mean": 1, "sd": 1, "difference": 3}[name]

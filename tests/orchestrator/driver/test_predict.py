@@ -37,7 +37,7 @@ def test_a_file_written_in_parts_is_the_whole(finished, tmp_path, monkeypatch, c
                 pair[0][column].to_numpy(np.float64), pair[1][column].to_numpy(np.float64), rtol=0, atol=1e-6
             )
     assert whole[whole["inputs"] == "dual"]["exam_id"].tolist() == [
-        f"patient-{number:03d}-{('Tc-99m', 'Tl-201')[number % 2]}" for number in range(60)
+        f"patient-{number:03d}:{('Tc-99m', 'Tl-201')[number % 2]}" for number in range(60)
     ]
 
 
@@ -67,7 +67,7 @@ def test_one_exam_is_predicted_from_its_images(finished, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines] == ["stress", "dual"]
     for line, inputs in zip(lines, ("stress", "dual"), strict=True):
-        row = told.loc[("patient-003-Tl-201", inputs)]
+        row = told.loc[("patient-003:Tl-201", inputs)]
         assert f"probability {row['probability']:.4f}" in line
         assert ("positive" in line) == bool(row["positive"])
     # Without the rest map there is no answer of the network that needs both.

@@ -1,7 +1,10 @@
 """`polarmap explain` on a finished run: held-out exams only, the run's own networks, the same bytes after any stop."""
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import pandas as pd
@@ -19,7 +22,7 @@ from orchestrator.monitoring.progress import NullProgress
 from orchestrator.runners.inline import InlineRunner
 
 SEGMENTS = [f"segment_{number}" for number in range(1, 18)]
-CELLS = ExplainOptions(cells=True, runner="inline")
+CELLS = ExplainOptions(cells=True, runner="inline", report=False)
 
 
 def explain(experiment, options=CELLS, runner=None):
@@ -60,9 +63,10 @@ def test_every_held_out_exam_is_explained_by_the_networks_that_predicted_it(expl
     pd.testing.assert_frame_equal(
         *(one.sort_values(key).reset_index(drop=True) for one in (found, predicted)), check_dtype=False
     )
-    folds = run.folds.set_index(["patient_id", "repeat"])["fold"]
     held_out = run.exam_attributions.query("partition == 'development'")
-    assert (held_out["fold"].to_numpy() == folds.loc[list(zip(held_out.patient_id, held_out.repeat))].to_numpy()).all()
+    evaluated = held_out.merge(run.folds, on=["patient_id", "repeat"], suffixes=("", "_of_patient"))
+    assert len(evaluated) == len(held_out) > 0
+    assert (evaluated["fold"] == evaluated["fold_of_patient"]).all()
 
 
 def test_attributions_add_up_to_the_scores_of_the_run(explained):
@@ -217,3 +221,69 @@ def test_outcomes_are_those_of_the_models_decisions(explained):
         mine = predicted["tracer"] == tracer
         for name, label, positive in (("TP", 1, True), ("FN", 1, False), ("FP", 0, True), ("TN", 0, False)):
             assert groups[tracer, name] == (mine & (predicted["label"] == label) & (called == positive)).sum()
+
+
+def test_new_exams_are_explained_into_a_private_file(explained, make_cohort, tmp_path, capsys):
+    """`predict --explain` writes a file that says it is identifying, that only its user reads, and that adds up."""
+    manifest = make_cohort(tmp_path / "new", patients=3, test_patients=1, seed=9, called="newcomer")
+    run = explained.parent / "runs" / "tiny"
+    out, found = tmp_path / "predictions.csv", tmp_path / "explained.csv"
+    words = ["predict", str(run), str(manifest), "--out", str(out), "--explain", str(found)]
+    assert main(words) == 0
+    assert "identifying" in capsys.readouterr().out
+    assert found.stat().st_mode & 0o777 == 0o600
+
+    table = pd.read_csv(found)
+    assert set(table["marked"]) == {"single patient: identifying"}
+    scores = pd.read_csv(out).set_index(["exam_id", "inputs"])["score"]
+    total = table.assign(total=table[[*SEGMENTS, "outside"]].sum(axis=1)).groupby(["exam_id", "inputs"])["total"].sum()
+    tracer = table.groupby(["exam_id", "inputs"])["tracer"].first()
+    # Of one tracer and input configuration all exams have one reference map, so score − total is the same of all.
+    reference = (scores - total).groupby([tracer, tracer.index.get_level_values("inputs")])
+    bound = table["bound"].max()
+    assert len(total) == 8
+    assert (reference.max() - reference.min()).max() <= 2 * bound + 1e-5
+
+
+def test_new_exams_of_a_run_that_was_not_explained_are_refused(mine, make_cohort, tmp_path, capsys):
+    """Without the maps to compare with nothing is written, not even the predictions."""
+    manifest = make_cohort(tmp_path / "new", patients=3, test_patients=1, seed=9)
+    out = tmp_path / "predictions.csv"
+    words = ["predict", str(mine.parent / "runs/tiny"), str(manifest), "--out", str(out)]
+    assert main([*words, "--explain", str(tmp_path / "explained.csv")]) == 2
+    assert "polarmap explain RUN" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_the_report_shows_where_the_network_looks_without_torch(explained, tmp_path):
+    """The page has the section once a run is explained; making it imports no torch, and it names no patient."""
+    code = (
+        "import sys; from orchestrator.cli import main\n"
+        f"code = main(['report', r'{explained.parent / 'runs/tiny'}', '--format', 'html'])\n"
+        "sys.exit(code or 7 * bool({'torch', 'captum', 'ray'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    assert "Where the network looks" in found.stdout
+    assert "integrated gradients" in found.stdout
+    assert "patient-0" not in found.stdout
+
+
+def test_without_captum_the_message_names_the_extra(mine, tmp_path):
+    """The optional part that is missing is named, in a line, with exit code 2."""
+    (tmp_path / "captum.py").write_text("raise ImportError('not installed')")
+    code = f"from orchestrator.cli import main; import sys; sys.exit(main(['explain', r'{mine.parent / 'runs/tiny'}']))"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert found.returncode == 2, found.stderr
+    assert "polarmap-tune[explain]" in found.stderr
+
+
+@pytest.mark.ray
+def test_ray_explains_to_the_same_bytes(another):
+    """Cells that Ray's workers explain are the inline runner's, byte for byte."""
+    due = table_bytes(another)
+    for marker in (another.parent / "runs/tiny/cells").glob("*-r00-*/attributions.json"):
+        marker.unlink()
+    explain(another, replace(CELLS, runner="ray"))
+    assert table_bytes(another) == due

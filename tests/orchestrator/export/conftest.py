@@ -28,7 +28,7 @@ space = "learning_rates"
 candidates = 1
 inner_folds = 1
 [training]
-epochs = 2
+epochs = 8
 members = 2
 [decision]
 threshold = "balanced_accuracy"
@@ -43,7 +43,7 @@ EXAMS = 200
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with simulated patients to train on, and 200 exams of others to predict."""
     folder = tmp_path_factory.mktemp("phantoms")
-    write_cohort(folder / "cohort", patients=60, seed=1, size=32)
+    write_cohort(folder / "cohort", patients=80, tracer_mix={"Tc-99m": 0.4, "Tl-201": 0.4}, seed=1, size=32)
     write_cohort(folder / "new", patients=200, tracer_mix={"Tc-99m": 0.4, "Tl-201": 0.4}, seed=2, size=40)
     rows = pd.read_csv(folder / "new" / "manifest.csv")
     # Half of each tracer, with both phases, so that one list serves every input configuration.

@@ -68,7 +68,7 @@ def check(phantoms: Path, folder: Path, form: str, run, inputs: str) -> float:
         np.testing.assert_array_equal(found["outside"], mine["outside"].to_numpy())
     assert largest <= WITHIN
     # A model that says the same of everybody would pass everything above.
-    assert mine["positive"].nunique() == 2
+    assert predicted["positive"].nunique() == 2
     assert np.ptp(mine["probability"]) > 100 * WITHIN
     return largest
 

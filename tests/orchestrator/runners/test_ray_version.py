@@ -1,5 +1,6 @@
 """Ray's internals are read, so that the version is checked, and pinned."""
 
+import os
 import tomllib
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 import ray
 
 from mpi_model.errors import ExperimentError
-from orchestrator.runners.ray_session import _TRIED_RAY, _check_version
+from orchestrator.runners.ray_session import _TRIED_RAY, _check_version, _own_token, ray_session
 
 
 def test_another_minor_version_of_ray_is_refused_by_its_number_with_the_remedy():
@@ -26,3 +27,27 @@ def test_the_version_that_was_tried_is_the_one_that_is_installed_and_declared():
 
     assert [line for line in declared if line.startswith("ray")] == [f"ray[tune]>={major}.{minor},<{major}.{minor + 1}"]
     assert ray.__version__.startswith(f"{_TRIED_RAY}.")
+
+
+@pytest.mark.parametrize("mode", ["disabled", "DISABLED", "none", ""])
+def test_a_switched_off_token_is_refused_before_ray_starts(mode, monkeypatch):
+    """Inherited from another program, RAY_AUTH_MODE=disabled would open every port of Ray to everybody."""
+    monkeypatch.setenv("RAY_AUTH_MODE", mode)
+    with pytest.raises(ExperimentError, match="RAY_AUTH_TOKEN"), ray_session(None):
+        pass
+    assert not ray.is_initialized()
+
+
+def test_a_ray_of_ones_own_has_a_token_of_its_own_and_the_users_is_in_force_again(monkeypatch):
+    """Each start has another token of 256 bits; the one for a cluster comes back afterwards."""
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "the cluster's")
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    seen = []
+    for _ in range(2):
+        with _own_token():
+            seen.append(os.environ["RAY_AUTH_TOKEN"])
+            assert os.environ["RAY_AUTH_MODE"] == "token"
+    assert len({*seen, "the cluster's"}) == 3
+    assert all(len(token) == 64 for token in seen)
+    assert os.environ["RAY_AUTH_TOKEN"] == "the cluster's"
+    assert "RAY_AUTH_MODE" not in os.environ

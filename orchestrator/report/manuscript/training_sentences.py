@@ -1,0 +1,141 @@
+"""Sentences of a methods paragraph on data, network and training; each follows from a setting or a stored fact."""
+
+from typing import Final
+
+from mpi_model.stages import backbone
+from orchestrator.experiment.settings import Experiment
+from orchestrator.ledger.description import RunDescription
+from orchestrator.report.manuscript.wording import listed, number_word
+
+_INPUTS: Final = {"stress": "the stress map alone", "rest": "the rest map alone", "dual": "both maps (dual)"}
+_FAMILIES: Final = {"resnet": "he2016", "vgg": "simonyan2015", "efficientnet": "tan2019"}
+_HEADS: Final = {
+    "tracer": "One encoder served both tracers, with a classification head for each tracer.",
+    "shared": "One encoder and one classification head served both tracers.",
+    "separate": "Each tracer had an encoder and a classification head of its own.",
+}
+_FUSION: Final = {
+    "concatenate": "the features of stress and rest, from one encoder, were placed side by side",
+    "difference": "the features of stress, from one encoder for both, were placed beside the difference stress − rest",
+}
+
+
+def on_cohort(settings: Experiment) -> list[str]:
+    """What was read, and from which exams."""
+    cohort, endpoints = settings.cohort, settings.statistics.endpoints
+    compared = listed([_INPUTS[inputs] for inputs in cohort.inputs])
+    several = len(cohort.inputs) > 1
+    meaning = listed([f"{meant} for {tracer}" for tracer, meant in endpoints.items()])
+    which = {
+        "all": "All exams of a patient were used.",
+        "first": "Of each patient and tracer only the first exam by date was used.",
+    }
+    common = {
+        "common": "Every input configuration was trained and judged on the same exams, those with every map that one "
+        "of them needs.",
+        "available": "Each input configuration was trained and judged on all exams with the maps that it needs itself, "
+        "so the input configurations were not compared with each other.",
+    }
+    return [
+        f"Polar maps of myocardial perfusion were read in {'these input configurations' if several else 'one way'}: "
+        f"{compared}.",
+        f"A positive label means {meaning}; results of the tracers were never pooled." if meaning else "",
+        which[cohort.exams],
+        common[cohort.patients],
+    ]
+
+
+def on_missing(description: RunDescription) -> list[str]:
+    """What was left out."""
+    told = [
+        f"{one.count} {one.partition} exam{'s' if one.count > 1 else ''} ({one.reason})"
+        for one in description.exclusions
+    ]
+    excluded = f"Exams were left out: {listed(told)}." if told else "No exam was left out."
+    return [
+        excluded,
+        "A map that was not acquired was never replaced; blank entries of a stratum were one of their own.",
+    ]
+
+
+def on_images(settings: Experiment) -> list[str]:
+    """How a map becomes an input."""
+    size = settings.images.size
+    return [
+        f"Each map was resampled to {size} × {size} pixels (area averaging to fewer pixels, linear interpolation to "
+        "more); maps of 8 bits were divided by 255, maps of counts by their own maximum. Nothing was fitted across "
+        "patients. One scan under two patients, or one patient in two partitions, is refused by the software."
+    ]
+
+
+def on_network(description: RunDescription) -> list[str]:
+    """Encoder, heads and fusion."""
+    settings = description.settings
+    network = settings.network
+    cited = next((f" [@{key}]" for family, key in _FAMILIES.items() if network.backbone.startswith(family)), "")
+    ended = network.encoder_stages
+    part = (
+        ""
+        if ended == "all"
+        else f", ended after the first {ended} of its {backbone(network.backbone).stage_count} stages"
+    )
+    sentences = [f"The encoder was {network.backbone}{cited}{part}.", _HEADS[network.heads]]
+    if "dual" in settings.cohort.inputs:
+        sentences.append(f"For dual input {_FUSION[network.fusion]}.")
+    return sentences
+
+
+def on_initialisation(description: RunDescription) -> list[str]:
+    """Where training began."""
+    weights = description.settings.network.weights
+    if weights == "random":
+        return ["The network started from random weights."]
+    if weights == "imagenet":
+        return ["The encoder started from weights learned on ImageNet [@russakovsky2015], the heads from random ones."]
+    # The file's name may be a path of somebody's machine; its digest says which file it was.
+    digest = description.facts.get("network.weights", "")[:12]
+    return [f"The encoder started from weights of our own (SHA-256 {digest}…), the heads from random ones."]
+
+
+def on_training(settings: Experiment) -> list[str]:
+    """Optimiser, budget, augmentation, precision."""
+    training = settings.training
+    budget = {
+        "best_epoch": f"A candidate stopped after {number_word(training.patience)} epochs without a better validation "
+        "result, and a refit took the median of the optimiser steps of its best epochs.",
+        "schedule": "Every training ran until its learning rate was zero; what was judged is the network with the mean "
+        "of the weights after each epoch of the second half.",
+    }
+    views = (
+        "In training each exam was shown in eight fixed views that differ by rotations of up to 8°, small changes of "
+        "intensity and blur, the two maps of a dual input turned alike; maps were never mirrored."
+    )
+    displaced = " With random weights, maps were displaced and stretched by up to 8 % as well, anew in every step."
+    augmented = views + displaced * (settings.network.weights == "random")
+    precision = {
+        "fp32": "Computations were in single precision.",
+        "bf16": "Forward passes in training were in bfloat16 (mixed precision).",
+    }
+    return [
+        "Networks were trained with AdamW [@loshchilov2019] in batches of at most "
+        f"{training.batch_size} exams, for at most {training.epochs} epochs, with learning rates that rose over the "
+        "first 5 % of the steps and fell to zero along half a cosine [@loshchilov2017].",
+        budget[training.budget],
+        augmented if training.augment else "Maps were not augmented.",
+        precision[training.precision],
+    ]
+
+
+def on_imbalance(settings: Experiment) -> list[str]:
+    """Unequal classes, and what became of the probabilities."""
+    recalibrated = {
+        "none": "The probabilities were not recalibrated: they are those of a prevalence of one half; for measures of "
+        "calibration they were moved to the prevalence of the training exams by a shift known beforehand.",
+        "platt": "Probabilities were recalibrated for each tracer by Platt's method [@platt1999], on out-of-fold "
+        "scores of the chosen candidates, trained again in a fresh inner cross-validation.",
+    }
+    return [
+        "The loss was binary cross-entropy, weighted so that the classes of a tracer count equally [@king2001] and so "
+        "do the tracers, because labels are unequally frequent.",
+        recalibrated[settings.decision.calibration],
+    ]
