@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SOURCES := $(shell find polarmap orchestrator mpi_model search_spaces -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
 export RAY_ENABLE_UV_RUN_RUNTIME_ENV := 0
 
-.PHONY: help setup demo test test-older-processor test-pythons test-part test-coverage test-slow test-nodes test-cluster chaos check \
+.PHONY: help setup demo test test-older-processor test-pythons test-part test-coverage test-slow test-nodes test-browser test-cluster chaos check \
   interval-coverage interval-coverage-short format constraints image-requirements hooks clean
 
 help:  ## this list
@@ -82,6 +82,12 @@ test-nodes: setup  ## Ray's nodes that come and go, and chaos on object storage:
 
 test-cluster: setup  ## real clusters on hosts of namespaces: root and Debian packages (what is skipped says which)
 	POLARMAP_TEST_INSTALLED=1 $(BIN)/pytest -m cluster tests/cluster
+
+# Chromium is Debian's; axe-core and html-validate are npm's, in a folder that git ignores.
+BROWSER_PACKAGES := axe-core@4 html-validate@10
+test-browser: setup  ## the report in a browser: Debian's chromium, npm's axe-core and html-validate
+	npm install --no-save --no-package-lock --silent --prefix .browser $(BROWSER_PACKAGES)
+	POLARMAP_TEST_INSTALLED=1 $(BIN)/pytest -m browser tests/orchestrator/report
 
 ROUNDS ?= 50
 chaos: setup  ## runs struck by kills, full disks and lost storage until they are done, compared byte for byte

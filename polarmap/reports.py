@@ -38,8 +38,8 @@ class Report(records.Report):
 
     def _repr_html_(self) -> str:
         page = export(self, "html")
-        # A notebook has a page of its own; only the body is put into it.
-        return page[page.index("<body>") + len("<body>") : page.index("</body>")]
+        # A notebook has a page of its own; only the sections are put into it.
+        return page[page.index("<main>") + len("<main>") : page.index("</main>")]
 
 
 def compare(first: Run | str | Path, second: Run | str | Path) -> Report:

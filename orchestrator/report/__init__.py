@@ -8,7 +8,7 @@
   `validation`: the cohorts of other centres, and their case mix.
 - `layout`, `summary_tables`, `layout_of_run`: the tables of a paper, which `terminal.tables` and `export` print.
   `traced`: numbers with the table and key they come from. `readings`: what an interval says in words, by rules.
-- `figures/`: each a function from tables to a figure. `page/`: the HTML page, a template a section; `run_sections`:
+- `figures/`: each a function from tables to a figure. `page/`: the HTML page, a template a section; `run_extracts`:
   what its sections say beyond summary and figures. `manuscript/`: flow, Table 1, methods, checklists;
   `manuscript_of_run` makes them of a run.
 - `cohort_page/`: a page on a cohort before training.

@@ -8,6 +8,7 @@ import pandas as pd
 
 from mpi_model.errors import IncompleteRunError
 from orchestrator.ledger.compaction import read_compaction
+from orchestrator.ledger.files import read_frame
 from orchestrator.ledger.reading import Run
 from orchestrator.ledger.seals import sealed_frame
 from orchestrator.report.export import export
@@ -15,9 +16,10 @@ from orchestrator.report.figures.of_run import figures_of
 from orchestrator.report.manuscript_of_run import ManuscriptParts, manuscript_of
 from orchestrator.report.models import hardest_exams
 from orchestrator.report.records import Report, RunTables
-from orchestrator.report.run_sections import run_sections
+from orchestrator.report.run_extracts import extracts_of
 from orchestrator.report.stored import made_of, report_around
 from orchestrator.report.summary import summarise, unfinished
+from search_spaces.stored import read_stored_space
 
 # The report's files with their formats, beside `summary.parquet` and `figures/`.
 _WRITTEN = {"summary.json": "json", "summary.md": "markdown", "report.html": "html"}
@@ -68,8 +70,8 @@ def report_of(run: Run, *, drawn: bool = True, incomplete: bool = False) -> Repo
         incomplete_inputs=refused,
         notices=notices,
         unstable=hardest_exams(tables.of(tables.models[0])),
-        extracts=parts.extracts,
-        sections={**run_sections(run, tables), **parts.sections} if drawn else {},
+        extracts={**extracts_of(tables), **parts.extracts},
+        sections=parts.sections,
         files=parts.files,
         figures=(*parts.figures, *figures_of(tables, summary, description.settings.statistics)) if drawn else (),
     )
@@ -117,7 +119,7 @@ def _whole_repeats(tables: RunTables) -> tuple[RunTables, str]:
 def run_tables(run: Run) -> RunTables:
     """What statistics are made from."""
     settings = run.description.settings
-    predictions, cells, epochs = run.tables("predictions", "cells", "epochs")
+    predictions, cells, epochs, candidates = run.tables("predictions", "cells", "epochs", "candidates")
     return RunTables(
         predictions=predictions,
         exams=run.cohort,
@@ -127,6 +129,9 @@ def run_tables(run: Run) -> RunTables:
         patients=settings.cohort.patients,
         by=settings.folds.by,
         epochs=epochs,
+        candidates=candidates,
+        space=read_stored_space(run.description.space),
+        maps=read_frame(run.paths.maps) if run.paths.maps.exists() else None,
         objective=settings.search.objective,
         attributions=run.attributions if run.paths.table("attributions").exists() else pd.DataFrame(),
         calibrated=settings.decision.calibration != "none",

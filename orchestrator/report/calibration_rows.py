@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 
 from orchestrator.report.models import CrossValidated, Tested
+from orchestrator.report.probabilities import prevalence_of_training
 from orchestrator.report.rows import Group, Row
 from orchestrator.statistics.calibration import (
     brier_interval,
@@ -47,7 +48,7 @@ def cross_validated_calibration_rows(group: Group, model: CrossValidated, factor
     exams, level = model.scores.exams, group.level
     probabilities, note = model.probabilities, ""
     if not calibrated and not np.isnan(probabilities).any():
-        training = _training_prevalence(model)
+        training = prevalence_of_training(model)
         probabilities, note = shifted_to_prevalence(probabilities, training), _SHIFTED.format(training.mean())
     note = f"{note}; {_UNMEASURED}" if note else _UNMEASURED
     # As in sensitivity and specificity, a mean over exams needs half of the inflation that an AUC needs.
@@ -114,14 +115,3 @@ def _rows(
         rows.append(group.row("net_benefit", "treat all", estimate=found.treat_all, at=threshold))
         rows.append(group.row("net_benefit", "treat none", estimate=found.treat_none, at=threshold))
     return rows
-
-
-def _training_prevalence(model: CrossValidated) -> Floats:
-    """`[R, N]`, the share of positive exams among those that an exam's network was trained on."""
-    labels, folds = model.scores.exams.labels, model.scores.folds
-    shares = np.empty(folds.shape)
-    for repeat, row in enumerate(folds):
-        # The prevalence differs from fold to fold; the networks of a fold were trained on the other folds only.
-        for fold in np.unique(row):
-            shares[repeat, row == fold] = labels[row != fold].mean()
-    return shares

@@ -25,6 +25,7 @@ from orchestrator.statistics.variance import Stability, VarianceSplit
 
 # The AUC for which the expected precision is printed.
 _SUPPOSED_AUC = 0.85
+_ONE_REPEAT = "one repeat cannot disagree with itself"
 # The share of networks' differences in the variance above which an interval is for these networks only.
 _LARGE_SHARE = 0.25
 # The agreement of repeats below which likewise.
@@ -138,13 +139,20 @@ def _spread_rows(group: Group, found: CrossValidated) -> list[Row]:
     rows = [
         group.row("fold_auc_variance", name, estimate=value, primary=name == "all cells")
         for name, value in parts.items()
-        if value is not None
+        # With one repeat there is no part that differs between repeats.
+        if value is not None and (name != "repeats" or found.scores.repeat_count > 1)
     ]
     together = found.cross_validation.together
     if together is not None:
         rows.append(group.row("agreement", "rank correlation of two repeats", estimate=together, primary=True))
     if found.positive is None or np.isnan(found.probabilities).any():
         return rows
+    if found.scores.repeat_count < 2:
+        rows_of_repeats = (
+            ("exams_with_flipped_decision", "share of exams"),
+            ("probability_range", "median over exams"),
+        )
+        return [*rows, *(group.refusal(metric, method, _ONE_REPEAT) for metric, method in rows_of_repeats)]
     exams = Stability.of(found.scores, found.probabilities, found.positive)
     return [
         *rows,

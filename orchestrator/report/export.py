@@ -8,6 +8,7 @@ from typing import Final
 from orchestrator.report.layout import Table, as_records
 from orchestrator.report.layout_of_run import statements, tables_of
 from orchestrator.report.records import Report
+from orchestrator.report.spreadsheets import as_csv
 
 _LATEX: Final = MappingProxyType(
     {
@@ -20,7 +21,6 @@ _LATEX: Final = MappingProxyType(
 
 # What would begin markup, or end a table's cell; a line end is a break inside the cell.
 _MARKDOWN: Final = MappingProxyType({**{letter: f"\\{letter}" for letter in "\\`*<|"}, "\n": "<br>"})
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def export(report: Report, format: str) -> str:
@@ -42,9 +42,7 @@ def _markdown(report: Report) -> str:
 
 def _csv(report: Report) -> str:
     """The whole summary, one row a method."""
-    texts = report.summary.select_dtypes(["object", "string"]).columns
-    cells = {name: report.summary[name].map(_csv_cell) for name in texts}
-    return report.summary.assign(**cells).to_csv(index=False, lineterminator="\n")
+    return as_csv(report.summary)
 
 
 def _latex(report: Report) -> str:
@@ -88,11 +86,6 @@ _FORMATS: Final[Mapping[str, Callable[[Report], str]]] = MappingProxyType(
 )
 
 
-def _csv_cell(value: object) -> object:
-    """A text that a spreadsheet would take for a formula gets an apostrophe before it (OWASP, CSV injection)."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
-
-
 def _markdown_cell(text: str) -> str:
     # An interval keeps its brackets; a link, which is a bracket and a parenthesis, does not become one.
     return "".join(_MARKDOWN.get(letter, letter) for letter in text).replace("](", "]\\(")
@@ -101,19 +94,20 @@ def _markdown_cell(text: str) -> str:
 def _markdown_table(table: Table) -> str:
     rows = [table.columns, tuple("---" for _ in table.columns), *table.rows]
     lines = ["| " + " | ".join(_markdown_cell(str(cell)) for cell in row) + " |" for row in rows]
-    note = [f"\n{_markdown_cell(table.note)}"] if table.note else []
+    note = [f"\n{_markdown_cell(str(table.note))}"] if table.note else []
     return "\n".join([f"## {_markdown_cell(table.title)}\n", *lines, *note])
 
 
 def _latex_text(text: str) -> str:
-    return "".join(_LATEX.get(letter, letter) for letter in text)
+    # An empty line in an argument would end it.
+    return "".join(_LATEX.get(letter, letter) for letter in text.replace("\n", " "))
 
 
 def _latex_table(table: Table) -> str:
     # A cell of `tabular` has one line only.
-    rows = [" & ".join(_latex_text(str(cell).replace("\n", " ")) for cell in row) + r" \\" for row in table.rows]
+    rows = [" & ".join(_latex_text(str(cell)) for cell in row) + r" \\" for row in table.rows]
     heads = " & ".join(map(_latex_text, table.columns)) + r" \\"
-    note = [rf"\par\smallskip\footnotesize {_latex_text(table.note)}"] if table.note else []
+    note = [rf"\par\smallskip\footnotesize {_latex_text(str(table.note))}"] if table.note else []
     return "\n".join(
         [
             r"\begin{table}",

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from orchestrator.report.records import EVERYONE
-from orchestrator.report.traced import Phrase
+from orchestrator.report.traced import Phrase, of_summary
 
 PARTITION_NAMES = {"development": "cross-validation", "test": "test partition"}
 MISSING = "—"
@@ -26,7 +26,7 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[Phrase, ...], ...]
     """Cells; those with numbers know their source."""
-    note: str = ""
+    note: Phrase = ""
     shown: Shown = "always"
     """`brief`: only in a short report; `full`: only in a full one."""
 
@@ -62,25 +62,31 @@ def _p_value(value: float | None) -> str:
     return "< 0.001" if value is not None and value < 0.001 else number(value)
 
 
-def estimate(row: Record) -> str:
+def estimate(row: Record) -> Phrase:
     """The estimate with its spread, and its interval on the next line."""
-    spread = "" if row["sd"] is None else f" ± {number(row['sd'])}"
     if row["metric"] == "auc_above_chance":
-        return f"p {_p_value(row['p'])}"
-    test = f", p {_p_value(row['p'])}" if row["subgroup"] != EVERYONE and row["p"] is not None else ""
-    interval = "" if row["low"] is None else f"\n[{number(row['low'])}, {number(row['high'])}]"
-    return f"{_small(row)}{spread}{test}{interval}"
+        return of_summary(row, f"p {_p_value(row['p'])}", "p")
+    text, columns = _small(row), ["estimate"]
+    if row["sd"] is not None:
+        text, columns = f"{text} ± {number(row['sd'])}", [*columns, "sd"]
+    if row["subgroup"] != EVERYONE and row["p"] is not None:
+        text, columns = f"{text}, p {_p_value(row['p'])}", [*columns, "p"]
+    if row["low"] is not None:
+        text, columns = f"{text}\n[{number(row['low'])}, {number(row['high'])}]", [*columns, "low", "high"]
+    return of_summary(row, text, *columns)
 
 
-def counts(row: Record) -> str:
+def counts(row: Record) -> Phrase:
     """Patients and events of a row."""
     patients, events = (MISSING if row[name] is None else str(row[name]) for name in ("patients", "positives"))
-    return f"{patients} ({events})"
+    return of_summary(row, f"{patients} ({events})", "patients", "positives")
 
 
-def p_values(row: Record) -> str:
+def p_values(row: Record) -> Phrase:
     """The p-value, and below it Holm's where the row has one."""
-    return _p_value(row["p"]) if row["p_holm"] is None else f"{_p_value(row['p'])}\nHolm {_p_value(row['p_holm'])}"
+    if row["p_holm"] is None:
+        return of_summary(row, _p_value(row["p"]), "p")
+    return of_summary(row, f"{_p_value(row['p'])}\nHolm {_p_value(row['p_holm'])}", "p", "p_holm")
 
 
 def _small(row: Record) -> str:

@@ -12,9 +12,11 @@ from orchestrator.report.layout import (
     as_records,
     grouped,
     number,
+    numbered,
 )
 from orchestrator.report.records import Report
 from orchestrator.report.summary_tables import REFUSED, summary_tables
+from orchestrator.report.traced import of_json
 
 
 def tables_of(report: Report, *, full: bool = True) -> list[Table]:
@@ -23,7 +25,7 @@ def tables_of(report: Report, *, full: bool = True) -> list[Table]:
     mixes = tuple(_case_mixes(report.case_mix))
     run = (
         *mixes,
-        _hyperparameters(report.cells),
+        chosen_hyperparameters(report.cells),
         _failures(cells),
         _exclusions(report),
         _unstable(report),
@@ -70,12 +72,15 @@ def failure_tables(report: Report) -> list[Table]:
 def _case_mixes(found: pd.DataFrame) -> Iterator[Table]:
     """Who the patients of each cohort were, one table a tracer."""
     cohorts = [str(name) for name in found.columns[3:]]
-    for (tracer, endpoint), rows in grouped(as_records(found), "tracer", "endpoint") if len(found) else ():
-        body = tuple((row["measure"], *(row[name] for name in cohorts)) for row in rows)
+    for (tracer, endpoint), rows in grouped(numbered(found), "tracer", "endpoint") if len(found) else ():
+        body = tuple(
+            (row["measure"], *(of_json(str(row[name]), "case_mix", row["row"], name) for name in cohorts))
+            for row in rows
+        )
         yield Table(title=f"{tracer}, {endpoint}: case mix", columns=("", *cohorts), rows=body)
 
 
-def _hyperparameters(cells: pd.DataFrame) -> Table:
+def chosen_hyperparameters(cells: pd.DataFrame) -> Table:
     """What searches chose: counts of stages, medians and ranges of the rest; a column an input configuration."""
     complete = cells[cells["state"] == "complete"] if "state" in cells else cells
     inputs = tuple(dict.fromkeys(complete["inputs"])) if len(complete) else ()
@@ -88,7 +93,7 @@ def _hyperparameters(cells: pd.DataFrame) -> Table:
         for name in varied
     )
     note = "Over cells; numbers of stages: how many chose each; the others: median [smallest, largest]."
-    return Table(title="Chosen hyperparameters", columns=("", *inputs), rows=rows, note=note)
+    return Table(title="Chosen hyperparameters", columns=("", *inputs), rows=rows, note=note, shown="full")
 
 
 def _varies(values: pd.Series) -> bool:
@@ -117,8 +122,11 @@ def _failures(cells: list[Record]) -> Table:
 
 
 def _exclusions(report: Report) -> Table:
-    body = tuple((partition, reason, str(count)) for partition, reason, count in report.exclusions)
-    return Table(title="Exclusions", columns=("partition", "reason", "exams"), rows=body)
+    body = tuple(
+        (partition, reason, of_json(str(count), "exclusions", place, "exams"))
+        for place, (partition, reason, count) in enumerate(report.exclusions)
+    )
+    return Table(title="Exclusions", columns=("partition", "reason", "exams"), rows=body, shown="full")
 
 
 def _unstable(report: Report) -> Table:
@@ -126,11 +134,11 @@ def _unstable(report: Report) -> Table:
         (
             row["tracer"],
             row["inputs"],
-            _whole(row["manifest_row"]),
-            number(row["repeats_wrong"]),
-            number(row["probability_range"]),
+            of_json(_whole(row["manifest_row"]), "unstable_exams", row["row"], "manifest_row"),
+            of_json(number(row["repeats_wrong"]), "unstable_exams", row["row"], "repeats_wrong"),
+            of_json(number(row["probability_range"]), "unstable_exams", row["row"], "probability_range"),
         )
-        for row in as_records(report.unstable)
+        for row in numbered(report.unstable)
     )
     columns = ("tracer", "inputs", "manifest row", "share of repeats wrong", "probability range")
     title = "Exams most often decided wrongly in cross-validation"
@@ -139,7 +147,8 @@ def _unstable(report: Report) -> Table:
 
 def facts_table(report: Report) -> Table:
     """The experiment's settings and software."""
-    return Table(title="Experiment", columns=("what", "value"), rows=tuple(report.facts.items()))
+    body = tuple((name, of_json(value, "facts", name)) for name, value in report.facts.items())
+    return Table(title="Experiment", columns=("what", "value"), rows=body, shown="full")
 
 
 def _whole(value: float | None) -> str:

@@ -116,7 +116,8 @@ def hardest_exams(tables: RunTables, count: int = 10) -> pd.DataFrame:
     Exams are named by their row in the manifest, never by patient.
 
     Returns:
-        Columns `tracer, inputs, manifest_row, repeats_wrong, probability_range`, shares of 0 to 1.
+        Columns `tracer, inputs, manifest_row, repeats_wrong, probability_range`, shares of 0 to 1; empty with one
+        repeat, in which a share would be 0 or 1.
     """
     # Predictions made elsewhere have no manifest; their exams are numbered in the order given.
     numbers = tables.exams.get("manifest_row", pd.Series(range(1, len(tables.exams) + 1), index=tables.exams.index))
@@ -128,7 +129,7 @@ def hardest_exams(tables: RunTables, count: int = 10) -> pd.DataFrame:
             model = CrossValidated.of(rows)
         except StatisticsError:
             continue
-        if model.positive is None:
+        if model.positive is None or model.scores.repeat_count < 2:
             continue
         unstable = Stability.of(model.scores, model.probabilities, model.positive)
         for exam in unstable.most_often_wrong(count):

@@ -10,6 +10,7 @@ import pandas as pd
 from orchestrator.cells.records import NETWORK, SEGMENTS
 from orchestrator.experiment.settings import StatisticsSettings
 from orchestrator.report.traced import Phrase
+from search_spaces.stored import StoredParameter
 
 Partition = Literal["development", "test"]
 EVERYONE: Final = "all"
@@ -90,6 +91,12 @@ class RunTables:
     """`available` runs judge each input configuration on other exams, so their comparisons are refused."""
     epochs: pd.DataFrame = field(default_factory=pd.DataFrame)
     """The contract's columns; empty for predictions made elsewhere. For the optimism of the search."""
+    candidates: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """The contract's columns; empty for predictions made elsewhere. For the figures of the search."""
+    space: tuple[StoredParameter, ...] = ()
+    """What the search drew."""
+    maps: pd.DataFrame | None = None
+    """Segment means of the maps in the order of `exams`; None where they are not known."""
     objective: str = "balanced_log_loss"
     """What the search chose by."""
     by: Literal["patient", "site"] = "patient"

@@ -5,6 +5,7 @@ from typing import Final
 
 from orchestrator.report.layout import Record
 from orchestrator.report.records import ESTIMANDS, MEASURES
+from orchestrator.report.traced import Phrase, joined, of_summary
 
 _SHORT_NAMES: Final = {"development": "CV", "test": "test"}
 NAMES: Final = {
@@ -23,7 +24,7 @@ def short_name(partition: str) -> str:
     return _SHORT_NAMES.get(partition, partition.removeprefix("validation "))
 
 
-def noted(note: str, rows: Sequence[Record], before: Sequence[Record] = ()) -> str:
+def noted(note: str, rows: Sequence[Record], before: Sequence[Record] = ()) -> Phrase:
     """A table's note with what its numbers' rows remark, each remark once.
 
     A remark is preceded by its measures; where the table holds cross-validation and test, by which of them; and where
@@ -31,19 +32,22 @@ def noted(note: str, rows: Sequence[Record], before: Sequence[Record] = ()) -> s
 
     Args:
         note: What the table itself says.
-        rows: Its rows, with `of`.
+        rows: Its rows, with `of` and their place in the summary.
         before: Rows of a table above it, whose remarks are not said again.
     """
     said = {(row["metric"], row["reason"]) for row in before}
     remarked = [row for row in rows if row["reason"] and (row["metric"], row["reason"]) not in said]
     several = len({row["partition"] for row in rows}) > 1
-    remarks: dict[str, list[str]] = {}
+    remarks: dict[str, list[Record]] = {}
     for row in remarked:
-        remarks.setdefault(row["reason"], []).append(_subject(row, remarked, several))
-    lines = [f"{', '.join(dict.fromkeys(names))}: {remark}." for remark, names in remarks.items()]
+        remarks.setdefault(row["reason"], []).append(row)
+    lines = []
+    for remark, found in remarks.items():
+        subjects = dict.fromkeys(_subject(row, remarked, several) for row in found)
+        lines.append(of_summary(found[0], f"{', '.join(subjects)}: {remark}.", "reason"))
     meant = [f"Intervals ({name}): {ESTIMANDS[name]}." for name in _new(rows, before, "estimand")]
     tested = [f"Hypotheses: {family}." for family in _new(rows, before, "family")]
-    return " ".join([*([note] if note else []), *lines, *meant, *tested])
+    return joined(" ", [note, *lines, *meant, *tested])
 
 
 def _subject(row: Record, remarked: Sequence[Record], several: bool) -> str:

@@ -4,7 +4,7 @@ A table speaks of one tracer and one partition and names the endpoint. Counts st
 or beside each row, the method beside each interval, and a ± is a spread over folds, never a standard error.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import pandas as pd
@@ -15,15 +15,16 @@ from orchestrator.report.layout import (
     Record,
     Shown,
     Table,
-    as_records,
     counts,
     estimate,
     grouped,
     number,
+    numbered,
     p_values,
 )
 from orchestrator.report.records import BASELINES, EVERYONE, HELD_OUT_SITE, MEASURES
 from orchestrator.report.remarks import NAMES, noted, short_name
+from orchestrator.report.traced import Phrase, joined, of_summary
 
 REFUSED: Final = "Refused"
 """The title of the table of what was refused."""
@@ -42,10 +43,13 @@ _OVERVIEW_OF_VALIDATION = ("auc", "sensitivity", "specificity", "calibration_slo
 # What a short report says was refused; a full one says everything.
 _LEADING = ("auc", "balanced_accuracy", "auc_difference")
 
+# Rows that a plan is made from; beside what was found they say nothing.
+_OF_PLANS = ("auc_expected",)
+
 
 def summary_tables(summary: pd.DataFrame) -> Iterator[Table]:
     """The tables of every tracer and partition, the cross-validation of a tracer before its test; some may be empty."""
-    records = _labelled(as_records(summary))
+    records = _labelled(numbered(summary))
     for (tracer, endpoint), rows in grouped(records, "tracer", "endpoint"):
         yield _overview(f"{tracer}, {endpoint}", rows)
         yield _leading_differences(f"{tracer}, {endpoint}", rows)
@@ -86,18 +90,32 @@ def _overview(about: str, rows: list[Record]) -> Table:
         mine = {row["inputs"]: row for row in leading if (row["partition"], row["metric"], row["model"]) == place}
         if not mine:
             continue
-        cells = (f"{estimate(mine[name])}\n{counts(mine[name])}" if name in mine else MISSING for name in inputs)
-        methods = " or ".join(dict.fromkeys(row["method"] for row in mine.values()))
+        cells = (
+            joined("\n", (estimate(mine[name]), counts(mine[name]))) if name in mine else MISSING for name in inputs
+        )
         name = f"{short_name(partition)} {MEASURES[metric]}" + ("" if model == rows[0]["model"] else f", {model}")
-        body.append((name, *cells, methods))
+        body.append((name, *cells))
     baselines = "".join(f" {model}: {BASELINES[model]}." for model in models if model in BASELINES)
     note = (
         "CV: cross-validation, mean ± SD over folds (a spread). Below each estimate its interval and patients (events)."
         + baselines
     )
-    columns = ("", *inputs, "interval by")
     shown = [row for row in leading if (row["partition"], row["metric"]) in asked]
-    return Table(title=f"{about}: overview", columns=columns, rows=tuple(body), note=noted(note, shown))
+    # The methods stand in the note, so that the table fits a terminal of 80 columns.
+    note = f"{note} {_methods(shown)}"
+    return Table(title=f"{about}: overview", columns=("", *inputs), rows=tuple(body), note=noted(note, shown))
+
+
+def _methods(rows: Sequence[Record]) -> str:
+    """By which method the intervals of each measure are: `Intervals by Wilson (test sensitivity)`."""
+    named: dict[str, list[str]] = {}
+    for row in rows:
+        if row["low"] is not None:
+            named.setdefault(row["method"], []).append(
+                f"{short_name(row['partition'])} {NAMES.get(row['metric'], row['metric'])}"
+            )
+    parts = [f"{method} ({', '.join(dict.fromkeys(names))})" for method, names in named.items()]
+    return f"Intervals by {'; '.join(parts)}." if parts else ""
 
 
 def _overview_of_validations(rows: list[Record]) -> list[tuple[str, str]]:
@@ -110,25 +128,33 @@ def _leading_differences(about: str, rows: list[Record]) -> Table:
     metrics = ("auc_noninferiority", "auc_difference")
     chosen = [row for row in rows if _of(row, EVERYONE) and row["metric"] in metrics and row["primary"]]
     body = tuple(
-        (f"{short_name(row['partition'])} {_pair(row)}", estimate(row), p_values(row), row["method"], counts(row))
+        (
+            joined(" ", (short_name(row["partition"]), _pair(row, "\n"))),
+            estimate(row),
+            p_values(row),
+            counts(row),
+        )
         for row in chosen
     )
-    columns = ("first − second", "AUC difference", "p", "method", _COUNTED)
-    note = noted("", chosen)
+    columns = ("first − second", "AUC difference", "p", _COUNTED)
+    note = noted(_methods(chosen), chosen)
     return Table(title=f"{about}: differences", columns=columns, rows=body, note=note, shown="brief")
 
 
 def _main(about: str, rows: list[Record], before: list[Record]) -> Table:
     """One column an input configuration, one row a measure and method."""
-    chosen = [row for row in rows if _of(row, EVERYONE) and row["metric"] in MEASURES]
+    chosen = [
+        row for row in rows if _of(row, EVERYONE) and row["metric"] in MEASURES and row["metric"] not in _OF_PLANS
+    ]
     inputs = list(dict.fromkeys(row["inputs"] for row in chosen))
     body = list(_count_rows(chosen, inputs))
     for metric in MEASURES:
         mine = [row for row in chosen if row["metric"] == metric]
-        for (at, method), same in grouped(mine, "at", "method"):
+        for (_, method), same in grouped(mine, "at", "method"):
             # A method that an input configuration lacks leaves a dash in its column.
             cells = {row["inputs"]: estimate(row) for row in same}
-            name = _measure(metric, at) + ("" if metric != "auc" or same[0]["primary"] else ", another interval")
+            another = "" if metric != "auc" or same[0]["primary"] else ", another interval"
+            name = joined("", (_measure(same[0]), another))
             body.append((name, *(cells.get(one, MISSING) for one in inputs), method))
     # All rows of a run have one level.
     levels = [row["level"] for row in chosen if row["level"] is not None]
@@ -143,18 +169,19 @@ def _main(about: str, rows: list[Record], before: list[Record]) -> Table:
     )
 
 
-def _count_rows(chosen: list[Record], inputs: Sequence[str]) -> Iterator[tuple[str, ...]]:
+def _count_rows(chosen: list[Record], inputs: Sequence[str]) -> Iterator[tuple[Phrase, ...]]:
     # Reversed, so that the first row of each input configuration is the one that stays.
     first = {row["inputs"]: row for row in reversed(chosen)}
     for name, column in (("patients", "patients"), ("exams", "exams"), ("events (positive exams)", "positives")):
-        yield (name, *(str(first[one][column]) for one in inputs), "")
+        yield (name, *(of_summary(first[one], str(first[one][column]), column) for one in inputs), "")
 
 
-def _measure(metric: str, at: float | None) -> str:
+def _measure(row: Record) -> Phrase:
+    metric, at = row["metric"], row["at"]
     if at is None:
         return MEASURES[metric]
     named = {"sensitivity": "sensitivity at a specificity of", "specificity": "specificity achieved there, wanted"}
-    return f"{named.get(metric, MEASURES[metric])} {at:g}"
+    return of_summary(row, f"{named.get(metric, MEASURES[metric])} {at:g}", "at")
 
 
 def _comparisons(about: str, rows: list[Record]) -> Table:
@@ -163,12 +190,18 @@ def _comparisons(about: str, rows: list[Record]) -> Table:
     bayes = [
         row for row in rows if _of(row, EVERYONE) and row["metric"].startswith("probability_") and row["at"] is not None
     ]
-    body = [(_pair(row), estimate(row), p_values(row), row["method"], counts(row)) for row in chosen]
+    body: list[tuple[Phrase, ...]] = [
+        (_pair(row), estimate(row), p_values(row), row["method"], counts(row)) for row in chosen
+    ]
     for (compared, rope, method), found in grouped(bayes, "of", "at", "method"):
-        shares = "\n".join(
-            f"{name} {number(row['estimate'])}" for name, row in zip(("below", "within", "above"), found, strict=True)
+        shares = joined(
+            "\n",
+            (
+                of_summary(row, f"{name} {number(row['estimate'])}", "estimate")
+                for name, row in zip(("below", "within", "above"), found, strict=True)
+            ),
         )
-        named = f"{method}, ±{rope:g}"
+        named = of_summary(found[0], f"{method}, ±{rope:g}", "at")
         body.append((compared, shares, MISSING, named, counts(found[0])))
     columns = ("first − second", "difference", "p", "method", _COUNTED)
     note = "The other methods are for sensitivity."
@@ -181,10 +214,10 @@ def _comparisons(about: str, rows: list[Record]) -> Table:
     )
 
 
-def _pair(row: Record) -> str:
+def _pair(row: Record, divider: str = " ") -> Phrase:
     """The pair of a comparison, with what is compared unless it is an AUC."""
     if row["metric"] == "auc_noninferiority":
-        return f"{row['of']}: not worse by {row['at']:g}"
+        return of_summary(row, f"{row['of']}:{divider}not worse by {row['at']:g}", "at")
     what = {"sensitivity_difference": ": sensitivity", "specificity_difference": ": specificity"}
     return f"{row['of']}{what.get(row['metric'], '')}"
 
@@ -196,7 +229,8 @@ def _sites(about: str, rows: list[Record]) -> Table:
     for (subgroup, of), found in grouped(chosen, "subgroup", "of"):
         by_metric = {row["metric"]: row for row in found}
         area = by_metric["auc"]
-        shown = [area["reason"] if area["state"] == "refused" else estimate(area)]
+        refused = of_summary(area, area["reason"], "reason")
+        shown: list[Phrase] = [refused if area["state"] == "refused" else estimate(area)]
         shown += [
             estimate(by_metric[name]) if name in by_metric else MISSING for name in ("sensitivity", "specificity")
         ]
@@ -230,8 +264,10 @@ def _net_benefit(about: str, rows: list[Record]) -> Table:
     chosen = [row for row in rows if _of(row, EVERYONE) and row["metric"] == "net_benefit"]
     body = []
     for (inputs, at), (model, everyone, nobody) in grouped(chosen, "of", "at"):
-        others = f"{number(everyone['estimate'])} / {number(nobody['estimate'])}"
-        body.append((inputs, f"{at:g}", estimate(model), others, model["method"], counts(model)))
+        others = joined(" / ", (of_summary(row, number(row["estimate"]), "estimate") for row in (everyone, nobody)))
+        body.append(
+            (inputs, of_summary(model, f"{at:g}", "at"), estimate(model), others, model["method"], counts(model))
+        )
     columns = ("inputs", "threshold", "net benefit", "treat all / none", "interval by", _COUNTED)
     return Table(title=f"{about}: net benefit", columns=columns, rows=tuple(body), note=noted("", chosen), shown="full")
 
@@ -241,21 +277,20 @@ def _refusals(records: list[Record], shown: Shown) -> Table:
     refused = [row for row in records if row["state"] == "refused"]
     body = []
     for (tracer, partition, metric, reason), found in grouped(refused, "tracer", "partition", "metric", "reason"):
-        where = _joined(found, _where)
-        body.append((tracer, PARTITION_NAMES.get(partition, partition), metric.replace("_", " "), where, reason))
+        where = joined(", ", dict.fromkeys(map(_where, found)))
+        why = of_summary(found[0], reason, "reason")
+        body.append((tracer, PARTITION_NAMES.get(partition, partition), metric.replace("_", " "), where, why))
     columns = ("tracer", "partition", "measure", "of", "reason")
     return Table(title=REFUSED, columns=columns, rows=tuple(body), shown=shown)
 
 
-def _joined(rows: list[Record], name: Callable[[Record], str]) -> str:
-    return ", ".join(dict.fromkeys(name(row) for row in rows))
-
-
-def _where(row: Record) -> str:
+def _where(row: Record) -> Phrase:
     if row["subgroup"] == EVERYONE:
         return str(row["of"])
-    known = "" if row["patients"] is None else f", {row['patients']} patients, {row['positives']} events"
-    return f"{row['inputs']} ({row['subgroup']}{known})"
+    if row["patients"] is None:
+        return f"{row['inputs']} ({row['subgroup']})"
+    text = f"{row['inputs']} ({row['subgroup']}, {row['patients']} patients, {row['positives']} events)"
+    return of_summary(row, text, "patients", "positives")
 
 
 def _of(row: Record, subgroup: str) -> bool:

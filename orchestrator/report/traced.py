@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import quote
 
 SUMMARY: Final = "summary.json#/summary"
 """The rows of the summary, as a JSON pointer (RFC 6901)."""
@@ -15,7 +16,8 @@ class Traced:
     text: str
     source: str
     """`FILE#KEY COLUMN COLUMN`, several divided by `; `. The file is beside `report.html`; the key is a JSON pointer,
-    or `row=N` of a CSV file (RFC 7111, the header being row 0). The text's numbers are those of the columns, in order.
+    or `row=N` of a CSV file (RFC 7111, the header being row 0). The text's numbers are those of the columns, in order;
+    without a column the text is what stands there.
     """
 
     def __str__(self) -> str:
@@ -30,6 +32,13 @@ Phrase = str | Traced
 def of_summary(row: Mapping[str, Any], text: str, *columns: str) -> Traced:
     """A text from columns of a row of the summary, which knows its place as `row`."""
     return Traced(text, " ".join([f"{SUMMARY}/{row['row']}", *columns]))
+
+
+def of_json(text: str, *path: object) -> Traced:
+    """A text that stands in `summary.json` under a path of keys and places; a number's text is its value's."""
+    # A JSON pointer as a fragment of a URI (RFC 6901, section 6).
+    steps = (str(step).replace("~", "~0").replace("/", "~1") for step in path)
+    return Traced(text, "summary.json#" + "".join(f"/{quote(step, safe='~')}" for step in steps))
 
 
 def joined(divider: str, parts: Iterable[Phrase]) -> Phrase:

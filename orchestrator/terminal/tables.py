@@ -46,7 +46,7 @@ def _as_rich(table: Table) -> RichTable:
     shown = RichTable(
         title=Text(table.title),
         title_justify="left",
-        caption=Text(table.note) if table.note else None,
+        caption=Text(str(table.note)) if table.note else None,
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,

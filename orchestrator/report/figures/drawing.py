@@ -10,7 +10,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from orchestrator.report.layout import PARTITION_NAMES
 from orchestrator.report.records import ReportFigure
+from orchestrator.report.spreadsheets import as_csv
 from orchestrator.report.traced import Phrase
 
 INK: Final = "#1a1b1c"
@@ -84,6 +86,23 @@ class Drawing:
     figure: Figure
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Which model is drawn, and on whom it was judged."""
+
+    tracer: str
+    endpoint: str
+    partition: str
+    inputs: str
+    counted: tuple[Phrase, ...]
+    """Patients (events) of the partition, for the caption."""
+
+    @property
+    def about(self) -> str:
+        """Tracer, endpoint and partition, as captions begin."""
+        return f"{self.tracer}, {self.endpoint}, {PARTITION_NAMES[self.partition]}"
+
+
 def panel(width: float = PANEL[0], height: float = PANEL[1]) -> tuple[Figure, Axes]:
     """An empty figure of one panel, in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -124,5 +143,5 @@ def rendered(drawing: Drawing, *, manuscript: bool = True) -> ReportFigure:
         caption=drawing.caption,
         svg=svg.getvalue(),
         pdf=pdf.getvalue(),
-        csv=drawing.data.to_csv(index=False, lineterminator="\n", float_format="%.6g"),
+        csv=as_csv(drawing.data, float_format="%.6g"),
     )

@@ -1,20 +1,20 @@
 """The answer of a tracer in one picture: AUCs above, paired differences below, with the zone that counts as equal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from orchestrator.report.figures.drawing import FAINT, INK, SERIES, WASH, Drawing, key_of
+from orchestrator.report.figures.drawing import FAINT, SERIES, WASH, Drawing, key_of
+from orchestrator.report.figures.whiskers import LINE, MARKS, partitions_legend, whisker
 from orchestrator.report.layout import PARTITION_NAMES, Record, grouped
 from orchestrator.report.records import EVERYONE
 from orchestrator.report.traced import Phrase, of_summary
 
-_MARKS: Final[Mapping[str, tuple[str, str]]] = {"development": ("o", "none"), "test": ("s", "full")}
-# Inches: of a line with one estimate, and of the axis with its legend.
-_LINE, _AXIS = 0.152, 0.47
+# Inches: of an axis with its legend.
+_AXIS: Final = 0.47
 
 
 def forest(tracer: str, endpoint: str, rows: Sequence[Record], margin: float, declared: bool) -> Drawing | None:
@@ -33,9 +33,9 @@ def forest(tracer: str, endpoint: str, rows: Sequence[Record], margin: float, de
     if not areas:
         return None
     heights = [len(areas) + 0.2 * len(_lines(areas)), len(gaps) + 0.2 * len(_lines(gaps))]
-    inches = sum(heights) * _LINE + _AXIS * (2 if gaps else 1) + 0.2
+    inches = sum(heights) * LINE + _AXIS * (2 if gaps else 1) + 0.2
     figure = Figure(figsize=(4.9, inches), layout="constrained")
-    ratios = [height * _LINE + _AXIS for height in heights if height]
+    ratios = [height * LINE + _AXIS for height in heights if height]
     panels = figure.subplots(len(ratios), 1, height_ratios=ratios, squeeze=False)[:, 0]
     _draw(panels[0], areas, rows[0]["model"])
     low = min(0.5, *(row["low"] for row in areas))
@@ -44,9 +44,7 @@ def forest(tracer: str, endpoint: str, rows: Sequence[Record], margin: float, de
     if gaps:
         _draw(panels[1], gaps, rows[0]["model"])
         _zone(panels[1], gaps, margin, declared)
-    handles, labels = panels[0].get_legend_handles_labels()
-    unique = dict(zip(labels, handles, strict=True))
-    figure.legend(unique.values(), unique.keys(), loc="outside upper left", ncols=2, handletextpad=0.2)
+    partitions_legend(figure, areas)
     return Drawing(
         key=key_of("forest", tracer),
         section="answer",
@@ -66,7 +64,7 @@ def _leads(row: Record) -> bool:
         and row["primary"]
         and row["subgroup"] == EVERYONE
         and row["state"] == "ok"
-        and row["partition"] in _MARKS
+        and row["partition"] in MARKS
         and row["low"] is not None
     )
 
@@ -90,25 +88,12 @@ def _draw(axes: Axes, rows: Sequence[Record], judged: str) -> None:
         ticks.append(place + (len(mine) - 1) / 2)
         names.append(_name(mine[0], judged))
         for row in mine:
-            _whisker(axes, row, place, SERIES[0] if row["model"] == judged else SERIES[1])
+            whisker(axes, row, place, SERIES[0] if row["model"] == judged else SERIES[1])
             place += 1
         place += 0.2
     axes.set_yticks(ticks, names)
     axes.set_ylim(place - 0.6, -0.7)
     axes.tick_params(axis="y", length=0)
-
-
-def _whisker(axes: Axes, row: Record, place: float, colour: str) -> None:
-    marker, fill = _MARKS[row["partition"]]
-    errors = [[row["estimate"] - row["low"]], [row["high"] - row["estimate"]]]
-    axes.errorbar(
-        row["estimate"], place, xerr=errors, fmt=marker, color=colour, markersize=4, linewidth=1.2,
-        markerfacecolor=colour if fill == "full" else "none", label=PARTITION_NAMES[row["partition"]],
-    )  # fmt: skip
-    sign = "+" if row["metric"] == "auc_difference" else ""
-    text = f"{row['estimate']:{sign}.3f} [{row['low']:{sign}.3f}, {row['high']:{sign}.3f}]"
-    # In the axes' own width, so that all numbers stand in one column right of the plot.
-    axes.annotate(text, (1.02, place), xycoords=("axes fraction", "data"), va="center", fontsize=7, color=INK)
 
 
 def _zone(axes: Axes, gaps: Sequence[Record], margin: float, declared: bool) -> None:

@@ -82,7 +82,9 @@ def _readings(rows: Sequence[Record], settings: StatisticsSettings) -> list[tupl
         else:
             words = difference_in_words(first, second, _limits(row), settings.equivalence)
         limits = f"{row['estimate']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
-        found.append((f"{row['tracer']}: {words}: ", of_summary(row, limits, "estimate", "low", "high"), "."))
+        margin = ("at",) if row in declared else ()
+        parts = (of_summary(row, words, *margin), ": ", of_summary(row, limits, "estimate", "low", "high"))
+        found.append((f"{row['tracer']}: ", *parts, "."))
     return found
 
 

@@ -9,8 +9,12 @@ from typing import Final
 from orchestrator.report.page.answer import answer
 from orchestrator.report.page.checklists import checklists
 from orchestrator.report.page.folded_tables import folded_tables
+from orchestrator.report.page.measures import calibration, discrimination, net_benefit, subgroups
 from orchestrator.report.page.plain_sections import errors, provenance
+from orchestrator.report.page.search import search
+from orchestrator.report.page.stability import stability
 from orchestrator.report.records import Report, ReportFigure
+from orchestrator.report.traced import plain
 
 TITLES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -34,7 +38,19 @@ TITLES: Final[Mapping[str, str]] = MappingProxyType(
 """The heading of each section by its key, in the order of the page; `templates/<key>.html` prints it."""
 
 _FROM_REPORT: Final[Mapping[str, Callable[[Report], object]]] = MappingProxyType(
-    {"answer": answer, "checklists": checklists, "errors": errors, "provenance": provenance, "tables": folded_tables}
+    {
+        "answer": answer,
+        "discrimination": discrimination,
+        "calibration": calibration,
+        "net-benefit": net_benefit,
+        "subgroups": subgroups,
+        "stability": stability,
+        "search": search,
+        "checklists": checklists,
+        "errors": errors,
+        "provenance": provenance,
+        "tables": folded_tables,
+    }
 )
 """Sections that any report has; the others are in `Report.sections`, or are figures alone."""
 
@@ -72,5 +88,5 @@ def _section(key: str, report: Report) -> Section:
         title=TITLES[key],
         content=None if isinstance(content, str) else content,
         reason=content if isinstance(content, str) else "",
-        figures=tuple(tuple(panels) for _, panels in groupby(figures, key=lambda figure: figure.caption)),
+        figures=tuple(tuple(panels) for _, panels in groupby(figures, key=lambda figure: plain(figure.caption))),
     )

@@ -111,6 +111,7 @@ def test_samples_are_resumed_added_to_and_compared(tiny):
         chances = 1 / (1 + np.exp(-mean))
         assert (chances.loc[1:] - chances.loc[0]).abs().to_numpy().mean() == pytest.approx(mine["error"].mean())
     assert status_of(paths).progress.total == 4
+    assert Run(paths).summary["metric"].tolist() == report.summary["metric"].tolist()
 
 
 def test_no_report_takes_samples_for_a_cross_validation(tiny):

@@ -130,10 +130,10 @@ def test_tables_show_the_baseline_apart(compared: pd.DataFrame, both: RunTables)
     """The overview has one AUC line more a partition, differences name both models, each model has its own table."""
     tables = {table.title: table for table in summary_tables(compared)}
     overview = tables["Tc-99m, abnormal perfusion: overview"]
-    lines = [row[0] for row in overview.rows]
+    lines = [str(row[0]) for row in overview.rows]
     assert [line for line in lines if "segments" in line] == ["CV AUC, segments", "test AUC, segments"]
-    assert "logistic regression on the 17 segment means" in overview.note
-    differences = [row[0] for row in tables["Tc-99m, abnormal perfusion: differences"].rows]
+    assert "logistic regression on the 17 segment means" in str(overview.note)
+    differences = [str(row[0]) for row in tables["Tc-99m, abnormal perfusion: differences"].rows]
     assert [line for line in differences if "stress: " in line] == [
         "CV stress: network-segments",
         "test stress: network-segments",

@@ -1,0 +1,60 @@
+"""The search: what was tried, what was chosen, and by how much choosing flatters."""
+
+from dataclasses import dataclass
+
+from orchestrator.report.layout import MISSING, Record, Table, grouped, numbered
+from orchestrator.report.layout_of_run import chosen_hyperparameters
+from orchestrator.report.records import EVERYONE, Report
+from orchestrator.report.traced import Phrase, of_json, of_summary
+
+_OPTIMISM = ("auc_of_search", "auc", "optimism")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """The tables under the figures."""
+
+    tables: tuple[Table, ...]
+
+
+def search(report: Report) -> Search | None:
+    """The search of a run; None for predictions made elsewhere."""
+    tables = (_counts(report), chosen_hyperparameters(report.cells), _optimism(report))
+    found = tuple(table for table in tables if table is not None and table.rows)
+    return Search(tables=found) if found else None
+
+
+def _counts(report: Report) -> Table | None:
+    frame = report.extracts.get("candidate_counts")
+    if frame is None:
+        return None
+    columns = [str(name) for name in frame.columns[1:]]
+    body = tuple(
+        (row["inputs"], *(of_json(str(row[name]), "candidate_counts", row["row"], name) for name in columns))
+        for row in numbered(frame)
+    )
+    return Table(title="Candidates", columns=("inputs", *columns), rows=body)
+
+
+def _optimism(report: Report) -> Table | None:
+    """The AUC that the search saw beside the nested one."""
+    rows = [
+        row for row in numbered(report.summary) if row["subgroup"] == EVERYONE and row["partition"] == "development"
+    ]
+    rows = [row for row in rows if row["model"] == rows[0]["model"] and row["state"] == "ok"]
+    wanted = [row for row in rows if row["metric"] in _OPTIMISM and (row["metric"] != "auc" or row["primary"])]
+    body = []
+    for (tracer, inputs), mine in grouped(wanted, "tracer", "inputs"):
+        found = {row["metric"]: row for row in mine}
+        if "optimism" in found:
+            body.append((f"{tracer}, {inputs}", *(_number(found.get(name)) for name in _OPTIMISM)))
+    return Table(
+        title="Optimism of the search",
+        columns=("", "AUC that the search saw", "nested AUC", "difference"),
+        rows=tuple(body),
+        note="A search reports its best candidate on the folds that it was chosen by; the outer folds took no part.",
+    )
+
+
+def _number(row: Record | None) -> Phrase:
+    return MISSING if row is None else of_summary(row, f"{row['estimate']:.3f}", "estimate")

@@ -1,0 +1,21 @@
+"""What the page tells of a run beyond summary and figures, without patients' ids."""
+
+import pandas as pd
+
+from orchestrator.report.hardest import hardest_over_inputs
+from orchestrator.report.records import RunTables
+from orchestrator.report.search_extracts import candidate_counts
+
+
+def extracts_of(tables: RunTables) -> dict[str, pd.DataFrame]:
+    """Small tables that the page's numbers are traced to, by their key in `summary.json`; empty ones are left out.
+
+    Args:
+        tables: Of the run, with whole repeats only where a report over them was asked for.
+    """
+    judged = tables.of(tables.models[0])
+    found = {
+        "hardest_exams": hardest_over_inputs(judged, tables.maps),
+        "candidate_counts": candidate_counts(tables.candidates, tables.inputs),
+    }
+    return {name: frame for name, frame in found.items() if len(frame)}
