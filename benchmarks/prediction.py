@@ -65,7 +65,7 @@ def exams_per_second(run: str, folder: Path) -> dict[str, float]:
     """One thread each, batches of 64 exams of 64 × 64 pixels, alternating, so that both meet the same machine."""
     for form in ("onnx", "hub"):
         if not (folder / form).exists():
-            export(run, folder / form, form, inputs="dual")  # type: ignore[arg-type] # a literal of the loop
+            export(run, folder / form, form, inputs="dual")
     model = load_pipeline(folder / "hub")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

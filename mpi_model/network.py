@@ -201,8 +201,8 @@ class TracerNetwork(nn.Module):
             return self._fused(self.encoders[0], images, first)
         if torch.compiler.is_exporting():
             # A graph does not know how many exams are of a tracer: every encoder reads all, each exam's own counts.
-            of_every = [self._fused(encoder, images, first) for encoder in self.encoders]
-            return torch.where((tracer == 0).unsqueeze(1), *of_every)
+            of_first, of_second = (self._fused(encoder, images, first) for encoder in self.encoders)
+            return torch.where((tracer == 0).unsqueeze(1), of_first, of_second)
         features = images.new_zeros(len(images), self.heads.linear.in_features)
         for number, encoder in enumerate(self.encoders):
             # Only the tracer's own exams, or their batch statistics would mix. Finding them waits for the device

@@ -66,9 +66,13 @@ class PipelineConfig:
         Raises:
             WeightsError: They are not a configuration.
         """
-        inputs, size, members = (content.get(name) for name in ("inputs", "size", "members"))
-        shaped = isinstance(members, list) and 0 < len(members) <= _MOST_MEMBERS and type(size) is int
-        if inputs not in PHASES_OF or not shaped or not 1 <= size <= _LARGEST_SIDE:
+        read: tuple[Any, ...] = tuple(content.get(name) for name in ("inputs", "size", "members"))
+        inputs, size, members = read
+        if (
+            inputs not in PHASES_OF
+            or not (isinstance(members, list) and 0 < len(members) <= _MOST_MEMBERS)
+            or not (type(size) is int and 1 <= size <= _LARGEST_SIDE)
+        ):
             raise WeightsError("config.json: no usable inputs, size and members; restore the exported folder")
         found = tuple(architecture_in(one) for one in members)
         # One tensor goes through all members.

@@ -13,7 +13,7 @@ import pytest
 
 import mpi_model.errors
 from mpi_model.errors import PolarmapError
-from orchestrator.cli import VERBS
+from orchestrator.commands.verbs import VERBS
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -32,6 +32,8 @@ from orchestrator.cohort.problems import MAX_LISTED, Problem, rows_text
 _NEAR: Final = 0.01
 # Pixels along an edge. A resolution of 12 mm leaves about 15 independent angles on a circumference of 180 mm.
 _GRID: Final = 16
+_FEW: Final = 2048
+"""Maps up to which all pairs are compared, in less time than it takes to import a tree."""
 _DIRECTIONS: Final = 12
 """Directions of the tree; more make a tree slow, fewer let it propose pairs that are far apart."""
 _NEIGHBOURS: Final = 32
@@ -142,7 +144,12 @@ def _near_pairs(coarse: NDArray[np.float32]) -> Iterator[tuple[int, int]]:
     Args:
         coarse: `[M, K]`, such that the distance of two rows is their difference.
     """
-    # Imported here: scipy's tree is needed by this function alone, and `check` should answer in a moment.
+    if len(coarse) <= _FEW:
+        differences = np.sqrt(np.maximum(_squared_distances(coarse), 0))
+        near = np.argwhere(np.triu(differences < _NEAR, 1))
+        yield from ((int(first), int(second)) for first, second in near)
+        return
+    # Imported here: few cohorts are large, and what is finished should answer in a moment.
     from scipy.spatial import cKDTree  # noqa: PLC0415
 
     projected = _projected(coarse)
@@ -158,6 +165,14 @@ def _near_pairs(coarse: NDArray[np.float32]) -> Iterator[tuple[int, int]]:
         first, second = first[later], second[later]
         apart = np.linalg.norm(coarse[first] - coarse[second], axis=1)
         yield from zip(first[apart < _NEAR].tolist(), second[apart < _NEAR].tolist(), strict=True)
+
+
+def _squared_distances(coarse: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Of every map from every other, `[M, M]`; |a - b|² = |a|² + |b|² - 2ab, in double precision."""
+    values = coarse.astype(np.float64)
+    squares = np.einsum("mk,mk->m", values, values)
+    found: NDArray[np.float64] = squares[:, np.newaxis] + squares - 2 * (values @ values.T)
+    return found
 
 
 def _projected(coarse: NDArray[np.float32]) -> NDArray[np.float64]:

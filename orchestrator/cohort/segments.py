@@ -98,7 +98,7 @@ def segment_means(pixels: NDArray[np.uint16]) -> NDArray[np.float64]:
     """
     points = points_in_pixels(pixels.shape[-1])
     # Pixels and numbers of points are whole numbers, so that sums are exact in whatever order a library adds them.
-    sums = pixels.reshape(*pixels.shape[:2], -1).astype(np.float64) @ points.T
+    sums = pixels.reshape(*pixels.shape[:2], pixels.shape[2] * pixels.shape[3]).astype(np.float64) @ points.T
     means: NDArray[np.float64] = sums / (points.sum(axis=1) * FULL_SCALE)
     return means
 

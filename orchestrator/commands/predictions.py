@@ -7,7 +7,8 @@ import pandas as pd
 
 from mpi_model.errors import ExperimentError
 from mpi_model.vocabulary import PHASES, TRACERS, Phase
-from orchestrator.cohort.manifest import ManifestExam, tracer_of
+from orchestrator.cohort.manifest import ManifestExam
+from orchestrator.cohort.spellings import tracer_of
 from orchestrator.driver.ensembles import ensembles_of
 from orchestrator.driver.predict import predict_exams, predict_images
 from orchestrator.driver.validate import validate_cohorts

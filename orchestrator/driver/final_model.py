@@ -72,7 +72,7 @@ def chosen_inputs(run: Run, named: str | None) -> Inputs:
         return here[0]
     if named not in here or named not in INPUTS:
         raise ExperimentError(f"--inputs takes one of this run's input configurations ({', '.join(here)}), got {named}")
-    return named  # type: ignore[return-value] # a member of INPUTS
+    return named
 
 
 def _as_dict(record: object) -> dict[str, object]:

@@ -117,8 +117,10 @@ def _predicted(
             maps = _maps_of(part, ensembles, reader)
             # One problem is enough to drop everything; the other images are read to report all problems together.
             if not reader.problems:
+                # Every exam is read by one of them at least; the others may have none in this part.
+                asked = [one for one in ensembles if any(map(one.reads, part))]
                 with single_threaded():
-                    yield pd.concat([_frame(one, part, maps) for one in ensembles], ignore_index=True)
+                    yield pd.concat([_frame(one, part, maps) for one in asked], ignore_index=True)
             done += len(part)
             progress.advance(done)
     finally:

@@ -31,7 +31,7 @@ BOUNDS: Final = MappingProxyType(
 
 MOST_CELLS: Final = 10_000
 """Folds times repeats of an input configuration."""
-MOST_SHARE: Final = 1024.0
+MOST_SHARE: Final = 100_000.0
 """GPUs or cores that a cell may reserve."""
 LONGEST_ENDPOINT: Final = 200
 """Characters of an endpoint's definition, which is a cell of the report's tables."""

@@ -20,7 +20,7 @@ _LATEX: Final = MappingProxyType(
 )  # fmt: skip
 
 # What would begin markup, or end a table's cell; a line end is a break inside the cell.
-_MARKDOWN: Final = MappingProxyType({**{letter: f"\\{letter}" for letter in "\\`*[]<|"}, "\n": "<br>"})
+_MARKDOWN: Final = MappingProxyType({**{letter: f"\\{letter}" for letter in "\\`*<|"}, "\n": "<br>"})
 
 
 def export(report: Report, format: str) -> str:
@@ -89,7 +89,8 @@ _FORMATS: Final[Mapping[str, Callable[[Report], str]]] = MappingProxyType(
 
 
 def _markdown_cell(text: str) -> str:
-    return "".join(_MARKDOWN.get(letter, letter) for letter in text)
+    # An interval keeps its brackets; a link, which is a bracket and a parenthesis, does not become one.
+    return "".join(_MARKDOWN.get(letter, letter) for letter in text).replace("](", "]\\(")
 
 
 def _markdown_table(table: Table) -> str:

@@ -40,7 +40,10 @@ OVERRIDES: list[tuple[str, str]] = [
         for value in ("0", "1.5", "nan", "inf", "-inf", "-0.1", "1e400")
     ),
     ("statistics.level=0.5", "must lie between"),
-    *((f"resources.gpus_per_cell={value}", "gpus_per_cell") for value in ("-1", "1.5", "nan", "inf", "1e300", "2000")),
+    *(
+        (f"resources.gpus_per_cell={value}", "gpus_per_cell")
+        for value in ("-1", "1.5", "nan", "inf", "1e300", "200000")
+    ),
     *((f"resources.cpus_per_cell={value}", "cpus_per_cell") for value in ("0", "-1", "nan", "inf", "1e300")),
     ("network.encoder_stages=0", "encoder_stages"),
     ("network.encoder_stages=-3", "encoder_stages"),

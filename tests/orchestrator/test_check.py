@@ -41,7 +41,7 @@ def test_problems_of_the_file_and_of_the_cohort_come_together(tiny, capsys):
 
     assert len(said) == 2
     assert "`training.patience` must be a whole number" in said[0]
-    assert "manifest row 1: label must be 0 or 1" in said[1]
+    assert "manifest row 1 (line 2): label must be 0 or 1" in said[1]
 
 
 @pytest.mark.parametrize("verb", ["check", "run"])

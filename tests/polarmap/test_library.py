@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 import polarmap
-from orchestrator.cli import VERBS, main
+from orchestrator.cli import main
+from orchestrator.commands.verbs import VERBS
 from orchestrator.ledger.paths import RunPaths
 
 TABLES = ("cells", "candidates", "epochs", "predictions")

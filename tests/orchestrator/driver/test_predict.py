@@ -112,9 +112,9 @@ def _one_id(rows: pd.DataFrame, _: Path) -> None:
     [
         (_missing_rest, r"manifest row 5.*a phase is missing"),
         (_unknown_tracer, r"manifest row 5.*tracer must be"),
-        (_damaged, r"manifest row 5, rest image"),
+        (_damaged, r"manifest row 5 \(line 6\), rest image"),
         (_twice, r"manifest rows 5 and 42.*equal pixels"),
-        (_one_id, r"manifest rows 1 and 41 have one exam_id"),
+        (_one_id, r"manifest rows 1 and 41 \(lines 2 and 42\) have one exam_id"),
     ],
 )
 def test_what_cannot_be_predicted_is_refused_and_nothing_is_written(finished, tmp_path, monkeypatch, change, why):

@@ -75,7 +75,7 @@ def test_every_use_is_counted_and_the_report_says_how_often(mine, folder_of, cen
         printed = json.loads(capsys.readouterr().out)
         assert printed["validations"] == {"larissa": {"uses": times, "networks": 1}}
         assert len(uses(mine)) == times
-    assert set(uses(mine)[0]) == {"time", "user", "experiment", "frozen"}
+    assert set(uses(mine)[0]) == {"time", "user", "experiment", "frozen", "digest"}
 
 
 def test_a_patient_of_the_run_is_refused_by_id(mine, folder_of, changed, capsys):
@@ -86,7 +86,7 @@ def test_a_patient_of_the_run_is_refused_by_id(mine, folder_of, changed, capsys)
 
     assert main(["validate", str(folder_of(mine)), str(changed)]) == 3
     said = capsys.readouterr().err
-    assert "manifest row 7: the patient is in the run's own cohort" in said
+    assert "manifest row 7 (line 8): the patient is in the run's own cohort" in said
     assert "patient-003" not in said
     assert uses(mine) == []
 
@@ -100,7 +100,7 @@ def test_a_map_of_the_run_is_refused_under_another_id(mine, folder_of, changed, 
     rows.loc[2, "stress"] = "again.npz"
     rows.to_csv(changed, index=False)
 
-    with pytest.raises(CohortError, match=r"^manifest row 3: a map \(equal pixels\)"):
+    with pytest.raises(CohortError, match=r"^manifest row 3 \(line 4\): a map \(equal pixels\)"):
         polarmap.validate(folder_of(mine), changed)
     assert uses(mine) == []
 
@@ -114,7 +114,7 @@ def test_a_map_of_the_run_in_another_size_is_pointed_out(mine, folder_of, change
     rows.to_csv(changed, index=False)
 
     (notice,) = polarmap.validate(folder_of(mine), changed).notices
-    assert notice.startswith("larissa: manifest row 5: a map's segments differ by less than")
+    assert notice.startswith("larissa: manifest row 5 (line 6): a map's segments differ by less than")
 
 
 @pytest.mark.parametrize("file", ["stress-member0.safetensors", "dual-member0.json"])

@@ -256,9 +256,9 @@ MAPS: dict[str, tuple[str, bytes, str]] = {
     "truncated picture": ("p_Tc99m_stress.png", _picture(GREY)[:-200], "the image cannot be read"),
     "a picture that is text": ("p_Tc99m_stress.png", b"hello", "the image cannot be read"),
     "pixel bomb": ("p_Tc99m_stress.png", _picture(np.zeros((20000, 20000), np.uint8)), "the image cannot be read"),
-    "objects": ("p_Tc99m_stress.npy", _array(np.array([{}], dtype=object)), "the array cannot be read"),
+    "objects": ("p_Tc99m_stress.npy", _array(np.array([{}], dtype=object)), "height × width"),
     "claims more than it holds": (
-        "p_Tc99m_stress.npy", _array(np.zeros((9, 9))).replace(b"(9, 9)", b"(9999999, 9999999)"), "cannot be read"
+        "p_Tc99m_stress.npy", _array(np.zeros((9, 9))).replace(b"(9, 9)", b"(9999999, 9999999)"), "8 to 4096 pixels"
     ),
     "NaN": ("p_Tc99m_stress.npy", _array(np.full((32, 32), np.nan)), "NaN or infinite"),
     "negative": ("p_Tc99m_stress.npy", _array(GREY - 300.0), "negative counts"),

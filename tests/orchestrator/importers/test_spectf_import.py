@@ -227,7 +227,7 @@ def test_a_file_of_another_format_is_refused_by_line(spectf: tuple[Path, Path], 
 
 def test_a_missing_file_is_refused(spectf: tuple[Path, Path], tmp_path: Path) -> None:
     """The person learns which file."""
-    with pytest.raises(CohortError, match=r"there is no file .*nothing\.train"):
+    with pytest.raises(CohortError, match=r"cannot read the file .*nothing\.train"):
         import_spectf(tmp_path / "nothing.train", spectf[1], tmp_path / "out")
 
 

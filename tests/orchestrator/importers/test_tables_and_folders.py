@@ -265,7 +265,7 @@ def test_one_scan_at_two_sites_is_found_by_its_pixels(tmp_path: Path, capsys) ->
     _imported(tmp_path / "a", {"1": 1, "2": 2})
     _imported(tmp_path / "b", {"9": 2})
     assert main(["merge", str(tmp_path / "all"), f"x={tmp_path / 'a'}", f"y={tmp_path / 'b'}"]) == 3
-    assert "manifest rows 2 and 3: one image under two patients" in capsys.readouterr().err
+    assert "manifest rows 2 and 3 (lines 3 and 4): one image under two patients" in capsys.readouterr().err
     assert not (tmp_path / "all").exists()
 
 
