@@ -139,6 +139,8 @@ def rendered(drawing: Drawing, *, manuscript: bool = True) -> ReportFigure:
             svg, format="svg", metadata={"Date": None, "Creator": "polarmap", "Title": drawing.title}
         )
         if manuscript:
+            # Laid out once is enough: it takes as long as drawing.
+            drawing.figure.set_layout_engine("none")
             drawing.figure.savefig(pdf, format="pdf", metadata={"CreationDate": None, "Title": drawing.title})
     return ReportFigure(
         key=drawing.key,
