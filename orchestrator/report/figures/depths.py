@@ -38,7 +38,8 @@ def _histogram(cells: pd.DataFrame, column: str, name: str, inputs: Sequence[str
         )  # fmt: skip
         parts.append(pd.DataFrame({"inputs": one, name.replace(" ", "_"): stages, "cells": counts.to_numpy()}))
     axes.set(xlabel=f"{name} (stages)", ylabel="cells", xticks=stages)
-    axes.legend(loc="best")
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.25)
+    axes.legend(loc="upper right", ncols=len(inputs), handlelength=1, columnspacing=0.8)
     return Drawing(
         key=key_of(name),
         section="search",

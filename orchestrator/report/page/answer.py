@@ -103,8 +103,13 @@ def _warnings(rows: Sequence[Record]) -> list[tuple[Phrase, ...]]:
     areas = [
         row for row in rows if row["metric"] == "auc" and row["model"] == rows[0]["model"] and row["state"] == "ok"
     ]
-    lines = [auc_in_words(f"{row['tracer']}, {row['inputs']}", _limits(row)) for row in areas]
-    return [(f"{words}.",) for words in lines if words]
+    named: dict[str, list[str]] = {}
+    for row in areas:
+        # Input configurations of which the same is said share a line.
+        said = auc_in_words("", _limits(row))
+        if said:
+            named.setdefault(said, []).append(row["inputs"])
+    return [(f"{rows[0]['tracer']}, {', '.join(inputs)}{said}.",) for said, inputs in named.items()]
 
 
 def _limits(row: Record) -> Limits:
