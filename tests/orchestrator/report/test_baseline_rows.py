@@ -108,7 +108,7 @@ def test_available_patients_still_allow_the_difference_from_the_baseline(
 
 def test_what_is_remarked_on_both_models_is_said_once(compared: pd.DataFrame) -> None:
     """The baseline's table does not repeat the network's remarks; what differs between inputs names them."""
-    tables = {table.title: table.note for table in summary_tables(compared)}
+    tables = {table.title: str(table.note) for table in summary_tables(compared)}
     about = "Tc-99m, abnormal perfusion: cross-validation"
     rows = compared.query("tracer == 'Tc-99m' and partition == 'development' and subgroup == 'all'")
     rows = rows[(rows["reason"] != "") & (rows["state"] == "ok")]

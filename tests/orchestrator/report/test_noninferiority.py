@@ -61,8 +61,8 @@ def test_the_two_answers_below_a_table_say_whose_they_are(answered: pd.DataFrame
     for table in brief:
         rows = primary(answered)
         reasons = rows[rows["tracer"] == table.title.partition(",")[0]].set_index("partition")["reason"]
-        assert f"CV non-inferiority: {reasons['development']}." in table.note
-        assert f"test non-inferiority: {reasons['test']}." in table.note
+        assert f"CV non-inferiority: {reasons['development']}." in str(table.note)
+        assert f"test non-inferiority: {reasons['test']}." in str(table.note)
 
 
 def test_equal_inputs_are_shown_not_to_be_worse(closed_run: RunTables) -> None:
