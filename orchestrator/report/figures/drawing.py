@@ -141,6 +141,8 @@ def rendered(drawing: Drawing, *, manuscript: bool = False) -> ReportFigure:
         # Laid out once: both files have the same places, and the second is not computed anew.
         drawing.figure.set_layout_engine("none")
         if manuscript:
+            # Laid out once is enough: it takes as long as drawing.
+            drawing.figure.set_layout_engine("none")
             drawing.figure.savefig(pdf, format="pdf", metadata={"CreationDate": None, "Title": drawing.title})
     return ReportFigure(
         key=drawing.key,
