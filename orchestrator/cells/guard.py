@@ -23,7 +23,7 @@ def run_guarded(
     context: WorkerContext,
     finished: Sequence[CandidateResult],
     on_candidate: OnCandidate,
-    work: CellWork = run_cell,
+    work: CellWork | None = None,
 ) -> CellResult:
     """`run_cell`, or other work, with any error of its own turned into a failed cell that says where it happened.
 
@@ -47,7 +47,7 @@ def run_guarded(
         on_candidate(candidate)
 
     try:
-        return work(task, context, finished, counted)
+        return (work or run_cell)(task, context, finished, counted)
     # Raised where a candidate is kept: a ledger that cannot be written ends the run, not one cell.
     except RunDirectoryError:
         raise

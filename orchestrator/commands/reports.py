@@ -30,6 +30,8 @@ def report(arguments: argparse.Namespace) -> int:
         return _checklist(arguments)
     if arguments.format == "docx" or arguments.out is not None:
         raise ExperimentError("`--format docx` and `--out` are for `--checklist`; add it, or choose another format")
+    if arguments.figures is not None:
+        return _figures(arguments)
     found = report_of(open_run(arguments.run), drawn=arguments.format == "html", incomplete=arguments.incomplete)
     print_report(found, arguments.format, full=arguments.full)
     missing = ", ".join(found.incomplete_inputs)
@@ -41,6 +43,20 @@ def report(arguments: argparse.Namespace) -> int:
             f"the run is incomplete ({missing}) and averages that lack a cell are refused; finish it "
             f"with {finish}, or ask for its whole repeats with --incomplete"
         )
+    return 0
+
+
+def _figures(arguments: argparse.Namespace) -> int:
+    """`polarmap report RUN --figures DIR`: every figure for a manuscript, with its data."""
+    folder: Path = arguments.figures
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ExperimentError("the folder of `--figures` is not empty; give a new one")
+    found = report_of(open_run(arguments.run), incomplete=arguments.incomplete, manuscript=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    for figure in found.figures:
+        contents = {"svg": figure.svg.encode("utf-8"), "pdf": figure.pdf, "csv": figure.csv.encode("utf-8")}
+        for end, content in contents.items():
+            write_named_file(folder / f"{figure.key}.{end}", content)
     return 0
 
 

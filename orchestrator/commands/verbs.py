@@ -124,6 +124,9 @@ def _report(verb: argparse.ArgumentParser) -> None:
     _full(verb)
     verb.add_argument("--checklist", choices=_CHECKLISTS, help="a reporting checklist instead, answered from the run")
     file_argument(verb, "--out", metavar="FILE", help="write the checklist into a file")
+    folder_argument(
+        verb, "--figures", type=Path, metavar="DIR", help="write every figure as SVG, PDF and CSV into a new folder"
+    )
     verb.add_argument(
         "--incomplete", action="store_true", help="where cells are missing, average over the repeats that are whole"
     )

@@ -33,7 +33,6 @@ def write_report(run: Run) -> Report:
     files = {name: text.encode("utf-8") for name, text in texts.items()}
     for figure in report.figures:
         files[f"figures/{figure.key}.svg"] = figure.svg.encode("utf-8")
-        files[f"figures/{figure.key}.pdf"] = figure.pdf
         files[f"figures/{figure.key}.csv"] = figure.csv.encode("utf-8")
     for name, content in files.items():
         run.paths.report(name).write_bytes(content)
@@ -45,13 +44,14 @@ def write_report(run: Run) -> Report:
     return report
 
 
-def report_of(run: Run, *, drawn: bool = True, incomplete: bool = False) -> Report:
+def report_of(run: Run, *, drawn: bool = True, incomplete: bool = False, manuscript: bool = False) -> Report:
     """The report of a run, finished or not, computed from its ledger alone.
 
     Args:
         run: The run.
         drawn: Whether figures are drawn, which takes longer than everything else and a terminal cannot show.
         incomplete: Whether an incomplete cross-validation is averaged over its whole repeats, and not refused.
+        manuscript: Whether figures are PDF as well, which takes twice as long again.
 
     Raises:
         IncompleteRunError: `incomplete` is asked for and no repeat is whole.
@@ -64,7 +64,7 @@ def report_of(run: Run, *, drawn: bool = True, incomplete: bool = False) -> Repo
         tables, left_out = _whole_repeats(tables)
         notices = (left_out, *notices)
     summary = summarise(tables, description.settings.statistics)
-    parts = manuscript_of(run, tables) if drawn else ManuscriptParts()
+    parts = manuscript_of(run, tables, pdf=manuscript) if drawn else ManuscriptParts()
     return replace(
         report_around(run, summary, cells, tables.exams),
         incomplete_inputs=refused,
@@ -73,7 +73,9 @@ def report_of(run: Run, *, drawn: bool = True, incomplete: bool = False) -> Repo
         extracts={**extracts_of(tables), **parts.extracts},
         sections=parts.sections,
         files=parts.files,
-        figures=(*parts.figures, *figures_of(tables, summary, description.settings.statistics)) if drawn else (),
+        figures=(*parts.figures, *figures_of(tables, summary, description.settings.statistics, manuscript=manuscript))
+        if drawn
+        else (),
     )
 
 

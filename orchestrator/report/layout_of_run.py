@@ -17,7 +17,7 @@ from orchestrator.report.layout import (
 )
 from orchestrator.report.records import Report
 from orchestrator.report.summary_tables import REFUSED, summary_tables
-from orchestrator.report.traced import of_json
+from orchestrator.report.traced import Traced, of_json
 
 CHOSEN: Final = "chosen_hyperparameters"
 """The key in `summary.json` of what `chosen_hyperparameters` prints."""
@@ -89,7 +89,7 @@ def chosen_hyperparameters(cells: pd.DataFrame) -> Table:
     complete = cells[cells["state"] == "complete"] if "state" in cells else cells
     inputs = tuple(dict.fromkeys(complete["inputs"])) if len(complete) else ()
     varied = [str(name) for name in complete.columns if str(name).startswith("hp_") and _varies(complete[name])]
-    rows = tuple(
+    rows: tuple[tuple[str | Traced, ...], ...] = tuple(
         (
             name.removeprefix("hp_").replace("_", " "),
             *(

@@ -28,12 +28,13 @@ class ManuscriptParts:
     """Texts beside the page, by name."""
 
 
-def manuscript_of(run: Run, tables: RunTables) -> ManuscriptParts:
+def manuscript_of(run: Run, tables: RunTables, *, pdf: bool = False) -> ManuscriptParts:
     """Flow, Table 1 and the methods paragraph of a run.
 
     Args:
         run: The run.
         tables: Its tables, with whole repeats only where a report over them was asked for.
+        pdf: Whether the flow diagram is PDF as well.
     """
     settings, exams = run.description.settings, tables.exams
     # Labels of the test partition are counted only where somebody has opened it.
@@ -43,7 +44,7 @@ def manuscript_of(run: Run, tables: RunTables) -> ManuscriptParts:
     missing = traced_tables(left_out(exams, settings, test_labels=opened), "left_out")
     written = methods(run.description, tuple(exams.columns), opened=opened, tested=tested)
     with house_style():
-        diagram = rendered(flow(participants(exams, tables.folds, settings, test_labels=opened)))
+        diagram = rendered(flow(participants(exams, tables.folds, settings, test_labels=opened)), manuscript=pdf)
     return ManuscriptParts(
         sections={"flow": missing, "table-one": ones, "methods": written},
         extracts={"table_one": ones.numbers, "left_out": missing.numbers},

@@ -76,12 +76,8 @@ def _sections(facts: CohortFacts) -> Sequence[CohortSection]:
     ones = traced_tables(table_one(facts.exams, experiment, test_labels=False), "table_one")
     missing = traced_tables(left_out(facts.exams, experiment, test_labels=False), "left_out")
     with house_style():
-        diagram = rendered(
-            flow(participants(facts.exams, facts.folds, experiment, test_labels=False)), manuscript=False
-        )
-        panels = [
-            rendered(one, manuscript=False) for one in bulls_eyes(eligible, maps, dict(experiment.statistics.endpoints))
-        ]
+        diagram = rendered(flow(participants(facts.exams, facts.folds, experiment, test_labels=False)))
+        panels = [rendered(one) for one in bulls_eyes(eligible, maps, dict(experiment.statistics.endpoints))]
     warnings = (*told.warnings, *stored.warnings, *(moved.warnings if moved else ()), *facts.near_duplicates)
     return (
         CohortSection(key="warnings", title="What to look at", texts=warnings or ("Nothing was found.",)),

@@ -125,12 +125,12 @@ def key_of(*names: str) -> str:
     return "-".join(letters.split())
 
 
-def rendered(drawing: Drawing, *, manuscript: bool = True) -> ReportFigure:
+def rendered(drawing: Drawing, *, manuscript: bool = False) -> ReportFigure:
     """The files of a figure, the same bytes every time.
 
     Args:
         drawing: The figure.
-        manuscript: Whether it is written as PDF as well, which takes as long as everything else; empty otherwise.
+        manuscript: Whether it is written as PDF as well, which takes longer than everything else; empty otherwise.
     """
     svg, pdf = io.StringIO(), io.BytesIO()
     with house_style():
@@ -138,6 +138,8 @@ def rendered(drawing: Drawing, *, manuscript: bool = True) -> ReportFigure:
         drawing.figure.savefig(
             svg, format="svg", metadata={"Date": None, "Creator": "polarmap", "Title": drawing.title}
         )
+        # Laid out once: both files have the same places, and the second is not computed anew.
+        drawing.figure.set_layout_engine("none")
         if manuscript:
             # Laid out once is enough: it takes as long as drawing.
             drawing.figure.set_layout_engine("none")

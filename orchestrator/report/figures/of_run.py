@@ -25,17 +25,20 @@ from orchestrator.report.records import EVERYONE, ReportFigure, RunTables
 from orchestrator.report.traced import Phrase, of_summary
 
 
-def figures_of(tables: RunTables, summary: pd.DataFrame, settings: StatisticsSettings) -> tuple[ReportFigure, ...]:
+def figures_of(
+    tables: RunTables, summary: pd.DataFrame, settings: StatisticsSettings, *, manuscript: bool = False
+) -> tuple[ReportFigure, ...]:
     """Every figure; none pools tracers, and what means nothing for the run is left out.
 
     Args:
         tables: Of the run.
         summary: From `summarise`.
         settings: Level, margin and zone of equivalence.
+        manuscript: Whether they are PDF as well.
     """
     # One look for all: drawn and saved with the same style.
     with house_style():
-        return tuple(rendered(drawing) for drawing in _drawings(tables, summary, settings))
+        return tuple(rendered(drawing, manuscript=manuscript) for drawing in _drawings(tables, summary, settings))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,13 +73,26 @@ def test_the_flow_agrees_with_the_cohort(report, finished):
 
 
 def test_a_run_writes_texts_for_a_manuscript(finished):
-    """Methods as Markdown with keys, their works as BibTeX, and the diagram as SVG, PDF and CSV lie beside the page."""
+    """Methods as Markdown with keys, and their works as BibTeX, lie beside the page."""
     folder = finished.parent / "runs" / "tiny" / "report"
     keys = set(re.findall(r"\[@(\w+)\]", (folder / "methods.md").read_text(encoding="utf-8")))
     assert keys == set(
         re.findall(r"^@\w+\{(\w+),", (folder / "references.bib").read_text(encoding="utf-8"), flags=re.M)
     )
-    assert {path.suffix for path in (folder / "figures").glob("flow.*")} == {".svg", ".pdf", ".csv"}
+    assert {path.suffix for path in (folder / "figures").glob("flow.*")} == {".svg", ".csv"}
+
+
+def test_figures_for_a_manuscript_are_written_where_they_are_asked_for(finished, tmp_path, capsys):
+    """Every figure of the page as SVG, PDF and CSV in a folder of its own, which is never overwritten."""
+    run, folder = finished.parent / "runs" / "tiny", tmp_path / "figures"
+    assert main(["report", str(run), "--figures", str(folder)]) == 0
+    drawn = {path.stem for path in (run / "report" / "figures").glob("*.svg")}
+    assert {path.name for path in folder.iterdir()} == {
+        f"{key}{end}" for key in drawn for end in (".svg", ".pdf", ".csv")
+    }
+    assert all(path.read_bytes().startswith(b"%PDF") for path in folder.glob("*.pdf"))
+    assert main(["report", str(run), "--figures", str(folder)]) == 2
+    assert "is not empty" in capsys.readouterr().err
 
 
 def test_a_checklist_is_written_as_asked(finished, tmp_path, capsys):

@@ -80,6 +80,7 @@ def test_a_report_after_training_reads_the_tables_that_were_just_written(tiny, r
     assert parts
     assert set(parts.values()) == {1}
     assert {name for name in counted.reads if name.startswith("tables/")} == {
+        "tables/candidates.parquet",
         "tables/cells.parquet",
         "tables/compaction.json",
         "tables/epochs.parquet",

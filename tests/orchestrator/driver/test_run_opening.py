@@ -35,7 +35,7 @@ def test_openings_are_counted_over_experiments_and_a_repetition_is_the_same_open
     run(mine, 'name="second"', "search.candidates=1", open_test=True)
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [line["experiment"] for line in lines] == ["tiny", "second"]
-    assert set(lines[0]) == {"time", "user", "experiment", "frozen"}
+    assert set(lines[0]) == {"time", "user", "experiment", "frozen", "digest"}
 
 
 def test_opening_a_test_that_is_not_there_is_refused_before_anything_is_trained(tmp_path, make_tiny, run, no_runner):

@@ -56,11 +56,14 @@ def test_a_held_out_site_may_lack_a_class():
     ("change", "message"),
     [
         (lambda exams: exams.drop(columns="site"), "needs a column `site`"),
-        (lambda exams: exams.assign(site=exams["site"].where(exams.index != 3)), r"^manifest row 4: the site is blank"),
+        (
+            lambda exams: exams.assign(site=exams["site"].where(exams.index != 3)),
+            r"^manifest row 4 \(line 5\): the site is blank",
+        ),
         (lambda exams: exams.assign(site="athens"), "needs two sites"),
         (
             lambda exams: exams.assign(site=exams["site"].where(exams.index != 0, "volos")),
-            r"^manifest rows 1 and 2: a patient has exams at two sites",
+            r"^manifest rows 1 and 2 \(lines 2 and 3\): a patient has exams at two sites",
         ),
         (
             lambda exams: exams.assign(label=exams["label"].where(exams["site"] == "athens", 1)),
