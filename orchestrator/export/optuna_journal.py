@@ -14,6 +14,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from mpi_model.settings import Budget
 from orchestrator.cells.records import CellKey
 from orchestrator.experiment.settings import Objective
 from orchestrator.ledger.description import RunDescription
@@ -51,7 +52,10 @@ def export_studies(run: Run, path: Path) -> tuple[int, int]:
     candidates = candidates.merge(timings[[*CELL, "candidate", "seconds"]], on=[*CELL, "candidate"], how="left")
     if description.settings.search.strategy == "race":
         epochs = epochs[epochs["inner_fold"] == 0]  # the pruner of a race is told of the first inner fold only
-    reported = {key: _reported(rows, objective) for key, rows in epochs.groupby([*CELL, "candidate"], sort=False)}
+    budget = description.settings.training.budget
+    reported = {
+        key: _reported(rows, objective, budget) for key, rows in epochs.groupby([*CELL, "candidate"], sort=False)
+    }
     with tempfile.TemporaryDirectory() as folder:
         # Optuna appends to its file study by study; the person's file is written once, whole.
         journal = Path(folder) / "journal"
@@ -91,12 +95,14 @@ def _key(cell: tuple[Any, ...]) -> CellKey:
     return CellKey(inputs=inputs, partition=partition, repeat=numbers[0], fold=numbers[1])
 
 
-def _reported(rows: pd.DataFrame, objective: Objective) -> dict[int, float]:
-    """What the pruner was told after each epoch: the mean over inner folds of the best score until then."""
+def _reported(rows: pd.DataFrame, objective: Objective, budget: Budget) -> dict[int, float]:
+    """What the pruner was told after each epoch: the mean over inner folds of the score that counted by then."""
     score = "validation_loss" if objective == "balanced_log_loss" else "validation_auc"
     table = rows.pivot(index="epoch", columns="inner_fold", values=score).sort_index()
-    # An inner fold that stopped early keeps its best.
-    until = (table.cummin() if objective == "balanced_log_loss" else table.cummax()).ffill()
+    if budget == "best_epoch":
+        table = table.cummin() if objective == "balanced_log_loss" else table.cummax()
+    # An inner fold that stopped early keeps what it had.
+    until = table.ffill()
     return {int(epoch): float(value) for epoch, value in until.mean(axis=1).dropna().items()}  # type: ignore[call-overload]
 
 

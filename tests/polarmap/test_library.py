@@ -34,8 +34,10 @@ PYTHON_OF = {
     "compare": "compare",
     "evaluate": "evaluate",
     "export-optuna": "Run.export_optuna",
-    "predict": "Run.predict",
+    "export": "export",
+    "predict": "predict",
     "validate": "validate",
+    "explain": "Run.explain",
     "cluster": "check_cluster_file",
     "demo": "demo",
 }
