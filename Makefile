@@ -96,7 +96,7 @@ chaos: setup  ## runs struck by kills, full disks and lost storage until they ar
 interval-coverage: setup  ## simulate what every interval covers, and write docs/coverage.md (minutes)
 	$(BIN)/python -m validation.coverage --out docs/coverage.md
 
-interval-coverage-short: setup  ## some settings of each world with their controls (minutes); part of CI
+interval-coverage-short: setup  ## some settings of each world with their controls (minutes)
 	$(BIN)/python -m validation.coverage --short --out /dev/null
 
 docs: setup  ## the documentation as a site in site/; offline, and a warning is an error
