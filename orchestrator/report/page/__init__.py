@@ -2,5 +2,5 @@
 
 - `sections`: which sections there are, and what each of them says about a report.
 - `rendering`: from a report to the page. `vector_graphics`: figures as parts of it.
-- `templates/`: `page.html` and one file a section; `style.css`.
+- `templates/`: `page.html` and one file a section, in the frame that it shares with the page on a cohort; `style.css`.
 """
