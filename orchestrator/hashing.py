@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 
 
 def digest(value: object) -> str:
@@ -16,6 +17,11 @@ def digest(value: object) -> str:
     # One canonical text for each value: sorted keys, no spaces, UTF-8. NaN has no JSON form and is refused.
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def digest_as_stored(content: Mapping[str, object]) -> str:
+    """The digest of what is written as JSON, as it will be read back: keys are text then, and tuples are lists."""
+    return digest(json.loads(json.dumps(content)))
 
 
 def derive_seed(*parts: str | int | None) -> int:

@@ -1,6 +1,5 @@
 """`experiment.json`: what an experiment asked for and what it is, written when its run begins."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
@@ -8,7 +7,7 @@ from mpi_model.errors import RunDirectoryError
 from orchestrator.cohort.records import Exclusion
 from orchestrator.experiment.reading import read_record
 from orchestrator.experiment.settings import Experiment
-from orchestrator.hashing import digest
+from orchestrator.hashing import digest_as_stored
 from orchestrator.ledger.files import json_object, write_json
 from orchestrator.ledger.identity import Facts, experiment_hash, facts_of_settings
 from orchestrator.ledger.paths import RunPaths
@@ -49,7 +48,7 @@ def write_description(paths: RunPaths, description: RunDescription) -> None:
     """Write `experiment.json`, with a digest of everything in it."""
     content = asdict(description)
     # The digest finds edits by hand; it is no protection against somebody who computes it anew.
-    write_json(paths.experiment, content | {"digest": _digest_of(content)})
+    write_json(paths.experiment, content | {"digest": digest_as_stored(content)})
 
 
 def read_description(paths: RunPaths) -> RunDescription:
@@ -72,7 +71,7 @@ def read_description(paths: RunPaths) -> RunDescription:
         first, more = problems[0].partition(";")[0], len(problems) - 1
         others = f" and {more} more problems" if more else ""
         raise RunDirectoryError(f"{blob} does not describe a run: {first}{others}; {_RESTORE}")
-    changed = _changed(found, stored.get("digest") == _digest_of(content))
+    changed = _changed(found, stored.get("digest") == digest_as_stored(content))
     if changed:
         raise RunDirectoryError(f"{blob} was changed after it was written: {changed}; {_RESTORE}")
     return found
@@ -92,11 +91,6 @@ def _changed(found: RunDescription, same_digest: bool) -> str:
     if found.hash != experiment_hash(dict(found.facts)):
         return "`hash` is not that of `facts`"
     return "" if same_digest else "`digest` is not that of its content"
-
-
-def _digest_of(content: Mapping[str, object]) -> str:
-    # Through JSON, so that tuples and lists, and whole and decimal numbers, count as they are read back.
-    return digest(json.loads(json.dumps(content)))
 
 
 def _read_json(blob: Blob) -> dict[str, object]:

@@ -1,19 +1,18 @@
 """The driver's state while it trains, written to `progress.json` for `polarmap status` in another terminal."""
 
 import datetime
-import json
 import os
 import platform
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Final
 
 from mpi_model.errors import RunDirectoryError
 from orchestrator.experiment.reading import read_record
-from orchestrator.hashing import digest
+from orchestrator.hashing import digest_as_stored
 from orchestrator.ledger.files import json_object, write_json
 from orchestrator.ledger.paths import RunPaths
 from orchestrator.monitoring.counters import RunCounters
@@ -55,7 +54,7 @@ def heartbeat_thread(paths: RunPaths, counters: RunCounters, seconds: float = _S
         # A beat that cannot be written loses nothing; a ledger that cannot be written ends the run in its own thread.
         with suppress(RunDirectoryError):
             content = asdict(heartbeat)
-            write_json(paths.progress, content | {"digest": _digest_of(content)})
+            write_json(paths.progress, content | {"digest": digest_as_stored(content)})
             # A collector reads files of its own machine; on object storage every beat would be one more request.
             if isinstance(paths.storage, LocalStorage):
                 since = counters.since_result()
@@ -90,14 +89,9 @@ def read_heartbeat(paths: RunPaths) -> Heartbeat | None:
     stored = json_object(found.content) if found else None
     content = {key: value for key, value in (stored or {}).items() if key != "digest"}
     # A beat with a flipped bit is none: the next one comes in seconds, or the ledger tells.
-    is_whole = stored is not None and stored.get("digest") == _digest_of(content)
+    is_whole = stored is not None and stored.get("digest") == digest_as_stored(content)
     heartbeat = read_record(Heartbeat, content, "", problems) if is_whole else None
     return heartbeat if isinstance(heartbeat, Heartbeat) and not problems else None
-
-
-def _digest_of(content: Mapping[str, object]) -> str:
-    # Through JSON, so that tuples and whole numbers count as they are read back.
-    return digest(json.loads(json.dumps(content)))
 
 
 def _now() -> str:

@@ -12,7 +12,7 @@ from itertools import combinations
 from mpi_model.errors import StatisticsError
 from orchestrator.experiment.settings import Noninferiority, StatisticsSettings
 from orchestrator.report.models import CrossValidated, Tested
-from orchestrator.report.readings import answer
+from orchestrator.report.readings import Limits, answer
 from orchestrator.report.records import EVERYONE
 from orchestrator.report.rows import Group, Row
 from orchestrator.statistics.auc import auc, auc_intervals
@@ -86,10 +86,13 @@ def _noninferiority_row(
         return group.refusal(
             metric, method, "; ".join(error.problems), at=question.margin, primary=True, family=_PRIMARY
         )
+    exams = first.scores.exams
+    events = int(exams.labels.sum())
+    limits = Limits(low=found.interval.low, high=found.interval.high, events=events, others=exams.labels.size - events)
     return group.interval(
         # The margin is negative on the scale of the difference: first − second > −margin.
         metric, found.interval, at=question.margin, p=found.p_above(-question.margin), primary=True, family=_PRIMARY,
-        reason=answer(first_name, second_name, found.interval.low, found.interval.high, question.margin),
+        reason=answer(first_name, second_name, limits, question.margin),
     )  # fmt: skip
 
 

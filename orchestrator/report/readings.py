@@ -109,13 +109,15 @@ def _direction(found: Limits) -> str:
     return ", though its AUC is lower" if found.high < 0 else ""
 
 
-def answer(first: str, second: str, low: float, high: float, margin: float) -> str:
+def answer(first: str, second: str, found: Limits, margin: float) -> str:
     """The row's own answer to a declared question of non-inferiority, with the limit that gives it."""
-    if low > -margin:
-        return f"{first} is not worse than {second} by {margin:g} or more: shown, the limit is {low:+.3f}"
-    if high < -margin:
-        return f"{first} is worse than {second} by more than {margin:g}: shown, the limit is {high:+.3f}"
-    return (
-        f"whether {first} is worse than {second} by {margin:g} or more is not known: the interval reaches "
-        f"from {low:+.3f} to {high:+.3f}"
-    )
+    reach = f"the interval reaches from {found.low:+.3f} to {found.high:+.3f}"
+    worse = f"worse than {second} by {margin:g} or more"
+    return {
+        Verdict.TOO_FEW: f"too few events to say whether {first} is {worse}: {reach}",
+        Verdict.UNKNOWN: f"whether {first} is {worse} is not known: {reach}",
+        Verdict.NOT_INFERIOR: f"{first} is not {worse}: shown, the limit is {found.low:+.3f}",
+        Verdict.INFERIOR: (
+            f"{first} is worse than {second} by more than {margin:g}: shown, the limit is {found.high:+.3f}"
+        ),
+    }[of_noninferiority(found, margin)]

@@ -8,6 +8,7 @@ from orchestrator.report.readings import (
     FEWEST_EVENTS,
     Limits,
     Verdict,
+    answer,
     auc_in_words,
     difference_in_words,
     noninferiority_in_words,
@@ -36,6 +37,18 @@ def limits(low: float, high: float, events: int = 40, others: int = 60) -> Limit
 def test_noninferiority_at_its_borders(low: float, high: float, verdict: Verdict) -> None:
     """An interval that ends exactly at the margin has not passed it, on neither side."""
     assert of_noninferiority(limits(low, high), MARGIN) is verdict
+
+
+@pytest.mark.parametrize(("low", "high"), [(-0.01, 0.1), (-0.1, -0.05), (-0.1, 0.1)])
+def test_the_table_and_the_page_answer_alike(low: float, high: float) -> None:
+    """With nine events neither says that anything was shown, wherever the interval lies; with ten both may."""
+    few, enough = (limits(low, high, events=events) for events in (FEWEST_EVENTS - 1, FEWEST_EVENTS))
+
+    for found in (few, enough):
+        shown = of_noninferiority(found, MARGIN) in (Verdict.NOT_INFERIOR, Verdict.INFERIOR)
+        assert ("shown" in answer("stress", "dual", found, MARGIN)) is shown
+    assert "too few events" in answer("stress", "dual", few, MARGIN)
+    assert "too few events" not in answer("stress", "dual", enough, MARGIN)
 
 
 @pytest.mark.parametrize(
