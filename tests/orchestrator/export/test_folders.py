@@ -12,6 +12,7 @@ import torch
 
 import polarmap
 from mpi_model.errors import ExperimentError, PolarmapError, RunDirectoryError
+from mpi_model.pipeline import digest_of
 from orchestrator.cli import main
 from orchestrator.hashing import digest
 from orchestrator.ledger.files import json_bytes
@@ -186,7 +187,7 @@ def test_a_configuration_that_names_files_elsewhere_is_refused(finished, tmp_pat
     config = json.loads((tmp_path / "hub" / "config.json").read_text())
     (tmp_path / "secret").write_text("x")
     config["files"]["../secret"] = "0" * 64
-    (tmp_path / "hub" / "config.json").write_text(json.dumps(config))
+    (tmp_path / "hub" / "config.json").write_text(json.dumps({**config, "digest": digest_of(config)}))
     with pytest.raises(ExperimentError, match="not in the folder"):
         predict(tmp_path / "hub", finished.parent / "manifest.csv")
 
@@ -205,7 +206,7 @@ def test_a_bundle_with_a_pickle_is_refused(finished, tmp_path):
     torch.save({"x": Bait()}, weights)
     config = json.loads((tmp_path / "bundle" / "config.json").read_text())
     config["files"]["models/model.pt"] = hashlib.sha256(weights.read_bytes()).hexdigest()
-    (tmp_path / "bundle" / "config.json").write_text(json.dumps(config))
+    (tmp_path / "bundle" / "config.json").write_text(json.dumps({**config, "digest": digest_of(config)}))
     with pytest.raises(PolarmapError, match="damaged"):
         predict(tmp_path / "bundle", finished.parent / "manifest.csv")
     assert not bait.exists()
