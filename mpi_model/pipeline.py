@@ -70,8 +70,7 @@ class PipelineConfig:
         read: tuple[Any, ...] = tuple(content.get(name) for name in ("inputs", "size", "members"))
         inputs, size, members = read
         if (
-            type(inputs) is not str
-            or inputs not in PHASES_OF
+            inputs not in PHASES_OF
             or not (isinstance(members, list) and 0 < len(members) <= _MOST_MEMBERS)
             or not (type(size) is int and 1 <= size <= _LARGEST_SIDE)
         ):

@@ -1,5 +1,7 @@
 """A finished run in an MLflow file store; needs the extra `mlflow`."""
 
+import os
+
 import pytest
 
 from orchestrator.cli import main
@@ -8,13 +10,15 @@ from orchestrator.ledger.reading import open_run
 mlflow = pytest.importorskip("mlflow")
 
 
-def test_a_finished_run_is_read_back_from_mlflow(finished, tmp_path, capsys):
+def test_a_finished_run_is_read_back_from_mlflow(finished, tmp_path, monkeypatch, capsys):
     """MLflow's own client finds settings, leading estimates, report and tables; predictions and ids are nowhere."""
     root, store = finished.parent / "runs" / "tiny", tmp_path / "store"
     for _ in range(2):
         assert main(["export", str(root), str(store), "--format", "mlflow"]) == 0
     assert "mlflow ui" in capsys.readouterr().out
+    assert "MLFLOW_ALLOW_FILE_STORE" not in os.environ
 
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     client = mlflow.MlflowClient(tracking_uri=store.as_uri())
     experiment = client.get_experiment_by_name("polarmap")
     runs = client.search_runs([experiment.experiment_id])
