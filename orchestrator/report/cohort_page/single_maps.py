@@ -64,7 +64,7 @@ def hardest_maps_page(name: str, hardest: pd.DataFrame, exams: pd.DataFrame, map
     """
     row_of = {number: row for row, number in enumerate(exams["manifest_row"].tolist())}
     groups = tuple(
-        Examples(
+        _Examples(
             title=f"{tracer}, hardest exams of the cross-validation",
             exams=tuple(
                 replace(_example(exams, maps, row_of[found["manifest_row"]]), words=_words(found))
@@ -80,7 +80,7 @@ def hardest_maps_page(name: str, hardest: pd.DataFrame, exams: pd.DataFrame, map
     return _page(name, about, groups)
 
 
-def _page(name: str, about: str, groups: tuple[Examples, ...]) -> str:
+def _page(name: str, about: str, groups: tuple[_Examples, ...]) -> str:
     return environment().get_template("single_maps.html").render(name=name, about=about, groups=groups)
 
 
