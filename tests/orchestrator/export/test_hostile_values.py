@@ -22,7 +22,6 @@ from orchestrator.driver.final_model import FinalModel
 from orchestrator.hashing import digest
 from orchestrator.ledger.files import json_bytes
 from orchestrator.ledger.reading import open_run
-from polarmap.models import export
 
 Place = tuple[str | int, ...]
 
@@ -158,14 +157,13 @@ def test_damage_to_a_saved_models_description_is_always_found(model):
 
 
 @pytest.fixture
-def exported(finished, tmp_path):
+def exported(own_hub):
     """An exported folder's configuration, and a way to write and read it anew, sealed or not."""
-    export(finished.parent / "runs" / "tiny", tmp_path / "hub", "hub", inputs="dual")
-    path = tmp_path / "hub" / "config.json"
+    path = own_hub / "config.json"
 
     def use(config: Any, *, sealed: bool = True) -> object:
         path.write_text(json.dumps({**config, "digest": digest_of(config)} if sealed else config))
-        return ensembles_of([tmp_path / "hub"])
+        return ensembles_of([own_hub])
 
     config = json.loads(path.read_text())
     use(config, sealed=False)
