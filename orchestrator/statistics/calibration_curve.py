@@ -147,7 +147,10 @@ def _loess(probabilities: Floats, labels: Floats, weights: Floats, points: Float
         away, mine = probabilities[order] - point, weights[:, order]
         last = np.argmax(np.cumsum(mine, axis=1) >= neighbours[:, None], axis=1)
         radius = np.maximum(np.abs(away)[last], 1e-12)[:, None]
-        tricube = mine * (1 - np.minimum(np.abs(away) / radius, 1) ** 3) ** 3
+        # Products, because NumPy's powers take ten times as long.
+        share = np.minimum(np.abs(away) / radius, 1)
+        kept = 1 - share * share * share
+        tricube = mine * (kept * kept * kept)
         # Of the line's normal equations only the value at the point is needed.
         zero, one, two = tricube.sum(axis=1), tricube @ away, tricube @ away**2
         up, across = tricube @ labels[order], tricube @ (away * labels[order])

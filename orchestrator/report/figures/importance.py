@@ -15,7 +15,7 @@ from search_spaces.stored import StoredParameter, drawn_values
 # Complete candidates of an input configuration below which nothing is said: a forest of trees would fit noise.
 _FEWEST = 30
 # Beyond so many a forest takes ever longer and says the same.
-_MOST = 400
+_MOST = 200
 
 
 def importances(
@@ -24,7 +24,7 @@ def importances(
     """The importance of each hyperparameter, in the sum 1, by input configuration.
 
     Functional analysis of variance (Hutter, Hoos & Leyton-Brown 2014) by Optuna on the complete candidates of all
-    cells, or on 400 of them, whose objectives are taken less the median of their cell. Only candidates that have every
+    cells, or on 200 of them, whose objectives are taken less the median of their cell. Only candidates that have every
     hyperparameter count, because some exist under a condition.
 
     Args:
