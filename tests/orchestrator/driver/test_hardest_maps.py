@@ -98,6 +98,7 @@ def test_one_repeat_has_no_hardest_exams(finished, tmp_path, capsys):
     assert not target.exists()
 
 
+@pytest.mark.thorough
 def test_drawing_maps_needs_no_torch(twice, tmp_path):
     """The command reads images and tables; torch and Ray are not imported."""
     code = (

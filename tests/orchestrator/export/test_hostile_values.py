@@ -123,7 +123,7 @@ def model(finished, tmp_path):
     return document, use
 
 
-EVERY = pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.slow)])
+EVERY = pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.thorough)])
 """Every seventh change in the default run; all of them take half a minute."""
 
 
