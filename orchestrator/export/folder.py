@@ -1,4 +1,4 @@
-"""An exported folder: `config.json` with the digest of every other file, written whole or not at all."""
+"""An exported folder: `config.json` with the digests of the other files, written whole or not at all."""
 
 import hashlib
 import json
@@ -18,6 +18,10 @@ from orchestrator.ledger.reading import Run
 CONFIG: Final = "config.json"
 FORMAT: Final = 2
 """Version of the configuration."""
+
+
+_TO_COMPLETE: Final = ("README.md", "LICENSE", "docs/README.md", "configs/metadata.json")
+"""Files with slots that only people can fill: no digest, or the finished card would make the folder a damaged one."""
 
 
 @contextmanager
@@ -44,11 +48,10 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
-    """Write `config.json` last, with the digest of every other file of the folder."""
+    """Write `config.json` last, with the digest of every other file of the folder that is not to be completed."""
+    names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
     digests = {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names if name not in _TO_COMPLETE
     }
     content = {"format": FORMAT, **config, "files": digests}
     # Of itself, too: another threshold or fusion fits the same weights, and gives other answers.

@@ -174,12 +174,17 @@ def test_the_reference_code_refuses_what_the_network_does_not_know(finished, own
 
 
 def test_an_exported_folder_predicts_as_its_run_does(finished, own_hub, tmp_path):
-    """`polarmap predict` gives the run's answers from its export, and refuses an export that was changed by a byte."""
+    """`polarmap predict` gives the run's answers from its export, card completed; one byte of the weights is refused."""
     manifest = finished.parent / "manifest.csv"
     export(root_of(finished), tmp_path / "bundle", "bundle", inputs="dual")
     told = predict(root_of(finished), manifest)
     told = told[told["inputs"] == "dual"].reset_index(drop=True)
-    for name in ("hub", "bundle"):
+    for name, filled in (("hub", ["README.md"]), ("bundle", ["docs/README.md", "LICENSE", "configs/metadata.json"])):
+        # A card that was finished is no damage.
+        for one in filled:
+            text = (tmp_path / name / one).read_text()
+            assert "to be written by you" in text.lower()
+            (tmp_path / name / one).write_text(text.replace("to be written by you", "A. Papadopoulou, Larissa"))
         found = predict(tmp_path / name, manifest)
         assert set(found["model"]) == {name}
         assert found.drop(columns="model").equals(told.drop(columns="model"))
