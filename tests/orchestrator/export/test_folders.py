@@ -174,7 +174,7 @@ def test_the_reference_code_refuses_what_the_network_does_not_know(finished, own
 
 
 def test_an_exported_folder_predicts_as_its_run_does(finished, own_hub, tmp_path):
-    """`polarmap predict` gives the run's answers from its export, card completed; one byte of the weights is refused."""
+    """`polarmap predict` gives the run's answers from its export, card completed; one byte of weights is refused."""
     manifest = finished.parent / "manifest.csv"
     export(root_of(finished), tmp_path / "bundle", "bundle", inputs="dual")
     told = predict(root_of(finished), manifest)
