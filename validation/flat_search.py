@@ -15,17 +15,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from orchestrator.statistics.cross_validation import CrossValidation, cross_validated_auc, within_fold_interval
 from orchestrator.statistics.scores import Codes, Exams, Flags, Floats, FoldScores
 from orchestrator.statistics.selection_bias import ScoredCandidates, bootstrap_bias_corrected, naive_aucs
+from validation.flat_worlds import DrawnCohorts, FlatWorld
 
 LEVEL = 0.95
 BIAS, COVERAGE = 0.01, 0.93
 """The gate: at most so much bias where there is signal, at least so much coverage."""
-FEATURES, SEEN, PREVALENCE = 40, 8, 0.3
-RIDGES = (0.05, 0.3, 1.5, 8.0)
 _CHUNK = 50
 _DRAWS = 100
 """Draws of BBC-CV; its mean over simulations needs no more."""
@@ -33,32 +31,6 @@ FLAT, BBC = "flat search, cross-fitted", "BBC-CV on the parts"
 NAIVE, SURVIVORS = "best candidates, naive", "BBC-CV on the survivors of a race"
 SAME, LEAKY = "chosen once, other repeats", "only the scores of a cell's patients left out"
 CONTROLS = (NAIVE, SURVIVORS, SAME)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlatWorld:
-    """One setting of the simulation."""
-
-    patients: int
-    effect: float
-    """Distance of the class means; 0 for none."""
-    informative: int = 10
-    """Features that differ between the classes."""
-    winners: int = 3
-    candidates: int = 20
-    folds: int = 5
-    repeats: int = 1
-
-    @property
-    def labels(self) -> Flags:
-        """`[N]`, positives first."""
-        return np.arange(self.patients) < round(self.patients * PREVALENCE)
-
-    @property
-    def named(self) -> str:
-        """For a table."""
-        winners = f"{self.winners} winners" if self.winners > 1 else "1 winner"
-        return f"{self.patients} patients, {self.folds} × {self.repeats}, {winners}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +81,7 @@ def measure(world: FlatWorld, simulations: int, seed: int) -> list[FlatMeasured]
     found: dict[str, list[tuple[float, float]]] = {}
     limits: list[tuple[float, float, float]] = []
     for start in range(0, simulations, _CHUNK):
-        drawn = _Drawn.of(world, min(_CHUNK, simulations - start), (seed, world.patients, start))
+        drawn = DrawnCohorts.of(world, min(_CHUNK, simulations - start), (seed, world.patients, start))
         for one in range(len(drawn.folds)):
             for method, pair in _estimates(world, drawn, one, limits).items():
                 found.setdefault(method, []).append(pair)
@@ -137,71 +109,8 @@ def _measured(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Drawn:
-    """S cohorts with every candidate trained in every part and cell; L linear networks a candidate."""
-
-    values: Floats
-    """`[S, N, F]`."""
-    folds: Codes
-    """`[S, R, N]`; one repeat more than the world has, for what reuses a choice."""
-    shift: Floats
-    """`[F]`."""
-    cells: Floats
-    """`[C, S, R, K, F + 1]`, weights and offset of the networks trained without a fold."""
-    parts: Floats
-    """The same without a fold and the next one."""
-
-    @classmethod
-    def of(cls, world: FlatWorld, simulations: int, seed: tuple[int, ...]) -> "_Drawn":
-        generator = np.random.default_rng(seed)
-        labels, repeats, count = world.labels, world.repeats + 1, world.folds
-        folds = np.empty((simulations, repeats, labels.size), dtype=np.int64)
-        positives = int(labels.sum())
-        for start, stop in ((0, positives), (positives, labels.size)):
-            order = generator.random((simulations, repeats, stop - start)).argsort(axis=2).argsort(axis=2)
-            folds[:, :, start:stop] = (order + start) % count
-        informative = np.arange(FEATURES) < world.informative
-        shift = informative * world.effect / np.sqrt(world.informative)
-        values = generator.normal(size=(simulations, labels.size, FEATURES)) + labels[None, :, None] * shift
-        shape = (world.candidates, simulations, repeats, count, FEATURES + 1)
-        cells, parts = np.empty(shape), np.empty(shape)
-        for number in range(world.candidates):
-            seen, ridge = np.sort(generator.permutation(FEATURES)[:SEEN]), RIDGES[number % len(RIDGES)]
-            for repeat in range(repeats):
-                for fold in range(count):
-                    outside = folds[:, repeat] != fold
-                    cells[number, :, repeat, fold] = _trained(values, labels, outside, seen, ridge)
-                    outside &= folds[:, repeat] != (fold + 1) % count
-                    parts[number, :, repeat, fold] = _trained(values, labels, outside, seen, ridge)
-        return cls(values=values, folds=folds, shift=shift, cells=cells, parts=parts)
-
-    def area(self, networks: Floats) -> float:
-        """The mean AUC in the population of networks `[..., F + 1]`."""
-        weights = networks[..., :-1]
-        gained = (weights * self.shift).sum(axis=-1) / np.sqrt(2 * (weights**2).sum(axis=-1))
-        return float(stats.norm.cdf(gained).mean())
-
-
-def _trained(values: Floats, labels: Flags, training: Flags, seen: Codes, ridge: float) -> Floats:
-    """`[S, F + 1]`, ridge discriminants on the features seen."""
-    inside, means, scatter = values[:, :, seen], [], np.zeros((len(values), seen.size, seen.size))
-    for label in (True, False):
-        kept = (training & (labels == label)).astype(np.float64)
-        mean = (kept[:, None] @ inside)[:, 0] / kept.sum(axis=1)[:, None]
-        centred = (inside - mean[:, None]) * kept[:, :, None]
-        scatter += centred.transpose(0, 2, 1) @ centred
-        means.append(mean)
-    covariance = scatter / (training.sum(axis=1) - 2)[:, None, None] + ridge * np.eye(seen.size)
-    weights = np.linalg.solve(covariance, (means[0] - means[1])[:, :, None])[:, :, 0]
-    networks = np.zeros((len(values), values.shape[2] + 1))
-    networks[:, seen] = weights
-    networks[:, -1] = -(weights * (means[0] + means[1])).sum(axis=1) / 2
-    return networks
-
-
 def _estimates(
-    world: FlatWorld, drawn: _Drawn, one: int, limits: list[tuple[float, float, float]]
+    world: FlatWorld, drawn: DrawnCohorts, one: int, limits: list[tuple[float, float, float]]
 ) -> dict[str, tuple[float, float]]:
     """Each method's estimate with its truth, on one cohort; the interval of the flat search is added to the limits."""
     labels, folds, repeats = world.labels, drawn.folds[one], range(world.repeats)
@@ -254,7 +163,8 @@ def _costs(
         # A fold of another repeat may lose a class to the patients who are left out.
         if (inside & labels).any() and (inside & ~labels).any():
             found.append((losses[:, inside & labels].mean(axis=1) + losses[:, inside & ~labels].mean(axis=1)) / 2)
-    return np.mean(found, axis=0)
+    costs: Floats = np.stack(found).mean(axis=0)
+    return costs
 
 
 def _scored(world: FlatWorld, folds: Codes, part_scores: Floats) -> ScoredCandidates:
@@ -308,13 +218,14 @@ def _bias_corrected(scored: ScoredCandidates) -> float:
 
 
 def _not_offered(
-    world: FlatWorld, drawn: _Drawn, one: int, cell_scores: Floats, values: Floats
+    world: FlatWorld, drawn: DrawnCohorts, one: int, cell_scores: Floats, values: Floats
 ) -> dict[str, tuple[float, float]]:
     """Candidates scored on the folds of the first repeat and used in the next one."""
     labels, folds, last = world.labels, drawn.folds[one], len(drawn.folds[one]) - 1
     out_of_fold = [(0, fold, fold) for fold in range(world.folds)]
     once = np.argsort(_costs(cell_scores, labels, folds, out_of_fold), kind="stable")[: world.winners]
-    scores, networks = {SAME: np.empty(labels.size), LEAKY: np.empty(labels.size)}, {SAME: [], LEAKY: []}
+    scores = {SAME: np.empty(labels.size), LEAKY: np.empty(labels.size)}
+    networks: dict[str, list[Floats]] = {SAME: [], LEAKY: []}
     for fold in range(world.folds):
         inside = folds[last] == fold
         without = _costs(cell_scores, labels, folds, out_of_fold, ~inside)

@@ -129,15 +129,17 @@ def _weighted_auc(scores: Floats, pairs: tuple[Codes, Codes], weights: Floats) -
 
 def _costs(found: ScoredCandidates, weights: Floats) -> Floats:
     """`[B, C]`, what candidates are chosen by, made small: the mean over tracers; NaN where one lacks a class."""
-    parts = []
+    parts: list[Floats] = []
     if found.by_auc:
         for pairs in _pairs(found):
             parts.append(-np.stack([_weighted_auc(scores, pairs, weights) for scores in found.scores], axis=1))
-        return np.mean(parts, axis=0)
+        by_auc: Floats = np.stack(parts).mean(axis=0)
+        return by_auc
     losses = np.logaddexp(0, np.where(found.labels, -found.scores, found.scores))
     for tracer in range(int(found.tracers.max()) + 1):
         for label in (True, False):
             mine = (found.tracers == tracer) & (found.labels == label)
             with np.errstate(invalid="ignore"):
                 parts.append(weights[:, mine] @ losses[:, mine].T / weights[:, mine].sum(axis=1)[:, None])
-    return np.mean(parts, axis=0)
+    by_loss: Floats = np.stack(parts).mean(axis=0)
+    return by_loss

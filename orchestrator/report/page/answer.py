@@ -49,7 +49,7 @@ def _sentence(rows: Sequence[Record]) -> tuple[Phrase, ...]:
     if not any(row["state"] == "ok" for row in areas):
         return ("No AUC: ", *_refused(areas))
     first = next(row for row in areas if row["state"] == "ok")
-    where = PARTITION_NAMES.get(first["partition"], first["partition"])
+    where = str(PARTITION_NAMES.get(first["partition"], first["partition"]))
     if _is_flat(first):
         where += f", {FLAT_SEARCH}"
     parts: list[Phrase] = [f"{first['tracer']}, {first['endpoint']}, {where} ("]

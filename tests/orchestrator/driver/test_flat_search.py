@@ -75,13 +75,11 @@ def test_a_cell_chooses_by_the_two_folds_that_its_patients_had_no_part_in(flat):
     for fold in range(3):
         after, before = (fold + 1) % 3, (fold - 1) % 3
         expected = {}
-        for candidate in range(3):
+        for candidate, mine in scored.groupby("member"):
             areas = [
                 roc_auc_score(rows["label"], rows["score"])
                 for part, own in ((fold, after), (before, before))
-                for _, rows in scored.query("fold_x == @part and fold_y == @own and member == @candidate").groupby(
-                    "tracer"
-                )
+                for _, rows in mine[(mine["fold_x"] == part) & (mine["fold_y"] == own)].groupby("tracer")
             ]
             expected[candidate] = np.mean(areas)
             assert judged[fold, candidate] == pytest.approx(expected[candidate], abs=1e-12)

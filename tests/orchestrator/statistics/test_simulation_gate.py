@@ -29,7 +29,10 @@ def load(name: str) -> ModuleType:
 @pytest.fixture(scope="module")
 def scripts() -> dict[str, ModuleType]:
     """The gate's scripts, in the order in which they import each other."""
-    names = ("simulated", "learners", "measured", "fold_gates", "held_out_gates", "fold_probabilities", "flat_search")
+    names = (
+        *("simulated", "learners", "measured", "fold_gates", "held_out_gates", "fold_probabilities"),
+        *("flat_worlds", "flat_search"),
+    )
     try:
         return {name: load(name) for name in names}
     finally:
