@@ -19,7 +19,7 @@ ATTRIBUTIONS: Final = "attributions"
 """What `polarmap explain` adds to a cell: where the scores of its exams come from."""
 ATTRIBUTIONS_COMMIT: Final = f"{ATTRIBUTIONS}.json"
 """Their marker."""
-CELL: Final = re.compile(r"(\w+)-(?:r(\d+)-f(\d+)|final)")
+CELL: Final = re.compile(r"(\w+)(?:-search)?-(?:r(\d+)-f(\d+)|final)")
 """A cell's folder; one in quarantine has a dot in its name."""
 CANDIDATE: Final = re.compile(r"candidate-(\d+)\.parquet")
 
