@@ -1,11 +1,12 @@
 """Joins the committed parts into the run's tables: sorted, with labels, the same bytes whatever runner did the cells.
 
-Cells are read in the order of the tables, so only the rows of one group have to be sorted: memory holds one row group,
-however large the run.
+Cells are read in the order of the tables, so only the rows of one group have to be sorted: memory holds one row group a
+table, however large the run.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import IO, Final
 
@@ -17,13 +18,14 @@ from mpi_model.vocabulary import INPUTS
 from orchestrator.hashing import digest
 from orchestrator.ledger.description import read_description
 from orchestrator.ledger.files import COMPRESSION, json_object, table_from, write_json
-from orchestrator.ledger.integrity import matches
+from orchestrator.ledger.integrity import matches, rows_in
 from orchestrator.ledger.parts import Marker, fields_of
 from orchestrator.ledger.paths import (
     ATTRIBUTIONS,
     ATTRIBUTIONS_COMMIT,
     CELL,
     COMMIT,
+    RESULTS_FILE,
     TEST_COMMIT,
     TEST_PREDICTIONS,
     RunPaths,
@@ -42,14 +44,6 @@ _PIECES: Final = 1024
 """As many tables are joined into one, because each costs memory of its own, however few rows it has."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A part to read, with the marker that says what its bytes have to be."""
-
-    blob: Blob
-    marker: Marker
-
-
 def compact(state: RunState) -> None:
     """Write `tables/*.parquet` from the committed cells.
 
@@ -60,17 +54,24 @@ def compact(state: RunState) -> None:
     pieces, exams = _committed_pieces(state), read_cohort(state.paths, experiment)
     # Without its record no table counts as current, so it goes first and comes last.
     state.paths.compaction.unlink()
-    seals: dict[str, str] = {}
-    for name, (schema, _) in TABLES.items():
-        blob = state.paths.table(name)
-        with blob.storage.writing(blob.name) as file:
-            sealed = _Hashed(file)
-            with pq.ParquetWriter(pa.PythonFile(sealed, mode="w"), schema, compression=COMPRESSION) as writer:
-                for group in _row_groups(pieces[name], name, exams):
-                    writer.write_table(group)
-        seals[name] = sealed.sha.hexdigest()
+    with ExitStack() as stack:
+        # All tables at a time, because each cell's file has rows of every one of them and is read once.
+        files = {name: _Hashed(stack.enter_context(_writing(state.paths.table(name)))) for name in TABLES}
+        with ExitStack() as writing:
+            writers = {
+                name: writing.enter_context(
+                    pq.ParquetWriter(pa.PythonFile(file, mode="w"), TABLES[name][0], compression=COMPRESSION)
+                )
+                for name, file in files.items()
+            }
+            _join(pieces, exams, {name: writer.write_table for name, writer in writers.items()})
+    seals = {name: file.sha.hexdigest() for name, file in files.items()}
     record = {"experiment": experiment, "markers": _markers_of(state), "tables": seals}
     write_json(state.paths.compaction, record | {"digest": digest(record)})
+
+
+def _writing(blob: Blob) -> AbstractContextManager[IO[bytes]]:
+    return blob.storage.writing(blob.name)
 
 
 class _Hashed:
@@ -152,18 +153,20 @@ def read_cohort(paths: RunPaths, experiment: str) -> pa.Table:
     return read_sealed(paths.cohort, experiment, MADE_ANEW)
 
 
-def joined(state: RunState, name: str) -> pa.Table:
-    """One table, from the parts of every committed cell, whether or not the run is finished.
+def joined(state: RunState, *names: str) -> dict[str, pa.Table]:
+    """Some tables, from the parts of every committed cell, whether or not the run is finished.
 
     Args:
         state: The run.
-        name: A name from `orchestrator.ledger.schemas.TABLES`.
+        names: Names from `orchestrator.ledger.schemas.TABLES`.
 
     Raises:
         RunDirectoryError: A part is not what was committed.
     """
-    exams = read_cohort(state.paths, read_description(state.paths).hash)
-    return pa.concat_tables(_row_groups(_committed_pieces(state)[name], name, exams))
+    pieces, exams = _committed_pieces(state), read_cohort(state.paths, read_description(state.paths).hash)
+    groups: dict[str, list[pa.Table]] = {name: [] for name in names}
+    _join(pieces, exams, {name: held.append for name, held in groups.items()})
+    return {name: pa.concat_tables(held) for name, held in groups.items()}
 
 
 def joined_attributions(state: RunState) -> pa.Table:
@@ -177,40 +180,40 @@ def joined_attributions(state: RunState) -> pa.Table:
     """
     cells = sorted((cell for cell in state.explained if CELL.fullmatch(cell)), key=_place)
     pieces = [
-        _Piece(
-            state.paths.in_cell(cell, f"{ATTRIBUTIONS}.parquet"),
-            _whole(state.explained[cell], state.paths.in_cell(cell, ATTRIBUTIONS_COMMIT), cell),
-        )
-        for cell in cells
+        _piece(state.paths, state.explained, cell, f"{ATTRIBUTIONS}.parquet", ATTRIBUTIONS_COMMIT) for cell in cells
     ]
-    rows = pa.concat_tables([ATTRIBUTION_PART.empty_table(), *_tables(pieces)])
+    tables = [table_from(content) for _, content in _contents(pieces)]
     exams = read_cohort(state.paths, read_description(state.paths).hash)
-    return _with_exams(rows, exams, EXAM_ATTRIBUTIONS)
+    return _with_exams(pa.concat_tables([ATTRIBUTION_PART.empty_table(), *tables]), exams, EXAM_ATTRIBUTIONS)
 
 
-def _committed_pieces(state: RunState) -> dict[str, list[_Piece]]:
-    """The parts of every table, in the order of its rows.
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A part to read, with the marker that says what its bytes have to be."""
+
+    blob: Blob
+    marker: Marker
+
+
+def _committed_pieces(state: RunState) -> list[_Piece]:
+    """The parts of every committed cell, in the order of the tables' rows.
 
     Raises:
         RunDirectoryError: A marker is damaged, or of another cell.
     """
-    cells = sorted((cell for cell in state.cells if CELL.fullmatch(cell)), key=_place)
-    pieces: dict[str, list[_Piece]] = {name: [] for name in TABLES}
-    for cell in cells:
-        marker = _whole(state.cells[cell], state.paths.in_cell(cell, COMMIT), cell)
-        for name in TABLES:
-            # The cells are sorted, so appending keeps each table in its order.
-            pieces[name].append(_Piece(state.paths.in_cell(cell, f"{name}.parquet"), marker))
+    pieces = []
+    for cell in sorted((cell for cell in state.cells if CELL.fullmatch(cell)), key=_place):
+        pieces.append(_piece(state.paths, state.cells, cell, RESULTS_FILE, COMMIT))
         if cell in state.tests:
-            opened = _whole(state.tests[cell], state.paths.in_cell(cell, TEST_COMMIT), cell)
-            pieces["predictions"].append(_Piece(state.paths.in_cell(cell, f"{TEST_PREDICTIONS}.parquet"), opened))
+            pieces.append(_piece(state.paths, state.tests, cell, f"{TEST_PREDICTIONS}.parquet", TEST_COMMIT))
     return pieces
 
 
-def _whole(marker: Marker | None, blob: Blob, cell: str) -> Marker:
+def _piece(paths: RunPaths, markers: Mapping[str, Marker | None], cell: str, part: str, commit: str) -> _Piece:
+    marker = markers[cell]
     if marker is None or marker.cell != cell:
-        raise _damaged(blob)
-    return marker
+        raise _damaged(paths.in_cell(cell, commit))
+    return _Piece(paths.in_cell(cell, part), marker)
 
 
 def _place(cell: str) -> tuple[int, bool, int, int]:
@@ -219,35 +222,64 @@ def _place(cell: str) -> tuple[int, bool, int, int]:
     return _INPUTS_ORDER[inputs], repeat is None, int(repeat or 0), int(fold or 0)
 
 
-def _row_groups(pieces: Iterable[_Piece], name: str, exams: pa.Table) -> Iterator[pa.Table]:
-    """A table's rows in their order, by row groups; at least one, which may be empty.
+class _Rows:
+    """The rows of one table in their order, written by row groups; at least one, which may be empty."""
+
+    def __init__(self, name: str, exams: pa.Table, write: Callable[[pa.Table], object]) -> None:
+        self.name = name
+        self.exams = exams
+        self.write = write
+        # An empty table first, so that a table without rows still has its columns.
+        self.held, self.rows, self.begun = [PARTS[name].empty_table()], 0, False
+
+    def add(self, table: pa.Table) -> None:
+        """The next rows."""
+        self.held.append(table)
+        self.rows += table.num_rows
+        if self.rows >= _ROW_GROUP:
+            self._write()
+        elif len(self.held) > _PIECES:
+            self.held = [pa.concat_tables(self.held).combine_chunks()]
+
+    def end(self) -> None:
+        """Write what is left."""
+        if self.rows or not self.begun:
+            self._write()
+
+    def _write(self) -> None:
+        self.write(_arranged(pa.concat_tables(self.held), self.name, self.exams))
+        self.held, self.rows, self.begun = [PARTS[self.name].empty_table()], 0, True
+
+
+def _join(pieces: list[_Piece], exams: pa.Table, writes: Mapping[str, Callable[[pa.Table], object]]) -> None:
+    """Hand the rows of some tables on, a row group at a time.
 
     Args:
-        pieces: The table's parts in the order of their cells.
-        name: The table.
+        pieces: The parts, in the order of their cells.
         exams: `cohort.parquet`, for the predictions' labels.
+        writes: What takes the row groups of each table.
     """
-    # An empty table first, so that a table without rows still has its columns.
-    held, rows, begun = [PARTS[name].empty_table()], 0, False
-    for table in _tables(list(pieces)):
-        held.append(table)
-        rows += table.num_rows
-        if rows >= _ROW_GROUP:
-            yield _arranged(pa.concat_tables(held), name, exams)
-            held, rows, begun = [PARTS[name].empty_table()], 0, True
-        elif len(held) > _PIECES:
-            held = [pa.concat_tables(held).combine_chunks()]
-    if rows or not begun:
-        yield _arranged(pa.concat_tables(held), name, exams)
-
-
-def _tables(pieces: list[_Piece]) -> Iterator[pa.Table]:
-    contents = read_many(piece.blob for piece in pieces)
-    for piece, content in zip(pieces, contents, strict=True):
-        table = table_from(content) if matches(piece.marker, piece.blob.name, content) else None
-        if table is None:
+    tables = {name: _Rows(name, exams, write) for name, write in writes.items()}
+    for piece, content in _contents(pieces):
+        found = rows_in(content) if piece.blob.name.endswith(RESULTS_FILE) else {"predictions": table_from(content)}
+        if found is None:
             raise _damaged(piece.blob)
-        yield table
+        for name in tables.keys() & found.keys():
+            tables[name].add(found[name])
+    for table in tables.values():
+        table.end()
+
+
+def _contents(pieces: list[_Piece]) -> Iterator[tuple[_Piece, bytes]]:
+    """The bytes of some parts, each held against its marker.
+
+    Raises:
+        RunDirectoryError: A part is not what was committed.
+    """
+    for piece, content in zip(pieces, read_many(piece.blob for piece in pieces), strict=True):
+        if not matches(piece.marker, piece.blob.name, content):
+            raise _damaged(piece.blob)
+        yield piece, content
 
 
 def _damaged(blob: Blob) -> RunDirectoryError:

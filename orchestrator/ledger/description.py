@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Final
 
 from mpi_model.errors import RunDirectoryError
 from orchestrator.cohort.records import Exclusion
@@ -14,13 +15,16 @@ from orchestrator.ledger.paths import RunPaths
 from orchestrator.storage.base import Blob
 from search_spaces.stored import PlainParameter
 
-_RESTORE = "restore it, or give the experiment another `name` and run anew"
+LAYOUT: Final = 2
+"""Of the run directory; 1 had a file a table in every cell."""
+_RESTORE: Final = "restore it, or give the experiment another `name` and run anew"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunDescription:
     """An experiment as its run directory describes it; the fields are the keys of `experiment.json`."""
 
+    layout: int = LAYOUT
     name: str
     """The experiment's name, as in the settings."""
     settings: Experiment
@@ -65,13 +69,20 @@ def read_description(paths: RunPaths) -> RunDescription:
     stored = _read_json(blob)
     problems: list[str] = []
     content = {key: value for key, value in stored.items() if key != "digest"}
+    is_whole = stored.get("digest") == digest_as_stored(content)
+    if is_whole and stored.get("layout") != LAYOUT:
+        raise RunDirectoryError(
+            f"{paths.root} has layout {stored.get('layout', 1)} of a run directory (`layout` of experiment.json), and "
+            f"this version of polarmap reads layout {LAYOUT}; read it with the version that `facts` names, or give the "
+            "experiment another `name` and run anew"
+        )
     found = read_record(RunDescription, content, "", problems)
     if problems or not isinstance(found, RunDescription):
         # One problem is enough here: the file is not written by hand, so it is restored as a whole.
         first, more = problems[0].partition(";")[0], len(problems) - 1
         others = f" and {more} more problems" if more else ""
         raise RunDirectoryError(f"{blob} does not describe a run: {first}{others}; {_RESTORE}")
-    changed = _changed(found, stored.get("digest") == digest_as_stored(content))
+    changed = _changed(found, is_whole)
     if changed:
         raise RunDirectoryError(f"{blob} was changed after it was written: {changed}; {_RESTORE}")
     return found

@@ -44,7 +44,7 @@ class _Leasable(Protocol):
     def replace(self, name: str, content: bytes, tag: str) -> str | None:
         """Write it if it has this tag."""
 
-    def delete(self, name: str) -> None:
+    def delete(self, *names: str) -> None:
         """Delete it."""
 
     def now(self) -> datetime.datetime:

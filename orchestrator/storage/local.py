@@ -36,6 +36,7 @@ class LocalStorage:
     """A folder, private to its user. See `Storage` for what the methods do."""
 
     folder: Path
+    seconds_that_wait: float = 0.0
     _held: _Held = field(default_factory=_Held, compare=False, repr=False)
 
     @property
@@ -127,15 +128,18 @@ class LocalStorage:
             found = self.find(name)
             return self._written(name, content) if found and found.tag == tag else None
 
-    def delete(self, name: str) -> None:
-        """Delete a file; it may be missing."""
-        try:
-            with self._root() as root, parent_of(root, name) as (folder, last):
-                os.unlink(last, dir_fd=folder)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise RunDirectoryError(f"cannot delete {self.describe(name)} ({error.strerror}); give access") from error
+    def delete(self, *names: str) -> None:
+        """Delete files; they may be missing."""
+        for name in names:
+            try:
+                with self._root() as root, parent_of(root, name) as (folder, last):
+                    os.unlink(last, dir_fd=folder)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise RunDirectoryError(
+                    f"cannot delete {self.describe(name)} ({error.strerror}); give access"
+                ) from error
 
     def move(self, name: str, target: str) -> None:
         """Rename a file or a folder."""

@@ -111,7 +111,7 @@ def test_a_candidate_file_without_its_predecessor_is_not_trusted(mine, run, dige
     folder = folder_of(mine) / "cells" / FIRST.name
     before = digests(paths)
     paths.commit(FIRST).unlink()
-    (folder / "candidate-0001.parquet").write_bytes((folder / "candidates.parquet").read_bytes())
+    (folder / "candidates-0001.json").write_bytes(b"of no use any more")
 
     assert RunState.read(paths).finished(FIRST) == ()
     run(mine)

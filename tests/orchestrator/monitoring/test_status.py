@@ -56,7 +56,7 @@ def test_a_run_killed_without_a_word_is_interrupted_and_its_candidates_are_count
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     paths, deadline = paths_of(tiny), time.monotonic() + 120
     try:
-        while sum("/candidate-" in name for name in paths.storage.names("cells")) < 2:
+        while sum("/candidates-" in name for name in paths.storage.names("cells")) < 2:
             assert time.monotonic() < deadline
             assert driver.poll() is None
             time.sleep(0.005)
