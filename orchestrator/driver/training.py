@@ -71,7 +71,7 @@ def _event_files(resolved: ResolvedRun) -> "EventFiles | None":
 def _counters(jobs: list[Job], resolved: ResolvedRun, state: RunState) -> RunCounters:
     objective = resolved.prepared.loaded.experiment.search.objective
     ledger = cells_by_inputs(state, read_objectives(state, resolved.keys), objective, at_work=())
-    begun = [job.task.key for job in jobs if job.finished]
+    begun = {job.task.key: len(job.finished) for job in jobs if job.finished}
     return RunCounters(ledger, [job.task.key for job in jobs], begun, objective)
 
 

@@ -40,7 +40,7 @@ _ORDER: Final = "_order"
 _INPUTS_ORDER: Final[dict[str, int]] = {name: place for place, name in enumerate(INPUTS)}
 _ROW_GROUP: Final = 128 * 1024
 """A row group ends with the cell that fills it."""
-_PIECES: Final = 1024
+_PIECES: Final = 256
 """As many tables are joined into one, because each costs memory of its own, however few rows it has."""
 
 

@@ -12,7 +12,6 @@ from orchestrator.hashing import digest_as_stored
 from orchestrator.ledger.files import json_object, write_json
 from orchestrator.ledger.identity import Facts, experiment_hash, facts_of_settings
 from orchestrator.ledger.paths import RunPaths
-from orchestrator.storage.base import Blob
 from search_spaces.stored import PlainParameter
 
 LAYOUT: Final = 2
@@ -61,12 +60,14 @@ def read_description(paths: RunPaths) -> RunDescription:
     Raises:
         RunDirectoryError: It is missing, damaged, not of this form, or was changed after it was written.
     """
-    blob = paths.experiment
-    if not blob.exists():
+    blob, stored_as = paths.experiment, paths.storage.find(paths.experiment.name)
+    if stored_as is None:
         raise RunDirectoryError(
             f"{paths.root} is not a run directory: it has no experiment.json; name RUNS/<experiment name>"
         )
-    stored = _read_json(blob)
+    stored = json_object(stored_as.content)
+    if stored is None:
+        raise RunDirectoryError(f"{blob} is damaged; {_RESTORE}")
     problems: list[str] = []
     content = {key: value for key, value in stored.items() if key != "digest"}
     is_whole = stored.get("digest") == digest_as_stored(content)
@@ -102,15 +103,3 @@ def _changed(found: RunDescription, same_digest: bool) -> str:
     if found.hash != experiment_hash(dict(found.facts)):
         return "`hash` is not that of `facts`"
     return "" if same_digest else "`digest` is not that of its content"
-
-
-def _read_json(blob: Blob) -> dict[str, object]:
-    """Read a JSON object.
-
-    Raises:
-        RunDirectoryError: The blob is missing or damaged.
-    """
-    value = json_object(blob.read_bytes())
-    if value is None:
-        raise RunDirectoryError(f"{blob} is damaged; restore it, or give the experiment another `name` and run anew")
-    return value

@@ -20,7 +20,10 @@ from orchestrator.monitoring.progress import RunProgress
 from orchestrator.monitoring.prometheus import metrics_text
 from orchestrator.storage.local import LocalStorage
 
-_SECONDS_BETWEEN_BEATS: Final = 3.0
+_LOOK: Final = 3.0
+"""Seconds between two looks at whether there is news."""
+_QUIET: Final = 30.0
+"""Seconds between two heartbeats without news."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +40,10 @@ class Heartbeat:
 
 
 @contextmanager
-def heartbeat_thread(paths: RunPaths, counters: RunCounters, seconds: float = _SECONDS_BETWEEN_BEATS) -> Iterator[None]:
-    """Write the heartbeat now, every few seconds, and when the work ends, however it ends.
+def heartbeat_thread(
+    paths: RunPaths, counters: RunCounters, *, look: float = _LOOK, quiet: float = _QUIET
+) -> Iterator[None]:
+    """Write the heartbeat now, where there is news, every half minute, and when the work ends, however it ends.
 
     A thread of its own writes it, because a candidate of a large network takes longer than anybody waits for a sign of
     life. A driver that is killed leaves its last heartbeat behind; the lock on the run directory shows it.
@@ -46,8 +51,8 @@ def heartbeat_thread(paths: RunPaths, counters: RunCounters, seconds: float = _S
     begun = _now()
     over = threading.Event()
 
-    def beat() -> None:
-        last, progress = over.is_set(), counters.progress()
+    def beat(progress: RunProgress) -> None:
+        last = over.is_set()
         heartbeat = Heartbeat(
             host=platform.node(), pid=os.getpid(), begun=begun, written=_now(), over=last, progress=progress
         )
@@ -55,18 +60,23 @@ def heartbeat_thread(paths: RunPaths, counters: RunCounters, seconds: float = _S
         with suppress(RunDirectoryError):
             content = asdict(heartbeat)
             write_json(paths.progress, content | {"digest": digest_as_stored(content)})
-            # A collector reads files of its own machine; on object storage every beat would be one more request.
+            # A collector reads files of its own machine.
             if isinstance(paths.storage, LocalStorage):
                 since = counters.since_result()
                 text = metrics_text(paths.name, progress, since_result=since, now=time.time(), over=last)
                 paths.metrics.write_bytes(text.encode("utf-8"))
 
     def keep_beating() -> None:
-        while not over.wait(seconds):
-            beat()
+        told, when = _news(begun_with, paths), time.monotonic()
+        while not over.wait(look):
+            progress = counters.progress()
+            if _news(progress, paths) != told or time.monotonic() - when > quiet:
+                told, when = _news(progress, paths), time.monotonic()
+                beat(progress)
 
     # At once, so that `polarmap status` sees the driver before its first interval has passed.
-    beat()
+    begun_with = counters.progress()
+    beat(begun_with)
     # A daemon: a storage that hangs must not keep an interrupted driver alive.
     thread = threading.Thread(target=keep_beating, name="polarmap-heartbeat", daemon=True)
     thread.start()
@@ -76,7 +86,13 @@ def heartbeat_thread(paths: RunPaths, counters: RunCounters, seconds: float = _S
         # In this order: the thread may not write again after the last beat, which says that the work is over.
         over.set()
         thread.join()
-        beat()
+        beat(counters.progress())
+
+
+def _news(progress: RunProgress, paths: RunPaths) -> tuple[object, ...]:
+    """What is told at once: cells that begin and end; candidates, too, where a heartbeat is no request."""
+    cells = tuple((one.cell, one.attempt) for one in progress.running)
+    return progress.complete, progress.failed, cells, 0 if paths.storage.seconds_that_wait else progress.candidates
 
 
 def read_heartbeat(paths: RunPaths) -> Heartbeat | None:
@@ -88,7 +104,7 @@ def read_heartbeat(paths: RunPaths) -> Heartbeat | None:
     problems: list[str] = []
     stored = json_object(found.content) if found else None
     content = {key: value for key, value in (stored or {}).items() if key != "digest"}
-    # A beat with a flipped bit is none: the next one comes in seconds, or the ledger tells.
+    # A beat with a flipped bit is none: the next one comes soon, or the ledger tells.
     is_whole = stored is not None and stored.get("digest") == digest_as_stored(content)
     heartbeat = read_record(Heartbeat, content, "", problems) if is_whole else None
     return heartbeat if isinstance(heartbeat, Heartbeat) and not problems else None

@@ -7,7 +7,7 @@ Imports neither torch nor Ray, so that it answers at once.
 import datetime
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from mpi_model.errors import RunDirectoryError
@@ -22,7 +22,7 @@ from orchestrator.monitoring.progress import InputsProgress, RunProgress, best_o
 from orchestrator.storage.holder import is_here
 
 _State = Literal["running", "interrupted", "finished", "incomplete"]
-_FRESH: Final = 30.0
+_FRESH: Final = 90.0
 """Seconds for which a heartbeat from another host is believed; its lock cannot be seen from here."""
 
 
@@ -68,13 +68,19 @@ def status_of(paths: RunPaths) -> RunStatus:
     running = tuple(cell for cell in driver.progress.running if cell.cell in open_cells) if driver else ()
     at_work = {cell.cell for cell in running} if driver and is_running else None
     objectives = read_objectives(state, keys)
+    # On object storage some candidates wait to be written together; the driver knows them, the ledger not yet.
+    known = {cell.cell: cell.known for cell in running} if is_running else {}
+    best = driver.progress.best if driver and is_running else {}
     return RunStatus(
         name=description.name,
         state=_state({state.state_of(key) for key in keys}, is_running),
         begun=description.begun,
         driver=driver,
         progress=RunProgress(
-            cells=cells_by_inputs(state, objectives, objective, at_work),
+            cells=tuple(
+                replace(one, best_validation=best_of((one.best_validation, best.get(one.inputs)), objective))
+                for one in cells_by_inputs(state, objectives, objective, at_work)
+            ),
             objective=objective,
             running=running if is_running else (),
             candidates=driver.progress.candidates if driver else 0,
@@ -82,7 +88,7 @@ def status_of(paths: RunPaths) -> RunStatus:
             seconds=driver.progress.seconds if driver else 0.0,
             seconds_left=driver.progress.seconds_left if driver and is_running else None,
         ),
-        candidates=sum(map(len, objectives.values())),
+        candidates=sum(max(len(found), known.get(key.name, 0)) for key, found in objectives.items()),
         failed=tuple(
             (key.name, marker.reason)
             for key in keys
