@@ -109,7 +109,8 @@ class Delivery:
 
 def write_delivery(paths: RunPaths, delivery: Delivery) -> None:
     """Write candidates of a cell under way, with a digest and what tells them from any others."""
-    content = json.dumps(asdict(delivery), sort_keys=True).encode("utf-8")
+    # Not sorted: a candidate's values keep the order in which they were proposed.
+    content = json.dumps(asdict(delivery)).encode("utf-8")
     # These files have no marker, so each begins with its own digest.
     digest_line = hashlib.sha256(content).hexdigest().encode("ascii") + b"\n"
     paths.candidates(delivery.cell, delivery.number).write_bytes(digest_line + content)
@@ -213,12 +214,11 @@ def rename_unique(paths: RunPaths, name: str, why: str) -> str:
     Returns:
         The new name, without its folder.
     """
-    folder, _, own = name.rpartition("/")
-    # Listed, not probed: on object storage a folder exists only by the names of its files.
-    there = {found.removeprefix(f"{folder}/").partition("/")[0] for found in paths.storage.names(folder)}
-    target = next(f"{own}.{why}-{number}" for number in count(1) if f"{own}.{why}-{number}" not in there)
-    paths.storage.move(name, f"{folder}/{target}")
-    return target
+    names = (f"{name}.{why}-{number}" for number in count(1))
+    # Both: on object storage a folder exists only by the names of its files.
+    target = next(one for one in names if not paths.storage.exists(one) and not paths.storage.names(one))
+    paths.storage.move(name, target)
+    return target.rpartition("/")[2]
 
 
 def _rows_bytes(rows: Sequence[Mapping[str, object]], schema: pa.Schema) -> bytes:

@@ -116,11 +116,14 @@ class LocalStorage:
 
     def create(self, name: str, content: bytes) -> str | None:
         """Write a file that is not there yet."""
-        if self._held.lock is not None:
-            # Nobody else writes while it is held.
-            return None if self.exists(name) else self._written(name, content)
-        with self._alone():
-            return None if self.exists(name) else self._written(name, content)
+        with nullcontext() if self._held.lock is not None else self._alone():
+            if self.exists(name):
+                return None
+            tag = self._written(name, content)
+            # The name, too, is on the disk before anything is deleted that a marker makes superfluous.
+            with self._root() as root, parent_of(root, name) as (folder, _):
+                os.fsync(folder)
+            return tag
 
     def replace(self, name: str, content: bytes, tag: str) -> str | None:
         """Write a file if it still has this digest."""

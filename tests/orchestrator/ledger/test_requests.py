@@ -1,5 +1,7 @@
 """What a cell costs in files and in requests: both are counted, on a disk and at a real S3 server."""
 
+import os
+import stat
 from collections import Counter
 
 import pytest
@@ -97,3 +99,26 @@ def test_files_that_a_driver_left_between_marker_and_deletion_are_no_candidates(
     assert set(again.leftovers) == set(left)
     assert again.finished(CELLS[0]) == ()
     assert again.state_of(CELLS[0]) == "complete"
+
+
+def test_candidates_are_deleted_when_the_marker_is_on_the_disk(tmp_path, tried, monkeypatch):
+    """After a power cut there is the marker, or there are the candidates: the marker's folder is flushed between."""
+    done: list[str] = []
+    fsync, unlink = os.fsync, os.unlink
+
+    def flushing(handle: int) -> None:
+        done.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+        fsync(handle)
+
+    def deleting(name: str, *, dir_fd: int) -> None:
+        unlink(name, dir_fd=dir_fd)
+        done.append(name)
+
+    monkeypatch.setattr(os, "fsync", flushing)
+    monkeypatch.setattr(os, "unlink", deleting)
+    paths = run_paths(tmp_path / "run")
+    state = RunState.read(paths)
+    for number in range(CANDIDATES):
+        state.keep_candidate(CELLS[0], tried(number, 1.0), "hash")
+    state.commit(cell(CELLS[0]), 1, "hash")
+    assert done == ["file"] * (CANDIDATES + 2) + ["folder"] + [f"candidates-{n:04d}.json" for n in range(CANDIDATES)]
