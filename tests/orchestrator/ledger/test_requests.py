@@ -110,15 +110,20 @@ def test_candidates_are_deleted_when_the_marker_is_on_the_disk(tmp_path, tried, 
         done.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
         fsync(handle)
 
-    def deleting(name: str, *, dir_fd: int) -> None:
+    def deleting(name: str, *, dir_fd: int | None = None) -> None:
         unlink(name, dir_fd=dir_fd)
         done.append(name)
 
     monkeypatch.setattr(os, "fsync", flushing)
     monkeypatch.setattr(os, "unlink", deleting)
     paths = run_paths(tmp_path / "run")
-    state = RunState.read(paths)
-    for number in range(CANDIDATES):
-        state.keep_candidate(CELLS[0], tried(number, 1.0), "hash")
-    state.commit(cell(CELLS[0]), 1, "hash")
-    assert done == ["file"] * (CANDIDATES + 2) + ["folder"] + [f"candidates-{n:04d}.json" for n in range(CANDIDATES)]
+    with paths.storage.hold():
+        state = RunState.read(paths)
+        for number in range(CANDIDATES):
+            state.keep_candidate(CELLS[0], tried(number, 1.0), "hash")
+        state.commit(cell(CELLS[0]), 1, "hash")
+        assert done == [
+            *["file"] * (CANDIDATES + 2),
+            "folder",
+            *(f"candidates-{number:04d}.json" for number in range(CANDIDATES)),
+        ]
