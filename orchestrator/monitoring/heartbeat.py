@@ -20,10 +20,7 @@ from orchestrator.monitoring.progress import RunProgress
 from orchestrator.monitoring.prometheus import metrics_text
 from orchestrator.storage.local import LocalStorage
 
-_LOOK: Final = 3.0
-"""Seconds between two looks at whether there is news."""
-_QUIET: Final = 30.0
-"""Seconds between two heartbeats without news."""
+_SECONDS_BETWEEN_BEATS: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +37,10 @@ class Heartbeat:
 
 
 @contextmanager
-def heartbeat_thread(
-    paths: RunPaths, counters: RunCounters, *, look: float = _LOOK, quiet: float = _QUIET
-) -> Iterator[None]:
-    """Write the heartbeat now, where there is news, every half minute, and when the work ends, however it ends.
+def heartbeat_thread(paths: RunPaths, counters: RunCounters, seconds: float = _SECONDS_BETWEEN_BEATS) -> Iterator[None]:
+    """Write the heartbeat now, every few seconds, and when the work ends, however it ends.
+
+    On object storage each is a request: it is written when a cell begins or ends, and otherwise every half minute.
 
     A thread of its own writes it, because a candidate of a large network takes longer than anybody waits for a sign of
     life. A driver that is killed leaves its last heartbeat behind; the lock on the run directory shows it.
@@ -67,16 +64,16 @@ def heartbeat_thread(
                 paths.metrics.write_bytes(text.encode("utf-8"))
 
     def keep_beating() -> None:
-        told, when = _news(begun_with, paths), time.monotonic()
-        while not over.wait(look):
-            progress = counters.progress()
-            if _news(progress, paths) != told or time.monotonic() - when > quiet:
-                told, when = _news(progress, paths), time.monotonic()
-                beat(progress)
+        told, when = _news(first), time.monotonic()
+        while not over.wait(seconds):
+            now = counters.progress()
+            if _news(now) != told or time.monotonic() - when >= paths.storage.seconds_that_wait:
+                told, when = _news(now), time.monotonic()
+                beat(now)
 
     # At once, so that `polarmap status` sees the driver before its first interval has passed.
-    begun_with = counters.progress()
-    beat(begun_with)
+    first = counters.progress()
+    beat(first)
     # A daemon: a storage that hangs must not keep an interrupted driver alive.
     thread = threading.Thread(target=keep_beating, name="polarmap-heartbeat", daemon=True)
     thread.start()
@@ -89,10 +86,9 @@ def heartbeat_thread(
         beat(counters.progress())
 
 
-def _news(progress: RunProgress, paths: RunPaths) -> tuple[object, ...]:
-    """What is told at once: cells that begin and end; candidates, too, where a heartbeat is no request."""
-    cells = tuple((one.cell, one.attempt) for one in progress.running)
-    return progress.complete, progress.failed, cells, 0 if paths.storage.seconds_that_wait else progress.candidates
+def _news(progress: RunProgress) -> tuple[object, ...]:
+    """What is told at once: the cells under way and those that have ended."""
+    return progress.complete, progress.failed, [(one.cell, one.attempt) for one in progress.running]
 
 
 def read_heartbeat(paths: RunPaths) -> Heartbeat | None:

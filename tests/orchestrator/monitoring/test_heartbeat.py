@@ -28,7 +28,7 @@ def counters() -> RunCounters:
 def test_the_heart_beats_while_nothing_happens_and_says_when_it_stops(tmp_path, counters):
     """A candidate may take an hour: the heartbeat goes on without news, and its last word is that it is over."""
     paths, deadline = run_paths(tmp_path), time.monotonic() + 60
-    with heartbeat_thread(paths, counters, look=0.01, quiet=0.02):
+    with heartbeat_thread(paths, counters, seconds=0.01):
         first = json.loads(paths.progress.read_bytes())
         assert first["over"] is False
         while json.loads(paths.progress.read_bytes())["progress"]["seconds"] == first["progress"]["seconds"]:
@@ -42,7 +42,7 @@ def test_on_object_storage_a_heartbeat_is_written_for_cells_and_not_for_candidat
     key = CellKey(inputs="stress", partition="development", repeat=0, fold=0)
     none = InputsProgress(inputs="stress", complete=0, failed=0, under_way=0, left=1, best_validation=None)
     counters = RunCounters([none], [key], {}, "auc")
-    paths = RunPaths(LocalStorage(tmp_path, seconds_that_wait=30.0))
+    paths = RunPaths(LocalStorage(tmp_path, seconds_that_wait=1000.0))
     looks, told, deadline = [], [], time.monotonic() + 60
     progress, counters.progress = counters.progress, lambda: looks.append(progress()) or looks[-1]
 
@@ -53,7 +53,7 @@ def test_on_object_storage_a_heartbeat_is_written_for_cells_and_not_for_candidat
             told.append(json.loads(paths.progress.read_bytes())["progress"])
             time.sleep(0.001)
 
-    with heartbeat_thread(paths, counters, look=0.01, quiet=1000.0):
+    with heartbeat_thread(paths, counters, seconds=0.01):
         counters.start(key)
         until(lambda: bool(told and told[-1]["running"]))
         for number in range(20):
@@ -78,7 +78,7 @@ def test_a_heartbeat_that_cannot_be_written_stops_nothing(tmp_path, counters):
     """The ledger decides whether a run can go on; a sign of life that fails is no reason to stop."""
     (tmp_path / "progress.json").mkdir()
     done = False
-    with heartbeat_thread(run_paths(tmp_path), counters, look=0.01, quiet=0.01):
+    with heartbeat_thread(run_paths(tmp_path), counters, seconds=0.01):
         done = True
     assert done
 
