@@ -7,15 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from orchestrator.ledger.compaction import (
-    MADE_ANEW,
-    current_table,
-    joined,
-    read_cohort,
-    read_compaction,
-)
+from orchestrator.ledger.compaction import current_table, read_compaction
 from orchestrator.ledger.description import RunDescription, read_description
 from orchestrator.ledger.files import read_frame
+from orchestrator.ledger.joining import MADE_ANEW, joined, read_cohort
 from orchestrator.ledger.paths import RunPaths, run_paths
 from orchestrator.ledger.schemas import SUMMARY_DTYPES
 from orchestrator.ledger.seals import read_sealed

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from mpi_model.errors import RunDirectoryError
 from orchestrator.cells.records import CellKey
-from orchestrator.ledger.compaction import joined
 from orchestrator.ledger.integrity import find_damage, quarantine_damaged
+from orchestrator.ledger.joining import joined
 from orchestrator.ledger.parts import Delivery, write_delivery
 from orchestrator.ledger.paths import COMMIT, run_paths
 from orchestrator.ledger.schemas import TABLES
