@@ -82,7 +82,7 @@ def is_same(handle: int, path: Path) -> bool:
 
 
 def files_below(folder: Path, prefix: str) -> Iterator[tuple[str, int]]:
-    """The files of a folder and of those below it, with their sizes; neither links nor temporary files."""
+    """Every file below a folder with its size, named from there; links are not followed, temporary files not named."""
     try:
         entries = list(os.scandir(folder))
     except (FileNotFoundError, NotADirectoryError):
