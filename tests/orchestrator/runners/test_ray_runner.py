@@ -104,7 +104,7 @@ def test_a_terminated_ray_run_ends_in_one_line_and_goes_on_later(tiny):
     command = [sys.executable, "-P", "-m", "orchestrator", "run", str(tiny), "--set", "training.epochs=30"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     cells, deadline = tiny.parent / "runs" / "tiny" / "cells", time.monotonic() + 600
-    while not any(cells.glob("*/candidate-*.parquet")):
+    while not any(cells.glob("*/candidates-*.json")):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)
