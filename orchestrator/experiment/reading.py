@@ -96,7 +96,9 @@ def _convert(kind: Any, value: object) -> Any:  # noqa: ANN401 - a value of the 
     if kind is type(None):
         return None if value is None else _NOT_OF_KIND
     if origin in (typing.Union, UnionType):
-        matches = (_convert(option, value) for option in get_args(kind))
+        # The value's own type first: where float or int may stand, a whole number stays one.
+        options = sorted(get_args(kind), key=lambda option: option is not type(value))
+        matches = (_convert(option, value) for option in options)
         return next((match for match in matches if match is not _NOT_OF_KIND), _NOT_OF_KIND)
     if origin is tuple:
         return _convert_items(get_args(kind)[0], value)
