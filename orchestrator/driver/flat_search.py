@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from mpi_model.vocabulary import Inputs
 from orchestrator.cells.records import CellKey
-from orchestrator.ledger.integrity import read_part
+from orchestrator.ledger.integrity import read_results
 from orchestrator.ledger.state import RunState
 
 Scores = Mapping[tuple[int, int], NDArray[np.float64]]
@@ -52,7 +52,7 @@ def _place(key: CellKey) -> tuple[int, int]:
 
 
 def _scores(state: RunState, key: CellKey, candidates: int, exams: int) -> NDArray[np.float64]:
-    table = read_part(state, key, "predictions")
+    table = read_results(state, key)["predictions"]
     scores = np.full((candidates, exams), np.nan)
     scores[table["member"].to_numpy(), table["row"].to_numpy()] = table["score"].to_numpy()
     return scores

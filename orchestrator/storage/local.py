@@ -15,7 +15,7 @@ from typing import IO, Final
 
 from mpi_model.errors import RunDirectoryError
 from orchestrator.storage.base import Version
-from orchestrator.storage.folders import is_same, open_folder, parent_of, read_file, status_of
+from orchestrator.storage.folders import files_below, is_same, open_folder, parent_of, read_file, status_of
 from orchestrator.storage.holder import Holder, has_died, holder_in, holder_text, refusal, this_process
 from orchestrator.storage.log_files import AppendedLog
 
@@ -36,6 +36,7 @@ class LocalStorage:
     """A folder, private to its user. See `Storage` for what the methods do."""
 
     folder: Path
+    seconds_that_wait: float = 0.0
     _held: _Held = field(default_factory=_Held, compare=False, repr=False)
 
     @property
@@ -79,7 +80,7 @@ class LocalStorage:
 
     def names(self, folder: str) -> Mapping[str, int]:
         """Every file in a folder and the folders below; temporary files are not named."""
-        return dict(sorted(_files(self.folder / folder, f"{folder}/" if folder else "")))
+        return dict(sorted(files_below(self.folder / folder, f"{folder}/" if folder else "")))
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file whole, with no access for others."""
@@ -115,11 +116,14 @@ class LocalStorage:
 
     def create(self, name: str, content: bytes) -> str | None:
         """Write a file that is not there yet."""
-        if self._held.lock is not None:
-            # Nobody else writes while it is held.
-            return None if self.exists(name) else self._written(name, content)
-        with self._alone():
-            return None if self.exists(name) else self._written(name, content)
+        with nullcontext() if self._held.lock is not None else self._alone():
+            if self.exists(name):
+                return None
+            tag = self._written(name, content)
+            # The name, too, is on the disk before anything is deleted that a marker makes superfluous.
+            with self._root() as root, parent_of(root, name) as (folder, _):
+                os.fsync(folder)
+            return tag
 
     def replace(self, name: str, content: bytes, tag: str) -> str | None:
         """Write a file if it still has this digest."""
@@ -127,15 +131,18 @@ class LocalStorage:
             found = self.find(name)
             return self._written(name, content) if found and found.tag == tag else None
 
-    def delete(self, name: str) -> None:
-        """Delete a file; it may be missing."""
-        try:
-            with self._root() as root, parent_of(root, name) as (folder, last):
-                os.unlink(last, dir_fd=folder)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise RunDirectoryError(f"cannot delete {self.describe(name)} ({error.strerror}); give access") from error
+    def delete(self, *names: str) -> None:
+        """Delete files; they may be missing."""
+        for name in names:
+            try:
+                with self._root() as root, parent_of(root, name) as (folder, last):
+                    os.unlink(last, dir_fd=folder)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise RunDirectoryError(
+                    f"cannot delete {self.describe(name)} ({error.strerror}); give access"
+                ) from error
 
     def move(self, name: str, target: str) -> None:
         """Rename a file or a folder."""
@@ -285,16 +292,3 @@ def _why(error: OSError) -> str:
     if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENOTDIR):
         return "a link, or no folder, is in its place; links inside a run are not followed"
     return error.strerror or type(error).__name__
-
-
-def _files(folder: Path, prefix: str) -> Iterator[tuple[str, int]]:
-    try:
-        entries = list(os.scandir(folder))
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    # Links are not followed: a link to a parent folder would never end.
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            yield from _files(Path(entry.path), f"{prefix}{entry.name}/")
-        elif entry.is_file(follow_symlinks=False) and not (entry.name.startswith(".") and entry.name.endswith(".tmp")):
-            yield f"{prefix}{entry.name}", entry.stat(follow_symlinks=False).st_size

@@ -74,6 +74,7 @@ def test_a_run_killed_in_the_middle_of_a_cell_ends_like_an_undisturbed_one(
     assert digests(paths) == digests(paths_of(finished))
 
 
+@pytest.mark.thorough
 def test_a_race_killed_on_its_second_inner_fold_goes_on_from_there(make_tiny, tmp_path, monkeypatch, run, digests):
     """What was trained on the second fold is kept over what was kept of the first, and the tables are the same."""
     settings = (
@@ -99,7 +100,8 @@ def test_a_race_killed_on_its_second_inner_fold_goes_on_from_there(make_tiny, tm
     assert len(last.best_steps) == 2
     paths = run_paths(experiment.parent / "runs" / "tiny")
     assert [one.number for one in RunState.read(paths).finished(FIRST)] == [0, 1, 2, 3]
-    assert RunState.read(paths).finished(FIRST)[last.number] == last
+    # As text, too: a whole number comes back as one.
+    assert repr(RunState.read(paths).finished(FIRST)[last.number]) == repr(last)
 
     run(experiment, *settings)
     assert digests(paths) == digests(undisturbed)
@@ -111,7 +113,7 @@ def test_a_candidate_file_without_its_predecessor_is_not_trusted(mine, run, dige
     folder = folder_of(mine) / "cells" / FIRST.name
     before = digests(paths)
     paths.commit(FIRST).unlink()
-    (folder / "candidate-0001.parquet").write_bytes((folder / "candidates.parquet").read_bytes())
+    (folder / "candidates-0001.json").write_bytes(b"of no use any more")
 
     assert RunState.read(paths).finished(FIRST) == ()
     run(mine)

@@ -22,7 +22,8 @@ Reader = Callable[[Path], object]
 
 def _network(inputs: str) -> Reader:
     def read(runs: Path) -> object:
-        ((network, decisions),) = final_networks(run_paths(runs / "tiny"), inputs, 1)
+        settings = Run(run_paths(runs / "tiny")).description.settings
+        ((network, decisions),) = final_networks(run_paths(runs / "tiny"), inputs, settings)
         weights = {name: tensor.numpy().tobytes() for name, tensor in network.state_dict().items()}
         return weights, repr(decisions)
 
@@ -136,6 +137,7 @@ def test_an_edited_table_is_joined_again_from_the_cells_and_a_person_is_told(fin
     assert "joined again" in caplog.text
 
 
+@pytest.mark.thorough
 def test_tables_of_other_cells_than_the_ledger_holds_are_left_alone(finished, tmp_path):
     """Tables that an old driver compacted from half of the cells are not taken for the run's."""
     shutil.copytree(finished.parent / "runs", tmp_path / "runs")

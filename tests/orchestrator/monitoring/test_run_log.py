@@ -88,6 +88,7 @@ def test_a_bug_is_logged_by_kind_and_place_and_a_refusal_by_its_words(
     assert said or "test_run_log.py" in line["traceback"]
 
 
+@pytest.mark.thorough
 def test_a_cell_that_begins_again_is_logged_as_a_retry(tiny, run, paths_of, monkeypatch):
     """A worker that was lost leaves a line with the number of the try and the cause."""
     started = LedgerEvents.started
