@@ -36,6 +36,11 @@ class FlatWorld:
         return np.arange(self.patients) < round(self.patients * PREVALENCE)
 
     @property
+    def tempting(self) -> bool:
+        """Whether so little can be learned that choosing must flatter: with much signal chance decides little."""
+        return 0 < self.patients * self.effect**2 < 250
+
+    @property
     def named(self) -> str:
         """For a table."""
         winners = f"{self.winners} winners" if self.winners > 1 else "1 winner"
