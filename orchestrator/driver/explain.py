@@ -18,8 +18,8 @@ from orchestrator.driver.explained_cells import (
 )
 from orchestrator.driver.permute import permutation_number
 from orchestrator.driver.resume import ResolvedRun, RunOptions, resolve_run
+from orchestrator.driver.run_cohort import experiment_of_run
 from orchestrator.driver.training import runner_for, worker_context
-from orchestrator.experiment.settings import Experiment, LoadedExperiment
 from orchestrator.explanation.cells import explain_cell
 from orchestrator.explanation.groups import attribution_groups, with_permuted
 from orchestrator.explanation.integrated_gradients import METHOD
@@ -132,7 +132,7 @@ def _resolved(run: Run, options: ExplainOptions, progress: Progress) -> Resolved
         RunDirectoryError: They are another experiment's.
     """
     description = run.description
-    loaded = _loaded(run, description.settings, options.manifest)
+    loaded = experiment_of_run(run, options.manifest)
     number = None if description.final else permutation_number(description.name)
     asked = RunOptions(permutation=number, runner=options.runner, address=options.address)
     resolved = replace(resolve_run(loaded, asked, progress), paths=run.paths)
@@ -150,18 +150,6 @@ def _resolved(run: Run, options: ExplainOptions, progress: Progress) -> Resolved
             "own manifest with --manifest"
         )
     return resolved
-
-
-def _loaded(run: Run, settings: Experiment, manifest: Path | None) -> LoadedExperiment:
-    """The run's settings with the folder that their paths start from: the one that holds `storage.runs`."""
-    root, runs = run.paths.root, settings.storage.runs
-    folder = Path.cwd() if "://" in root or Path(runs).is_absolute() else Path(root).parents[len(Path(runs).parts)]
-    if manifest is not None:
-        settings = replace(settings, cohort=replace(settings.cohort, manifest=str(manifest.resolve())))
-    loaded = LoadedExperiment(experiment=settings, folder=folder)
-    if not loaded.manifest.is_file():
-        raise ExperimentError("the run's manifest is not where it was; name it with --manifest FILE")
-    return loaded
 
 
 def _explain(

@@ -74,7 +74,7 @@ def explain_final_networks(resolved: ResolvedRun, state: RunState, made_from: st
         for done, key in enumerate(left):
             progress.advance(done, key.name)
             task = cell_task(key, prepared.plan, prepared.cohort.exams, prepared.eligible, settings.search.inner_folds)
-            networks = [one for one, _ in final_networks(resolved.paths, key.inputs, settings.training.members)]
+            networks = [one for one, _ in final_networks(resolved.paths, key.inputs, settings)]
             found = explain_exams(
                 networks,
                 prepared.cohort.maps,

@@ -5,7 +5,7 @@ import difflib
 import typing
 from collections.abc import Iterable, Mapping
 from types import UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Final, Literal, get_args, get_origin
 
 
 def read_record(record: type[Any], table: Mapping[str, object], place: str, problems: list[str]) -> Any:  # noqa: ANN401 - the record's own type, which a signature cannot name
@@ -81,6 +81,10 @@ def _record_of(kind: Any) -> Any:  # noqa: ANN401 - any annotation
 _NOT_OF_KIND = object()
 
 
+_BEYOND: Final = 2**1023
+"""A whole number that a float can hold, and none of more digits."""
+
+
 def _convert(kind: Any, value: object) -> Any:  # noqa: ANN401 - a value of the annotated type `kind`
     """The value as `kind`, or `_NOT_OF_KIND`."""
     origin = get_origin(kind)
@@ -101,7 +105,8 @@ def _convert(kind: Any, value: object) -> Any:  # noqa: ANN401 - a value of the 
     if origin in (Mapping, dict):
         return _convert_values(get_args(kind)[1], value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        # Whole numbers have no end; those beyond a float's are no number that was meant.
+        return float(value) if abs(value) < _BEYOND else _NOT_OF_KIND
     # `type`, not isinstance: a bool is an int, and `epochs = true` must be refused.
     return value if type(value) is kind else _NOT_OF_KIND
 

@@ -112,10 +112,11 @@ def _piece(paths: RunPaths, markers: Mapping[str, Marker | None], cell: str, par
     return Piece(paths.in_cell(cell, part), marker)
 
 
-def _place(cell: str) -> tuple[int, bool, int, int]:
-    """Where a cell's rows stand in every table: by inputs, then repeat and fold, the final cell last."""
+def _place(cell: str) -> tuple[int, int, int, int]:
+    """Where a cell's rows stand in every table: by inputs, partition (a flat search's later), repeat and fold."""
     inputs, repeat, fold = CELL.fullmatch(cell).groups()  # type: ignore[union-attr] # only such names come here
-    return _INPUTS_ORDER[inputs], repeat is None, int(repeat or 0), int(fold or 0)
+    partition = 2 if repeat is None else int("-search-" in cell)
+    return _INPUTS_ORDER[inputs], partition, int(repeat or 0), int(fold or 0)
 
 
 class _Rows:

@@ -21,7 +21,7 @@ ATTRIBUTIONS: Final = "attributions"
 """What `polarmap explain` adds to a cell: where the scores of its exams come from."""
 ATTRIBUTIONS_COMMIT: Final = f"{ATTRIBUTIONS}.json"
 """Their marker."""
-CELL: Final = re.compile(r"(\w+)-(?:r(\d+)-f(\d+)|final)")
+CELL: Final = re.compile(r"(\w+)(?:-search)?-(?:r(\d+)-f(\d+)|final)")
 """A cell's folder; one in quarantine has a dot in its name."""
 CANDIDATES: Final = re.compile(r"candidates-(\d+)\.json")
 """What a cell under way has finished: a file for each time that something was written down."""
