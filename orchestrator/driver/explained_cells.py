@@ -9,7 +9,7 @@ import torch
 
 from mpi_model.determinism import single_threaded
 from mpi_model.errors import IncompleteRunError, RunDirectoryError
-from orchestrator.cells.records import NETWORK, CandidateResult, CellKey, CellResult
+from orchestrator.cells.records import NETWORK, CandidateResult, CellKey, CellResult, Worker
 from orchestrator.cells.tasks import cell_task
 from orchestrator.driver.open_test import final_networks
 from orchestrator.driver.prepare import rows_of_test_exams
@@ -22,7 +22,7 @@ from orchestrator.ledger.integrity import read_part
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.log import event
 from orchestrator.monitoring.progress import Progress
-from orchestrator.runners.runner import Job
+from orchestrator.runners.runner import Hang, Job
 
 _ROUNDING: Final = 0.05
 """Log odds that refitted networks' scores may be off on a GPU or in bf16, where results repeat within rounding."""
@@ -117,8 +117,14 @@ class CellExplanations:
         """Nothing: Tune pickles its callbacks into a snapshot that nobody reads."""
         return {}
 
-    def started(self, key: CellKey) -> None:
+    def started(self, key: CellKey, worker: Worker, attempt: int) -> None:
         """A cell begins, or begins again."""
+
+    def hung(self, key: CellKey, hang: Hang) -> None:
+        """Say that a worker gives no sign."""
+        message = f"cell {key.name}: no result for {hang.seconds:.0f} s; its stack is in run.log"
+        event(logging.WARNING, "cell_hung", message, cell=key.name, attempt=hang.attempt, traceback=hang.stacks)
+        self.progress.say(message)
 
     def candidate(self, key: CellKey, result: CandidateResult) -> None:
         """Nothing is searched here."""

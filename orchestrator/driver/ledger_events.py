@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mpi_model.errors import PolarmapError
-from orchestrator.cells.records import CandidateResult, CellKey, CellResult
+from orchestrator.cells.records import CandidateResult, CellKey, CellResult, Worker
 from orchestrator.ledger.identity import Facts
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.counters import RunCounters
 from orchestrator.monitoring.log import event, without_message
 from orchestrator.monitoring.progress import Progress
-from orchestrator.runners.runner import Runner
+from orchestrator.runners.runner import Hang, Runner
 
 if TYPE_CHECKING:
     from orchestrator.monitoring.event_files import EventFiles
@@ -44,17 +44,35 @@ class LedgerEvents:
         """Nothing: Tune pickles its callbacks into a snapshot that nobody reads, and locks cannot be pickled."""
         return {}
 
-    def started(self, key: CellKey) -> None:
+    def started(self, key: CellKey, worker: Worker, attempt: int) -> None:
         """A cell begins, or begins again."""
-        attempt = self.counters.start(key)
-        message = f"cell {key.name} begins{' again' if attempt > 1 else ''}"
-        event(logging.INFO, "cell_started", message, cell=key.name, attempt=attempt)
+        again = self.counters.start(key, worker, attempt)
+        message = f"cell {key.name} begins{' again' if again else ''} on {worker.host}"
+        event(logging.INFO, "cell_started", message, cell=key.name, attempt=attempt, **_place(worker))
         self.progress.show(self.counters.progress())
 
     def retried(self, key: CellKey, cause: str, attempt: int) -> None:
         """Say and log that a cell is going to begin again, and why."""
         message = f"cell {key.name} is tried again (attempt {attempt}): {cause}"
         event(logging.WARNING, "cell_retried", message, cell=key.name, attempt=attempt, cause=cause)
+        self.progress.say(message)
+
+    def hung(self, key: CellKey, hang: Hang) -> None:
+        """Say and log that a worker gives no sign, and what it is at."""
+        where = "" if hang.worker is None else f" on {hang.worker.host}, process {hang.worker.process}"
+        remedy = "it is ended" if hang.is_ended else "Ctrl-C ends it, and the same command goes on"
+        message = f"cell {key.name}: no result for {hang.seconds:.0f} s{where}; its stack is in run.log; {remedy}"
+        event(
+            logging.WARNING,
+            "cell_hung",
+            message,
+            cell=key.name,
+            attempt=hang.attempt,
+            seconds=round(hang.seconds, 3),
+            deadline=round(hang.deadline, 3),
+            traceback=hang.stacks,
+            **({} if hang.worker is None else _place(hang.worker)),
+        )
         self.progress.say(message)
 
     def candidate(self, key: CellKey, result: CandidateResult) -> None:
@@ -97,6 +115,11 @@ class LedgerEvents:
         self.progress.show(self.counters.progress())
         if failed:
             self.progress.say(message)
+
+
+def _place(worker: Worker) -> dict[str, object]:
+    """Where a cell is, as keys of a line of the log."""
+    return {"worker": worker.process, "host": worker.host, "processor": worker.processor}
 
 
 @contextmanager

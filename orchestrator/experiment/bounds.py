@@ -33,6 +33,8 @@ MOST_CELLS: Final = 10_000
 """Folds times repeats of an input configuration."""
 MOST_SHARE: Final = 100_000.0
 """GPUs or cores that a cell may reserve."""
+LONGEST_DEADLINE: Final = 1e7
+"""Seconds, about four months."""
 LONGEST_ENDPOINT: Final = 200
 """Characters of an endpoint's definition, which is a cell of the report's tables."""
 _LONGEST_NAME: Final = 255

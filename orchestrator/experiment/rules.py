@@ -6,7 +6,14 @@ from collections.abc import Callable, Iterator
 from mpi_model.errors import ExperimentError
 from mpi_model.stages import backbone
 from mpi_model.vocabulary import TRACERS
-from orchestrator.experiment.bounds import BOUNDS, LONGEST_ENDPOINT, MOST_CELLS, MOST_SHARE, path_problems
+from orchestrator.experiment.bounds import (
+    BOUNDS,
+    LONGEST_DEADLINE,
+    LONGEST_ENDPOINT,
+    MOST_CELLS,
+    MOST_SHARE,
+    path_problems,
+)
 from orchestrator.experiment.settings import (
     NAMING_COLUMNS,
     Experiment,
@@ -147,6 +154,9 @@ def _resources(resources: ResourceSettings) -> Iterator[str]:
     # Ray gives whole GPUs or a share of one, nothing between.
     if gpus != "auto" and (not 0 <= gpus <= MOST_SHARE or (gpus > 1 and gpus != int(gpus))):
         yield f'`resources.gpus_per_cell` must be "auto", a fraction of one, or a whole number, but is {gpus}'
+    deadline = resources.candidate_deadline
+    if deadline != "auto" and not 1 <= deadline <= LONGEST_DEADLINE:
+        yield f'`resources.candidate_deadline` must be "auto" or 1 to {LONGEST_DEADLINE:.0f} seconds, but is {deadline}'
     # NaN fails this comparison, too.
     if not 0 < resources.cpus_per_cell <= MOST_SHARE:
         yield (

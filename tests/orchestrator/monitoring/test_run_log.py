@@ -92,11 +92,11 @@ def test_a_cell_that_begins_again_is_logged_as_a_retry(tiny, run, paths_of, monk
     """A worker that was lost leaves a line with the number of the try and the cause."""
     started = LedgerEvents.started
 
-    def twice(self, key):
-        started(self, key)
+    def twice(self, key, worker, attempt):
+        started(self, key, worker, attempt)
         if key.name == "stress-r00-f0":
             self.retried(key, "its worker was killed", 2)
-            started(self, key)
+            started(self, key, worker, 2)
 
     monkeypatch.setattr(LedgerEvents, "started", twice)
     run(tiny)
