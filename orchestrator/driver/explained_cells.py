@@ -11,6 +11,7 @@ from mpi_model.determinism import single_threaded
 from mpi_model.errors import IncompleteRunError, RunDirectoryError
 from orchestrator.cells.records import NETWORK, CandidateResult, CellKey, CellResult, Worker
 from orchestrator.cells.tasks import cell_task
+from orchestrator.driver.ledger_events import log_hang
 from orchestrator.driver.open_test import final_networks
 from orchestrator.driver.prepare import rows_of_test_exams
 from orchestrator.driver.resume import ResolvedRun
@@ -122,8 +123,8 @@ class CellExplanations:
 
     def hung(self, key: CellKey, hang: Hang) -> None:
         """Say that a worker gives no sign."""
-        message = f"cell {key.name}: no result for {hang.seconds:.0f} s; its stack is in run.log"
-        event(logging.WARNING, "cell_hung", message, cell=key.name, attempt=hang.attempt, traceback=hang.stacks)
+        message = f"cell {key.name}: not explained after {hang.seconds:.0f} s; its stack is in run.log"
+        log_hang(key, hang, message)
         self.progress.say(message)
 
     def candidate(self, key: CellKey, result: CandidateResult) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mpi_model.errors import PolarmapError
 from orchestrator.cells.records import CandidateResult, CellKey, CellResult, Worker
-from orchestrator.ledger.identity import Facts
+from orchestrator.ledger.identity import Facts, experiment_hash
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.counters import RunCounters
 from orchestrator.monitoring.log import event, without_message
@@ -62,17 +62,7 @@ class LedgerEvents:
         where = "" if hang.worker is None else f" on {hang.worker.host}, process {hang.worker.process}"
         remedy = "it is ended" if hang.is_ended else "Ctrl-C ends it, and the same command goes on"
         message = f"cell {key.name}: no result for {hang.seconds:.0f} s{where}; its stack is in run.log; {remedy}"
-        event(
-            logging.WARNING,
-            "cell_hung",
-            message,
-            cell=key.name,
-            attempt=hang.attempt,
-            seconds=round(hang.seconds, 3),
-            deadline=round(hang.deadline, 3),
-            traceback=hang.stacks,
-            **({} if hang.worker is None else _place(hang.worker)),
-        )
+        log_hang(key, hang, message)
         self.progress.say(message)
 
     def candidate(self, key: CellKey, result: CandidateResult) -> None:
@@ -117,6 +107,21 @@ class LedgerEvents:
             self.progress.say(message)
 
 
+def log_hang(key: CellKey, hang: Hang, message: str) -> None:
+    """Log a worker that gives no sign, with what its threads are at."""
+    event(
+        logging.WARNING,
+        "cell_hung",
+        message,
+        cell=key.name,
+        attempt=hang.attempt,
+        seconds=round(hang.seconds, 3),
+        deadline=round(hang.deadline, 3),
+        traceback=hang.stacks,
+        **({} if hang.worker is None else _place(hang.worker)),
+    )
+
+
 def _place(worker: Worker) -> dict[str, object]:
     """Where a cell is, as keys of a line of the log."""
     return {"worker": worker.process, "host": worker.host, "processor": worker.processor}
@@ -136,6 +141,7 @@ def log_lifecycle(counters: RunCounters, facts: Facts, runner: Runner) -> Iterat
         pid=os.getpid(),
         runner=type(runner).__name__,
         device=facts["device"],
+        experiment=experiment_hash(facts),
         versions={key.removeprefix("versions."): value for key, value in facts.items() if key.startswith("versions.")},
     )
     try:
