@@ -5,7 +5,7 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mpi_model.errors import PolarmapError
 from orchestrator.cells.records import CandidateResult, CellKey, CellResult, Worker
@@ -18,6 +18,10 @@ from orchestrator.runners.runner import Hang, Runner
 
 if TYPE_CHECKING:
     from orchestrator.monitoring.event_files import EventFiles
+
+
+_LITTLE_ROOM: Final = 500_000_000
+"""Bytes: room for the cells of many hours, and for a report."""
 
 
 class LedgerEvents:
@@ -36,6 +40,7 @@ class LedgerEvents:
         self.experiment = experiment
         self.progress = progress
         self.counters = counters
+        self._has_warned = False
         now = counters.progress()
         progress.begin("training", now.total)
         progress.show(now)
@@ -50,6 +55,17 @@ class LedgerEvents:
         message = f"cell {key.name} begins{' again' if again else ''} on {worker.host}"
         event(logging.INFO, "cell_started", message, cell=key.name, attempt=attempt, **_place(worker))
         self.progress.show(self.counters.progress())
+        self._look_at_disk()
+
+    def _look_at_disk(self) -> None:
+        """Say once that the disk is about to be full: a run that finds no room stops, and goes on later."""
+        free = self.state.paths.storage.free()
+        if free is None or free > _LITTLE_ROOM or self._has_warned:
+            return
+        self._has_warned = True
+        message = f"only {free / 1e6:.0f} MB are free where the run directory lies; make room before it is full"
+        event(logging.WARNING, "disk_filling", message, free=free)
+        self.progress.say(message)
 
     def retried(self, key: CellKey, cause: str, attempt: int) -> None:
         """Say and log that a cell is going to begin again, and why."""
@@ -152,6 +168,11 @@ def log_lifecycle(counters: RunCounters, facts: Facts, runner: Runner) -> Iterat
         raise
     except PolarmapError as error:
         event(logging.ERROR, "stopped", f"the run stops: {error}", **_counts(counters))
+        raise
+    except OSError as error:
+        # A missing right or a full disk is no bug; the file's name is left out, as it may be a patient's.
+        why = error.strerror or type(error).__name__
+        event(logging.ERROR, "stopped", f"the run stops: the system refuses to go on ({why})", **_counts(counters))
         raise
     except BaseException as error:
         # The words of an unexpected error may quote a patient's data; its place in the code does not.

@@ -92,9 +92,19 @@ def run_on_tune(
 
 
 def _fit(tuner: tune.Tuner, delivery: LedgerCallback) -> tune.ResultGrid | None:
-    """Let Tune run what it is given; a worker that Ray ended for its host's memory ends Tune 2.60 with it."""
+    """Let Tune run what it is given; a worker that Ray ended for its host's memory ends Tune 2.60 with it.
+
+    Raises:
+        ExperimentError: Ray does not answer any more.
+    """
     try:
         return tuner.fit()
+    except ray.exceptions.RayError as error:
+        # Of a worker Tune tells by a trial's error; what comes here is of Ray's own processes.
+        raise ExperimentError(
+            f"Ray does not answer ({type(error).__name__}): this driver or Ray's processes were paused for long, or "
+            "ended; what was finished is kept: run the same command again"
+        ) from error
     except RuntimeError as error:
         if cause_of(str(error)) != "host_memory":
             raise

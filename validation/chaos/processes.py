@@ -32,8 +32,17 @@ def _below(process: int, root: int, parents: dict[int, int]) -> bool:
 
 def kill(process: int) -> bool:
     """End a process at once; False where it was gone already."""
+    return _sent(process, signal.SIGKILL)
+
+
+def stop(process: int) -> bool:
+    """Let a process do nothing any more; False where it was gone already."""
+    return _sent(process, signal.SIGSTOP)
+
+
+def _sent(process: int, number: signal.Signals) -> bool:
     try:
-        os.kill(process, signal.SIGKILL)
+        os.kill(process, number)
     except ProcessLookupError:
         return False
     return True
