@@ -32,10 +32,10 @@ def read_toml_file(path: Path) -> dict[str, object]:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ValueError(f"line {line} is not UTF-8 text; save the file as UTF-8") from error
-    return toml_tables(text)
+    return _toml_tables(text)
 
 
-def toml_tables(text: str) -> dict[str, object]:
+def _toml_tables(text: str) -> dict[str, object]:
     """The tables in a text.
 
     Raises:

@@ -15,7 +15,7 @@ from orchestrator.experiment.processor import check_precision
 _LONGEST_MESSAGE = 200
 _GIBIBYTE = 2**30
 
-CellWork = Callable[[CellTask, WorkerContext, Sequence[CandidateResult], OnCandidate], CellResult]
+_CellWork = Callable[[CellTask, WorkerContext, Sequence[CandidateResult], OnCandidate], CellResult]
 
 
 def run_guarded(
@@ -23,7 +23,7 @@ def run_guarded(
     context: WorkerContext,
     finished: Sequence[CandidateResult],
     on_candidate: OnCandidate,
-    work: CellWork | None = None,
+    work: _CellWork | None = None,
 ) -> CellResult:
     """`run_cell`, or other work, with any error of its own turned into a failed cell that says where it happened.
 

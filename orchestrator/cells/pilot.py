@@ -15,7 +15,7 @@ from orchestrator.cells.timed import Kind, TimedTraining
 from search_spaces.conditions import Value
 from search_spaces.space import SearchSpace, first_candidate, hyperparameters, propose
 
-ENOUGH: Final = 6
+_ENOUGH: Final = 6
 """Finished trainings of a kind, after which timing more of it tells little."""
 _GLANCE: Final = 3
 """Epochs that every kind is timed for, whatever it takes; the first fills caches."""
@@ -59,7 +59,7 @@ class _UnderWay:
     @property
     def over(self) -> bool:
         """Whether enough of this kind has been timed."""
-        return len(self.results) + self.failures >= ENOUGH
+        return len(self.results) + self.failures >= _ENOUGH
 
     def advance(self, context: WorkerContext, clock: Callable[[], float]) -> None:
         """Train one epoch more, of a new training where none is running."""

@@ -47,7 +47,7 @@ def refusal(text: str) -> str:
     return ""
 
 
-def look_alike(text: str) -> str:
+def _look_alike(text: str) -> str:
     """What two spellings of one id have in common: case, leading zeros, `.0`, spaces, letters drawn alike."""
     # A spreadsheet reads an id as a number: `01` and `1.0` become `1`.
     number = re.fullmatch(r"([+-]?\d+)[.,]0*", text)
@@ -68,7 +68,7 @@ def look_alike_notices(ids: Iterable[tuple[int, str]]) -> list[str]:
     """
     groups: dict[str, dict[str, list[int]]] = {}
     for row, patient in ids:
-        groups.setdefault(look_alike(patient), {}).setdefault(patient, []).append(row)
+        groups.setdefault(_look_alike(patient), {}).setdefault(patient, []).append(row)
     alike: Sequence[dict[str, list[int]]] = [spellings for spellings in groups.values() if len(spellings) > 1]
     notices = [
         f"{rows_text(row for rows in spellings.values() for row in rows)} have patient ids that look alike (case, "

@@ -154,7 +154,7 @@ class CellExplanations:
         self.progress.advance(self.ended, name)
 
     def _compare(self, result: CellResult) -> None:
-        due = stored_scores(self.state, result.key)
+        due = _stored_scores(self.state, result.key)
         found = {(one.member, one.row): one.score for one in result.predictions}
         # Another number of members or exams is as wrong as other scores.
         away = np.inf if due.keys() != found.keys() else max((abs(found[one] - due[one]) for one in due), default=0.0)
@@ -166,7 +166,7 @@ class CellExplanations:
             )
 
 
-def stored_scores(state: RunState, key: CellKey) -> Mapping[tuple[int, int], float]:
+def _stored_scores(state: RunState, key: CellKey) -> Mapping[tuple[int, int], float]:
     """The scores of a cell's networks in the ledger, by member and row."""
     rows = read_part(state, key, "predictions").to_pylist()
     return {(row["member"], row["row"]): row["score"] for row in rows if row["model"] == NETWORK}

@@ -14,7 +14,7 @@ from mpi_model.errors import ExperimentError
 from mpi_model.pipeline import Pipeline
 
 Pixels = Literal["uint8", "uint16", "float32"]
-OPSET: Final = 20
+_OPSET: Final = 20
 """The version of ONNX's operators; fixed, so that a runtime that reads one export reads all."""
 OUTPUTS: Final = ("score", "probability", "decision", "distance", "outside")
 
@@ -38,7 +38,7 @@ def write_onnx(pipeline: Pipeline, pixels: Pixels, file: Path) -> None:
             _exported(pipeline, pixels),
             input_names=["maps", "tracer"],
             output_names=list(OUTPUTS),
-            opset_version=OPSET,
+            opset_version=_OPSET,
             dynamo=True,
             verbose=False,
         )

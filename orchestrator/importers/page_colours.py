@@ -35,7 +35,7 @@ _TO_XYZ: Final = np.array(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReadColours:
+class _ReadColours:
     """A map read from its colours."""
 
     percent: _Floats
@@ -81,7 +81,7 @@ def _palette(page: NDArray[np.uint8], bar: ColourBar) -> tuple[_Floats, _Floats]
     return lab, percent[kept]
 
 
-def read_colours(page: NDArray[np.uint8], place: PageMap, bar: ColourBar) -> ReadColours:
+def read_colours(page: NDArray[np.uint8], place: PageMap, bar: ColourBar) -> _ReadColours:
     """Read one map.
 
     Args:
@@ -120,7 +120,7 @@ def read_colours(page: NDArray[np.uint8], place: PageMap, bar: ColourBar) -> Rea
     percent[inside], residual[inside] = values, distances
     trusted = inside.copy()
     trusted[inside] = ~foreign
-    return ReadColours(
+    return _ReadColours(
         percent=_interpolated(percent, trusted, inside), residual=residual, median_residual=median, foreign=share
     )
 

@@ -13,7 +13,7 @@ from orchestrator.statistics.instability import Instability
 from orchestrator.statistics.members import Model
 from orchestrator.statistics.scores import Exams, Flags
 
-INSTABILITY_COLUMNS = (
+_INSTABILITY_COLUMNS = (
     *("inputs", "model", "tracer", "row", "probability", "low", "high"),
     *("error", "flips", "error_out_of_bag", "flips_out_of_bag"),
 )
@@ -34,7 +34,7 @@ def instability_table(
         level: Of the central interval of predictions.
 
     Returns:
-        A frame with `INSTABILITY_COLUMNS`, no patient in it.
+        A frame with `_INSTABILITY_COLUMNS`, no patient in it.
 
     Raises:
         StatisticsError: A model lacks the original, or has fewer than two samples.
@@ -46,7 +46,7 @@ def instability_table(
         table = table.assign(
             inputs=str(inputs), model=str(model), tracer=str(tracer), row=places[table.index].to_numpy()
         )
-        found.append(table[list(INSTABILITY_COLUMNS)])
+        found.append(table[list(_INSTABILITY_COLUMNS)])
     if not found:
         raise StatisticsError("instability: there are no predictions; every cell failed")
     return pd.concat(found, ignore_index=True)
@@ -74,7 +74,7 @@ def _of_model(rows: pd.DataFrame, drawn: dict[int, frozenset[str]], level: float
     split = (None, None) if positive is None else (positive[0], positive[1:])
     probabilities = model.probabilities
     found = Instability.of((probabilities[0], split[0]), (probabilities[1:], split[1]), in_bag, level)
-    columns = {name: getattr(found, name) for name in INSTABILITY_COLUMNS[5:]}
+    columns = {name: getattr(found, name) for name in _INSTABILITY_COLUMNS[5:]}
     return pd.DataFrame({"probability": probabilities[0], **columns}, index=owner.index)
 
 

@@ -17,7 +17,7 @@ WALLS: Final[Mapping[str, tuple[int, ...]]] = {
     "apical": (17,),
 }
 """The 17 segments (Cerqueira et al. 2002, doi:10.1161/hc0402.102975) by wall."""
-SEVERITIES: Final = ((5.0, "severe"), (4.0, "moderate"), (3.0, "mild"))
+_SEVERITIES: Final = ((5.0, "severe"), (4.0, "moderate"), (3.0, "mild"))
 """How many standard deviations below the reference a wall's lowest segment lies, at least, to be called so. Normal
 databases often use 2.5; of 17 segments one would then be beyond it by chance in a tenth of all maps."""
 # Exams of a tracer from which a reference is made; fewer do not tell what is usual.
@@ -67,8 +67,8 @@ def defect_in_words(below: Floats) -> str:
     """
     depths = {wall: float(max(below[number - 1] for number in numbers)) for wall, numbers in WALLS.items()}
     parts = []
-    for place, (least, name) in enumerate(SEVERITIES):
-        beyond = SEVERITIES[place - 1][0] if place else np.inf
+    for place, (least, name) in enumerate(_SEVERITIES):
+        beyond = _SEVERITIES[place - 1][0] if place else np.inf
         walls = [wall for wall, depth in depths.items() if least <= depth < beyond]
         if walls:
             parts.append(f"{name} {_listed(walls)}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
-SUMMARY: Final = "summary.json#/summary"
+_SUMMARY: Final = "summary.json#/summary"
 """The rows of the summary, as a JSON pointer (RFC 6901)."""
 
 
@@ -31,7 +31,7 @@ Phrase = str | Traced
 
 def of_summary(row: Mapping[str, Any], text: str, *columns: str) -> Traced:
     """A text from columns of a row of the summary, which knows its place as `row`."""
-    return Traced(text, " ".join([f"{SUMMARY}/{row['row']}", *columns]))
+    return Traced(text, " ".join([f"{_SUMMARY}/{row['row']}", *columns]))
 
 
 def of_json(text: str, *path: object) -> Traced:

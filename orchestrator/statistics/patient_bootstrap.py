@@ -7,7 +7,7 @@ from threadpoolctl import threadpool_limits
 
 from orchestrator.statistics.scores import Codes, Floats
 
-DRAWS: Final = 2000
+_DRAWS: Final = 2000
 _SEED: Final = 20180210
 """One for all, so that equal data give equal intervals."""
 
@@ -34,7 +34,7 @@ def bootstrap_intervals(values: Floats, patients: Codes, level: float) -> tuple[
     exams = np.bincount(codes).astype(np.float64)
     generator = np.random.default_rng(_SEED)
     # How often each patient is drawn: a mean over drawn patients is a weighted one over all of them.
-    times = generator.multinomial(count, np.full(count, 1 / count), size=DRAWS).astype(np.float64)
+    times = generator.multinomial(count, np.full(count, 1 / count), size=_DRAWS).astype(np.float64)
     # The order in which threads add changes last digits.
     with threadpool_limits(1, "blas"):
         means = (times @ sums) / (times @ exams)[:, None]

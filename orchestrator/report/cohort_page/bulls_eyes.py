@@ -7,12 +7,13 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Wedge
 
 from mpi_model.maps import Maps
 from mpi_model.vocabulary import PHASES
 from orchestrator.cohort.segments import SEGMENTS_17, segment_means
-from orchestrator.report.figures.drawing import FAINT, Drawing, key_of, panel
+from orchestrator.report.figures.drawing import FAINT, Drawing, key_of
 from orchestrator.statistics.scores import Floats
 
 _FEWEST: Final = 5
@@ -52,7 +53,8 @@ def bulls_eyes(exams: pd.DataFrame, maps: Maps, endpoints: dict[str, str]) -> It
 def _drawing(key: str, tracer: str, about: str, means: Floats) -> Drawing:
     """Two bull's-eyes of `[n, 17]` segment means."""
     centre, spread = means.mean(axis=0), means.std(axis=0, ddof=1)
-    figure, axes = panel(3.35, 2.0)
+    figure = Figure(figsize=(3.35, 2.0))
+    axes = figure.add_axes((0.02, 0.02, 0.96, 0.8))
     axes.set(xlim=(-1.1, 3.35), ylim=(-1.12, 1.28), aspect="equal")
     axes.set_axis_off()
     _bulls_eye(axes, 0.0, centre, 1.0, "viridis")

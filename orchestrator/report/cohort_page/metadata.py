@@ -28,14 +28,14 @@ _NOTE: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Metadata:
+class _Metadata:
     """What metadata say about the label."""
 
     tables: tuple[Table, ...]
     warnings: tuple[str, ...]
 
 
-def metadata(exams: pd.DataFrame, columns: Sequence[str], level: float) -> Metadata:
+def metadata(exams: pd.DataFrame, columns: Sequence[str], level: float) -> _Metadata:
     """Prevalences, and AUCs of metadata alone.
 
     Args:
@@ -69,7 +69,7 @@ def metadata(exams: pd.DataFrame, columns: Sequence[str], level: float) -> Metad
             note=_NOTE,
         ),
     )
-    return Metadata(tables=tuple(table for table in tables if table.rows), warnings=tuple(warnings))
+    return _Metadata(tables=tuple(table for table in tables if table.rows), warnings=tuple(warnings))
 
 
 def _groups(exams: pd.DataFrame, columns: Sequence[str]) -> Iterator[tuple[str, list[str], pd.DataFrame]]:

@@ -29,7 +29,7 @@ _PHASES: Final = "the phases that are there"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CohortSection:
+class _CohortSection:
     """A section of the page."""
 
     key: str
@@ -64,7 +64,7 @@ def cohort_page(facts: CohortFacts) -> str:
     return template.render(name=facts.experiment.name, sections=sections, style=Markup(style))
 
 
-def _sections(facts: CohortFacts) -> Sequence[CohortSection]:
+def _sections(facts: CohortFacts) -> Sequence[_CohortSection]:
     experiment, level = facts.experiment, facts.experiment.statistics.level
     used = used_exams(facts.exams, experiment)
     eligible, rows = facts.exams[used].reset_index(drop=True), np.flatnonzero(used)
@@ -80,23 +80,23 @@ def _sections(facts: CohortFacts) -> Sequence[CohortSection]:
         panels = [rendered(one) for one in bulls_eyes(eligible, maps, dict(experiment.statistics.endpoints))]
     warnings = (*told.warnings, *stored.warnings, *(moved.warnings if moved else ()), *facts.near_duplicates)
     return (
-        CohortSection(key="warnings", title="What to look at", texts=warnings or ("Nothing was found.",)),
-        CohortSection(key="flow", title="Patients and exams", tables=_plain(missing.tables), figures=((diagram,),)),
-        CohortSection(key="table-one", title="Characteristics of the patients", tables=_plain(ones.tables)),
-        CohortSection(
+        _CohortSection(key="warnings", title="What to look at", texts=warnings or ("Nothing was found.",)),
+        _CohortSection(key="flow", title="Patients and exams", tables=_plain(missing.tables), figures=((diagram,),)),
+        _CohortSection(key="table-one", title="Characteristics of the patients", tables=_plain(ones.tables)),
+        _CohortSection(
             key="metadata",
             title="The label and what stands beside the map",
             texts=() if told.tables else ("Nothing beside the maps differs between exams.",),
             tables=told.tables,
         ),
-        CohortSection(key="maps", title="Maps", figures=tuple(_by_caption(panels).values())),
-        CohortSection(
+        _CohortSection(key="maps", title="Maps", figures=tuple(_by_caption(panels).values())),
+        _CohortSection(
             key="shift",
             title="Development and test partition",
             texts=() if moved else ("There is no test partition.",),
             tables=(moved.table,) if moved else (),
         ),
-        CohortSection(
+        _CohortSection(
             key="storage",
             title="Files and duplicates",
             texts=(
@@ -105,7 +105,7 @@ def _sections(facts: CohortFacts) -> Sequence[CohortSection]:
             ),
             tables=(stored.table,),
         ),
-        CohortSection(key="notices", title="Notices", texts=facts.notices or ("None.",)),
+        _CohortSection(key="notices", title="Notices", texts=facts.notices or ("None.",)),
     )
 
 

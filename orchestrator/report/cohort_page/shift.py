@@ -16,14 +16,14 @@ from orchestrator.statistics.proportions import wilson_interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shift:
+class _Shift:
     """How unlike the development maps those of the test partition are."""
 
     table: Table
     warnings: tuple[str, ...]
 
 
-def shift(exams: pd.DataFrame, maps: Maps, level: float) -> Shift | None:
+def shift(exams: pd.DataFrame, maps: Maps, level: float) -> _Shift | None:
     """Distances of the test partition's maps from those of development; None without a test partition.
 
     Args:
@@ -65,7 +65,7 @@ def shift(exams: pd.DataFrame, maps: Maps, level: float) -> Shift | None:
         "Median Mahalanobis distance of the 17 segment means from the development maps, which are measured in held-out "
         "tenths; and the share of test maps beyond that quantile of the development maps, with a Wilson interval."
     )
-    return Shift(
+    return _Shift(
         table=Table(title="Maps of the test partition", columns=columns, rows=tuple(rows), note=note),
         warnings=tuple(warnings),
     )

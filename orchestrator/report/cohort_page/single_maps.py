@@ -23,7 +23,7 @@ _SIDE: Final = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Example:
+class _Example:
     """One exam."""
 
     manifest_row: int
@@ -32,11 +32,11 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Examples:
+class _Examples:
     """Some exams of one tracer, partition and, in development, label."""
 
     title: str
-    exams: tuple[Example, ...]
+    exams: tuple[_Example, ...]
 
 
 def single_maps_page(name: str, exams: pd.DataFrame, maps: Maps) -> str:
@@ -50,7 +50,7 @@ def single_maps_page(name: str, exams: pd.DataFrame, maps: Maps) -> str:
     return environment().get_template("single_maps.html").render(name=name, groups=tuple(_groups(exams, maps)))
 
 
-def _groups(exams: pd.DataFrame, maps: Maps) -> Iterator[Examples]:
+def _groups(exams: pd.DataFrame, maps: Maps) -> Iterator[_Examples]:
     development = (exams["partition"] == "development").to_numpy()
     labels = exams["label"].to_numpy()
     for tracer in sorted(exams["tracer"].unique()):
@@ -66,12 +66,12 @@ def _groups(exams: pd.DataFrame, maps: Maps) -> Iterator[Examples]:
             places = np.unique(np.linspace(0, max(len(rows) - 1, 0), _EXAMPLES).round().astype(int))
             if len(rows):
                 found = tuple(_example(exams, maps, int(row)) for row in rows[places])
-                yield Examples(title=f"{tracer}, {name}", exams=found)
+                yield _Examples(title=f"{tracer}, {name}", exams=found)
 
 
-def _example(exams: pd.DataFrame, maps: Maps, row: int) -> Example:
+def _example(exams: pd.DataFrame, maps: Maps, row: int) -> _Example:
     shown = [phase for phase in PHASES if getattr(maps, f"has_{phase}")[row]]
-    return Example(
+    return _Example(
         manifest_row=int(exams["manifest_row"].iloc[row]),
         images=tuple((phase, _address(getattr(maps, phase)[row])) for phase in shown),
     )

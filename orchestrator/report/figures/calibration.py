@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from orchestrator.report.figures.drawing import FAINT, INK, SERIES, Drawing, Place, key_of
+from orchestrator.report.figures.drawing import FAINT, INK, SERIES, Drawing, Place, add_panel, key_of
 from orchestrator.report.layout import PARTITION_NAMES
 from orchestrator.report.probabilities import Probabilities
 from orchestrator.statistics.calibration_curve import (
@@ -30,8 +30,10 @@ def calibration(place: Place, found: Probabilities, level: float) -> Drawing:
         found: Its probabilities.
         level: Of intervals and bands.
     """
-    figure = Figure(figsize=(3.35, 3.9), layout="constrained")
-    axes, below = figure.subplots(2, 1, height_ratios=(4, 1), sharex=True)
+    figure = Figure(figsize=(3.35, 3.95))
+    axes = add_panel(figure, left=0.55, below=1.2, height=2.5)
+    axes.tick_params(labelbottom=False)
+    below = add_panel(figure, left=0.55, below=0.45, height=0.62, above=axes)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=":")
     groups = calibration_groups(found.judged, found.exams, level, inflation=found.inflation)
     frame = pd.DataFrame(

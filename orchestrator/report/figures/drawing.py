@@ -24,7 +24,7 @@ WASH: Final = "#9a9b9e"
 # Of Okabe & Ito's colours those that contrast with white and with black; most colour-blind readers tell them apart.
 SERIES: Final = ("#0072b2", "#d55e00", "#009e73", "#b8569a", "#8c6d00")
 MARKERS: Final = ("o", "s", "^", "D", "v")
-DASHES: Final = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+_DASHES: Final = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 PANEL: Final = (3.35, 3.1)
 """Inches: a column of a journal; two beside each other on a page of A4."""
 
@@ -103,10 +103,20 @@ class Place:
         return f"{self.tracer}, {self.endpoint}, {PARTITION_NAMES[self.partition]}"
 
 
-def panel(width: float = PANEL[0], height: float = PANEL[1]) -> tuple[Figure, Axes]:
-    """An empty figure of one panel, in inches."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.add_subplot()
+def panel(width: float = PANEL[0], height: float = PANEL[1], *, left: float = 0.55) -> tuple[Figure, Axes]:
+    """An empty figure of one panel, in inches; `left` is room for the names on the vertical axis.
+
+    The margins are known beforehand: to measure text as `layout="constrained"` does takes as long as drawing.
+    """
+    figure = Figure(figsize=(width, height))
+    return figure, add_panel(figure, left=left, below=0.45, height=height - 0.7)
+
+
+def add_panel(figure: Figure, *, left: float, below: float, height: float, above: Axes | None = None) -> Axes:
+    """One more panel, as wide as the figure allows, in inches from the left and from below; `above` shares its x."""
+    width, whole = figure.get_size_inches()
+    places = (left / width, below / whole, 1 - (left + 0.12) / width, height / whole)
+    return figure.add_axes(places, sharex=above)
 
 
 def square(axes: Axes, across: str, up: str) -> None:
@@ -138,8 +148,6 @@ def rendered(drawing: Drawing, *, manuscript: bool = False) -> ReportFigure:
         drawing.figure.savefig(
             svg, format="svg", metadata={"Date": None, "Creator": "polarmap", "Title": drawing.title}
         )
-        # Laid out once: both files have the same places, and the second is not computed anew.
-        drawing.figure.set_layout_engine("none")
         if manuscript:
             # Laid out once is enough: it takes as long as drawing.
             drawing.figure.set_layout_engine("none")

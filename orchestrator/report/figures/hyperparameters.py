@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from orchestrator.report.figures.drawing import FAINT, MARKERS, SERIES, Drawing, key_of, panel
 
@@ -44,7 +45,7 @@ def hyperparameters(candidates: pd.DataFrame, inputs: Sequence[str], objective: 
 def _panel(
     candidates: pd.DataFrame, relative: "pd.Series[float]", name: str, inputs: Sequence[str], objective: str
 ) -> Drawing:
-    figure, axes = panel(height=2.8)
+    figure, axes = panel(height=2.8, left=0.72)
     values = candidates[name].astype(np.float64)
     words = name.removeprefix("hp_").replace("_", " ")
     for place, one in enumerate(inputs):
@@ -65,6 +66,9 @@ def _panel(
     )  # fmt: skip
     if values.min() > 0 and values.max() / values.min() > _LOGARITHMIC:
         axes.set_xscale("log")
+        # Matplotlib's own labels are formulas, which the house style leaves unread.
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set(xlabel=words, ylabel="objective − median of its cell")
     axes.legend(loc="upper left", ncols=2, handletextpad=0.1, columnspacing=0.8)
     frame = pd.DataFrame(

@@ -87,7 +87,7 @@ def importance(found: pd.DataFrame) -> Drawing | None:
         return None
     names = list(dict.fromkeys(found["hyperparameter"]))
     inputs = list(dict.fromkeys(found["inputs"]))
-    figure, axes = panel(height=0.7 + 0.17 * len(names) * len(inputs))
+    figure, axes = panel(height=0.7 + 0.17 * len(names) * len(inputs), left=1.3)
     width = 0.8 / len(inputs)
     for place, one in enumerate(inputs):
         shares = found[found["inputs"] == one].set_index("hyperparameter")["importance"].reindex(names).fillna(0)

@@ -35,7 +35,7 @@ def learning_curves(cells: pd.DataFrame, epochs: pd.DataFrame, inputs: Sequence[
 
 
 def _panel(inputs: str, rows: pd.DataFrame, top: float) -> Drawing:
-    figure, axes = panel(height=2.6)
+    figure, axes = panel(height=2.6, left=0.62)
     counts = rows.groupby("epoch").size()
     kept = counts.index[counts >= _LEAST_SHARE * counts.iloc[0]]
     by_epoch = rows[rows["epoch"].isin(kept)].groupby("epoch")

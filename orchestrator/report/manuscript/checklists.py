@@ -15,7 +15,7 @@ from orchestrator.report.manuscript.references import Reference, references
 
 CHECKLISTS: Final[Mapping[str, str]] = {"tripod-ai": "tripod_ai.toml", "claim": "claim_2024.toml"}
 """The checklists by the name of the command line, with their files."""
-TO_WRITE: Final = "to be written by you"
+_TO_WRITE: Final = "to be written by you"
 
 State = Literal["answered", "in part", "to be written by you"]
 
@@ -56,7 +56,7 @@ class Checklist:
         """The counts in a sentence."""
         return (
             f"Of {len(self.items)} items {self.count('answered')} are answered here, {self.count('in part')} in part, "
-            f"and {self.count(TO_WRITE)} are to be written by you."
+            f"and {self.count(_TO_WRITE)} are to be written by you."
         )
 
 
@@ -84,7 +84,7 @@ def _answered(item: Mapping[str, object], methods: Methods, sections: Collection
     yours = str(item.get("yours", ""))
     found = bool(answer or there)
     # Where only sections could answer and this report has none of them, a promise would lead nowhere.
-    state: State = TO_WRITE if not found else "in part" if yours else "answered"
+    state: State = _TO_WRITE if not found else "in part" if yours else "answered"
     return Answered(
         item=str(item["item"]),
         topic=str(item["topic"]),

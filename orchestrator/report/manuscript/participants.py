@@ -26,7 +26,7 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FoldSizes:
+class _FoldSizes:
     """Patients of a tracer in the smallest and the largest fold, and those of them with an event."""
 
     patients: tuple[int, int]
@@ -42,7 +42,7 @@ class Arm:
     count: Count
     by_inputs: tuple[tuple[str, Count], ...]
     """What each input configuration uses, where they differ; otherwise empty."""
-    folds: FoldSizes | None
+    folds: _FoldSizes | None
     """Of the cross-validation; None in the test partition."""
 
 
@@ -140,14 +140,14 @@ def _count(exams: pd.DataFrame, *, events: bool) -> Count:
     )
 
 
-def _fold_sizes(exams: pd.DataFrame, folds: pd.DataFrame) -> FoldSizes | None:
+def _fold_sizes(exams: pd.DataFrame, folds: pd.DataFrame) -> _FoldSizes | None:
     """Smallest and largest over the folds of all repeats; None where no patient is in a fold."""
     patients = exams.groupby("patient_id")["label"].max().rename("event")
     joined = folds.merge(patients, left_on="patient_id", right_index=True)
     if joined.empty:
         return None
     sizes = joined.groupby(["repeat", "fold"])["event"].agg(["size", "sum"])
-    return FoldSizes(
+    return _FoldSizes(
         patients=(int(sizes["size"].min()), int(sizes["size"].max())),
         events=(int(sizes["sum"].min()), int(sizes["sum"].max())),
     )

@@ -8,13 +8,13 @@ from orchestrator.report.records import Report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FoldedTables:
+class _FoldedTables:
     """The tables of a full report."""
 
     tables: tuple[Table, ...]
 
 
-def folded_tables(report: Report) -> FoldedTables | None:
+def folded_tables(report: Report) -> _FoldedTables | None:
     """All tables; None for a report without any."""
     tables = tuple(tables_of(report))
-    return FoldedTables(tables=tables) if tables else None
+    return _FoldedTables(tables=tables) if tables else None

@@ -174,6 +174,14 @@ def test_figures_are_traced_to_their_files(report: Report, page: str) -> None:
     assert all(len(pd.read_csv(io.StringIO(figure.csv))) for figure in report.figures)
 
 
+def test_labels_of_axes_are_read_as_text_and_not_as_formulas(report: Report) -> None:
+    """A logarithmic axis shows 0.0001, not the source of a formula, because formulas in users' names stay unread."""
+    rates = [figure for figure in report.figures if figure.key.endswith("learning-rate")]
+    assert rates
+    for figure in report.figures:
+        assert "mathdefault" not in figure.svg, figure.key
+
+
 def test_sections_stand_in_order_with_headings_and_contents(page: str) -> None:
     """One h1, an h2 a section in the documented order, each in the table of contents; scripts and requests are none."""
     keys = re.findall(r'<section id="([a-z-]+)"', page)
