@@ -31,8 +31,10 @@ class HungWorkers:
         Args:
             attempt: The attempt's id.
             worker: Where it is; None where it has said nothing yet.
-            actor: Ray's handle of it.
+            actor: Ray's handle of it; None where Tune has let go of it.
         """
+        if actor is None:
+            return
         if worker is None:
             ray.kill(actor)
             return

@@ -79,3 +79,17 @@ def is_same(handle: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(handle), path.stat())
     except OSError:
         return False
+
+
+def files_below(folder: Path, prefix: str) -> Iterator[tuple[str, int]]:
+    """Every file below a folder with its size, named from there; links are not followed, temporary files not named."""
+    try:
+        entries = list(os.scandir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    # Links are not followed: a link to a parent folder would never end.
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from files_below(Path(entry.path), f"{prefix}{entry.name}/")
+        elif entry.is_file(follow_symlinks=False) and not (entry.name.startswith(".") and entry.name.endswith(".tmp")):
+            yield f"{prefix}{entry.name}", entry.stat(follow_symlinks=False).st_size

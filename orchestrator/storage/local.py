@@ -15,7 +15,7 @@ from typing import IO, Final
 
 from mpi_model.errors import RunDirectoryError
 from orchestrator.storage.base import Version
-from orchestrator.storage.folders import is_same, open_folder, parent_of, read_file, status_of
+from orchestrator.storage.folders import files_below, is_same, open_folder, parent_of, read_file, status_of
 from orchestrator.storage.holder import Holder, has_died, holder_in, holder_text, refusal, this_process
 from orchestrator.storage.log_files import AppendedLog
 
@@ -80,7 +80,7 @@ class LocalStorage:
     def names(self, folder: str) -> Mapping[str, int]:
         """Every file in a folder and the folders below; temporary files are not named."""
         try:
-            return dict(sorted(_files(self.folder / folder, f"{folder}/" if folder else "")))
+            return dict(sorted(files_below(self.folder / folder, f"{folder}/" if folder else "")))
         except OSError as error:
             raise RunDirectoryError(
                 f"cannot list the run directory {self.folder.name} ({_why(error)}); give access"
@@ -298,16 +298,3 @@ def _why(error: OSError) -> str:
     if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENOTDIR):
         return "a link, or no folder, is in its place; links inside a run are not followed"
     return error.strerror or type(error).__name__
-
-
-def _files(folder: Path, prefix: str) -> Iterator[tuple[str, int]]:
-    try:
-        entries = list(os.scandir(folder))
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    # Links are not followed: a link to a parent folder would never end.
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            yield from _files(Path(entry.path), f"{prefix}{entry.name}/")
-        elif entry.is_file(follow_symlinks=False) and not (entry.name.startswith(".") and entry.name.endswith(".tmp")):
-            yield f"{prefix}{entry.name}", entry.stat(follow_symlinks=False).st_size
