@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from validation.chaos.processes import kill, matching, stop
+from validation.chaos.processes import holds, kill, matching, stop
 from validation.chaos.stage import Stage
 
 
@@ -66,8 +66,11 @@ def pause_driver(victim: Victim) -> bool:
 
 
 def hang_worker(victim: Victim) -> bool:
-    """SIGSTOP to the process of a trial, for good: a worker that gives no sign until its deadline."""
-    workers = trial_workers(victim.driver.pid)
+    """SIGSTOP to the process of a trial, for good: a worker that gives no sign until its deadline.
+
+    To one that has begun with a cell: while its libraries are imported a worker is given 15 minutes.
+    """
+    workers = [worker for worker in trial_workers(victim.driver.pid) if holds(worker, "memfd:polarmap-stacks")]
     return bool(workers) and stop(victim.dice.choice(workers))
 
 

@@ -48,6 +48,14 @@ def _sent(process: int, number: signal.Signals) -> bool:
     return True
 
 
+def holds(process: int, name: str) -> bool:
+    """Whether a process has a file open whose name holds a word."""
+    try:
+        return any(name in os.readlink(entry) for entry in Path(f"/proc/{process}/fd").iterdir())
+    except OSError:
+        return False
+
+
 def matching(root: int, word: str) -> list[int]:
     """Processes below a driver whose command line holds a word."""
     return sorted(process for process, command in descendants(root).items() if word in command)
