@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SOURCES := $(shell find polarmap orchestrator mpi_model search_spaces -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
 export RAY_ENABLE_UV_RUN_RUNTIME_ENV := 0
 
-.PHONY: help setup demo test test-older-processor test-pythons test-part test-coverage test-slow test-nodes test-browser test-cluster chaos check \
+.PHONY: help setup demo test test-older-processor test-pythons test-part test-coverage test-thorough test-slow test-nodes test-browser test-cluster chaos check \
   interval-coverage interval-coverage-short format constraints image-requirements hooks clean
 
 help:  ## this list
@@ -38,9 +38,9 @@ check: setup  ## formatting, lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Files of tests are handed to this many processes; all tests that start Ray share one, as each takes whole cores.
+# A file's tests go to one of this many processes, because they share fixtures.
 WORKERS ?= 2
-PARALLEL := --numprocesses $(WORKERS) --dist loadgroup
+PARALLEL := --numprocesses $(WORKERS) --dist loadfile
 
 test: check  ## what has to pass: the checks above and the tests, on the built wheel; WORKERS=2 at a time
 	POLARMAP_TEST_INSTALLED=1 $(BIN)/pytest $(PARALLEL)
@@ -73,6 +73,9 @@ test-coverage: setup  ## the tests under coverage.py, with its gate on branches
 	$(BIN)/coverage report
 	$(BIN)/coverage json --quiet -o .coverage.json
 	$(BIN)/python -m validation.branch_coverage .coverage.json --branches $(BRANCHES)
+
+test-thorough: setup  ## whole runs under faults, each export, the tutorial: minutes; part of CI
+	POLARMAP_TEST_INSTALLED=1 $(BIN)/pytest $(PARALLEL) -m thorough
 
 test-slow: setup  ## the tests that take minutes: Slurm, moto, Ray out of memory, and more
 	POLARMAP_TEST_INSTALLED=1 $(BIN)/pytest -m "slow and not cluster"

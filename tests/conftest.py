@@ -29,13 +29,6 @@ def _shared_data_folder() -> Path:
     return Path(os.environ.get("POLARMAP_SHARED_DATA", beside_the_repository))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests share a process, as they share fixtures; so do all tests that start Ray."""
-    for item in items:
-        group = "ray" if item.get_closest_marker("ray") else item.path.as_posix()
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data; a test that needs it is skipped, and says so, where it is absent."""

@@ -202,6 +202,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", folder], check=True)
 
 
+@pytest.mark.thorough
 def test_a_full_disk_keeps_what_is_finished_and_the_run_goes_on_later(tiny, small_disk, capsys):
     """No space left ends the run with code 2; with room again, the same command finishes it from its cells."""
     ballast = small_disk / "ballast"

@@ -96,6 +96,7 @@ def test_the_readme_can_be_followed(make_tiny, tmp_path, monkeypatch, capsys):
     assert "AUC" in capsys.readouterr().out
 
 
+@pytest.mark.thorough
 def test_the_tutorial_can_be_followed(tmp_path, monkeypatch, capsys):
     """A newcomer who types the tutorial gets from nothing to a report with an opened test."""
     monkeypatch.chdir(tmp_path)

@@ -21,6 +21,7 @@ def calm(tmp_path_factory):
 
 
 @pytest.mark.skipif(not may_mount(), reason="filling a disk needs a small one: root, and leave to mount a tmpfs")
+@pytest.mark.thorough
 def test_a_full_disk_and_a_killed_worker_cost_no_row(calm, tmp_path):
     """The same command goes on after a full disk, and a run outlives its worker, told in polarmap's words alone."""
     faults = [("disk full", fill_disk), ("worker killed", kill_worker)]

@@ -57,6 +57,7 @@ def journal(brought: tuple[RunPaths, Brought]) -> Path:
     return path
 
 
+@pytest.mark.thorough
 def test_every_search_is_a_study_that_says_what_its_worker_said(brought, journal):
     """Names, states, values, parameters and each epoch's score, against what workers reported while it ran."""
     storage = JournalStorage(JournalFileBackend(str(journal)))
@@ -74,6 +75,7 @@ def test_every_search_is_a_study_that_says_what_its_worker_said(brought, journal
     assert {result.state for results in brought[1].values() for result in results} == {"complete", "pruned"}
 
 
+@pytest.mark.thorough
 def test_an_export_overwrites_nothing_and_is_private(brought, journal):
     """A file that is there is refused, and what is written only its user can read."""
     assert stat.S_IMODE(journal.stat().st_mode) == 0o600
@@ -82,6 +84,7 @@ def test_an_export_overwrites_nothing_and_is_private(brought, journal):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_optuna_dashboard_lists_the_studies(brought, journal):
     """The dashboard's own HTTP interface knows every cell and all of its trials."""
     with socket.socket() as free:

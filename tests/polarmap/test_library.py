@@ -89,6 +89,7 @@ def test_whatever_a_command_does_a_program_can_do():
         assert callable(found)
 
 
+@pytest.mark.thorough
 def test_the_library_and_the_command_write_the_same_tables(experiment, run, tmp_path):
     """`polarmap.run` and `polarmap run` give the same bytes."""
     shutil.copytree(experiment.parent, tmp_path / "copy", ignore=shutil.ignore_patterns("runs"))

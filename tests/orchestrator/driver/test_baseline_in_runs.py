@@ -51,6 +51,7 @@ def test_what_is_frozen_includes_the_baseline(mine, paths_of):
     assert frozen_hash(paths, "facts") != before
 
 
+@pytest.mark.thorough
 def test_one_setting_leaves_it_out_and_changes_no_network(tiny, finished, run, paths_of):
     """With `statistics.baseline` = none the networks' predictions are the same, and nothing of a baseline is there."""
     run(tiny, "statistics.baseline=none", open_test=True)

@@ -82,6 +82,7 @@ def test_a_run_writes_texts_for_a_manuscript(finished):
     assert {path.suffix for path in (folder / "figures").glob("flow.*")} == {".svg", ".csv"}
 
 
+@pytest.mark.thorough
 def test_figures_for_a_manuscript_are_written_where_they_are_asked_for(finished, tmp_path, capsys):
     """Every figure of the page as SVG, PDF and CSV in a folder of its own, which is never overwritten."""
     run, folder = finished.parent / "runs" / "tiny", tmp_path / "figures"

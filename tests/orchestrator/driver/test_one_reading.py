@@ -47,6 +47,7 @@ def counted(monkeypatch) -> Counted:
     return asked
 
 
+@pytest.mark.thorough
 def test_a_call_lists_the_run_once_and_reads_every_marker_at_most_once(tiny, run, paths_of, counted, no_runner):
     """On object storage each of these is a request: their number must not grow with the steps of a call."""
     assert run(tiny, *OVERRIDES).done_now == CELLS
@@ -73,6 +74,7 @@ def test_a_call_lists_the_run_once_and_reads_every_marker_at_most_once(tiny, run
     assert len(counted.markers) == CELLS + 3
 
 
+@pytest.mark.thorough
 def test_a_report_after_training_reads_the_tables_that_were_just_written(tiny, run, counted):
     """Every part is read once, to be compacted, and the report is made from the tables."""
     run(tiny)
@@ -88,6 +90,7 @@ def test_a_report_after_training_reads_the_tables_that_were_just_written(tiny, r
     }
 
 
+@pytest.mark.thorough
 def test_what_the_driver_knows_after_a_run_is_what_the_directory_holds(tiny, run, paths_of, monkeypatch):
     """The state in memory, kept by the driver's own commits, equals one that is read anew."""
     kept: list[RunState] = []

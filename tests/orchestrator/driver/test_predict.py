@@ -41,6 +41,7 @@ def test_a_file_written_in_parts_is_the_whole(finished, tmp_path, monkeypatch, c
     ]
 
 
+@pytest.mark.thorough
 def test_several_runs_are_one_ensemble_that_says_so(finished, make_tiny, run, tmp_path):
     """Two runs: the mean score, the mean of log odds as a probability, and a name that lists them."""
     make_tiny(tmp_path)

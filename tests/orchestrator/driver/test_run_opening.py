@@ -22,6 +22,7 @@ def test_the_test_partition_stays_closed_until_it_is_opened(tiny, run, paths_of)
     assert set(open_run(paths_of(tiny).root).predictions["partition"]) == {"development", "test"}
 
 
+@pytest.mark.thorough
 def test_openings_are_counted_over_experiments_and_a_repetition_is_the_same_opening(mine, run, paths_of, folder_of):
     """Another experiment on the same test exams is a second opening; the same one again is not."""
     folder = mine.parent / "runs" / "test_openings"

@@ -74,6 +74,7 @@ def test_a_run_killed_in_the_middle_of_a_cell_ends_like_an_undisturbed_one(
     assert digests(paths) == digests(paths_of(finished))
 
 
+@pytest.mark.thorough
 def test_a_race_killed_on_its_second_inner_fold_goes_on_from_there(make_tiny, tmp_path, monkeypatch, run, digests):
     """What was trained on the second fold is kept over what was kept of the first, and the tables are the same."""
     settings = (

@@ -89,6 +89,7 @@ def test_attributions_add_up_to_the_scores_of_the_run(explained):
         assert ((total[mine.index] - (mine - reference)).abs() <= bounds[mine.index] + 1e-5).all()
 
 
+@pytest.mark.thorough
 def test_a_closed_test_is_not_explained(tiny, run):
     """Without an opened test there is nothing that the final networks have not learned from, and that is said."""
     run(tiny)
@@ -150,6 +151,7 @@ def test_a_run_that_lacks_a_cell_is_refused(another):
         explain(another)
 
 
+@pytest.mark.thorough
 def test_a_cell_that_cannot_be_explained_is_named_and_tried_again(another, capsys):
     """A failing worker costs its own cell: the others are kept, the exit code is 4, and the next call does the rest."""
     due = table_bytes(another)
@@ -255,6 +257,7 @@ def test_new_exams_of_a_run_that_was_not_explained_are_refused(mine, make_cohort
     assert not out.exists()
 
 
+@pytest.mark.thorough
 def test_the_report_shows_where_the_network_looks_without_torch(explained, tmp_path):
     """The page has the section once a run is explained; making it imports no torch, and it names no patient."""
     code = (
@@ -280,6 +283,7 @@ def test_without_captum_the_message_names_the_extra(mine, tmp_path):
 
 
 @pytest.mark.ray
+@pytest.mark.thorough
 def test_ray_explains_to_the_same_bytes(another):
     """Cells that Ray's workers explain are the inline runner's, byte for byte."""
     due = table_bytes(another)

@@ -73,6 +73,7 @@ def check(phantoms: Path, folder: Path, form: str, run, inputs: str) -> float:
     return largest
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("heads", "inputs"), KINDS)
 def test_the_hub_model_says_what_predict_says(phantoms, run_with, tmp_path, heads, inputs):
     """Every kind of head and input configuration: scaling, members, calibration, threshold and limits are inside."""
@@ -80,6 +81,7 @@ def test_the_hub_model_says_what_predict_says(phantoms, run_with, tmp_path, head
     check(phantoms, tmp_path / "out", "hub", run_with(heads), inputs)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("form", "heads", "inputs"), GRAPHS)
 def test_a_graph_says_what_predict_says(phantoms, run_with, tmp_path, form, heads, inputs):
     """The hardest kind, separate encoders and both phases, as one graph with a free batch."""

@@ -125,6 +125,7 @@ def test_a_card_names_no_patient(finished, tmp_path):
     assert "Newcombe" in card
 
 
+@pytest.mark.thorough
 def test_a_hub_folder_is_used_without_polarmap(finished, tmp_path):
     """`predict.py` and the card's Python run where only torch, numpy and safetensors are, not these packages."""
     export(root_of(finished), tmp_path / "out", "hub", inputs="dual")

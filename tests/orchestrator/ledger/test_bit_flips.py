@@ -136,6 +136,7 @@ def test_an_edited_table_is_joined_again_from_the_cells_and_a_person_is_told(fin
     assert "joined again" in caplog.text
 
 
+@pytest.mark.thorough
 def test_tables_of_other_cells_than_the_ledger_holds_are_left_alone(finished, tmp_path):
     """Tables that an old driver compacted from half of the cells are not taken for the run's."""
     shutil.copytree(finished.parent / "runs", tmp_path / "runs")

@@ -105,6 +105,7 @@ def test_a_damaged_cell_is_quarantined_said_and_done_again(mine, finished, run, 
     assert len(open_run(root_of(mine)).cells) == 6
 
 
+@pytest.mark.thorough
 def test_a_damaged_final_network_is_trained_again_and_the_opening_stays_one(mine, finished, run, heard):
     """A changed byte of a stored network: trained again to the same bytes, judged again, the test opened once."""
     path = root_of(mine) / "models" / "dual-member0.safetensors"
@@ -118,6 +119,7 @@ def test_a_damaged_final_network_is_trained_again_and_the_opening_stays_one(mine
     assert len(log.read_text().splitlines()) == 1
 
 
+@pytest.mark.thorough
 def test_damaged_test_predictions_are_made_again_without_training(mine, finished, run, heard):
     """Torn predictions of the test exams are put into quarantine and predicted again by the same networks."""
     path = root_of(mine) / "cells" / FINAL / "test_predictions.parquet"
@@ -131,6 +133,7 @@ def test_damaged_test_predictions_are_made_again_without_training(mine, finished
     assert digests(mine) == digests(finished)
 
 
+@pytest.mark.thorough
 def test_a_cell_that_was_copied_or_is_of_another_experiment_is_not_a_result(mine, finished, run, heard, tmp_path):
     """A copy of another cell, and a whole cell of another experiment, are put into quarantine and done again."""
     cells = root_of(mine) / "cells"

@@ -53,6 +53,7 @@ def interrupt() -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.thorough
 def test_a_run_in_a_bucket_is_interrupted_resumed_and_ends_in_the_bytes_of_a_local_run(
     tiny, finished, bucket, run, capsys, tmp_path
 ):
@@ -87,6 +88,7 @@ def test_a_run_in_a_bucket_is_interrupted_resumed_and_ends_in_the_bytes_of_a_loc
     assert "compared with itself" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_a_storage_that_is_away_for_a_while_costs_time_and_nothing_else(
     tiny, finished, bucket, s3_server, run, monkeypatch
 ):

@@ -26,6 +26,7 @@ def points(path) -> list[tuple[str, int, float]]:
     return found
 
 
+@pytest.mark.thorough
 def test_event_files_hold_what_the_ledger_holds(tiny, tmp_path, paths_of):
     """Every candidate's objective stands in the event file of its cell; without the option there is no such file."""
     options = RunOptions(tensorboard=tmp_path / "events")
@@ -41,6 +42,7 @@ def test_event_files_hold_what_the_ledger_holds(tiny, tmp_path, paths_of):
     assert b"patient-" not in path.read_bytes() + whole.read_bytes()
 
 
+@pytest.mark.thorough
 def test_metrics_are_prometheus_text(tiny, run, folder_of):
     """The file beside `progress.json` parses line by line, counts the cells and says that the driver is over."""
     run(tiny)

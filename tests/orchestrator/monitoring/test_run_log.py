@@ -113,6 +113,7 @@ def test_a_refused_right_is_no_bug_and_little_room_is_told_before_there_is_none(
     assert "make room before it is full" in said
 
 
+@pytest.mark.thorough
 def test_a_cell_that_begins_again_is_logged_as_a_retry(tiny, run, paths_of, monkeypatch):
     """A worker that was lost leaves a line with the number of the try and the cause."""
     started = LedgerEvents.started

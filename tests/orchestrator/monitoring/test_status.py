@@ -45,6 +45,7 @@ class Onlooker(NullProgress):
         self.seen.append((run, status_of(self.paths)))
 
 
+@pytest.mark.thorough
 def test_while_it_goes_on_the_status_counts_what_the_driver_counts(tiny, run, paths_of):
     """Cells and candidates from the ledger agree with the driver's own, at every step, and the state is running."""
     onlooker = Onlooker(paths_of(tiny))

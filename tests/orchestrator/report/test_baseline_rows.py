@@ -126,6 +126,7 @@ def test_what_is_remarked_on_both_models_is_said_once(compared: pd.DataFrame) ->
         assert f"AUC{f' of {inputs}' if len(areas) > 1 else ''}" in tables[about].split(reason)[0]
 
 
+@pytest.mark.thorough
 def test_tables_show_the_baseline_apart(compared: pd.DataFrame, both: RunTables) -> None:
     """The overview has one AUC line more a partition, differences name both models, each model has its own table."""
     tables = {table.title: table for table in summary_tables(compared)}

@@ -83,6 +83,7 @@ def slips(folder: Path) -> Iterator[str]:
 
 
 @pytest.mark.ray
+@pytest.mark.thorough
 def test_ids_and_image_names_stand_in_three_tables_only(tiny, tmp_path):
     """Searched: every file of the run and of Ray's session, decoded tables, output; with a failing and a lost cell."""
     named_cohort(tiny)

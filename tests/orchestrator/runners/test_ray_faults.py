@@ -11,6 +11,7 @@ from orchestrator.runners.ray_tune import run_on_tune
 
 pytestmark = [
     pytest.mark.ray,
+    pytest.mark.thorough,
     pytest.mark.filterwarnings("ignore"),  # Ray 2.60's own
 ]
 KILLED_ONCE, ALWAYS_KILLED, ERRING, FAULTY = "stress-r00-f0", "dual-r00-f0", "stress-r00-f1", "dual-r00-f1"

@@ -44,6 +44,7 @@ def test_a_run_on_ray_writes_what_the_inline_runner_writes(tmp_path, make_tiny, 
     assert len(written[0]) == 10  # four tables; a network in two files and a baseline in one, for two inputs
 
 
+@pytest.mark.thorough
 def test_every_cell_is_a_trial_of_tunes_grid_with_the_resources_asked_for(tiny, tune_folder, work_of, collected):
     """Tune's result grid has one result a cell, no errors, and the processors that `cpus_per_cell` reserved."""
     jobs, context, resources = work_of(tiny, "search.candidates=1", "training.epochs=1", "resources.cpus_per_cell=2")
@@ -59,6 +60,7 @@ def test_every_cell_is_a_trial_of_tunes_grid_with_the_resources_asked_for(tiny, 
     assert {key.name for key in collected.begun} == {job.task.key.name for job in jobs}
 
 
+@pytest.mark.thorough
 def test_a_worker_is_sent_its_own_cell_and_no_other(tiny, tune_folder, work_of, collected, monkeypatch):
     """What all workers share holds references, not jobs: no cell's labels travel to another cell's worker."""
     shared = {}
@@ -83,6 +85,7 @@ def test_what_no_node_can_give_is_refused_at_once(tiny, tune_folder, work_of, co
         run_on_tune(jobs, context, resources, collected, tune_folder / "room")
 
 
+@pytest.mark.thorough
 def test_a_terminated_ray_run_ends_in_one_line_and_goes_on_later(tiny):
     """A scheduler's SIGTERM during a run on Ray gives exit code 130, not Ray's abort."""
     command = [sys.executable, "-P", "-m", "orchestrator", "run", str(tiny), "--set", "training.epochs=30"]
@@ -99,6 +102,7 @@ def test_a_terminated_ray_run_ends_in_one_line_and_goes_on_later(tiny):
     assert "interrupted; the same command goes on" in rest
 
 
+@pytest.mark.thorough
 def test_a_ledger_that_cannot_be_written_ends_the_run_with_its_own_error(tiny, tune_folder, work_of, collected):
     """A full disk stops every trial and reaches the caller as what it is, not as failed cells."""
     jobs, context, resources = work_of(tiny, "training.epochs=1")
@@ -124,6 +128,7 @@ def test_the_session_folder_is_private_and_ray_asks_nobody_home(tune_folder):
     assert not ray._common.usage.usage_lib.usage_stats_enabled()
 
 
+@pytest.mark.thorough
 def test_the_driver_on_ray_does_without_torch(tiny):
     """Workers import torch; the driver, which only writes what they bring, starts in half the time without it."""
     code = (
