@@ -1,14 +1,12 @@
-"""What a large run costs in its ledger: committing, verifying and compacting n / 2 candidates, then n.
+"""What a large run costs in its ledger: committing, verifying and compacting 10^3, 10^4 and 10^5 candidates.
 
-    python -m benchmarks.ledger_scale [CANDIDATES]
+    python -m benchmarks.ledger_scale [CANDIDATES ...]
 
-Twenty candidates and two hundred predictions a cell; 100000 candidates (the default) come with a million
-predictions. Each size runs in a process of its own, which prints seconds and its peak resident memory; memory is
-flat where the second peak is not far above the first. The ledger is written without fsync: how long a disk takes
-is the disk's own affair, and a run spreads it over its hours.
+Twenty candidates and two hundred predictions a cell; 100000 candidates come with a million predictions. Each size runs
+in a process of its own, which prints seconds and its peak resident memory. Every file is flushed to the disk (fsync),
+as in a run; what of the seconds this process computed itself is printed beside them.
 """
 
-import os
 import resource
 import subprocess
 import sys
@@ -21,57 +19,95 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from orchestrator.cells.records import CandidateResult, CellKey, CellResult, EpochRecord, Prediction
+from orchestrator.experiment.reading import read_record
+from orchestrator.experiment.settings import Experiment
 from orchestrator.ledger.compaction import compact
-from orchestrator.ledger.files import write_frame
+from orchestrator.ledger.description import RunDescription, write_description
+from orchestrator.ledger.identity import experiment_hash, facts_of_settings
 from orchestrator.ledger.integrity import find_damage, quarantine_damaged
-from orchestrator.ledger.paths import run_paths
+from orchestrator.ledger.paths import RunPaths, run_paths
+from orchestrator.ledger.seals import sealed_frame
 from orchestrator.ledger.state import RunState
 
 CANDIDATES: Final = 20
 PREDICTIONS: Final = 200
 EPOCHS: Final = 3
-HASH: Final = "0" * 64
+SIZES: Final = ("1000", "10000", "100000")
 VALUES: Final = {"encoder_learning_rate": 1e-4, "head_learning_rate": 1e-3, "freeze_depth": 2}
 
 
 def main() -> None:
-    """Measure n / 2 and n, each in a fresh process, one after the other."""
-    if len(sys.argv) == 3:
+    """Measure each size in a fresh process, one after the other."""
+    if len(sys.argv) == 3 and not sys.argv[2].isdecimal():
         measure(int(sys.argv[1]), Path(sys.argv[2]))
         return
-    candidates = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
-    for size in (candidates // 2, candidates):
-        with tempfile.TemporaryDirectory() as folder:
-            subprocess.run([sys.executable, __file__, str(size), folder], check=True)
+    for size in sys.argv[1:] or SIZES:
+        # Beside the sources, not in /tmp, which may be in memory: there nothing waits for a disk.
+        with tempfile.TemporaryDirectory(dir=".") as folder:
+            subprocess.run([sys.executable, __file__, size, folder], check=True)
 
 
 def measure(candidates: int, folder: Path) -> None:
     """Write, verify and compact; print what it took."""
-    os.fsync = lambda fd: None
     paths, cells = run_paths(folder / "run"), candidates // CANDIDATES
-    write_frame(paths.cohort, cohort())
-    begun = time.perf_counter()
+    experiment = begin(paths)
+    clocks = [now()]
     state = RunState.read(paths)
-    for number in range(cells):
-        fill(state, number)
-    written = time.perf_counter()
-    state = RunState.read(paths)
-    wrong = quarantine_damaged(state, find_damage(state, HASH))
-    verified = time.perf_counter()
-    before = peak()
-    compact(state)
-    compacted = time.perf_counter()
-    rows = {
-        name: pq.ParquetFile(folder / f"run/tables/{name}.parquet").metadata.num_rows
-        for name in ("candidates", "predictions")
-    }
+    with paths.storage.hold():
+        for number in range(cells):
+            fill(state, number, experiment)
+        clocks.append(now())
+        state = RunState.read(paths)
+        wrong = quarantine_damaged(state, find_damage(state, experiment))
+        clocks.append(now())
+        before = peak()
+        compact(state)
+        clocks.append(now())
+    spent = [
+        f"{what} {end[0] - start[0]:.1f} s ({end[1] - start[1]:.1f} s computing)"
+        for what, start, end in zip(("committed in", "verified in", "compacted in"), clocks, clocks[1:], strict=False)
+    ]
+    rows, files = rows_of(folder, "predictions"), sum(1 for _ in (folder / "run" / "cells").rglob("*.*"))
     print(
-        f"{rows['candidates']:>8} candidates, {rows['predictions']:>8} predictions, {cells} cells: "
-        f"committed in {written - begun:6.1f} s ({1e3 * (written - begun) / candidates:.2f} ms a candidate), "
-        f"verified in {verified - written:5.1f} s, compacted in {compacted - verified:5.1f} s; "
-        f"peak {before:.0f} MiB before compaction, {peak():.0f} MiB after; {len(wrong)} damaged",
+        f"{rows_of(folder, 'candidates'):>7} candidates, {rows:>8} predictions, {cells} cells, {files} files: "
+        f"{', '.join(spent)}; peak {before:.0f} MiB before compaction, {peak():.0f} MiB after; {len(wrong)} damaged",
         flush=True,
     )
+
+
+def now() -> tuple[float, float]:
+    """Seconds by the clock, and of this process at work."""
+    return time.perf_counter(), time.process_time()
+
+
+def rows_of(folder: Path, name: str) -> int:
+    """The rows of a compacted table."""
+    found: int = pq.ParquetFile(folder / f"run/tables/{name}.parquet").metadata.num_rows
+    return found
+
+
+def begin(paths: RunPaths) -> str:
+    """A run directory of default settings; its experiment's hash."""
+    settings = read_record(Experiment, {"name": "scale", "cohort": {"manifest": "manifest.csv"}}, "", [])
+    assert isinstance(settings, Experiment)
+    facts = facts_of_settings(settings)
+    description = RunDescription(
+        name="scale",
+        settings=settings,
+        facts=facts,
+        hash=experiment_hash(facts),
+        plan="",
+        begun="2026-11-25T00:00:00+00:00",
+        revision=None,
+        hardware={},
+        final=False,
+        space=(),
+        notices=(),
+        exclusions=(),
+    )
+    write_description(paths, description)
+    paths.cohort.write_bytes(sealed_frame(cohort(), description.hash))
+    return description.hash
 
 
 def cohort() -> pd.DataFrame:
@@ -86,7 +122,7 @@ def cohort() -> pd.DataFrame:
     )
 
 
-def fill(state: RunState, number: int) -> None:
+def fill(state: RunState, number: int, experiment: str) -> None:
     """One finished cell, by the calls that a run makes."""
     key = CellKey(
         inputs=("stress", "rest", "dual")[number % 3],
@@ -95,7 +131,7 @@ def fill(state: RunState, number: int) -> None:
         fold=number // 3 % 5,
     )
     for candidate in range(CANDIDATES):
-        state.keep_candidate(key, tried(candidate), HASH)
+        state.keep_candidate(key, tried(candidate), experiment)
     predictions = tuple(
         Prediction(member=0, row=row, score=row / 7 - number, probability=0.5, threshold=0.5)
         for row in range(PREDICTIONS)
@@ -113,7 +149,7 @@ def fill(state: RunState, number: int) -> None:
         host="host",
         device="cpu",
     )
-    state.commit(result, 1, HASH)
+    state.commit(result, 1, experiment)
 
 
 def tried(number: int) -> CandidateResult:

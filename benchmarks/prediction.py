@@ -2,7 +2,8 @@
 
     python benchmarks/prediction.py RUN FOLDER [EXAMS…]
 
-FOLDER receives simulated exams (about 1 KiB each) and exports; RUN is a run with final networks on grey maps.
+FOLDER receives simulated exams (about 1 KiB each) and exports; RUN is a run with final networks for dual input on grey
+maps. With a number of exams, also `0`, only those sizes are predicted.
 """
 
 import json
@@ -23,12 +24,14 @@ _BATCH = 64
 _SECONDS = 20.0
 
 _PREDICT = """
-import json, resource, sys, time
+import json, sys, time
 from orchestrator.cli import main
-begun = time.perf_counter()
+begun, spent = time.perf_counter(), time.process_time()
 code = main(["predict", *sys.argv[1:]])
-print(json.dumps({"seconds": time.perf_counter() - begun,
-                  "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+# Not `ru_maxrss`, which begins with what the parent held when it started this process.
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+print(json.dumps({"seconds": round(time.perf_counter() - begun, 1), "cpu": round(time.process_time() - spent, 1),
+                  "peak_mib": round(int(status["VmHWM"].split()[0]) / 1024)}))
 sys.exit(code)
 """
 
@@ -97,7 +100,7 @@ def main() -> None:
     features = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
     print(json.dumps({"avx2": " avx2" in features, "avx512f": " avx512f" in features}))
     print(json.dumps({"exams_per_second": exams_per_second(run, folder)}))
-    for count in map(int, sys.argv[3:]) if sys.argv[3:] else _SIZES:
+    for count in filter(None, map(int, sys.argv[3:])) if sys.argv[3:] else _SIZES:
         print(json.dumps({"exams": count, **predicted(run, write_exams(folder / "exams", count))}), flush=True)
 
 

@@ -55,9 +55,11 @@ def architecture_in(content: Mapping[str, object]) -> Architecture:
         "image_channels": (1, 3),
         "normalisation": _MEAN_AND_SPREAD,
     }
-    wrong = [name for name, values in known.items() if content.get(name) not in values]
+    # Types too: true is 1 in Python, and a list cannot be looked up.
+    wrong = [name for name, values in known.items() if not _is_one_of(content.get(name), values)]
     stages, dropout = content.get("encoder_stages"), content.get("dropout")
-    if wrong or set(content) != set(Architecture.__dataclass_fields__) or type(dropout) not in (int, float):
+    is_share = isinstance(dropout, int | float) and type(dropout) is not bool and 0 <= dropout < 1
+    if wrong or set(content) != set(Architecture.__dataclass_fields__) or not is_share:
         raise WeightsError(
             f"models: the saved network's architecture has no usable {wrong[0] if wrong else 'set of keys'}; restore it"
         )
@@ -65,6 +67,10 @@ def architecture_in(content: Mapping[str, object]) -> Architecture:
     if type(stages) is not int or not 1 <= stages <= whole:
         raise WeightsError(f"models: the saved network's encoder_stages are not 1 to {whole}; restore it")
     return Architecture(**content)  # type: ignore[arg-type] # checked above
+
+
+def _is_one_of(value: object, values: Collection[object]) -> bool:
+    return type(value) in (str, int) and value in values
 
 
 def _architecture(
@@ -77,7 +83,6 @@ def _architecture(
     """
     ends = settings.encoder_stages if encoder_stages is None else encoder_stages
     chosen = backbone(settings.backbone, ends)
-    pretrained = None if settings.weights == "random" else chosen.imagenet
     return Architecture(
         backbone=settings.backbone,
         encoder_stages=chosen.stage_count,
@@ -85,9 +90,19 @@ def _architecture(
         heads=settings.heads,
         inputs=inputs,
         image_channels=image_channels,
-        normalisation="centred" if pretrained is None else pretrained.normalisation,
+        normalisation=normalisation_of(settings),
         dropout=dropout,
     )
+
+
+def normalisation_of(settings: NetworkSettings) -> Normalisation:
+    """How maps are normalised: by the constants that pretrained weights were trained with.
+
+    Raises:
+        ExperimentError: The backbone is unknown.
+    """
+    pretrained = None if settings.weights == "random" else backbone(settings.backbone).imagenet
+    return "centred" if pretrained is None else pretrained.normalisation
 
 
 class _LogitHeads(nn.Module):

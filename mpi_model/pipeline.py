@@ -9,6 +9,7 @@ An exam that may not be answered is refused inside the graph, too, because a gra
 not a number and its decision is -1.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -227,6 +228,18 @@ def _weights(length: int, side: Tensor, size: int) -> Tensor:
     return torch.where(side >= size, overlap.clamp(min=0), linear)
 
 
+def digest_of(config: Mapping[str, Any]) -> str:
+    """The SHA-256 of a `config.json` without its digest."""
+    content = {name: value for name, value in config.items() if name != "digest"}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def is_as_written(config: Mapping[str, Any]) -> bool:
+    """Whether a `config.json` is the one that was exported, as far as its own digest tells."""
+    return config.get("digest") == digest_of(config)
+
+
 def load_pipeline(folder: str | Path) -> Pipeline:
     """The pipeline of an exported folder, in evaluation mode.
 
@@ -237,8 +250,10 @@ def load_pipeline(folder: str | Path) -> Pipeline:
         WeightsError: A file is damaged or missing, or they do not belong together.
     """
     try:
-        config = PipelineConfig.of(json.loads((Path(folder) / "config.json").read_bytes()))
-        pipeline = Pipeline(config)
+        content = json.loads((Path(folder) / "config.json").read_bytes())
+        if not is_as_written(content):
+            raise WeightsError("config.json is not what was exported; restore the folder, or export it again")
+        pipeline = Pipeline(PipelineConfig.of(content))
         if (Path(folder) / BUNDLE_WEIGHTS).is_file():
             state = torch.load(Path(folder) / BUNDLE_WEIGHTS, weights_only=True)
         else:

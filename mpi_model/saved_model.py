@@ -69,14 +69,16 @@ def load_description(document: str) -> dict[str, Any]:
     Raises:
         WeightsError: The document is damaged or of a newer version.
     """
-    description: dict[str, Any] = _content(document)["description"]
+    description = _content(document).get("description")
+    if not isinstance(description, dict):
+        raise WeightsError("models: the saved network's JSON document has no description; restore it")
     return description
 
 
 def _content(document: str) -> dict[str, Any]:
     try:
         content = json.loads(document)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise WeightsError("models: the saved network's JSON document is damaged; write it again") from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise WeightsError(

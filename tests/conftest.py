@@ -1,6 +1,7 @@
 """What every test may rely on: the real data where it is at hand, and an environment without surprises."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -50,16 +51,24 @@ class S3Server:
 
     endpoint: str
     process: subprocess.Popen
+    log: Path
+
+    def requests(self, bucket: str) -> list[tuple[str, str]]:
+        """Method and object of every request for a bucket until now, as the server wrote them down."""
+        place = f"/{bucket.removeprefix('s3://').partition('/')[0]}"
+        found = re.findall(r'"([A-Z]+) (/\S*) HTTP', self.log.read_text())
+        return [(method, name) for method, name in found if name.startswith(place)]
 
 
 @pytest.fixture(scope="session")
-def s3_server() -> Iterator[S3Server]:
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """A server on a free port of loopback, in a process of its own, so that it can be stopped and go on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    log = tmp_path_factory.mktemp("s3") / "log"
+    with log.open("wb") as file, subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=file) as process:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and process.poll() is None:
             try:
@@ -67,7 +76,7 @@ def s3_server() -> Iterator[S3Server]:
                 break
             except OSError:
                 time.sleep(0.05)
-        yield S3Server(endpoint=f"http://127.0.0.1:{port}", process=process)
+        yield S3Server(endpoint=f"http://127.0.0.1:{port}", process=process, log=log)
         process.kill()
 
 

@@ -20,9 +20,10 @@ from threadpoolctl import threadpool_limits
 from mpi_model.errors import WeightsError
 from mpi_model.maps import LabelledExams, Maps
 from mpi_model.vocabulary import PHASES_OF, TRACERS, Inputs
-from orchestrator.cells.decision import Decision, decide, out_of_fold, predictions_of
+from orchestrator.cells.decision import Decision, decide, decisions_in, out_of_fold, predictions_of
 from orchestrator.cells.records import SEGMENTS, CellTask, InnerSplit, Prediction
 from orchestrator.cohort.segments import SEGMENTS_17, segment_means
+from orchestrator.experiment.reading import read_record
 from orchestrator.experiment.settings import ThresholdRule
 
 _PENALTIES: Final = tuple(10.0**power for power in range(-4, 3))
@@ -87,19 +88,23 @@ class SegmentModel:
         Raises:
             WeightsError: The text is damaged or of another version.
         """
+        problems: list[str] = []
         try:
             document: dict[str, Any] = json.loads(text)
             # Tracers are stored by name: their numbers belong to this version's vocabulary, not to the file.
-            found = {TRACERS.index(name): dict(values) for name, values in document["tracers"].items()}
-            decisions = {number: Decision(**values.pop("decision")) for number, values in found.items()}
+            decisions = decisions_in({name: values["decision"] for name, values in document["tracers"].items()})
             equations = {
-                number: _Equation(**{**values, "coefficients": tuple(values["coefficients"])})
-                for number, values in found.items()
+                TRACERS.index(name): read_record(
+                    _Equation, {key: values[key] for key in values if key != "decision"}, name, problems
+                )
+                for name, values in document["tracers"].items()
             }
-            usable = document["format"] == _FORMAT
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            # A mean a segment, phase and colour, of which there are one or three.
+            lengths = [len(SEGMENTS_17) * len(PHASES_OF[document["inputs"]]) * colours for colours in (1, 3)]
+            usable = document["format"] == _FORMAT and not problems
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise WeightsError(_damaged(type(error).__name__)) from error
-        if not usable:
+        if not usable or any(len(one.coefficients) not in lengths for one in equations.values()):
             raise WeightsError(_damaged(f"it is not of format {_FORMAT}"))
         return cls(inputs=document["inputs"], equations=equations, decisions=decisions)
 

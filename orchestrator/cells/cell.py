@@ -16,6 +16,7 @@ from mpi_model.vocabulary import TRACERS
 from orchestrator.cells.baseline import fit_baseline
 from orchestrator.cells.calibration import fresh_scores
 from orchestrator.cells.decision import Decision, decide, out_of_fold, predictions_of
+from orchestrator.cells.flat import judged_candidates, score_candidates
 from orchestrator.cells.race import race
 from orchestrator.cells.recipe import length_of_refit, recipe_for
 from orchestrator.cells.records import (
@@ -48,7 +49,11 @@ def run_cell(
         The cell, `failed` with a reason where no candidate could be trained.
     """
     started = time.perf_counter()
+    if task.key.partition == "search":
+        return score_candidates(task, context, finished, on_candidate)
     searched = race if context.procedure.search.strategy == "race" else search
+    if task.scores is not None:
+        searched = judged_candidates
     candidates = searched(task, context, finished, on_candidate)
     refitted = refitted_candidates(candidates, context)
     if not refitted:

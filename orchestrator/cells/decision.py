@@ -1,5 +1,6 @@
 """Thresholds and calibration, fixed per tracer from out-of-fold scores before anything is evaluated."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,8 +9,11 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from mpi_model.errors import WeightsError
 from mpi_model.maps import Maps
+from mpi_model.vocabulary import TRACERS
 from orchestrator.cells.records import NETWORK, InnerSplit, Model, Prediction
+from orchestrator.experiment.reading import read_record
 from orchestrator.experiment.settings import ThresholdRule
 
 _LEAST_SLOPE = 1e-3
@@ -36,6 +40,34 @@ class Decision:
     def probability_threshold(self) -> float:
         """The threshold on the scale of probabilities."""
         return float(self.probability(np.asarray(self.threshold, dtype=np.float64)))
+
+
+def decisions_in(content: object) -> dict[int, Decision]:
+    """Decisions from plain JSON values by the tracer's name, which anybody may have written.
+
+    Returns:
+        Decisions by the tracer's number.
+
+    Raises:
+        WeightsError: A tracer is unknown, or a value is missing, unknown, no finite number, or a slope that would turn
+            scores round.
+    """
+    problems: list[str] = []
+    by_name = content if isinstance(content, Mapping) else {}
+    found = {
+        name: read_record(Decision, values, f"decisions.{name}", problems)
+        for name, values in by_name.items()
+        if isinstance(values, Mapping)
+    }
+    if not found or problems or len(found) < len(by_name) or not set(found) <= set(TRACERS):
+        raise WeightsError("models: a saved model's decisions are not numbers by tracer; restore it")
+    for name, decision in found.items():
+        numbers = (decision.threshold, decision.slope, decision.intercept)
+        if not all(map(math.isfinite, numbers)) or decision.slope <= 0:
+            raise WeightsError(
+                f"models: the saved decision for {name} is not finite, or its slope is not above 0; restore it"
+            )
+    return {TRACERS.index(name): decision for name, decision in found.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -19,7 +19,7 @@ from orchestrator.experiment.settings import Baseline, DecisionSettings, Experim
 from search_spaces.conditions import Value
 from search_spaces.space import SearchSpace
 
-_Partition = Literal["development", "test", "bootstrap"]
+_Partition = Literal["development", "search", "test", "bootstrap"]
 CandidateState = Literal["complete", "pruned", "failed"]
 """Pruned is also who was dropped from a race, and who is still in it."""
 _CellState = Literal["complete", "failed"]
@@ -36,7 +36,8 @@ SEGMENTS: Final[Model] = "segments"
 class CellKey:
     """Names a cell; `repeat` and `fold` are None for a final cell, whose partition is `test`.
 
-    In the partition `bootstrap` the repeat is the number of a sample, from 1; None is the cohort itself.
+    In the partition `search` it is a part of a flat search: a fold and the next one are left out, and scored by every
+    candidate. In the partition `bootstrap` the repeat is the number of a sample, from 1; None is the cohort itself.
     """
 
     inputs: Inputs
@@ -49,8 +50,9 @@ class CellKey:
         """The cell's folder and its trial's name: `stress-r02-f4`, or `stress-final`."""
         if self.repeat is None or self.fold is None:
             return f"{self.inputs}-final"
+        part = "-search" if self.partition == "search" else ""
         # Two digits, so that names sort as numbers do in a listing.
-        return f"{self.inputs}-r{self.repeat:02d}-f{self.fold}"
+        return f"{self.inputs}{part}-r{self.repeat:02d}-f{self.fold}"
 
 
 def cell_keys(experiment: Experiment, *, final: bool = True) -> list[CellKey]:
@@ -61,9 +63,12 @@ def cell_keys(experiment: Experiment, *, final: bool = True) -> list[CellKey]:
         final: Whether the final cells are among them; a label permutation has none.
     """
     folds, inputs = experiment.folds, experiment.cohort.inputs
+    # Those of a flat search first: all others choose by what they find.
+    partitions: list[_Partition] = ["search", "development"] if experiment.search.scheme == "flat" else ["development"]
     # Repeat by repeat, so that a run that is cut short has whole repeats.
     cells = [
-        CellKey(inputs=name, partition="development", repeat=repeat, fold=fold)
+        CellKey(inputs=name, partition=partition, repeat=repeat, fold=fold)
+        for partition in partitions
         for repeat in range(folds.repeats)
         for fold in range(folds.folds)
         for name in inputs
@@ -108,6 +113,9 @@ class CellTask:
     # Rows without labels: a cell cannot learn from what it is judged on, not even by mistake.
     evaluation: NDArray[np.int64]
     """Rows of `Maps` to predict; empty for a final cell, whose network is kept instead."""
+    scores: NDArray[np.float64] | None = None
+    """`[candidates, n]`, what a flat search found for the validation exams of `inner`, folds one after another; NaN for
+    a candidate that could not be trained. None for a cell that searches by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +178,8 @@ class CandidateResult:
     values: dict[str, Value | None]
     """What the space proposed; None where a parameter did not exist."""
     objective: float | None
-    """Mean over inner folds, each at the epoch it is judged by; None unless complete."""
+    """Mean over inner folds, each at the epoch it is judged by; None unless complete, and in parts of a flat search,
+    which know no label of the exams that they score."""
     best_steps: tuple[int, ...]
     """Optimiser steps at the epoch that judges it, for each inner fold that it ended; without a race all or none."""
     inner_scores: tuple[float, ...]

@@ -1,6 +1,7 @@
 """From the fold plan to the tasks of the cells: where labels are handed out, to training patients' exams only."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -68,6 +69,69 @@ def sample_task(
     """
     counts, parts = patients_drawn(plan, key.repeat, inner_folds, purposes_of(calibrated))
     return _task(key, plan, exams, eligible, counts, parts, np.ones(len(plan.patients), dtype=np.bool_))[0]
+
+
+def scoring_task(key: CellKey, plan: FoldPlan, exams: pd.DataFrame, eligible: Mapping[Inputs, _Mask]) -> CellTask:
+    """The task of a part of a flat search: it trains without a fold and the next one, and predicts both.
+
+    Args:
+        key: Of the partition `search`.
+        plan: As for `cell_task`, like all that follows.
+        exams: Likewise.
+        eligible: Likewise.
+    """
+    assert key.repeat is not None, "a part of a flat search names a repeat and a fold"
+    assert key.fold is not None, "a part of a flat search names a repeat and a fold"
+    judged = np.isin(plan.folds[key.repeat], [key.fold, (key.fold + 1) % plan.count])
+    nobody = np.full(len(plan.patients), -1)
+    task, place = _task(key, plan, exams, eligible, (~judged).astype(np.int64), [nobody], judged)
+    _assert_apart([(task.training.rows, task.evaluation)], place)
+    return task
+
+
+def with_scores(
+    task: CellTask, plan: FoldPlan, exams: pd.DataFrame, scores: Mapping[tuple[int, int], NDArray[np.float64]]
+) -> CellTask:
+    """A cell's task with what a flat search found for its training exams, in place of inner folds of its own.
+
+    Of a fold two parts of the search have seen no patient: the one that left it out with the next fold, which is
+    therefore scored for it, and the one that left it out with the fold before. So nothing that a cell chooses by
+    depends on the patients that it is judged on, neither as scored nor as trained on. A final cell judges nobody and
+    takes all.
+
+    Args:
+        task: Of a cell.
+        plan: The fold plan.
+        exams: The cohort's exams.
+        scores: `[candidates, exams]` of each part by repeat and fold; NaN where it has none.
+    """
+    key, count = task.key, plan.count
+    place = pd.Index(plan.patients).get_indexer(pd.Index(exams["patient_id"]))
+    labels = dict(zip(task.training.rows.tolist(), task.training.labels.tolist(), strict=True))
+    splits, found = [], []
+    for repeat, fold, scored in _parts_without(key, count, len(plan.folds)):
+        folds = np.where(place >= 0, plan.folds[repeat][place], -1)
+        left_out = np.isin(folds, [fold, (fold + 1) % count])
+        rows = np.array([row for row in labels if folds[row] in scored], dtype=np.int64)
+        learned = np.array([row for row in labels if not left_out[row]], dtype=np.int64)
+        validation, training = (_with_labels(some, labels) for some in (rows, learned))
+        splits.append(InnerSplit(training=training, validation=validation, patients=_renumbered(place[rows])))
+        found.append(scores[repeat, fold][:, rows])
+    _assert_apart([(split.training.rows, split.validation.rows) for split in splits], place)
+    _assert_apart([(split.training.rows, task.evaluation) for split in splits], place)
+    return replace(task, inner=tuple(splits), scores=np.concatenate(found, axis=1))
+
+
+def _parts_without(key: CellKey, count: int, repeats: int) -> list[tuple[int, int, tuple[int, ...]]]:
+    """The parts of a flat search that have seen nobody a cell is judged on: repeat, fold, and folds scored for it."""
+    if key.repeat is None or key.fold is None:
+        return [(repeat, fold, (fold, (fold + 1) % count)) for repeat in range(repeats) for fold in range(count)]
+    after, before = (key.fold + 1) % count, (key.fold - 1) % count
+    return [(key.repeat, key.fold, (after,)), (key.repeat, before, (before,))]
+
+
+def _with_labels(rows: NDArray[np.int64], labels: Mapping[int, int]) -> LabelledExams:
+    return LabelledExams(rows=rows, labels=np.array([labels[row] for row in rows.tolist()], dtype=np.int8))
 
 
 def purposes_of(calibrated: bool) -> tuple[Purpose, ...]:

@@ -22,7 +22,8 @@ def export(arguments: argparse.Namespace) -> int:
     """`polarmap export RUN DIR --format FORMAT`."""
     if arguments.format == "mlflow":
         write_mlflow(open_run(arguments.run), arguments.folder)
-        print(f"{arguments.folder} has one more run; to look: mlflow ui --backend-store-uri {arguments.folder}")
+        look = f"MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri {arguments.folder}"
+        print(f"{arguments.folder} has one more run; to look: {look}")
         return 0
     export_model(
         open_run(arguments.run),

@@ -8,7 +8,7 @@ from typing import Final
 from mpi_model.errors import ExperimentError, IncompleteRunError
 from mpi_model.printable import printable
 from orchestrator.ledger.reading import open_run
-from orchestrator.output_files import write_named_file
+from orchestrator.output_files import new_named_file, write_named_file
 from orchestrator.report.build import report_of
 from orchestrator.report.compare import comparison_report
 from orchestrator.report.evaluate import evaluation_report
@@ -30,6 +30,10 @@ def report(arguments: argparse.Namespace) -> int:
         return _checklist(arguments)
     if arguments.format == "docx" or arguments.out is not None:
         raise ExperimentError("`--format docx` and `--out` are for `--checklist`; add it, or choose another format")
+    if arguments.manifest is not None and arguments.patients is None:
+        raise ExperimentError("`--manifest` is for `--patients`, which reads the maps again; add it")
+    if arguments.patients is not None:
+        return _patients(arguments)
     if arguments.figures is not None:
         return _figures(arguments)
     found = report_of(open_run(arguments.run), drawn=arguments.format == "html", incomplete=arguments.incomplete)
@@ -43,6 +47,16 @@ def report(arguments: argparse.Namespace) -> int:
             f"the run is incomplete ({missing}) and averages that lack a cell are refused; finish it "
             f"with {finish}, or ask for its whole repeats with --incomplete"
         )
+    return 0
+
+
+def _patients(arguments: argparse.Namespace) -> int:
+    """`polarmap report RUN --patients FILE`: the hardest exams' maps, in a new file that only its user reads."""
+    # Reading images, for this alone.
+    from orchestrator.driver.hardest_maps import hardest_maps_of  # noqa: PLC0415
+
+    new_named_file(arguments.patients, hardest_maps_of(open_run(arguments.run), arguments.manifest).encode("utf-8"))
+    print(f"{arguments.patients} written: identifying, maps of single patients")
     return 0
 
 

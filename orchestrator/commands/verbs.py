@@ -127,6 +127,12 @@ def _report(verb: argparse.ArgumentParser) -> None:
     folder_argument(
         verb, "--figures", type=Path, metavar="DIR", help="write every figure as SVG, PDF and CSV into a new folder"
     )
+    file_argument(
+        verb, "--patients", type=Path, metavar="FILE", help="a new file with the hardest exams' maps: identifying"
+    )
+    file_argument(
+        verb, "--manifest", type=Path, metavar="FILE", help="for --patients: the cohort, where it was moved since"
+    )
     verb.add_argument(
         "--incomplete", action="store_true", help="where cells are missing, average over the repeats that are whole"
     )

@@ -8,7 +8,7 @@ from mpi_model.pipeline import BUNDLE_WEIGHTS, WEIGHTS, Pipeline, load_pipeline
 from mpi_model.vocabulary import INPUTS, Inputs
 from orchestrator.driver.final_model import FinalModel
 from orchestrator.driver.predict import Ensemble
-from orchestrator.export.folder import is_export, read_config
+from orchestrator.export.folder import is_export, verify_folder
 from orchestrator.ledger.reading import Run, open_run
 
 
@@ -44,7 +44,7 @@ def _pipelines_of(source: Run | str | Path) -> tuple[str, dict[Inputs, Pipeline]
 
 
 def _exported(folder: Path) -> tuple[str, dict[Inputs, Pipeline]]:
-    read_config(folder)
+    verify_folder(folder)
     if not any((folder / name).is_file() for name in (WEIGHTS, BUNDLE_WEIGHTS)):
         raise ExperimentError(
             f"{folder.name} holds a graph for other programs; predict with its own predict.py, or name a hub folder, a "

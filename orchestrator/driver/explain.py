@@ -24,8 +24,8 @@ from orchestrator.explanation.cells import explain_cell
 from orchestrator.explanation.groups import attribution_groups, with_permuted
 from orchestrator.explanation.integrated_gradients import METHOD
 from orchestrator.hashing import digest
-from orchestrator.ledger.compaction import joined_attributions
 from orchestrator.ledger.integrity import find_damage, quarantine_attributions
+from orchestrator.ledger.joining import joined_attributions
 from orchestrator.ledger.reading import Run
 from orchestrator.ledger.seals import sealed_bytes
 from orchestrator.ledger.state import RunState

@@ -49,7 +49,7 @@ def explain_new_exams(run: Run, manifest: Path, progress: Progress) -> pd.DataFr
     with single_threaded():
         for done, (name, known) in enumerate(references.items()):
             progress.advance(done, name)
-            networks = [one for one, _ in final_networks(run.paths, name, settings.training.members)]
+            networks = [one for one, _ in final_networks(run.paths, name, settings)]
             here = {"stress": cohort.maps.has_stress, "rest": cohort.maps.has_rest}
             rows = np.flatnonzero(np.logical_and.reduce([here[phase] for phase in PHASES_OF[name]]))
             lacking = {TRACERS[number] for number in cohort.maps.tracer[rows].tolist()} - {

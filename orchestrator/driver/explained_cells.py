@@ -19,7 +19,7 @@ from orchestrator.explanation.exams import explain_exams
 from orchestrator.explanation.reference_maps import reference_maps, write_reference_maps
 from orchestrator.explanation.refits import stored_candidates
 from orchestrator.hashing import derive_seed
-from orchestrator.ledger.integrity import read_part
+from orchestrator.ledger.integrity import read_results
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.log import event
 from orchestrator.monitoring.progress import Progress
@@ -47,8 +47,10 @@ def explanation_jobs(resolved: ResolvedRun, state: RunState) -> list[Job]:
     for key in keys:
         if state.explained.get(key.name) is None:
             task = cell_task(key, prepared.plan, prepared.cohort.exams, prepared.eligible, settings.search.inner_folds)
-            candidates, epochs = (read_part(state, key, name) for name in ("candidates", "epochs"))
-            finished = stored_candidates(task, candidates, epochs, settings.training, settings.search.objective)
+            found = read_results(state, key)
+            finished = stored_candidates(
+                task, found["candidates"], found["epochs"], settings.training, settings.search.objective
+            )
             jobs.append(Job(task=task, finished=finished))
     return jobs
 
@@ -73,7 +75,7 @@ def explain_final_networks(resolved: ResolvedRun, state: RunState, made_from: st
         for done, key in enumerate(left):
             progress.advance(done, key.name)
             task = cell_task(key, prepared.plan, prepared.cohort.exams, prepared.eligible, settings.search.inner_folds)
-            networks = [one for one, _ in final_networks(resolved.paths, key.inputs, settings.training.members)]
+            networks = [one for one, _ in final_networks(resolved.paths, key.inputs, settings)]
             found = explain_exams(
                 networks,
                 prepared.cohort.maps,
@@ -168,5 +170,5 @@ class CellExplanations:
 
 def _stored_scores(state: RunState, key: CellKey) -> Mapping[tuple[int, int], float]:
     """The scores of a cell's networks in the ledger, by member and row."""
-    rows = read_part(state, key, "predictions").to_pylist()
+    rows = read_results(state, key)["predictions"].to_pylist()
     return {(row["member"], row["row"]): row["score"] for row in rows if row["model"] == NETWORK}

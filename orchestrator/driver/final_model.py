@@ -45,7 +45,7 @@ class FinalModel:
         settings = run.description.settings
         if settings.training.members < 1:
             raise IncompleteRunError(f"{run.paths.name} has no members; restore its experiment.json")
-        networks, decisions = zip(*final_networks(run.paths, inputs, settings.training.members), strict=True)
+        networks, decisions = zip(*final_networks(run.paths, inputs, settings), strict=True)
         config = PipelineConfig.of(
             {
                 "inputs": inputs,

@@ -53,6 +53,11 @@ def measure_instability(
     """
     if samples < _FEWEST:
         raise ExperimentError(f"`--samples` must be at least {_FEWEST}, but is {samples}; 200 give stable percentiles")
+    if loaded.experiment.search.scheme == "flat":
+        raise ExperimentError(
+            '`search.scheme` = "flat" shares trainings between folds, and a bootstrap sample has none; '
+            "measure instability with `--set search.scheme=nested`"
+        )
     resolved = _resolved(loaded, samples, options, progress)
     with resolved.paths.storage.hold():
         # A plan without repeats: nothing here is a cross-validation, and no report can read it as one.

@@ -3,16 +3,17 @@
 import torch
 
 from mpi_model.determinism import single_threaded
-from mpi_model.errors import IncompleteRunError, RunDirectoryError
-from mpi_model.network import TracerNetwork
+from mpi_model.errors import IncompleteRunError, RunDirectoryError, WeightsError
+from mpi_model.network import TracerNetwork, normalisation_of
 from mpi_model.prediction import predict_scores
 from mpi_model.saved_model import load_description, load_network
-from mpi_model.vocabulary import TRACERS, Inputs
+from mpi_model.vocabulary import Inputs
 from orchestrator.cells.baseline import SegmentModel
-from orchestrator.cells.decision import Decision, predictions_of
+from orchestrator.cells.decision import Decision, decisions_in, predictions_of
 from orchestrator.cells.records import CellKey, Prediction
 from orchestrator.driver.prepare import Prepared, rows_of_test_exams
 from orchestrator.driver.resume import ResolvedRun
+from orchestrator.experiment.settings import Experiment
 from orchestrator.ledger.integrity import matches
 from orchestrator.ledger.openings import frozen_hash, hash_of_test_exams, record_opening
 from orchestrator.ledger.parts import Marker, marker_in
@@ -64,7 +65,7 @@ def _predict(prepared: Prepared, paths: RunPaths, key: CellKey, device: str) -> 
     maps, rows = prepared.cohort.maps, rows_of_test_exams(prepared, key.inputs)
     predictions: list[Prediction] = []
     experiment = prepared.loaded.experiment
-    for member, (network, decisions) in enumerate(final_networks(paths, key.inputs, experiment.training.members)):
+    for member, (network, decisions) in enumerate(final_networks(paths, key.inputs, experiment)):
         scores = predict_scores(network, maps, rows, device=torch.device(device))
         predictions += predictions_of(scores, rows, maps.tracer[rows], decisions, member)
     if experiment.statistics.baseline != "none":
@@ -72,12 +73,15 @@ def _predict(prepared: Prepared, paths: RunPaths, key: CellKey, device: str) -> 
     return predictions
 
 
-def final_networks(paths: RunPaths, inputs: Inputs, members: int) -> list[tuple[TracerNetwork, dict[int, Decision]]]:
+def final_networks(
+    paths: RunPaths, inputs: Inputs, settings: Experiment
+) -> list[tuple[TracerNetwork, dict[int, Decision]]]:
     """The stored final networks of an input configuration with their decisions, one a member.
 
     Raises:
         IncompleteRunError: They are not trained yet.
         RunDirectoryError: A file is not what the ledger's marker names: it was changed after training.
+        WeightsError: A file is what a marker names, and still no network of this experiment.
     """
     key = CellKey(inputs=inputs, partition="test", repeat=None, fold=None)
     commit = paths.commit(key)
@@ -85,11 +89,30 @@ def final_networks(paths: RunPaths, inputs: Inputs, members: int) -> list[tuple[
     if not commit.exists() or (marker is not None and marker.state != "complete"):
         raise IncompleteRunError(f"{paths.name} has no final network for {inputs} inputs yet; finish the run")
     found = []
-    for member in range(members):
+    for member in range(settings.training.members):
         weights, document = (_verified(paths.model(key, member, suffix), marker) for suffix in ("safetensors", "json"))
-        text = document.decode("utf-8")
-        found.append((load_network(weights, text), _decisions_of(text)))
+        text = document.decode("utf-8", errors="replace")
+        network = load_network(weights, text)
+        said = load_description(text)
+        due = {"inputs": inputs, "member": member, "image_size": str(settings.images.size)}
+        if any(said.get(name) != value for name, value in due.items()) or not _is_of(settings, inputs, network):
+            raise WeightsError(f"models: member {member} for {inputs} inputs is not of this experiment; restore it")
+        found.append((network, decisions_in(said.get("decisions"))))
+    if len({frozenset(decisions) for _, decisions in found}) > 1:
+        raise WeightsError(f"models: the members for {inputs} inputs know different tracers; restore them")
     return found
+
+
+def _is_of(settings: Experiment, inputs: Inputs, network: TracerNetwork) -> bool:
+    """Whether a network has the shape that the experiment asked for; equal weights fit several, with other answers."""
+    shape, asked = network.architecture, settings.network
+    return (shape.inputs, shape.backbone, shape.fusion, shape.heads, shape.normalisation) == (
+        inputs,
+        asked.backbone,
+        asked.fusion,
+        asked.heads,
+        normalisation_of(asked),
+    )
 
 
 def _verified(blob: Blob, marker: Marker | None) -> bytes:
@@ -101,9 +124,3 @@ def _verified(blob: Blob, marker: Marker | None) -> bytes:
         f"{blob.name} is not what the ledger says was trained (missing, changed, or its marker is damaged); "
         "restore it, or `polarmap run` trains it again"
     )
-
-
-def _decisions_of(description: str) -> dict[int, Decision]:
-    """The thresholds and calibrations in a saved model's description, by the tracer's number."""
-    stored = load_description(description)["decisions"]
-    return {TRACERS.index(tracer): Decision(**values) for tracer, values in stored.items()}

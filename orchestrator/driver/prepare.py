@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,11 @@ from orchestrator.folds.plan import plan_folds
 from orchestrator.hashing import digest
 from orchestrator.monitoring.progress import Progress
 from search_spaces.space import SearchSpace
+
+_FLAT_SEARCH: Final = (
+    "flat search, bias-reduced: candidates are drawn beforehand and trained once a part; each cell chooses without the "
+    "patients it is judged on, by the folds next to theirs; only `polarmap permute` says whether an AUC is above chance"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +202,8 @@ def _advice(loaded: LoadedExperiment) -> list[str]:
     """What is allowed and probably not meant."""
     experiment = loaded.experiment
     advice = [*precision_notices(experiment.training.precision, device_for(experiment.resources))]
+    if experiment.search.scheme == "flat":
+        advice.append(_FLAT_SEARCH)
     frozen = [parameter for parameter in space_of(loaded).parameters if parameter.name == "freeze_depth"]
     if experiment.network.weights == "random" and frozen:
         advice.append(

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from mpi_model.errors import ExperimentError, RunDirectoryError
+from mpi_model.errors import RunDirectoryError
 from orchestrator.driver.permute import permutation_number
 from orchestrator.driver.resume import ResolvedRun, RunOptions, resolve_run
-from orchestrator.experiment.settings import Experiment, LoadedExperiment
+from orchestrator.driver.run_cohort import experiment_of_run
 from orchestrator.ledger.identity import SAMPLED, differences
 from orchestrator.ledger.reading import Run
 from orchestrator.monitoring.progress import Progress
@@ -30,7 +30,7 @@ def reopened(
         RunDirectoryError: It is another one, or the experiment is.
     """
     description = run.description
-    loaded = _loaded(run, description.settings, manifest)
+    loaded = experiment_of_run(run, manifest)
     number = None if description.final else permutation_number(description.name)
     resolved = replace(resolve_run(loaded, replace(options, permutation=number), progress), paths=run.paths)
     if SAMPLED in description.facts:
@@ -45,15 +45,3 @@ def reopened(
             "own manifest with --manifest"
         )
     return resolved
-
-
-def _loaded(run: Run, settings: Experiment, manifest: Path | None) -> LoadedExperiment:
-    """The run's settings with the folder that their paths start from: the one that holds `storage.runs`."""
-    root, runs = run.paths.root, settings.storage.runs
-    folder = Path.cwd() if "://" in root or Path(runs).is_absolute() else Path(root).parents[len(Path(runs).parts)]
-    if manifest is not None:
-        settings = replace(settings, cohort=replace(settings.cohort, manifest=str(manifest.resolve())))
-    loaded = LoadedExperiment(experiment=settings, folder=folder)
-    if not loaded.manifest.is_file():
-        raise ExperimentError("the run's manifest is not where it was; name it with --manifest FILE")
-    return loaded

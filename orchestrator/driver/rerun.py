@@ -20,7 +20,7 @@ from orchestrator.experiment.processor import vector_instructions
 from orchestrator.ledger.description import RunDescription
 from orchestrator.ledger.files import table_bytes
 from orchestrator.ledger.identity import SAMPLED, differences
-from orchestrator.ledger.integrity import read_part
+from orchestrator.ledger.integrity import read_results
 from orchestrator.ledger.paths import CELL, RunPaths, run_paths
 from orchestrator.ledger.reading import Run
 from orchestrator.ledger.schemas import PARTS, rows_of_cell
@@ -144,6 +144,7 @@ def _task(key: CellKey, resolved: ResolvedRun, sampled: bool) -> CellTask:
 
 def _compared(run: Run, key: CellKey, state: RunState, there: RunState, resolved: ResolvedRun) -> Rerun:
     mine, theirs = _tables(state, key), _tables(there, key)
+    cell = mine["cells"].to_pylist()[0]
     if there.state_of(key) is None:
         # A cell under way is compared as far as it has come.
         reached = pa.array(theirs["candidates"]["candidate"])
@@ -152,7 +153,6 @@ def _compared(run: Run, key: CellKey, state: RunState, there: RunState, resolved
         }
     same = [name for name in theirs if table_bytes(mine[name]) == table_bytes(theirs[name])]
     networks = dict(_networks(state.paths, there, key))
-    cell = read_part(state, key, "cells").to_pylist()[0]
     return Rerun(
         cell=key.name,
         folder=Path(state.paths.root),
@@ -172,7 +172,8 @@ def _compared(run: Run, key: CellKey, state: RunState, there: RunState, resolved
 def _tables(state: RunState, key: CellKey) -> Mapping[str, pa.Table]:
     """The rows of a cell; of one that has not ended, those of its candidates."""
     if state.state_of(key) is not None:
-        return {name: read_part(state, key, name) for name in _COMPARED}
+        found = read_results(state, key)
+        return {name: found[name] for name in _COMPARED}
     rows = rows_of_cell(failed_cell(key, "", "", 0.0), list(state.finished(key)), 1)
     return {name: pa.Table.from_pylist(rows[name], schema=PARTS[name]) for name in ("candidates", "epochs")}
 

@@ -3,8 +3,9 @@
 import logging
 from collections.abc import Sequence
 
-from orchestrator.cells.records import CellKey
-from orchestrator.cells.tasks import cell_task
+from orchestrator.cells.records import CellKey, CellTask, cell_keys
+from orchestrator.cells.tasks import cell_task, scoring_task, with_scores
+from orchestrator.driver.flat_search import scores_of_parts, stages_of
 from orchestrator.driver.prepare import Prepared
 from orchestrator.driver.resume import (
     ResolvedRun,
@@ -72,15 +73,13 @@ def _run_remaining(
     _log_warnings(quarantine_damaged(state, damage), progress)
     if options.retry_failed:
         _quarantine_failed(state, keys)
-    jobs = pending_jobs(resolved.prepared, state, keys)
-    if jobs:
-        # Once more: the run may have been begun on another machine.
-        check_precision(resolved.prepared.loaded.experiment.training.precision, resolved.device)
-        state.forget_report()
-        progress.say(f"loading {'Ray' if options.runner == 'ray' else 'torch'}")
-        from orchestrator.driver.training import train  # noqa: PLC0415 - torch; a finished run answers without it
-
-        train(jobs, resolved, state, progress, runner)
+    done = 0
+    for stage in stages_of(keys):
+        # Listed only now: in a flat search, what the first stage found is part of the jobs of the second.
+        jobs = pending_jobs(resolved.prepared, state, stage)
+        done += len(jobs)
+        if jobs:
+            _train(jobs, resolved, state, progress, runner)
     _refresh_report(state)
     # After the development report is written: what the test shows cannot change it.
     opened = options.open_test and not state.is_test_open(keys)
@@ -91,22 +90,47 @@ def _run_remaining(
         open_test(resolved, state)
         event(logging.INFO, "test_opened", "the test partition was opened and predicted")
         _refresh_report(state)
-    return outcome_of(resolved, state, done_now=len(jobs), opened_now=opened)
+    return outcome_of(resolved, state, done_now=done, opened_now=opened)
+
+
+def _train(jobs: list[Job], resolved: ResolvedRun, state: RunState, progress: Progress, runner: Runner | None) -> None:
+    """Let the runner do one stage of a run."""
+    # Once more: the run may have been begun on another machine.
+    check_precision(resolved.prepared.loaded.experiment.training.precision, resolved.device)
+    state.forget_report()
+    progress.say(f"loading {'Ray' if resolved.options.runner == 'ray' else 'torch'}")
+    from orchestrator.driver.training import train  # noqa: PLC0415 - torch; a finished run answers without it
+
+    train(jobs, resolved, state, progress, runner)
 
 
 def pending_jobs(prepared: Prepared, state: RunState, keys: Sequence[CellKey]) -> list[Job]:
-    """What the ledger says is left to do: the cells without a commit marker."""
+    """What the ledger says is left to do of a stage: the cells without a commit marker.
+
+    Cells that cannot choose are left out: those of an input configuration of whose flat search a part has failed.
+    """
+    left = [key for key in keys if state.state_of(key) is None]
     experiment = prepared.loaded.experiment
-    inner_folds, calibrated = experiment.search.inner_folds, experiment.decision.calibration != "none"
-    exams, eligible = prepared.cohort.exams, prepared.eligible
-    return [
-        Job(
-            task=cell_task(key, prepared.plan, exams, eligible, inner_folds, calibrated=calibrated),
-            finished=state.finished(key),
-        )
-        for key in keys
-        if state.state_of(key) is None
-    ]
+    whole = cell_keys(experiment) if left and experiment.search.scheme == "flat" else []
+    scores = scores_of_parts(state, whole, experiment.search.candidates, len(prepared.cohort.exams))
+    jobs = []
+    for key in left:
+        task = _task_of(key, prepared)
+        if key.partition != "search" and key.inputs in scores:
+            found = scores[key.inputs]
+            if found is None:
+                continue
+            task = with_scores(task, prepared.plan, prepared.cohort.exams, found)
+        jobs.append(Job(task=task, finished=state.finished(key)))
+    return jobs
+
+
+def _task_of(key: CellKey, prepared: Prepared) -> CellTask:
+    experiment, exams, eligible = prepared.loaded.experiment, prepared.cohort.exams, prepared.eligible
+    if key.partition == "search":
+        return scoring_task(key, prepared.plan, exams, eligible)
+    calibrated = experiment.decision.calibration != "none"
+    return cell_task(key, prepared.plan, exams, eligible, experiment.search.inner_folds, calibrated=calibrated)
 
 
 def _refresh_report(state: RunState) -> None:

@@ -156,16 +156,18 @@ def _plan_of(prepared: Prepared, earlier: Run | None = None) -> RunPlan:
     experiment, plan = prepared.loaded.experiment, prepared.plan
     network = experiment.network
     # Plus one: the final cell of each input configuration.
-    cells = len(experiment.cohort.inputs) * (plan.repeats * plan.count + 1)
+    judged = len(experiment.cohort.inputs) * (plan.repeats * plan.count + 1)
+    # A flat search is a part more for every cell but the final ones.
+    parts = judged - len(experiment.cohort.inputs) if experiment.search.scheme == "flat" else 0
     seconds = _seconds_of_cells(prepared, earlier)
     return RunPlan(
         check=check_of(prepared),
         repeats=plan.repeats,
         folds=plan.count,
         fold_sizes=_fold_sizes(prepared),
-        cells=cells,
+        cells=judged + parts,
         # Pruning and early stopping make it fewer; how many is not known before.
-        trainings=cells * _trainings_of_cell(experiment),
+        trainings=judged * _trainings_of_cell(experiment) + parts * experiment.search.candidates,
         epochs=experiment.training.epochs,
         backbone=network.backbone,
         encoder=backbone(network.backbone, network.encoder_stages).stage_names,
@@ -179,10 +181,11 @@ def _plan_of(prepared: Prepared, earlier: Run | None = None) -> RunPlan:
 
 
 def _trainings_of_cell(experiment: Experiment) -> int:
-    """The most networks that a cell trains: candidates, members, and members once more to calibrate them."""
+    """The most networks that a cell trains: its own candidates, members, and members once more to calibrate them."""
     search, members = experiment.search, experiment.training.members
     again = 0 if experiment.decision.calibration == "none" else members * search.inner_folds
-    return search.candidates * search.inner_folds + members + again
+    own = 0 if search.scheme == "flat" else search.candidates * search.inner_folds
+    return own + members + again
 
 
 def _listed(row: dict[str, object]) -> dict[str, object]:

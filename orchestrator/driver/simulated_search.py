@@ -77,7 +77,9 @@ def cell_seconds(
     work: Workload,
     inputs: Inputs,
 ) -> float:
-    """Seconds of one simulated cell: its search, and the refits of its winners."""
+    """Seconds of one simulated cell: its search, or its part of a flat one, and the refits of its winners."""
+    if work.search.scheme == "flat":
+        return _with_part(generator, pool, preferred, work, inputs)
     kinds, shares = list(work.shares), np.array(list(work.shares.values()))
     random = random_candidates(work.search)
     proposed = []
@@ -98,6 +100,21 @@ def cell_seconds(
         if work.calibrated:
             seconds += work.search.inner_folds * (pool.setup[winner.kind] + epochs)
     return seconds
+
+
+def _with_part(generator: _Generator, pool: Pool, preferred: _Floats, work: Workload, inputs: Inputs) -> float:
+    """Seconds of a part of a flat search, in which nothing is pruned, and of the members of one cell."""
+    inner, whole, final = work.exams[inputs]
+    kinds, epochs = list(work.shares), work.training.epochs
+
+    def seconds(shares: _Floats, count: int, exams: float) -> float:
+        drawn = [kinds[int(place)] for place in generator.choice(len(kinds), size=count, p=shares)]
+        return sum(pool.setup[kind] + epochs * pool.epoch[kind] * exams / inner for kind in drawn)
+
+    # A cell is trained without one fold, a part without two.
+    part = seconds(np.array(list(work.shares.values())), work.search.candidates, 2 * whole - final)
+    again = work.training.members * work.search.inner_folds if work.calibrated else 0
+    return part + seconds(preferred, work.training.members, whole) + seconds(preferred, again, inner)
 
 
 def _fold(generator: _Generator, timed: TimedTraining, lengths: NDArray[np.int64], work: Workload) -> Fold:

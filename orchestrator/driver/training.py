@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mpi_model.errors import RunDirectoryError
 from orchestrator.cells.records import Procedure, WorkerContext
 from orchestrator.driver.ledger_events import LedgerEvents, log_lifecycle
 from orchestrator.driver.prepare import Prepared
@@ -46,6 +47,12 @@ def train(
             # Results are written here, in the driver; workers do not write to the run directory.
             events = LedgerEvents(state, resolved.hash, progress, counters, followed)
             runner.run(jobs, context, experiment.resources, events)
+        except RunDirectoryError:
+            raise  # the storage itself: nothing more can be written there
+        except BaseException:
+            # Interrupted, for example: what waits for more results waits no longer.
+            state.write_waiting(resolved.hash)
+            raise
         finally:
             progress.end()
             if followed is not None:
@@ -65,7 +72,7 @@ def _event_files(resolved: ResolvedRun) -> "EventFiles | None":
 def _counters(jobs: list[Job], resolved: ResolvedRun, state: RunState, pace: Pace) -> RunCounters:
     objective = resolved.prepared.loaded.experiment.search.objective
     ledger = cells_by_inputs(state, read_objectives(state, resolved.keys), objective, at_work=())
-    begun = [job.task.key for job in jobs if job.finished]
+    begun = {job.task.key: len(job.finished) for job in jobs if job.finished}
     return RunCounters(ledger, [job.task.key for job in jobs], begun, objective, pace)
 
 

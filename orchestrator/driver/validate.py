@@ -58,7 +58,7 @@ def validate_cohorts(run: Run, manifests: Sequence[Path], progress: Progress) ->
     cohorts = [_unseen_cohort(run, manifest, progress) for manifest in manifests]
     for inputs in description.settings.cohort.inputs:
         # Read only to verify them: damaged networks are found before the use is logged.
-        final_networks(run.paths, inputs, description.settings.training.members)
+        final_networks(run.paths, inputs, description.settings)
     frozen = frozen_hash(run.paths, description.hash)
     log = open_storage(beside(run.paths.root, "validations"))
     found = []

@@ -31,6 +31,8 @@ BOUNDS: Final = MappingProxyType(
 
 MOST_CELLS: Final = 10_000
 """Folds times repeats of an input configuration."""
+FEWEST_FLAT_FOLDS: Final = 3
+"""Folds of a flat search, which trains without two of them."""
 MOST_SHARE: Final = 100_000.0
 """GPUs or cores that a cell may reserve."""
 LONGEST_DEADLINE: Final = 1e7

@@ -5,7 +5,7 @@ import difflib
 import typing
 from collections.abc import Iterable, Mapping
 from types import UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Final, Literal, get_args, get_origin
 
 
 def read_record(record: type[Any], table: Mapping[str, object], place: str, problems: list[str]) -> Any:  # noqa: ANN401 - the record's own type, which a signature cannot name
@@ -81,6 +81,10 @@ def _record_of(kind: Any) -> Any:  # noqa: ANN401 - any annotation
 _NOT_OF_KIND = object()
 
 
+_BEYOND: Final = 2**1023
+"""A whole number that a float can hold, and none of more digits."""
+
+
 def _convert(kind: Any, value: object) -> Any:  # noqa: ANN401 - a value of the annotated type `kind`
     """The value as `kind`, or `_NOT_OF_KIND`."""
     origin = get_origin(kind)
@@ -92,14 +96,17 @@ def _convert(kind: Any, value: object) -> Any:  # noqa: ANN401 - a value of the 
     if kind is type(None):
         return None if value is None else _NOT_OF_KIND
     if origin in (typing.Union, UnionType):
-        matches = (_convert(option, value) for option in get_args(kind))
+        # The value's own type first: where float or int may stand, a whole number stays one.
+        options = sorted(get_args(kind), key=lambda option: option is not type(value))
+        matches = (_convert(option, value) for option in options)
         return next((match for match in matches if match is not _NOT_OF_KIND), _NOT_OF_KIND)
     if origin is tuple:
         return _convert_items(get_args(kind)[0], value)
     if origin in (Mapping, dict):
         return _convert_values(get_args(kind)[1], value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        # Whole numbers have no end; those beyond a float's are no number that was meant.
+        return float(value) if abs(value) < _BEYOND else _NOT_OF_KIND
     # `type`, not isinstance: a bool is an int, and `epochs = true` must be refused.
     return value if type(value) is kind else _NOT_OF_KIND
 

@@ -8,6 +8,7 @@ from mpi_model.stages import backbone
 from mpi_model.vocabulary import TRACERS
 from orchestrator.experiment.bounds import (
     BOUNDS,
+    FEWEST_FLAT_FOLDS,
     LONGEST_DEADLINE,
     LONGEST_ENDPOINT,
     MOST_CELLS,
@@ -35,6 +36,7 @@ def broken_rules(experiment: Experiment) -> list[str]:
         *_cohort(experiment),
         *_network(experiment),
         *_folds(experiment.folds),
+        *_flat_search(experiment),
         *_statistics(experiment.statistics),
         *_hypotheses(experiment),
         *_resources(experiment.resources),
@@ -112,6 +114,29 @@ def _folds(folds: FoldSettings) -> Iterator[str]:
     # Without the label a fold could hold one class only, and its AUC would not exist.
     if len(set(folds.stratify)) < len(folds.stratify) or "label" not in folds.stratify:
         yield f'`folds.stratify` must hold "label" and name nothing twice, but is {list(folds.stratify)}'
+
+
+def _flat_search(experiment: Experiment) -> Iterator[str]:
+    """What a flat search cannot do: the patients that score its candidates may not stop them, for one."""
+    if experiment.search.scheme != "flat":
+        return
+    given = '`search.scheme` = "flat"'
+    if experiment.training.budget != "schedule":
+        yield (
+            f'{given} trains every candidate to the end, but `training.budget` is "best_epoch", which would stop it by '
+            'the patients that score it; set budget = "schedule"'
+        )
+    if experiment.search.strategy != "all_folds":
+        yield f'{given} has no inner folds to race over, but `search.strategy` is "race"; leave it out'
+    if experiment.folds.by == "site":
+        yield f'{given} leaves out two folds at a time, but `folds.by` = "site"; set scheme = "nested"'
+    elif experiment.folds.folds < FEWEST_FLAT_FOLDS:
+        yield (
+            f"{given} leaves out two folds at a time and needs `folds.folds` of at least {FEWEST_FLAT_FOLDS}, but it "
+            f"is {experiment.folds.folds}; five are usual"
+        )
+    if experiment.folds.training_share != 1:
+        yield f'{given} trains on all patients, but `folds.training_share` is below 1; set scheme = "nested"'
 
 
 def _statistics(statistics: StatisticsSettings) -> Iterator[str]:

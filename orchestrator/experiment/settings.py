@@ -16,6 +16,7 @@ from mpi_model.vocabulary import INPUTS, Inputs
 Patients = Literal["common", "available"]
 Exams = Literal["all", "first"]
 Objective = Literal["balanced_log_loss", "auc"]
+_Scheme = Literal["nested", "flat"]
 _Strategy = Literal["all_folds", "race"]
 _FoldsBy = Literal["patient", "site"]
 ThresholdRule = Literal["fixed", "balanced_accuracy"]
@@ -85,6 +86,9 @@ class SearchSettings:
     """A name from `search_spaces`, or the path of a space file relative to the experiment file."""
     candidates: int = 20
     """Settings tried in each cell."""
+    scheme: _Scheme = "nested"
+    """`nested`: every cell searches by itself; `flat`: candidates are drawn beforehand, the cells of a repeat share
+    their trainings, and each cell chooses by networks that have seen none of its evaluated patients."""
     inner_folds: int = 3
     """Inner folds a candidate is scored on; 1 means one 20 % hold-out."""
     strategy: _Strategy = "all_folds"

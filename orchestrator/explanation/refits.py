@@ -61,13 +61,15 @@ def _epochs_of(candidate: int, rows: Sequence[dict[str, Any]]) -> list[EpochReco
 def _best_steps(
     task: CellTask, epochs: Sequence[EpochRecord], training: TrainingSettings, objective: Objective
 ) -> tuple[int, ...]:
-    """Optimiser steps at the epoch that judges each inner training: its best one, of equals the first."""
+    """Optimiser steps at the epoch that judges each inner training: the last of a whole schedule, or the best one."""
     steps = []
     for fold, split in enumerate(task.inner):
-        mine = [one for one in epochs if one.inner_fold == fold]
-        # Under the budget `schedule` the last epoch judges; `min` keeps the first of equals, as the search did.
-        judged = mine[-1] if training.budget == "schedule" else min(mine, key=lambda one: _cost(one, objective))
-        steps.append(judged.epoch * batches_per_epoch(len(split.training), training.batch_size))
+        judged = training.epochs
+        if training.budget == "best_epoch":
+            mine = [one for one in epochs if one.inner_fold == fold]
+            # `min` keeps the first of equals, as the search did.
+            judged = min(mine, key=lambda one: _cost(one, objective)).epoch
+        steps.append(judged * batches_per_epoch(len(split.training), training.batch_size))
     return tuple(steps)
 
 

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from mpi_model.errors import ExperimentError, RunDirectoryError
+from mpi_model.pipeline import digest_of, is_as_written
+from mpi_model.printable import printable
+from orchestrator.ledger.files import json_object
 from orchestrator.ledger.reading import Run
 
 CONFIG: Final = "config.json"
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Version of the configuration."""
 
 
@@ -48,6 +51,8 @@ def write_config(folder: Path, config: Mapping[str, Any]) -> None:
         if path.is_file()
     }
     content = {"format": FORMAT, **config, "files": digests}
+    # Of itself, too: another threshold or fusion fits the same weights, and gives other answers.
+    content["digest"] = digest_of(content)
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
 
@@ -57,31 +62,26 @@ def is_export(folder: Path) -> bool:
     return (folder / CONFIG).is_file() and not (folder / "experiment.json").exists()
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """Read `config.json` and verify the files that it names.
+def verify_folder(folder: Path) -> None:
+    """Verify `config.json`, and the files that it names.
 
     Raises:
         ExperimentError: It is damaged, or a file is missing, changed, or not in the folder.
     """
     restore = "restore the folder, or export it again"
-    try:
-        content = json.loads((folder / CONFIG).read_bytes())
-        digests: dict[str, str] = content["files"]
-        is_ours = content["format"] == FORMAT
-        names = sorted(digests)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ExperimentError(f"{folder.name} is not an exported model ({type(error).__name__}); {restore}") from error
-    if not is_ours:
-        raise ExperimentError(f"{folder.name} is not of format {FORMAT}; use the polarmap that wrote it")
-    for name in names:
+    content = json_object((folder / CONFIG).read_bytes())
+    if content is None or content.get("format") != FORMAT:
+        raise ExperimentError(f"{folder.name} is no export of format {FORMAT}; {restore}")
+    digests = content.get("files")
+    if not is_as_written(content) or not isinstance(digests, dict):
+        raise ExperimentError(f"{folder.name}: {CONFIG} is not what was exported; {restore}")
+    for name in sorted(digests):
         path = folder / name
         # Names come from the file: one with `..`, or a link, could lead anywhere.
         if not path.is_file() or path.resolve() != folder.resolve() / name:
             raise ExperimentError(f"{folder.name}: a file that config.json names is not in the folder; {restore}")
         if hashlib.sha256(path.read_bytes()).hexdigest() != digests[name]:
-            raise ExperimentError(f"{folder.name}: {name} is not what was exported; {restore}")
-    result: dict[str, Any] = content
-    return result
+            raise ExperimentError(f"{folder.name}: {printable(name)} is not what was exported; {restore}")
 
 
 def refuse_links(run: Run) -> None:

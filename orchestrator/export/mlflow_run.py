@@ -1,12 +1,13 @@
 """A finished run in MLflow's file store: settings, leading estimates, tables and figures. No server is needed."""
 
 import importlib.util
+import os
 import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from mpi_model.errors import ExperimentError, IncompleteRunError
 from orchestrator.cells.records import NETWORK
@@ -15,6 +16,8 @@ from orchestrator.ledger.reading import Run
 from orchestrator.report.layout import as_records
 from orchestrator.report.records import EVERYONE
 
+_ENVIRONMENT: Final = {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
+"""From 3.17 on MLflow opens a file store only where it is asked for; a clinic's tool reports to nobody."""
 _TABLES: Final = ("cells", "candidates", "epochs", "timings")
 """`predictions` stays: it names patients."""
 _LONGEST: Final = 500
@@ -29,7 +32,7 @@ def write_mlflow(run: Run, store: Path) -> None:
         store: The folder of an MLflow file store; a new one is made, and one that is there gets one more run.
 
     Raises:
-        ExperimentError: MLflow is not installed.
+        ExperimentError: MLflow is not installed, or refuses the folder.
         IncompleteRunError: The run has no report yet.
     """
     if importlib.util.find_spec("mlflow") is None:
@@ -37,22 +40,30 @@ def write_mlflow(run: Run, store: Path) -> None:
     refuse_links(run)
     if not run.paths.summary.exists():
         raise IncompleteRunError(f"{run.paths.name} has no report yet; finish it with `polarmap run`")
-    with _quiet():
+    with _settings():
         from mlflow import MlflowClient  # noqa: PLC0415 - an optional dependency
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
-        client = MlflowClient(tracking_uri=store.resolve().as_uri())
-        description = run.description
-        known = client.get_experiment_by_name("polarmap")
-        experiment = known.experiment_id if known else client.create_experiment("polarmap")
-        begun = client.create_run(experiment, run_name=description.name, tags={"polarmap.experiment": description.hash})
-        for name, text in description.facts.items():
-            client.log_param(begun.info.run_id, name, text[:_LONGEST] or "none")
-        for name, value in _estimates(run):
-            client.log_metric(begun.info.run_id, name, value)
-        with tempfile.TemporaryDirectory() as folder:
-            _copy(run, Path(folder))
-            client.log_artifacts(begun.info.run_id, folder)
-        client.set_terminated(begun.info.run_id)
+        try:
+            _log(run, MlflowClient(tracking_uri=store.resolve().as_uri()))
+        except MlflowException as error:
+            raise ExperimentError(f"MLflow refuses: {str(error).splitlines()[0]}; name a new folder") from error
+
+
+def _log(run: Run, client: Any) -> None:  # noqa: ANN401 - MLflow's client, an optional dependency
+    """Settings, estimates and artefacts, as one more run of the experiment `polarmap`."""
+    description = run.description
+    known = client.get_experiment_by_name("polarmap")
+    experiment = known.experiment_id if known else client.create_experiment("polarmap")
+    begun = client.create_run(experiment, run_name=description.name, tags={"polarmap.experiment": description.hash})
+    for name, text in description.facts.items():
+        client.log_param(begun.info.run_id, name, text[:_LONGEST] or "none")
+    for name, value in _estimates(run):
+        client.log_metric(begun.info.run_id, name, value)
+    with tempfile.TemporaryDirectory() as folder:
+        _copy(run, Path(folder))
+        client.log_artifacts(begun.info.run_id, folder)
+    client.set_terminated(begun.info.run_id)
 
 
 def _estimates(run: Run) -> Iterator[tuple[str, float]]:
@@ -82,8 +93,17 @@ def _copy(run: Run, folder: Path) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """MLflow warns that a file store is not for teams; here it is for one."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+def _settings() -> Iterator[None]:
+    """MLflow as it is needed here: a file store without a warning that it is not for teams, and no usage statistics."""
+    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
+    os.environ.update(_ENVIRONMENT)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

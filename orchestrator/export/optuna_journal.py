@@ -50,6 +50,8 @@ def export_studies(run: Run, path: Path) -> tuple[int, int]:
     space = read_stored_space(description.space)
     candidates, timings, epochs = map(_numbered, run.tables("candidates", "timings", "epochs"))
     candidates = candidates.merge(timings[[*CELL, "candidate", "seconds"]], on=[*CELL, "candidate"], how="left")
+    # The parts of a flat search have no objectives; the cells, which judge the same candidates, have.
+    candidates = candidates[candidates["partition"] != "search"]
     if description.settings.search.strategy == "race":
         epochs = epochs[epochs["inner_fold"] == 0]  # the pruner of a race is told of the first inner fold only
     budget = description.settings.training.budget

@@ -5,11 +5,12 @@
 Give the maps that `config.json` asks for under "phases". Needs numpy and Pillow, and beside them, as the folder holds:
 onnxruntime for model.onnx; torch for model.pt2; torch, torchvision and safetensors for model.safetensors.
 
-This file is the reference of how to call the model from other programs. It does three things: it reads an image without
-changing a pixel, it refuses what the model cannot answer, and it prints what the model says.
+This file is the reference of how to call the model from other programs. It refuses a folder that was changed, reads an
+image without changing a pixel, refuses what the model cannot answer, and prints what the model says.
 """
 
 import argparse
+import hashlib
 import importlib
 import json
 import sys
@@ -22,8 +23,22 @@ from numpy.typing import NDArray
 
 Judge = Callable[[NDArray[Any], NDArray[np.int64]], dict[str, NDArray[Any]]]
 FOLDER = Path(__file__).resolve().parent
-CONFIG = json.loads((FOLDER / "config.json").read_text(encoding="utf-8")) if (FOLDER / "config.json").exists() else {}
 OUTPUTS = ("score", "probability", "decision", "distance", "outside")
+
+
+def configuration(folder: Path = FOLDER) -> dict[str, Any]:
+    """The folder's `config.json`; it and every file that it names have to be those that were exported."""
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    said = {name: value for name, value in config.items() if name != "digest"}
+    text = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    for name, digest in {**config["files"], "config.json": config["digest"]}.items():
+        there = text.encode("utf-8") if name == "config.json" else (folder / name).read_bytes()
+        if hashlib.sha256(there).hexdigest() != digest:
+            sys.exit(f"{name} is not what was exported; restore the folder")
+    return config
+
+
+CONFIG = configuration() if (FOLDER / "config.json").exists() else {}
 
 
 def read_map(path: Path, channels: int) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Final
 
 from mpi_model.errors import RunDirectoryError
 from orchestrator.cohort.records import Exclusion
@@ -11,16 +12,18 @@ from orchestrator.hashing import digest_as_stored
 from orchestrator.ledger.files import json_object, write_json
 from orchestrator.ledger.identity import Facts, experiment_hash, facts_of_settings
 from orchestrator.ledger.paths import RunPaths
-from orchestrator.storage.base import Blob
 from search_spaces.stored import PlainParameter
 
-_RESTORE = "restore it, or give the experiment another `name` and run anew"
+LAYOUT: Final = 2
+"""Of the run directory; 1 had a file a table in every cell."""
+_RESTORE: Final = "restore it, or give the experiment another `name` and run anew"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunDescription:
     """An experiment as its run directory describes it; the fields are the keys of `experiment.json`."""
 
+    layout: int = LAYOUT
     name: str
     """The experiment's name, as in the settings."""
     settings: Experiment
@@ -57,21 +60,30 @@ def read_description(paths: RunPaths) -> RunDescription:
     Raises:
         RunDirectoryError: It is missing, damaged, not of this form, or was changed after it was written.
     """
-    blob = paths.experiment
-    if not blob.exists():
+    blob, stored_as = paths.experiment, paths.storage.find(paths.experiment.name)
+    if stored_as is None:
         raise RunDirectoryError(
             f"{paths.root} is not a run directory: it has no experiment.json; name RUNS/<experiment name>"
         )
-    stored = _read_json(blob)
+    stored = json_object(stored_as.content)
+    if stored is None:
+        raise RunDirectoryError(f"{blob} is damaged; {_RESTORE}")
     problems: list[str] = []
     content = {key: value for key, value in stored.items() if key != "digest"}
+    is_whole = stored.get("digest") == digest_as_stored(content)
+    if is_whole and stored.get("layout") != LAYOUT:
+        raise RunDirectoryError(
+            f"{paths.root} has layout {stored.get('layout', 1)} of a run directory (`layout` of experiment.json), and "
+            f"this version of polarmap reads layout {LAYOUT}; read it with the version that `facts` names, or give the "
+            "experiment another `name` and run anew"
+        )
     found = read_record(RunDescription, content, "", problems)
     if problems or not isinstance(found, RunDescription):
         # One problem is enough here: the file is not written by hand, so it is restored as a whole.
         first, more = problems[0].partition(";")[0], len(problems) - 1
         others = f" and {more} more problems" if more else ""
         raise RunDirectoryError(f"{blob} does not describe a run: {first}{others}; {_RESTORE}")
-    changed = _changed(found, stored.get("digest") == digest_as_stored(content))
+    changed = _changed(found, is_whole)
     if changed:
         raise RunDirectoryError(f"{blob} was changed after it was written: {changed}; {_RESTORE}")
     return found
@@ -91,15 +103,3 @@ def _changed(found: RunDescription, same_digest: bool) -> str:
     if found.hash != experiment_hash(dict(found.facts)):
         return "`hash` is not that of `facts`"
     return "" if same_digest else "`digest` is not that of its content"
-
-
-def _read_json(blob: Blob) -> dict[str, object]:
-    """Read a JSON object.
-
-    Raises:
-        RunDirectoryError: The blob is missing or damaged.
-    """
-    value = json_object(blob.read_bytes())
-    if value is None:
-        raise RunDirectoryError(f"{blob} is damaged; restore it, or give the experiment another `name` and run anew")
-    return value

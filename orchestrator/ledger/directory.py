@@ -10,11 +10,10 @@ import pyarrow as pa
 from mpi_model.errors import RunDirectoryError
 from orchestrator.folds.draws import FoldPlan
 from orchestrator.ledger.description import RunDescription, read_description, write_description
-from orchestrator.ledger.files import table_from
 from orchestrator.ledger.identity import differences
 from orchestrator.ledger.paths import RunPaths
 from orchestrator.ledger.schemas import TEXT, WHOLE
-from orchestrator.ledger.seals import opened, sealed_bytes
+from orchestrator.ledger.seals import read_sealed, sealed_bytes
 from orchestrator.storage.base import Blob
 
 _FOLDS: Final = pa.schema([("repeat", WHOLE), ("patient_id", TEXT), ("fold", WHOLE)])
@@ -79,17 +78,14 @@ def _tables(paths: RunPaths, record: RunRecord) -> dict[Blob, pa.Table]:
 
 def _verify_tables(paths: RunPaths, record: RunRecord) -> None:
     for blob, due in _tables(paths, record).items():
-        content = blob.read_bytes()
-        found = table_from(content)
-        if found is None:
-            raise RunDirectoryError(f"{blob} is damaged; restore it, or delete it and run again: it is made anew")
+        remedy = "restore it, or delete it and run again: it is made anew"
+        found = read_sealed(blob, record.description.hash, remedy)
         # Through pandas, as the stored one went: types such as categories do not survive that.
-        stored, mine = (_compared(blob, paths, table.to_pandas()) for table in (found, due))
+        stored, mine = (
+            _compared(blob, paths, table.replace_schema_metadata(None).to_pandas()) for table in (found, due)
+        )
         if not stored.equals(mine):
-            raise RunDirectoryError(f"{blob} is not this experiment's; restore it, or delete it: it is written anew")
-        if opened(content, record.description.hash) is None:
-            # The rows are right and the seal is not: an earlier version wrote none.
-            blob.write_bytes(sealed_bytes(due, record.description.hash))
+            raise RunDirectoryError(f"{blob} is not this experiment's; {remedy}")
 
 
 def _compared(blob: Blob, paths: RunPaths, frame: pd.DataFrame) -> pd.DataFrame:

@@ -29,7 +29,8 @@ def json_object(content: bytes) -> dict[str, object] | None:
     """A JSON object; None where it is none, or damaged."""
     try:
         value = json.loads(content)
-    except ValueError:
+    # Brackets nested by the thousand are no JSON of ours.
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

@@ -3,14 +3,16 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 
 import pyarrow as pa
 
 from mpi_model.errors import RunDirectoryError
 from orchestrator.cells.records import CellKey
 from orchestrator.ledger.files import table_from
-from orchestrator.ledger.parts import Marker, rename_unique
+from orchestrator.ledger.parts import Delivery, Marker, rename_unique
 from orchestrator.ledger.paths import ATTRIBUTIONS, TEST_PREDICTIONS
+from orchestrator.ledger.schemas import RESULTS
 from orchestrator.ledger.state import RunState
 from orchestrator.storage.base import read_many
 
@@ -24,7 +26,7 @@ class Damage:
     tests: Mapping[str, str]
     """Why the test predictions of a cell cannot, where the cell itself can."""
     candidates: tuple[tuple[str, int], ...]
-    """Cell and number of every candidate file that is damaged or not its own."""
+    """Cell and number of every file of candidates that is damaged or not its own, or that comes after one."""
 
     @property
     def is_of_results(self) -> bool:
@@ -47,12 +49,20 @@ def find_damage(state: RunState, experiment: str) -> Damage:
         tests=_damaged(state, whole, experiment),
         candidates=tuple(
             (cell, number)
-            for cell, numbers in state.candidates.items()
-            for number, stored in numbers.items()
-            # A candidate of another experiment may have the right name: folders are copied by hand.
-            if stored is None or stored.experiment != experiment
+            for cell, files in state.candidates.items()
+            for number in sorted(files)
+            if number >= _first_that_fails(files, experiment)
         ),
     )
+
+
+def _first_that_fails(files: Mapping[int, Delivery | None], experiment: str) -> int:
+    """The first number of a cell's files that is missing, damaged, or of another experiment.
+
+    What was written after it goes with it: a race's later records stand on its earlier ones.
+    """
+    # A file of another experiment may have the right name: folders are copied by hand.
+    return next(n for n in count() if (found := files.get(n)) is None or found.experiment != experiment)
 
 
 def quarantine_damaged(state: RunState, damage: Damage) -> list[str]:
@@ -79,14 +89,13 @@ def quarantine_damaged(state: RunState, damage: Damage) -> list[str]:
         for cell, why in damage.tests.items()
     ]
     for cell, number in damage.candidates:
-        blob = state.paths.candidate_of(cell, number)
+        blob = state.paths.candidates(cell, number)
         kept = _kept(rename_unique(state.paths, blob.name, "damaged"))
         del state.candidates[cell][number]
-        lines.append(f"a candidate of cell {cell} is done again: number {number} is damaged or not its own; {kept}")
+        why = "is damaged or not its own, or comes after one that is"
+        lines.append(f"candidates of cell {cell} are trained again: {blob.name.rpartition('/')[2]} {why}; {kept}")
     # Their cells are committed: nobody will read these files again.
-    for name in state.leftovers:
-        if name.split("/")[1] not in damage.cells:
-            state.paths.blob(name).unlink()
+    state.paths.storage.delete(*(name for name in state.leftovers if name.split("/")[1] not in damage.cells))
     return lines
 
 
@@ -155,18 +164,26 @@ def _changed(state: RunState, markers: Mapping[str, Marker]) -> Iterator[tuple[s
             yield cell, f"{name} is not what was committed"
 
 
-def read_part(state: RunState, key: CellKey, name: str) -> pa.Table:
-    """A committed cell's rows of a table.
+def read_results(state: RunState, key: CellKey) -> dict[str, pa.Table]:
+    """A committed cell's rows of every table.
 
     Raises:
         RunDirectoryError: They are not what was committed.
     """
-    blob, marker = state.paths.part(key, name), state.cells.get(key.name)
+    blob, marker = state.paths.results(key), state.cells.get(key.name)
     content = blob.read_bytes() if blob.exists() else b""
-    table = table_from(content) if marker is not None and matches(marker, blob.name, content) else None
-    if table is None:
+    rows = rows_in(content) if marker is not None and matches(marker, blob.name, content) else None
+    if rows is None:
         raise RunDirectoryError(f"{blob} is not what was committed; `polarmap run` does its cell again")
-    return table
+    return rows
+
+
+def rows_in(content: bytes) -> dict[str, pa.Table] | None:
+    """The rows of every table in the file of a committed cell; None where it is damaged."""
+    nested = table_from(content)
+    if nested is None or nested.schema.names != RESULTS.names:
+        return None
+    return {name: pa.Table.from_struct_array(nested[name].combine_chunks().flatten()) for name in RESULTS.names}
 
 
 def matches(marker: Marker, name: str, content: bytes) -> bool:

@@ -1,24 +1,26 @@
-"""Parts of finished work: a candidate at a time, then the whole cell, its commit marker last.
+"""Parts of finished work: candidates as they come, then the whole cell in one file, its commit marker last.
 
 The marker holds the digests of the files, and the cell and experiment they belong to.
 """
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import count
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
 
 from mpi_model.errors import RunDirectoryError
-from orchestrator.cells.records import Attribution, CandidateResult, CellKey, CellResult, EpochRecord, Prediction
+from orchestrator.cells.records import Attribution, CandidateResult, CellKey, CellResult, Prediction
+from orchestrator.experiment.reading import read_record
 from orchestrator.hashing import digest
-from orchestrator.ledger.files import json_bytes, json_object, table_bytes, table_from
+from orchestrator.ledger.files import json_bytes, json_object, table_bytes
 from orchestrator.ledger.paths import RunPaths
-from orchestrator.ledger.schemas import ATTRIBUTION_PART, CANDIDATE_PART, PARTS, attribution_columns, rows_of_cell
+from orchestrator.ledger.schemas import ATTRIBUTION_PART, PARTS, RESULTS, attribution_columns, rows_of_cell
 from orchestrator.storage.base import Blob
 
 # Of a cell or of its networks; never a path that leads out of the run directory.
@@ -34,8 +36,12 @@ class Marker:
     experiment: str
     """The experiment's hash."""
     state: str
+    reason: str
+    """Why a failed cell failed; empty for the others."""
     attempt: int
     """The try that finished the work, 1 for the first."""
+    objectives: Sequence[float | None]
+    """Of its candidates, in order: `polarmap status` counts and compares them without reading a part."""
     parts: Mapping[str, Mapping[str, object]]
     """Size and SHA-256 of every file, by its path in the run directory's folder of cells or of models."""
 
@@ -74,11 +80,11 @@ def marker_in(content: bytes) -> Marker | None:
 
 def _is_marker(fields: Mapping[str, object]) -> bool:
     """Whether every field is of its kind, and every part a file of this run."""
-    texts = all(isinstance(fields[name], str) for name in ("cell", "experiment", "state"))
-    parts = fields["parts"]
-    if not texts or type(fields["attempt"]) is not int or not isinstance(parts, dict):
+    texts = all(isinstance(fields[name], str) for name in ("cell", "experiment", "state", "reason"))
+    parts, scores = fields["parts"], fields["objectives"]
+    if not texts or type(fields["attempt"]) is not int or not isinstance(parts, dict) or not isinstance(scores, list):
         return False
-    return all(
+    return all(score is None or type(score) is float for score in scores) and all(
         _PART.fullmatch(name)
         and isinstance(seal, dict)
         and set(seal) == {"bytes", "sha256"}
@@ -88,67 +94,41 @@ def _is_marker(fields: Mapping[str, object]) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class StoredCandidate:
-    """A candidate as it was read back."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """Finished candidates of a cell under way, as they were written down together."""
 
-    result: CandidateResult
+    cell: str
+    """The cell's name: a file that was copied is not another cell's."""
+    number: int
+    """Of the file, from 0 in each cell: nor is it a later one of its own."""
     experiment: str
-    """The hash of the experiment it was trained for, as its file says."""
+    """The experiment's hash."""
+    candidates: tuple[CandidateResult, ...]
 
 
-def write_candidate(paths: RunPaths, key: CellKey, result: CandidateResult, experiment: str) -> None:
-    """Keep a finished candidate of a cell under way, with what tells it from any other one.
-
-    Args:
-        paths: The run directory.
-        key: The cell.
-        result: The candidate.
-        experiment: The experiment's hash.
-    """
-    # As JSON: hyperparameters are whole numbers, decimals, text or null, and a column has one type.
-    row = asdict(result) | {"values": json.dumps(result.values)}
-    table = pa.Table.from_pylist([row], schema=CANDIDATE_PART)
-    # A candidate has no marker of its own, so its digest and origin travel in the file's metadata.
-    origin = {"cell": key.name, "experiment": experiment, "digest": _row_digest(table.to_pylist()[0])}
-    paths.candidate(key, result.number).write_bytes(table_bytes(table, origin))
+def write_delivery(paths: RunPaths, delivery: Delivery) -> None:
+    """Write candidates of a cell under way, with a digest and what tells them from any others."""
+    # Not sorted: a candidate's values keep the order in which they were proposed.
+    content = json.dumps(asdict(delivery)).encode("utf-8")
+    # These files have no marker, so each begins with its own digest.
+    digest_line = hashlib.sha256(content).hexdigest().encode("ascii") + b"\n"
+    paths.candidates(delivery.cell, delivery.number).write_bytes(digest_line + content)
 
 
-def candidate_in(content: bytes, cell: str, number: int) -> StoredCandidate | None:
-    """The candidate in a file; None where it is damaged, or belongs to another cell or number.
-
-    Args:
-        content: The file.
-        cell: The cell's name.
-        number: The candidate's number.
-    """
-    table = table_from(content)
-    if table is None or table.num_rows != 1 or table.schema.names != CANDIDATE_PART.names:
+def delivery_in(content: bytes, cell: str, number: int) -> Delivery | None:
+    """What was written down; None where it is damaged, or a copy of another file."""
+    said, _, body = content.partition(b"\n")
+    if said != hashlib.sha256(body).hexdigest().encode("ascii"):
         return None
-    origin = {name.decode(): value.decode() for name, value in (table.schema.metadata or {}).items()}
-    row = table.to_pylist()[0]
-    due = {"cell": cell, "digest": _row_digest(row)}
-    if row["number"] != number or not due.items() <= origin.items():
-        return None
-    return StoredCandidate(_candidate(row), origin.get("experiment", ""))
-
-
-def _row_digest(row: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(row, sort_keys=True).encode("utf-8")).hexdigest()
-
-
-def _candidate(row: dict[str, Any]) -> CandidateResult:
-    # Arrow gives lists; records compare equal only with the tuples they were made of.
-    for name in ("best_steps", "inner_scores", "reported"):
-        row[name] = tuple(row[name])
-    row["epochs"] = tuple(EpochRecord(**epoch) for epoch in row["epochs"])
-    return CandidateResult(**{**row, "values": json.loads(row["values"])})
+    found = read_record(Delivery, json_object(body) or {}, "", [])
+    return found if isinstance(found, Delivery) and (found.cell, found.number) == (cell, number) else None
 
 
 def write_cell(
     paths: RunPaths, result: CellResult, candidates: Sequence[CandidateResult], attempt: int, experiment: str
 ) -> Marker:
-    """Write a finished cell's parts and models, mark it committed, delete its candidate files.
+    """Write a finished cell's results and models, and mark it committed.
 
     Args:
         paths: The run directory.
@@ -157,10 +137,8 @@ def write_cell(
         attempt: The try that finished it, 1 for the first.
         experiment: The experiment's hash, written into the marker.
     """
-    parts = [
-        (paths.part(result.key, name), _rows_bytes(rows, PARTS[name]))
-        for name, rows in rows_of_cell(result, list(candidates), attempt).items()
-    ]
+    rows = rows_of_cell(result, list(candidates), attempt)
+    parts = [(paths.results(result.key), _rows_bytes([rows], RESULTS))]
     for model in result.models:
         parts += [
             (paths.model(result.key, model.member, "safetensors"), model.weights),
@@ -168,18 +146,28 @@ def write_cell(
         ]
     if result.baseline:
         parts.append((paths.baseline(result.key), result.baseline.encode("utf-8")))
-    marker = _commit(paths.commit(result.key), parts, result.key, experiment, result.state, attempt)
-    # Only now: until the marker is there, the cell goes on from these.
-    for candidate in candidates:
-        paths.candidate(result.key, candidate.number).unlink()
-    return marker
+    scores = [one.objective for one in candidates]
+    return _commit(
+        paths.commit(result.key),
+        parts,
+        Marker(
+            cell=result.key.name,
+            experiment=experiment,
+            state=result.state,
+            reason=result.reason,
+            attempt=attempt,
+            # NaN has no place in JSON.
+            objectives=[score if score is not None and math.isfinite(score) else None for score in scores],
+            parts={},
+        ),
+    )
 
 
 def write_test_predictions(paths: RunPaths, key: CellKey, predictions: list[Prediction], experiment: str) -> Marker:
     """Keep a final cell's predictions of the test exams, with a marker of their own."""
     cell = {"inputs": key.inputs, "partition": "test", "repeat": None, "fold": None}
     content = _rows_bytes([{**cell, **asdict(item)} for item in predictions], PARTS["predictions"])
-    return _commit(paths.test_commit(key), [(paths.test_predictions(key), content)], key, experiment, "complete", 1)
+    return _commit(paths.test_commit(key), [(paths.test_predictions(key), content)], _added(key, experiment))
 
 
 def write_attributions(paths: RunPaths, key: CellKey, attributions: Sequence[Attribution], made_from: str) -> Marker:
@@ -193,18 +181,19 @@ def write_attributions(paths: RunPaths, key: CellKey, attributions: Sequence[Att
     """
     cell = {"inputs": key.inputs, "partition": key.partition, "repeat": key.repeat, "fold": key.fold}
     content = _rows_bytes([{**cell, **attribution_columns(item)} for item in attributions], ATTRIBUTION_PART)
-    blob = paths.attributions_commit(key)
-    return _commit(blob, [(paths.attributions(key), content)], key, made_from, "complete", 1)
+    return _commit(paths.attributions_commit(key), [(paths.attributions(key), content)], _added(key, made_from))
 
 
-def _commit(
-    blob: Blob, parts: list[tuple[Blob, bytes]], key: CellKey, experiment: str, state: str, attempt: int
-) -> Marker:
+def _added(key: CellKey, experiment: str) -> Marker:
+    """The marker of what is added to a cell that is committed already."""
+    return Marker(cell=key.name, experiment=experiment, state="complete", reason="", attempt=1, objectives=[], parts={})
+
+
+def _commit(blob: Blob, parts: list[tuple[Blob, bytes]], marker: Marker) -> Marker:
     """Write parts, then the marker: work without a marker is not finished, however much of it is there."""
     for part, content in parts:
         part.write_bytes(content)
-    seals = {part.name: _sealed(content) for part, content in parts}
-    marker = Marker(cell=key.name, experiment=experiment, state=state, attempt=attempt, parts=seals)
+    marker = replace(marker, parts={part.name: _sealed(content) for part, content in parts})
     content = _marker_bytes(marker)
     # Created, not overwritten: on object storage the condition holds even for a driver that slept through its lock.
     if blob.storage.create(blob.name, content) is None and blob.read_bytes() != content:
@@ -225,12 +214,11 @@ def rename_unique(paths: RunPaths, name: str, why: str) -> str:
     Returns:
         The new name, without its folder.
     """
-    folder, _, own = name.rpartition("/")
-    # Listed, not probed: on object storage a folder exists only by the names of its files.
-    there = {found.removeprefix(f"{folder}/").partition("/")[0] for found in paths.storage.names(folder)}
-    target = next(f"{own}.{why}-{number}" for number in count(1) if f"{own}.{why}-{number}" not in there)
-    paths.storage.move(name, f"{folder}/{target}")
-    return target
+    names = (f"{name}.{why}-{number}" for number in count(1))
+    # Both: on object storage a folder exists only by the names of its files.
+    target = next(one for one in names if not paths.storage.exists(one) and not paths.storage.names(one))
+    paths.storage.move(name, target)
+    return target.rpartition("/")[2]
 
 
 def _rows_bytes(rows: Sequence[Mapping[str, object]], schema: pa.Schema) -> bytes:

@@ -11,6 +11,8 @@ from orchestrator.storage.locations import open_storage
 
 COMMIT: Final = "COMMIT.json"
 """The marker of a finished cell, in its folder."""
+RESULTS_FILE: Final = "results.parquet"
+"""The rows of a finished cell, beside it."""
 TEST_PREDICTIONS: Final = "test_predictions"
 """What a final cell adds when the test is opened."""
 TEST_COMMIT: Final = f"{TEST_PREDICTIONS}.json"
@@ -19,9 +21,10 @@ ATTRIBUTIONS: Final = "attributions"
 """What `polarmap explain` adds to a cell: where the scores of its exams come from."""
 ATTRIBUTIONS_COMMIT: Final = f"{ATTRIBUTIONS}.json"
 """Their marker."""
-CELL: Final = re.compile(r"(\w+)-(?:r(\d+)-f(\d+)|final)")
+CELL: Final = re.compile(r"(\w+)(?:-search)?-(?:r(\d+)-f(\d+)|final)")
 """A cell's folder; one in quarantine has a dot in its name."""
-CANDIDATE: Final = re.compile(r"candidate-(\d+)\.parquet")
+CANDIDATES: Final = re.compile(r"candidates-(\d+)\.json")
+"""What a cell under way has finished: a file for each time that something was written down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +99,13 @@ class RunPaths:
         """The folder of the cell of that name."""
         return f"cells/{cell}"
 
-    def candidate(self, key: CellKey, number: int) -> Blob:
-        """A finished candidate of a cell that is not finished itself."""
-        return self.candidate_of(key.name, number)
+    def candidates(self, cell: str, number: int) -> Blob:
+        """Finished candidates of a cell that is not finished itself; the files are numbered as they were written."""
+        return self.in_cell(cell, f"candidates-{number:04d}.json")
 
-    def candidate_of(self, cell: str, number: int) -> Blob:
-        """The same, by the cell's name."""
-        return self.in_cell(cell, f"candidate-{number:04d}.parquet")
-
-    def part(self, key: CellKey, table: str) -> Blob:
-        """A finished cell's rows of one table."""
-        return self.in_cell(key.name, f"{table}.parquet")
+    def results(self, key: CellKey) -> Blob:
+        """A finished cell's rows of every table."""
+        return self.in_cell(key.name, RESULTS_FILE)
 
     def commit(self, key: CellKey) -> Blob:
         """Written last: the cell is finished."""
@@ -114,7 +113,7 @@ class RunPaths:
 
     def test_predictions(self, key: CellKey) -> Blob:
         """What a final cell's networks predict for the test exams, once the test was opened."""
-        return self.part(key, TEST_PREDICTIONS)
+        return self.in_cell(key.name, f"{TEST_PREDICTIONS}.parquet")
 
     def test_commit(self, key: CellKey) -> Blob:
         """Written after them: they are whole."""
@@ -127,7 +126,7 @@ class RunPaths:
 
     def attributions(self, key: CellKey) -> Blob:
         """Where the scores of a cell's exams come from, once it was explained."""
-        return self.part(key, ATTRIBUTIONS)
+        return self.in_cell(key.name, f"{ATTRIBUTIONS}.parquet")
 
     def attributions_commit(self, key: CellKey) -> Blob:
         """Written after them: they are whole."""

@@ -5,17 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 
-from orchestrator.ledger.compaction import (
-    MADE_ANEW,
-    Compaction,
-    current_table,
-    joined,
-    read_cohort,
-    read_compaction,
-)
+from orchestrator.ledger.compaction import current_table, read_compaction
 from orchestrator.ledger.description import RunDescription, read_description
 from orchestrator.ledger.files import read_frame
+from orchestrator.ledger.joining import MADE_ANEW, joined, read_cohort
 from orchestrator.ledger.paths import RunPaths, run_paths
 from orchestrator.ledger.schemas import SUMMARY_DTYPES
 from orchestrator.ledger.seals import read_sealed
@@ -50,16 +45,15 @@ class Run:
         state, record = RunState.read(self.paths), read_compaction(self.paths, self.description.hash)
         # Tables of other cells than the ledger holds are left alone: a run is going on, or an old driver wrote them.
         current = record if record is not None and record.is_of(state) else None
-        return tuple(self._table(state, current, name) for name in names)
-
-    def _table(self, state: RunState, record: Compaction | None, name: str) -> pd.DataFrame:
-        found = None if record is None else current_table(self.paths, record, name)
-        if found is None:
-            if record is not None:
-                _LOG.warning("%s is not what was compacted; it is joined again from the cells", self.paths.table(name))
-            found = joined(state, name)
-        frame: pd.DataFrame = found.to_pandas()
-        return frame
+        found: dict[str, pa.Table] = (
+            {name: current_table(self.paths, current, name) for name in names} if current else {}
+        )
+        missing = [name for name in names if found.get(name) is None]
+        for name in missing if current else ():
+            _LOG.warning("%s is not what was compacted; it is joined again from the cells", self.paths.table(name))
+        # Together: a cell's file has rows of every table, and is read once.
+        tables = {**found, **(joined(state, *missing) if missing else {})}
+        return tuple(tables[name].to_pandas() for name in names)
 
     @property
     def description(self) -> RunDescription:

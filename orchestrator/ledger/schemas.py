@@ -70,35 +70,6 @@ _PREDICTIONS: Final = pa.schema(
         ("threshold", NUMBER),
     ]
 )
-CANDIDATE_PART: Final = pa.schema(
-    [
-        ("number", WHOLE),
-        ("state", TEXT),
-        ("values", TEXT),
-        ("objective", NUMBER),
-        ("best_steps", pa.list_(WHOLE)),
-        ("inner_scores", pa.list_(NUMBER)),
-        ("reported", pa.list_(NUMBER)),
-        (
-            "epochs",
-            pa.list_(
-                pa.struct(
-                    [
-                        ("inner_fold", WHOLE),
-                        ("epoch", WHOLE),
-                        ("training_loss", NUMBER),
-                        ("validation_loss", NUMBER),
-                        ("validation_auc", NUMBER),
-                    ]
-                )
-            ),
-        ),
-        ("error", TEXT),
-        ("seconds", NUMBER),
-    ]
-)
-"""A finished candidate, with all that replaying its study needs."""
-
 PARTS: Final = {
     "cells": _CELLS,
     "candidates": _CANDIDATES,
@@ -106,7 +77,9 @@ PARTS: Final = {
     "predictions": _ROW_PREDICTIONS,
     "timings": _TIMINGS,
 }
-"""The files of a committed cell with their columns."""
+"""What a committed cell holds, and what is joined into each table."""
+RESULTS: Final = pa.schema([(name, pa.list_(pa.struct(list(part)))) for name, part in PARTS.items()])
+"""The file of a committed cell: one row, and in it a list of rows for each table."""
 
 TABLES: Final = {
     "cells": (_CELLS, ("inputs", "partition", "repeat", "fold")),

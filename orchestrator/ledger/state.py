@@ -2,24 +2,28 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, takewhile
+from typing import Final
 
 from mpi_model.errors import RunDirectoryError
 from orchestrator.cells.records import Attribution, CandidateResult, CellKey, CellResult, Prediction
 from orchestrator.ledger.parts import (
+    Delivery,
     Marker,
-    StoredCandidate,
-    candidate_in,
+    delivery_in,
     marker_in,
     rename_unique,
     write_attributions,
-    write_candidate,
     write_cell,
+    write_delivery,
     write_test_predictions,
 )
-from orchestrator.ledger.paths import ATTRIBUTIONS_COMMIT, CANDIDATE, COMMIT, TEST_COMMIT, RunPaths
+from orchestrator.ledger.paths import ATTRIBUTIONS_COMMIT, CANDIDATES, COMMIT, TEST_COMMIT, RunPaths
 from orchestrator.ledger.schemas import TABLES
 from orchestrator.storage.base import read_many
+
+_SHARE: Final = 0.25
+"""Of a cell's training, as much as may wait to be written: with twenty candidates nine files at most."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,10 +42,12 @@ class RunState:
     """The markers of test predictions, likewise."""
     explained: dict[str, Marker | None]
     """The markers of attributions, likewise."""
-    candidates: dict[str, dict[int, StoredCandidate | None]]
-    """The candidates of cells under way, by cell and number; None for a damaged one."""
+    candidates: dict[str, dict[int, Delivery | None]]
+    """What cells under way have finished, by cell and the number of its file; None for a damaged one."""
+    waiting: dict[str, list[CandidateResult]] = field(default_factory=dict)
+    """What they have finished and nothing holds yet but this memory."""
     leftovers: tuple[str, ...] = ()
-    """Candidate files of committed cells: a driver was killed between the marker and the last deletion."""
+    """Files of candidates of committed cells: a driver was killed between the marker and the last deletion."""
     is_reported: bool = field(default=False)
     """Whether tables and report are there, and so current: the summary is written last and deleted first."""
 
@@ -55,7 +61,7 @@ class RunState:
             (cell, int(found[1]), paths.in_cell(cell, name).name)
             for cell, names in files.items()
             for name in names
-            if (found := CANDIDATE.fullmatch(name))
+            if (found := CANDIDATES.fullmatch(name))
         ]
         left = tuple(name for cell, _, name in under_way if COMMIT in files[cell])
         return cls(
@@ -64,7 +70,7 @@ class RunState:
             cells=_markers(paths, files, COMMIT),
             tests=_markers(paths, files, TEST_COMMIT),
             explained=_markers(paths, files, ATTRIBUTIONS_COMMIT),
-            candidates=_candidates(paths, [found for found in under_way if COMMIT not in files[found[0]]]),
+            candidates=_deliveries(paths, [found for found in under_way if COMMIT not in files[found[0]]]),
             leftovers=left,
             is_reported=all(blob.name in sizes for blob in (paths.summary, *map(paths.table, TABLES))),
         )
@@ -80,26 +86,45 @@ class RunState:
         Raises:
             RunDirectoryError: One is damaged.
         """
-        known, results = self.candidates.get(key.name, {}), []
-        # A study is replayed in its order, so a candidate after a gap is of no use.
-        for number in range(next(number for number in count() if number not in known)):
-            stored = known[number]
-            if stored is None:
-                blob = self.paths.candidate(key, number)
+        files, found = self.candidates.get(key.name, {}), dict[int, CandidateResult]()
+        # In the order of their writing: in a race a candidate's later record takes the earlier one's place.
+        for number in takewhile(files.__contains__, count()):
+            delivery = files[number]
+            if delivery is None:
+                blob = self.paths.candidates(key.name, number)
                 raise RunDirectoryError(
-                    f"{blob} is damaged; `polarmap run` puts it into quarantine and trains it again"
+                    f"{blob} is damaged; `polarmap run` puts it into quarantine and trains its candidates again"
                 )
-            results.append(stored.result)
-        return tuple(results)
+            found |= {one.number: one for one in delivery.candidates}
+        found |= {one.number: one for one in self.waiting.get(key.name, ())}
+        # A study is replayed in its order, so a candidate after a gap is of no use.
+        return tuple(found[number] for number in takewhile(found.__contains__, count()))
 
     def is_test_open(self, keys: Iterable[CellKey]) -> bool:
         """Whether every final network has predicted the test exams already."""
         return all(self.tests.get(key.name) is not None for key in keys if key.partition == "test")
 
     def keep_candidate(self, key: CellKey, result: CandidateResult, experiment: str) -> None:
-        """Write a finished candidate of a cell under way."""
-        write_candidate(self.paths, key, result, experiment)
-        self.candidates.setdefault(key.name, {})[result.number] = StoredCandidate(result, experiment)
+        """Keep a finished candidate of a cell under way: at once, or, where a file is a request, some together."""
+        waiting, most = self.waiting.setdefault(key.name, []), self.paths.storage.seconds_that_wait
+        waiting.append(result)
+        # What a driver that is killed without a word can lose is bounded in seconds, or as a share of the cell.
+        share = _SHARE * sum(one.seconds for one in self.finished(key)) if most else 0.0
+        if sum(one.seconds for one in waiting) >= max(most, share):
+            self._write_waiting(key.name, experiment)
+
+    def write_waiting(self, experiment: str) -> None:
+        """Write down every candidate that waits for others: the driver ends, and the next one goes on from here."""
+        for cell in list(self.waiting):
+            self._write_waiting(cell, experiment)
+
+    def _write_waiting(self, cell: str, experiment: str) -> None:
+        files = self.candidates.setdefault(cell, {})
+        waiting = tuple(self.waiting[cell])
+        delivery = Delivery(cell=cell, number=len(files), experiment=experiment, candidates=waiting)
+        write_delivery(self.paths, delivery)
+        files[delivery.number] = delivery
+        del self.waiting[cell]
 
     def commit(self, result: CellResult, attempt: int, experiment: str) -> None:
         """Write a finished cell, complete or failed."""
@@ -113,7 +138,10 @@ class RunState:
             )
         marker = write_cell(self.paths, result, candidates, attempt, experiment)
         self.cells[result.key.name] = marker
-        self.candidates.pop(result.key.name, None)
+        self.waiting.pop(result.key.name, None)
+        # Only now: until the marker is there, the cell goes on from these files.
+        files = self.candidates.pop(result.key.name, {})
+        self.paths.storage.delete(*(self.paths.candidates(result.key.name, number).name for number in files))
 
     def commit_test(self, key: CellKey, predictions: list[Prediction], experiment: str) -> None:
         """Write a final cell's predictions of the test exams."""
@@ -167,9 +195,9 @@ def _markers(paths: RunPaths, files: Mapping[str, Sequence[str]], name: str) -> 
     return dict(zip(cells, map(marker_in, contents), strict=True))
 
 
-def _candidates(paths: RunPaths, found: Sequence[tuple[str, int, str]]) -> dict[str, dict[int, StoredCandidate | None]]:
+def _deliveries(paths: RunPaths, found: Sequence[tuple[str, int, str]]) -> dict[str, dict[int, Delivery | None]]:
     contents = read_many(paths.blob(name) for _, _, name in found)
-    candidates: dict[str, dict[int, StoredCandidate | None]] = {}
+    deliveries: dict[str, dict[int, Delivery | None]] = {}
     for (cell, number, _), content in zip(found, contents, strict=True):
-        candidates.setdefault(cell, {})[number] = candidate_in(content, cell, number)
-    return candidates
+        deliveries.setdefault(cell, {})[number] = delivery_in(content, cell, number)
+    return deliveries

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -33,7 +33,7 @@ class RunCounters:
         self,
         ledger: Sequence[InputsProgress],
         left: Sequence[CellKey],
-        begun: Collection[CellKey],
+        begun: Mapping[CellKey, int],
         objective: Objective,
         pace: Pace | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -43,7 +43,7 @@ class RunCounters:
         Args:
             ledger: What the ledger held when this call began.
             left: The cells to do, in their order.
-            begun: Those of them that have finished candidates: they take less time than a whole cell.
+            begun: Those of them that have finished candidates, and how many: they take less time than a whole cell.
             objective: By which candidates are chosen.
             pace: How long work of this run takes between two results.
             clock: Seconds that only grow.
@@ -53,7 +53,7 @@ class RunCounters:
         self.begun = clock()
         self.left = tuple(left)
         self._objective = objective
-        self.half_done = frozenset(begun)
+        self.half_done = begun
         self._cells = {one.inputs: one for one in ledger}
         self._running: dict[CellKey, _UnderWay] = {}
         self._candidates = self._ended = 0
@@ -132,6 +132,7 @@ class RunCounters:
                         cell=key.name,
                         attempt=cell.attempt,
                         candidates=cell.candidates,
+                        known=self.half_done.get(key, 0) + len(self._known.get(key, ())),
                         seconds=round(now - cell.since, 1),
                         silent=round(now - cell.heard, 1),
                         host=cell.worker.host,

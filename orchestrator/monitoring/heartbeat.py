@@ -41,14 +41,16 @@ class Heartbeat:
 def heartbeat_thread(paths: RunPaths, counters: RunCounters, seconds: float = _SECONDS_BETWEEN_BEATS) -> Iterator[None]:
     """Write the heartbeat now, every few seconds, and when the work ends, however it ends.
 
+    On object storage each is a request: it is written when a cell begins or ends, and otherwise every half minute.
+
     A thread of its own writes it, because a candidate of a large network takes longer than anybody waits for a sign of
     life. A driver that is killed leaves its last heartbeat behind; the lock on the run directory shows it.
     """
     begun = _now()
     over = threading.Event()
 
-    def beat() -> None:
-        last, progress = over.is_set(), counters.progress()
+    def beat(progress: RunProgress) -> None:
+        last = over.is_set()
         heartbeat = Heartbeat(
             host=platform.node(), pid=os.getpid(), begun=begun, written=_now(), over=last, progress=progress
         )
@@ -56,18 +58,23 @@ def heartbeat_thread(paths: RunPaths, counters: RunCounters, seconds: float = _S
         with suppress(RunDirectoryError):
             content = asdict(heartbeat)
             write_json(paths.progress, content | {"digest": digest_as_stored(content)})
-            # A collector reads files of its own machine; on object storage every beat would be one more request.
+            # A collector reads files of its own machine.
             if isinstance(paths.storage, LocalStorage):
                 since = counters.since_result()
                 text = metrics_text(paths.name, progress, since_result=since, now=time.time(), over=last)
                 paths.metrics.write_bytes(text.encode("utf-8"))
 
     def keep_beating() -> None:
+        told, when = _news(first), time.monotonic()
         while not over.wait(seconds):
-            beat()
+            now = counters.progress()
+            if _news(now) != told or time.monotonic() - when >= paths.storage.seconds_that_wait:
+                told, when = _news(now), time.monotonic()
+                beat(now)
 
     # At once, so that `polarmap status` sees the driver before its first interval has passed.
-    beat()
+    first = counters.progress()
+    beat(first)
     # A daemon: a storage that hangs must not keep an interrupted driver alive.
     thread = threading.Thread(target=keep_beating, name="polarmap-heartbeat", daemon=True)
     thread.start()
@@ -79,7 +86,12 @@ def heartbeat_thread(paths: RunPaths, counters: RunCounters, seconds: float = _S
         thread.join(_LAST_BEAT)
         # Storage that hangs holds the thread: a run that ends does not wait for it.
         if not thread.is_alive():
-            beat()
+            beat(counters.progress())
+
+
+def _news(progress: RunProgress) -> tuple[object, ...]:
+    """What is told at once: the cells under way and those that have ended."""
+    return progress.complete, progress.failed, [(one.cell, one.attempt) for one in progress.running]
 
 
 def read_heartbeat(paths: RunPaths) -> Heartbeat | None:
@@ -91,7 +103,7 @@ def read_heartbeat(paths: RunPaths) -> Heartbeat | None:
     problems: list[str] = []
     stored = json_object(found.content) if found else None
     content = {key: value for key, value in (stored or {}).items() if key != "digest"}
-    # A beat with a flipped bit is none: the next one comes in seconds, or the ledger tells.
+    # A beat with a flipped bit is none: the next one comes soon, or the ledger tells.
     is_whole = stored is not None and stored.get("digest") == digest_as_stored(content)
     heartbeat = read_record(Heartbeat, content, "", problems) if is_whole else None
     return heartbeat if isinstance(heartbeat, Heartbeat) and not problems else None

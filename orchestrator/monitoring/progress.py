@@ -37,6 +37,8 @@ class RunningCell:
     attempt: int
     candidates: int
     """Those that this attempt has finished."""
+    known: int = 0
+    """Those that are finished, in whatever attempt or call: the ledger of a bucket may not hold them yet."""
     seconds: float
     silent: float = 0.0
     """Seconds since its last result, or since it began."""

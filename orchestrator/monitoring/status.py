@@ -8,7 +8,6 @@ import datetime
 import time
 from collections import Counter
 from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -17,12 +16,10 @@ from orchestrator.cells.records import CellKey, cell_keys, sample_keys
 from orchestrator.experiment.settings import Experiment, Objective
 from orchestrator.ledger.description import read_description
 from orchestrator.ledger.identity import SAMPLED
-from orchestrator.ledger.integrity import read_part
 from orchestrator.ledger.paths import CELL, RunPaths
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.heartbeat import Heartbeat, read_heartbeat
 from orchestrator.monitoring.progress import InputsProgress, RunProgress, best_of
-from orchestrator.storage.base import READERS
 from orchestrator.storage.holder import is_here
 
 _State = Literal["running", "interrupted", "finished", "incomplete"]
@@ -88,6 +85,9 @@ def status_of(paths: RunPaths) -> RunStatus:
     )
     at_work = {cell.cell for cell in running} if driver and is_running else None
     objectives = read_objectives(state, keys)
+    # On object storage some candidates wait to be written together; the driver knows them, the ledger not yet.
+    known = {cell.cell: cell.known for cell in running} if is_running else {}
+    best = driver.progress.best if driver and is_running else {}
     return RunStatus(
         name=description.name,
         state=_state({state.state_of(key) for key in keys}, is_running),
@@ -95,7 +95,10 @@ def status_of(paths: RunPaths) -> RunStatus:
         driver=driver,
         driver_silent=round(silent, 1) if is_running else 0.0,
         progress=RunProgress(
-            cells=cells_by_inputs(state, objectives, objective, at_work),
+            cells=tuple(
+                replace(one, best_validation=best_of((one.best_validation, best.get(one.inputs)), objective))
+                for one in cells_by_inputs(state, objectives, objective, at_work)
+            ),
             objective=objective,
             running=running if is_running else (),
             candidates=driver.progress.candidates if driver else 0,
@@ -104,8 +107,12 @@ def status_of(paths: RunPaths) -> RunStatus:
             seconds_left=driver.progress.seconds_left if driver and is_running and not silent else None,
             longest=driver.progress.longest if driver else None,
         ),
-        candidates=sum(map(len, objectives.values())),
-        failed=tuple((key.name, _reason(state, key)) for key in keys if state.state_of(key) == "failed"),
+        candidates=sum(max(len(found), known.get(key.name, 0)) for key, found in objectives.items()),
+        failed=tuple(
+            (key.name, marker.reason)
+            for key in keys
+            if (marker := state.cells.get(key.name)) and marker.state == "failed"
+        ),
         lost=sum(marker.attempt - 1 for key in keys if (marker := state.cells.get(key.name)) is not None)
         + (sum(cell.attempt - 1 for cell in running) if is_running else 0),
     )
@@ -120,17 +127,12 @@ def _begun_samples(state: RunState, experiment: Experiment) -> list[CellKey]:
 
 
 def read_objectives(state: RunState, keys: Sequence[CellKey]) -> dict[CellKey, list[float | None]]:
-    """The objectives of the finished candidates of some cells; object storage is asked for several at a time."""
-
-    def of(key: CellKey) -> list[float | None]:
-        if state.state_of(key) is None:
-            return [candidate.objective for candidate in state.finished(key)]
-        found: list[float | None] = read_part(state, key, "candidates")["objective"].to_pylist()
-        return found
-
-    # Threads help with object storage, where each read waits for the network.
-    with ThreadPoolExecutor(READERS) as pool:
-        return dict(zip(keys, pool.map(of, keys), strict=True))
+    """The objectives of the finished candidates of some cells."""
+    return {
+        key: [one.objective for one in state.finished(key)] if marker is None else list(marker.objectives)
+        for key in keys
+        for marker in [state.cells.get(key.name)]
+    }
 
 
 def cells_by_inputs(
@@ -182,10 +184,6 @@ def _whole(state: RunState) -> RunState:
     return state
 
 
-def _reason(state: RunState, key: CellKey) -> str:
-    return str(read_part(state, key, "cells")["reason"][0].as_py())
-
-
 def _state(states: set[str | None], is_running: bool) -> _State:
     if is_running:
         return "running"
@@ -201,13 +199,15 @@ def _sign_of_life(paths: RunPaths, *, is_held: bool) -> tuple[Heartbeat | None, 
     Clocks of two machines differ, and a clock may be set by a year: an age by the clock only says when to look twice.
     """
     driver = read_heartbeat(paths)
-    if driver is None or driver.over or not is_held or 0 <= _age(driver) < _FRESH:
+    # On object storage a beat without news comes twice a minute.
+    wait = _TWO_BEATS + paths.storage.seconds_that_wait
+    if driver is None or driver.over or not is_held or 0 <= _age(driver) < _FRESH + 2 * paths.storage.seconds_that_wait:
         return driver, 0.0
-    time.sleep(_TWO_BEATS)
+    time.sleep(wait)
     later = read_heartbeat(paths)
     if later is None or later.over or later.progress.seconds != driver.progress.seconds:
         return later, 0.0
-    return later, max(_age(later), _TWO_BEATS)
+    return later, max(_age(later), wait)
 
 
 def _age(driver: Heartbeat) -> float:

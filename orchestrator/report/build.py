@@ -122,8 +122,17 @@ def run_tables(run: Run) -> RunTables:
     """What statistics are made from."""
     settings = run.description.settings
     predictions, cells, epochs, candidates = run.tables("predictions", "cells", "epochs", "candidates")
+    # The parts of a flat search judge nobody: what they found is kept apart from what the run's networks predict.
+    searched = predictions[predictions["partition"] == "search"]
+    predictions, cells, candidates = (
+        table[table["partition"] != "search"].reset_index(drop=True) for table in (predictions, cells, candidates)
+    )
     return RunTables(
         predictions=predictions,
+        searched=searched,
+        search=settings.search,
+        members=settings.training.members,
+        budget=settings.training.budget,
         exams=run.cohort,
         folds=run.folds,
         cells=cells,
@@ -134,7 +143,6 @@ def run_tables(run: Run) -> RunTables:
         candidates=candidates,
         space=read_stored_space(run.description.space),
         maps=read_frame(run.paths.maps) if run.paths.maps.exists() else None,
-        objective=settings.search.objective,
         attributions=run.attributions if run.paths.table("attributions").exists() else pd.DataFrame(),
         calibrated=settings.decision.calibration != "none",
     )

@@ -8,11 +8,13 @@ from typing import Final, Literal
 import pandas as pd
 
 from orchestrator.cells.records import NETWORK, SEGMENTS
-from orchestrator.experiment.settings import StatisticsSettings
+from orchestrator.experiment.settings import SearchSettings, StatisticsSettings
 from orchestrator.report.traced import Phrase
 from search_spaces.stored import StoredParameter
 
 Partition = Literal["development", "test"]
+FLAT_SEARCH: Final = "flat search, bias-reduced"
+"""What every estimate says that comes from a flat search."""
 EVERYONE: Final = "all"
 """The subgroup of all exams."""
 HELD_OUT_SITE: Final = "held-out site="
@@ -60,6 +62,7 @@ MEASURES: Final = MappingProxyType(
         "maps_beyond_development": "maps beyond the development maps' quantile",
         "agreement": "agreement of two repeats",
         "auc_of_search": "AUC that the search saw",
+        "auc_bias_corrected": "AUC by BBC-CV",
         "optimism": "optimism of the search",
         "fold_auc_variance": "SD of the fold AUCs, part due to",
         "exams_with_flipped_decision": "decision changes with the repeat",
@@ -97,8 +100,14 @@ class RunTables:
     """What the search drew."""
     maps: pd.DataFrame | None = None
     """Segment means of the maps in the order of `exams`; None where they are not known."""
-    objective: str = "balanced_log_loss"
-    """What the search chose by."""
+    search: SearchSettings = field(default_factory=SearchSettings)
+    """How candidates were chosen."""
+    budget: str = "schedule"
+    """Which epoch of a training counts: `best_epoch`, or the last one."""
+    members: int = 1
+    """Networks of a cell, whose mean score is judged."""
+    searched: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """What the parts of a flat search predicted, `member` the candidate's number; empty without one."""
     by: Literal["patient", "site"] = "patient"
     """What a fold is: drawn patients, or a site of the column `site` in `exams`."""
     attributions: pd.DataFrame = field(default_factory=pd.DataFrame)

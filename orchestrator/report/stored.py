@@ -12,7 +12,7 @@ from orchestrator.ledger.openings import hash_of_test_exams, read_openings
 from orchestrator.ledger.reading import Run
 from orchestrator.ledger.seals import opened
 from orchestrator.ledger.state import RunState
-from orchestrator.report.records import BASELINES, Report
+from orchestrator.report.records import BASELINES, FLAT_SEARCH, Report
 from orchestrator.storage.base import read_many
 from orchestrator.storage.locations import beside, open_storage
 
@@ -81,13 +81,16 @@ def stored_facts(description: RunDescription, cells: pd.DataFrame) -> dict[str, 
     settings, facts = description.settings, description.facts
     inner = settings.search.inner_folds
     by_site = settings.folds.by == "site"
+    chosen_on = "one 20 % hold-out" if inner == 1 else f"{inner} inner folds"
+    whose = "a cell"
+    if settings.search.scheme == "flat":
+        chosen_on, whose = "the folds next to the judged one", f"for all cells ({FLAT_SEARCH})"
     parts = "sites, each held out once" if by_site else f"folds × {settings.folds.repeats} repeats, by patient"
     return {
         "network": f"{settings.network.backbone}, {settings.network.weights} weights, "
         f"{settings.network.heads} heads, {settings.images.size} px",
-        "cross-validation": f"{settings.folds.folds} {parts}; candidates chosen on "
-        f"{'one 20 % hold-out' if inner == 1 else f'{inner} inner folds'}",
-        "search": f"{settings.search.space}, {settings.search.candidates} candidates a cell",
+        "cross-validation": f"{settings.folds.folds} {parts}; candidates chosen on {chosen_on}",
+        "search": f"{settings.search.space}, {settings.search.candidates} candidates {whose}",
         "cells": ", ".join(f"{count} {state}" for state, count in cells["state"].value_counts().items()),
         "threshold": settings.decision.threshold,
         "calibration": settings.decision.calibration,

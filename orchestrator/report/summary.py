@@ -17,17 +17,15 @@ from orchestrator.report.comparison_rows import comparison_rows, pair_rows, with
 from orchestrator.report.development_rows import development_rows
 from orchestrator.report.held_out_rows import held_out_rows
 from orchestrator.report.models import CrossValidated, Tested
+from orchestrator.report.optimism_rows import above_chance_refusal, marked, optimism_rows
 from orchestrator.report.records import Partition, RunTables
 from orchestrator.report.rows import Group, Row, summary_frame
 from orchestrator.report.site_rows import site_rows
 from orchestrator.report.subgroup_rows import subgroup_rows
-from orchestrator.statistics.cross_validation import cross_validated_auc
 from orchestrator.statistics.intervals import Method
 
 _LEADING = {"development": Method.WITHIN_FOLD, "test": "logit DeLong"}
 _NOT_COMPARED = "folds are sites: two models are not compared over sites, which differ"
-_CELL = ["repeat", "fold"]
-_OPTIMISM_METHOD = "chosen candidates on their own inner folds"
 _OTHER_EXAMS = 'patients = "available": each input configuration was judged on other exams, so no pair is compared'
 
 
@@ -53,6 +51,8 @@ def summarise(
             # one.
             if len(found) or (partition == "development" and len(tables.folds)):
                 rows.extend(_tracer_rows(tables, settings, partition, str(tracer), found))
+    if tables.search.scheme == "flat":
+        rows = [marked(row) for row in rows]
     return summary_frame(with_holm(rows))
 
 
@@ -160,58 +160,15 @@ def _model_rows(
     tables: RunTables, settings: StatisticsSettings, group: Group, model: CrossValidated | Tested
 ) -> list[Row]:
     if isinstance(model, CrossValidated):
+        refused = [above_chance_refusal(group)] if tables.search.scheme == "flat" else []
         return [
+            *refused,
             *development_rows(group, model, settings.specificity, tables.calibrated),
-            *_optimism_rows(group, model, tables.cells, tables.epochs, tables.objective),
+            *optimism_rows(group, model, tables),
         ]
     return held_out_rows(
         group, model, settings.specificity, tables.calibrated, settings.prevalence, _development(tables, group)
     )
-
-
-def _optimism_rows(
-    group: Group, found: CrossValidated, cells: pd.DataFrame, epochs: pd.DataFrame, objective: str
-) -> list[Row]:
-    """The mean inner AUC of the chosen candidates, and by how much it exceeds the nested estimate.
-
-    A search reports its best candidate on the folds by which it was chosen. That AUC is too high by what chance adds
-    to the best of many (Varma & Simon 2006, doi:10.1186/1471-2105-7-91); the outer folds took no part in the choice.
-
-    Args:
-        group: With counts.
-        found: The held-out predictions.
-        cells: The run's cells, which name the candidate that each chose.
-        epochs: The run's epochs; empty where they are not known.
-        objective: `balanced_log_loss` or `auc`: by which the best epoch of an inner fold was kept.
-    """
-    naive = _inner_auc(group.inputs, cells, epochs, objective)
-    if naive is None:
-        return []
-    nested = cross_validated_auc(found.scores)
-    group = replace(group, estimand="")
-    note = (
-        "the mean over tracers on the inner folds that the candidates were chosen by; not a performance, shown beside "
-        "the cross-validated AUC to tell how much choosing flatters"
-    )
-    return [
-        group.row("auc_of_search", _OPTIMISM_METHOD, estimate=naive, reason=note),
-        group.row("optimism", "of the search: inner less nested AUC", estimate=naive - nested),
-    ]
-
-
-def _inner_auc(inputs: str, cells: pd.DataFrame, epochs: pd.DataFrame, objective: str) -> float | None:
-    mine = cells[(cells["inputs"] == inputs) & cells["repeat"].notna() & (cells["state"] == "complete")]
-    if epochs.empty or mine.empty or "candidate" not in mine:
-        return None
-    watched = epochs[(epochs["inputs"] == inputs) & epochs["repeat"].notna()]
-    chosen = watched.merge(mine[[*_CELL, "candidate"]], on=[*_CELL, "candidate"])
-    if chosen.empty:
-        return None
-    # The epoch that was kept, by the same objective as in the search.
-    cost = chosen["validation_loss"] if objective == "balanced_log_loss" else -chosen["validation_auc"]
-    # Mean over inner folds within a cell first, then over cells: each cell counts once.
-    best = chosen.loc[cost.groupby([chosen[name] for name in (*_CELL, "inner_fold")]).idxmin()]
-    return float(best.groupby(_CELL)["validation_auc"].mean().mean())
 
 
 def _development(tables: RunTables, group: Group) -> CrossValidated | None:

@@ -39,6 +39,10 @@ class Storage(Protocol):
     def location(self) -> str:
         """The folder's path, or the URL."""
 
+    @property
+    def seconds_that_wait(self) -> float:
+        """Seconds of training whose results may wait in memory for one blob; 0 where blobs cost next to nothing."""
+
     def describe(self, name: str) -> str:
         """A blob's name for a message."""
 
@@ -66,8 +70,8 @@ class Storage(Protocol):
     def replace(self, name: str, content: bytes, tag: str) -> str | None:
         """Write a blob if it still has this tag; its new tag, or None where it has changed or gone."""
 
-    def delete(self, name: str) -> None:
-        """Delete a blob; it may be missing."""
+    def delete(self, *names: str) -> None:
+        """Delete blobs; they may be missing."""
 
     def move(self, name: str, target: str) -> None:
         """Give a blob, or a folder with all that is in it, another name."""

@@ -18,7 +18,7 @@ from mpi_model.errors import RunDirectoryError
 from orchestrator.storage.base import Version
 from orchestrator.storage.holder import Holder, has_died, holder_in, holder_text, refusal, this_process
 
-_BEAT: Final = 15.0
+_BEAT: Final = 30.0
 _PAUSE: Final = 0.25
 _CONFIRMED: Final = 45.0
 STALE: Final = 90.0
@@ -45,7 +45,7 @@ class _Leasable(Protocol):
     def replace(self, name: str, content: bytes, tag: str) -> str | None:
         """Write it if it has this tag."""
 
-    def delete(self, name: str) -> None:
+    def delete(self, *names: str) -> None:
         """Delete it."""
 
     def now(self) -> datetime.datetime:

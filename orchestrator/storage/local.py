@@ -36,6 +36,7 @@ class LocalStorage:
     """A folder, private to its user. See `Storage` for what the methods do."""
 
     folder: Path
+    seconds_that_wait: float = 0.0
     _held: _Held = field(default_factory=_Held, compare=False, repr=False)
 
     @property
@@ -120,11 +121,14 @@ class LocalStorage:
 
     def create(self, name: str, content: bytes) -> str | None:
         """Write a file that is not there yet."""
-        if self._held.lock is not None:
-            # Nobody else writes while it is held.
-            return None if self.exists(name) else self._written(name, content)
-        with self._alone():
-            return None if self.exists(name) else self._written(name, content)
+        with nullcontext() if self._held.lock is not None else self._alone():
+            if self.exists(name):
+                return None
+            tag = self._written(name, content)
+            # The name, too, is on the disk before anything is deleted that a marker makes superfluous.
+            with self._root() as root, parent_of(root, name) as (folder, _):
+                os.fsync(folder)
+            return tag
 
     def replace(self, name: str, content: bytes, tag: str) -> str | None:
         """Write a file if it still has this digest."""
@@ -132,15 +136,18 @@ class LocalStorage:
             found = self.find(name)
             return self._written(name, content) if found and found.tag == tag else None
 
-    def delete(self, name: str) -> None:
-        """Delete a file; it may be missing."""
-        try:
-            with self._root() as root, parent_of(root, name) as (folder, last):
-                os.unlink(last, dir_fd=folder)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise RunDirectoryError(f"cannot delete {self.describe(name)} ({error.strerror}); give access") from error
+    def delete(self, *names: str) -> None:
+        """Delete files; they may be missing."""
+        for name in names:
+            try:
+                with self._root() as root, parent_of(root, name) as (folder, last):
+                    os.unlink(last, dir_fd=folder)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise RunDirectoryError(
+                    f"cannot delete {self.describe(name)} ({error.strerror}); give access"
+                ) from error
 
     def move(self, name: str, target: str) -> None:
         """Rename a file or a folder."""

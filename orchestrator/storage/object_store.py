@@ -60,6 +60,8 @@ _LOOPBACK: Final = ("localhost", "127.", "::1")
 class ObjectStorage:
     """A prefix of a bucket. See `Storage` for what the methods do."""
 
+    seconds_that_wait = 30.0
+
     def __init__(self, url: str, timeout: float = _TIMEOUT_SECONDS, request: int | None = None) -> None:
         """Nothing is asked yet.
 
@@ -153,9 +155,10 @@ class ObjectStorage:
             found = self.find(name)
             return found.tag if found and found.content == content else None
 
-    def delete(self, name: str) -> None:
-        """Delete an object; it may be missing."""
-        self._asked(name, lambda: _absent(lambda: obstore.delete(self._small, name)), writes=True)
+    def delete(self, *names: str) -> None:
+        """Delete objects, a thousand in one request; they may be missing."""
+        if names:
+            self._asked(names[0], lambda: _absent(lambda: obstore.delete(self._small, names)), writes=True)
 
     def move(self, name: str, target: str) -> None:
         """Copy, then delete: objects have no names to change. A marker goes first, so that no half is taken for all."""
@@ -163,8 +166,8 @@ class ObjectStorage:
         with ThreadPoolExecutor(READERS) as pool:
             list(pool.map(lambda pair: self._copy(*pair), pairs))
         # COMMIT.json goes first: without it the rest counts as unfinished, never as a whole cell.
-        for old, _ in sorted(pairs, key=lambda pair: not pair[0].endswith(".json")):
-            self.delete(old)
+        self.delete(*(old for old, _ in pairs if old.endswith(".json")))
+        self.delete(*(old for old, _ in pairs if not old.endswith(".json")))
 
     def _copy(self, old: str, new: str) -> None:
         self._asked(old, lambda: obstore.copy(self._large, old, new), writes=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.cells.records import CandidateResult, EpochRecord
 from orchestrator.driver.resume import RunOptions, RunOutcome
 from orchestrator.driver.run import run_experiment
 from orchestrator.experiment.file import load_experiment
@@ -16,6 +17,22 @@ from orchestrator.runners.inline import InlineRunner
 from orchestrator.runners.runner import Runner
 
 TABLES = ("cells", "candidates", "epochs", "predictions")
+
+
+def _tried(number: int, seconds: float) -> CandidateResult:
+    """A finished candidate."""
+    return CandidateResult(
+        number=number,
+        state="complete",
+        values={"encoder_learning_rate": 1e-4, "head_learning_rate": 1e-3, "freeze_depth": 2},
+        objective=0.5 + number / 100,
+        best_steps=(10,),
+        inner_scores=(0.1, -0.2),
+        reported=(0.7, 0.6),
+        epochs=(EpochRecord(inner_fold=0, epoch=1, training_loss=0.7, validation_loss=0.6, validation_auc=None),),
+        error="",
+        seconds=seconds,
+    )
 
 
 class _NoRunner:
@@ -50,6 +67,12 @@ def _paths_of(experiment: Path) -> RunPaths:
 def no_runner() -> Runner:
     """A runner for runs that should need none: using it fails the test."""
     return _NoRunner()
+
+
+@pytest.fixture(scope="session")
+def tried() -> Callable[[int, float], CandidateResult]:
+    """Makes a finished candidate of that number and of so many seconds."""
+    return _tried
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,9 @@
 
 import base64
 import io
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,8 @@ class _Example:
     manifest_row: int
     images: tuple[tuple[str, Markup], ...]
     """Phase, and the map as the address of an image in the page itself."""
+    words: str = ""
+    """What is known of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +49,50 @@ def single_maps_page(name: str, exams: pd.DataFrame, maps: Maps) -> str:
         exams: N exams, as in `Cohort.exams`; labels of the test partition are not read.
         maps: Theirs.
     """
-    return environment().get_template("single_maps.html").render(name=name, groups=tuple(_groups(exams, maps)))
+    about = "Labels of the test partition are not shown."
+    return _page(name, about, tuple(_groups(exams, maps)))
+
+
+def hardest_maps_page(name: str, hardest: pd.DataFrame, exams: pd.DataFrame, maps: Maps) -> str:
+    """A page with the exams that cross-validation decides wrongly most often.
+
+    Args:
+        name: The run's.
+        hardest: From `orchestrator.report.hardest.hardest_over_inputs`.
+        exams: N exams, as in `Cohort.exams`.
+        maps: Theirs.
+    """
+    row_of = {number: row for row, number in enumerate(exams["manifest_row"].tolist())}
+    groups = tuple(
+        _Examples(
+            title=f"{tracer}, hardest exams of the cross-validation",
+            exams=tuple(
+                replace(_example(exams, maps, row_of[found["manifest_row"]]), words=_words(found))
+                for found in rows.to_dict(orient="records")
+            ),
+        )
+        for tracer, rows in hardest.groupby("tracer", sort=True)
+    )
+    about = (
+        "Development exams that repeats and input configurations decide wrongly most often, the worst first. In words: "
+        "the 17 segments beside those of development exams of the tracer without the event."
+    )
+    return _page(name, about, groups)
+
+
+def _page(name: str, about: str, groups: tuple[_Examples, ...]) -> str:
+    return environment().get_template("single_maps.html").render(name=name, about=about, groups=groups)
+
+
+def _words(found: Mapping[Hashable, Any]) -> str:
+    """`missed; wrong in 75% of repeats (stress 100%, dual 50%); severe inferior defect at stress`."""
+    shares = ", ".join(
+        f"{str(name).removeprefix('wrong_')} {share:.0%}"
+        for name, share in found.items()
+        if str(name).startswith("wrong_") and not pd.isna(share)
+    )
+    said = f"{found['error']}; wrong in {found['wrong']:.0%} of repeats ({shares})"
+    return f"{said}; {found['map']}" if found["map"] else said
 
 
 def _groups(exams: pd.DataFrame, maps: Maps) -> Iterator[_Examples]:

@@ -26,7 +26,7 @@ _PANELS: Final = (("trained", 1, "label 1"), ("trained", 0, "label 0"), ("random
 
 
 def attribution(tracer: str, endpoint: str, groups: pd.DataFrame) -> Iterator[Drawing]:
-    """One figure an input configuration; none where the run was not explained.
+    """One figure an input configuration; none where the run was not explained, or every group is too small.
 
     Args:
         tracer: The tracer.
@@ -40,7 +40,8 @@ def attribution(tracer: str, endpoint: str, groups: pd.DataFrame) -> Iterator[Dr
     partitions = set(chosen["partition"])
     partition = "development" if "development" in partitions else "test"
     for inputs, rows in chosen[chosen["partition"] == partition].groupby("inputs", sort=False):
-        yield _drawing(tracer, endpoint, str(inputs), partition, rows)
+        if (rows["state"] == "ok").any():
+            yield _drawing(tracer, endpoint, str(inputs), partition, rows)
 
 
 def _drawing(tracer: str, endpoint: str, inputs: str, partition: str, rows: pd.DataFrame) -> Drawing:
@@ -62,7 +63,8 @@ def _drawing(tracer: str, endpoint: str, inputs: str, partition: str, rows: pd.D
         # One scale, so that stress and rest can be compared.
         if line[4] is not axes[0, 4]:
             line[4].sharey(axes[0, 4])
-    axes[0, 4].legend(fontsize=5.5, loc="upper right", borderpad=0, handletextpad=0)
+    if axes[0, 4].get_legend_handles_labels()[0]:
+        axes[0, 4].legend(fontsize=5.5, loc="upper right", borderpad=0, handletextpad=0)
     first = next((row for row in records if row["metric"] == "share" and row["state"] == "ok"), records[0])
     return Drawing(
         key=key_of("attribution", tracer, inputs),

@@ -105,8 +105,10 @@ def _of_probabilities(one: _Tracer) -> Iterator[Drawing]:
 
 def _of_search(tables: RunTables) -> Iterator[Drawing]:
     yield from learning_curves(tables.cells, tables.epochs, tables.inputs)
-    yield from hyperparameters(tables.candidates, tables.inputs, tables.objective)
-    yield from _there([importance(importances(tables.candidates, tables.inputs, tables.space, tables.objective))])
+    yield from hyperparameters(tables.candidates, tables.inputs, tables.search.objective)
+    yield from _there(
+        [importance(importances(tables.candidates, tables.inputs, tables.space, tables.search.objective))]
+    )
     yield from depths(tables.cells, tables.inputs)
 
 

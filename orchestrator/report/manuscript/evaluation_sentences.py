@@ -32,11 +32,16 @@ def on_folds(description: RunDescription, columns: Collection[str]) -> list[str]
         if folds.training_share < 1
         else ""
     )
+    held_out = "each held-out exam was predicted once a repeat; no patient was on two sides of a split."
+    if description.settings.search.scheme == "flat":
+        return [
+            f"Performance was estimated by cross-validation with a flat search (bias-reduced): {how}.",
+            f"No choice for a fold depended on its patients, and {held_out}",
+        ]
     return [
         f"Performance was estimated by nested cross-validation [@varma2006]: {how}.",
         share,
-        "All choices were made from the other folds alone, and each held-out exam was predicted once a repeat; no "
-        "patient was on two sides of a split.",
+        f"All choices were made from the other folds alone, and {held_out}",
     ]
 
 
@@ -66,6 +71,15 @@ def on_search(description: RunDescription) -> list[str]:
     }
     # A space of the authors' own is named by its file alone, not by where it lies.
     name = PurePosixPath(search.space).stem.replace("_", " ")
+    if search.scheme == "flat":
+        return [
+            f"{search.candidates} candidates of the search space “{name}” ({drawn or 'nothing varied'}) were drawn at "
+            "random beforehand, the same for all folds, and each was trained once for every fold, without its patients "
+            "and those of the next fold. For each fold candidates were chosen by "
+            f"{objective[search.objective]} on the two folds next to it, scored by networks that had not been trained "
+            "on its patients. BBC-CV [@tsamardinos2018] is given beside the estimate; whether an AUC is above chance "
+            "was judged by label permutation only.",
+        ]
     return [
         f"In each fold {search.candidates} candidates of the search space “{name}” ({drawn or 'nothing varied'}) were "
         f"tried with Optuna's [@akiba2019] tree-structured Parzen estimator [@bergstra2011], each scored on {inner} "

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from orchestrator.experiment.settings import StatisticsSettings
 from orchestrator.report.layout import PARTITION_NAMES, Record, grouped, numbered
 from orchestrator.report.layout_of_run import uses
+from orchestrator.report.optimism_rows import NOT_ABOVE_CHANCE
 from orchestrator.report.readings import Limits, auc_in_words, difference_in_words, noninferiority_in_words
-from orchestrator.report.records import EVERYONE, Report
+from orchestrator.report.records import EVERYONE, FLAT_SEARCH, Report
 from orchestrator.report.traced import Phrase, of_summary
 
 
@@ -48,7 +49,9 @@ def _sentence(rows: Sequence[Record]) -> tuple[Phrase, ...]:
     if not any(row["state"] == "ok" for row in areas):
         return ("No AUC: ", *_refused(areas))
     first = next(row for row in areas if row["state"] == "ok")
-    where = PARTITION_NAMES.get(first["partition"], first["partition"])
+    where = str(PARTITION_NAMES.get(first["partition"], first["partition"]))
+    if _is_flat(first):
+        where += f", {FLAT_SEARCH}"
     parts: list[Phrase] = [f"{first['tracer']}, {first['endpoint']}, {where} ("]
     counted = f"{first['patients']} patients, {first['positives']} events"
     parts.append(of_summary(first, counted, "patients", "positives"))
@@ -105,11 +108,18 @@ def _warnings(rows: Sequence[Record]) -> list[tuple[Phrase, ...]]:
     ]
     named: dict[str, list[str]] = {}
     for row in areas:
+        if _is_flat(row):
+            # An interval above 0.5 is a claim that needs no words, so it is taken back in words.
+            named.setdefault(f": {NOT_ABOVE_CHANCE}", []).append(row["inputs"])
         # Input configurations of which the same is said share a line.
         said = auc_in_words("", _limits(row))
         if said:
             named.setdefault(said, []).append(row["inputs"])
     return [(f"{rows[0]['tracer']}, {', '.join(inputs)}{said}.",) for said, inputs in named.items()]
+
+
+def _is_flat(row: Record) -> bool:
+    return str(row["reason"]).startswith(FLAT_SEARCH)
 
 
 def _limits(row: Record) -> Limits:

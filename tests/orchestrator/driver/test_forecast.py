@@ -62,6 +62,15 @@ def test_whole_schedules_take_what_multiplication_says(certain):
     assert found.wall_hours[4].estimate * 3600 == pytest.approx(cell * (12 + 200 / 160) + module._START)
 
 
+def test_a_flat_search_takes_a_part_and_its_members(certain):
+    """Twenty candidates without two folds, three members without one, and three more on each calibration fold."""
+    work = workload(SearchSettings(scheme="flat"), TrainingSettings(budget="schedule"))
+    found = forecast([timed(0.5, 30)], replace(work, calibrated=True), workers=[1], device="cpu")
+
+    expected = 20 * 15.0 * 120 / 100 + 3 * 15.0 * 160 / 100 + 9 * 15.0
+    assert found.cell_seconds["stress"].estimate == pytest.approx(expected)
+
+
 def test_a_race_takes_the_sum_of_its_rungs(certain):
     """Twenty trainings on the first fold, ten on the second, five on the third."""
     work = workload(SearchSettings(strategy="race", prune=False), TrainingSettings(budget="schedule", members=1))

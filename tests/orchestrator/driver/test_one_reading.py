@@ -78,7 +78,7 @@ def test_a_call_lists_the_run_once_and_reads_every_marker_at_most_once(tiny, run
 def test_a_report_after_training_reads_the_tables_that_were_just_written(tiny, run, counted):
     """Every part is read once, to be compacted, and the report is made from the tables."""
     run(tiny)
-    parts = {name: n for name, n in counted.reads.items() if name.startswith("cells/") and "/candidate-" not in name}
+    parts = {name: n for name, n in counted.reads.items() if name.startswith("cells/") and "/candidates-" not in name}
     assert parts
     assert set(parts.values()) == {1}
     assert {name for name in counted.reads if name.startswith("tables/")} == {

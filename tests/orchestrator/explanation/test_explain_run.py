@@ -72,7 +72,7 @@ def test_every_held_out_exam_is_explained_by_the_networks_that_predicted_it(expl
 def test_attributions_add_up_to_the_scores_of_the_run(explained):
     """An exam's attributions are its stored score less that of the reference map, by the run's own final network."""
     run = open_run(explained.parent / "runs" / "tiny")
-    ((network, _),) = final_networks(run.paths, "dual", 1)
+    ((network, _),) = final_networks(run.paths, "dual", run.description.settings)
     cohort = run.cohort
     maps = load_cohort(explained.parent / "manifest.csv", size=16).maps
     stored = run.predictions.query("model == 'network' and partition == 'test' and inputs == 'dual'")

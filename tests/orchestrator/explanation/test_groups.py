@@ -115,3 +115,5 @@ def test_a_figure_names_nobody_and_shows_text_as_text(tmp_path):
     assert "<script>" not in figure.svg
     assert np.asarray(Image.open(tmp_path / "figure.png")).std() > 10
     assert list(attribution("Tc-99m", "", pd.DataFrame())) == []
+    nothing = groups.assign(state="refused", estimate=np.nan, low=np.nan, high=np.nan)
+    assert list(attribution("Tc-99m", "", nothing)) == [], "groups that are all too small have no figure"

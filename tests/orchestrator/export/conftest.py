@@ -1,5 +1,6 @@
 """A run on simulated patients with every kind of head and every input configuration, quickly trained, for exports."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from orchestrator.ledger.reading import Run, open_run
 from orchestrator.phantom.writer import write_cohort
+from polarmap.models import export
 
 EXPERIMENT = """
 name = "{heads}"
@@ -52,6 +54,18 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert len(chosen) == EXAMS
     chosen.drop(columns="label").to_csv(folder / "new" / "exams.csv", index=False)
     return folder
+
+
+@pytest.fixture(scope="session")
+def hub(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny run's network for dual input as a hub folder; copy before changing."""
+    return export(finished.parent / "runs" / "tiny", tmp_path_factory.mktemp("hub") / "hub", "hub", inputs="dual")
+
+
+@pytest.fixture
+def own_hub(hub: Path, tmp_path: Path) -> Path:
+    """A private copy."""
+    return Path(shutil.copytree(hub, tmp_path / "hub"))
 
 
 @pytest.fixture(scope="session")

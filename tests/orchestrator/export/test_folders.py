@@ -12,6 +12,7 @@ import torch
 
 import polarmap
 from mpi_model.errors import ExperimentError, PolarmapError, RunDirectoryError
+from mpi_model.pipeline import digest_of
 from orchestrator.cli import main
 from orchestrator.hashing import digest
 from orchestrator.ledger.files import json_bytes
@@ -111,13 +112,12 @@ def test_names_of_a_run_are_text_in_its_card(make_tiny, run, tmp_path):
     ]
 
 
-def test_a_card_names_no_patient(finished, tmp_path):
+def test_a_card_names_no_patient(hub):
     """No patient's id stands in any file of an export, weights included."""
-    export(root_of(finished), tmp_path / "out", "hub", inputs="dual")
-    for path in (tmp_path / "out").rglob("*"):
+    for path in hub.rglob("*"):
         if path.is_file():
             assert b"patient-0" not in path.read_bytes(), path.name
-    card = (tmp_path / "out" / "README.md").read_text()
+    card = (hub / "README.md").read_text()
     for slot in ("Intended use", "Out of scope", "Table 1", "Calibration", "Subgroups", "External validation"):
         assert slot in card
     assert card.count("to be written by you") >= 6
@@ -126,48 +126,56 @@ def test_a_card_names_no_patient(finished, tmp_path):
 
 
 @pytest.mark.thorough
-def test_a_hub_folder_is_used_without_polarmap(finished, tmp_path):
+def test_a_hub_folder_is_used_without_polarmap(finished, hub, tmp_path):
     """`predict.py` and the card's Python run where only torch, numpy and safetensors are, not these packages."""
-    export(root_of(finished), tmp_path / "out", "hub", inputs="dual")
     told = predict(root_of(finished), finished.parent / "manifest.csv")
     first = told[(told["inputs"] == "dual") & (told["exam_id"] == "patient-003:Tl-201")].iloc[0]
     images = [
         word for phase in ("stress", "rest") for word in (f"--{phase}", str(finished.parent / f"003-{phase}.npy"))
     ]
     # Isolated: neither this folder nor PYTHONPATH is searched for modules.
-    command = [sys.executable, "-I", str(tmp_path / "out" / "predict.py"), "--tracer", "Tl-201", *images]
+    command = [sys.executable, "-I", str(hub / "predict.py"), "--tracer", "Tl-201", *images]
     found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     answer = json.loads(found.stdout)
     assert answer["probability"] == pytest.approx(first["probability"], abs=1e-5)
     assert answer["positive"] == bool(first["positive"])
     assert answer["outside"] == bool(first["outside"])
 
-    card = (tmp_path / "out" / "README.md").read_text()
+    card = (hub / "README.md").read_text()
     code = card.split("```python\n")[1].split("```")[0] + "\nassert decision[0] in (0, 1)\n"
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "out", env=_without_path(), check=True)
+    subprocess.run([sys.executable, "-c", code], cwd=hub, env=_without_path(), check=True)
 
 
 def _without_path() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
-def test_the_reference_code_refuses_what_the_network_does_not_know(finished, tmp_path):
-    """A missing phase and an unknown tracer end with one sentence and no answer."""
-    export(root_of(finished), tmp_path / "out", "hub", inputs="dual")
+def test_the_reference_code_refuses_what_the_network_does_not_know(finished, own_hub):
+    """A missing phase, an unknown tracer and a folder with one other byte end with one sentence and no answer."""
     stress = ["--stress", str(finished.parent / "003-stress.npy")]
     rest = ["--rest", str(finished.parent / "003-rest.npy")]
-    for words, why in ((["--tracer", "Tl-201", *stress], "missing"), (["--tracer", "F-18", *stress, *rest], "knows")):
-        command = [sys.executable, "-I", str(tmp_path / "out" / "predict.py"), *words]
+    thallium = ["--tracer", "Tl-201", *stress]
+    weights, config = own_hub / "model.safetensors", own_hub / "config.json"
+    for words, why in (
+        (thallium, "missing"),
+        (["--tracer", "F-18", *stress, *rest], "knows"),
+        ([*thallium, *rest], "config.json is not what was exported"),
+        ([*thallium, *rest], "model.safetensors is not what was exported"),
+    ):
+        if "model" in why:
+            weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
+        if "config" in why:
+            config.write_text(config.read_text().replace('"threshold": 0.', '"threshold": 0.0'))
+        command = [sys.executable, "-I", str(own_hub / "predict.py"), *words]
         found = subprocess.run(command, capture_output=True, text=True, check=False)
         assert found.returncode == 1
         assert why in found.stderr
         assert found.stdout == ""
 
 
-def test_an_exported_folder_predicts_as_its_run_does(finished, tmp_path):
+def test_an_exported_folder_predicts_as_its_run_does(finished, own_hub, tmp_path):
     """`polarmap predict` gives the run's answers from its export, and refuses an export that was changed by a byte."""
     manifest = finished.parent / "manifest.csv"
-    export(root_of(finished), tmp_path / "hub", "hub", inputs="dual")
     export(root_of(finished), tmp_path / "bundle", "bundle", inputs="dual")
     told = predict(root_of(finished), manifest)
     told = told[told["inputs"] == "dual"].reset_index(drop=True)
@@ -175,21 +183,20 @@ def test_an_exported_folder_predicts_as_its_run_does(finished, tmp_path):
         found = predict(tmp_path / name, manifest)
         assert set(found["model"]) == {name}
         assert found.drop(columns="model").equals(told.drop(columns="model"))
-    weights = tmp_path / "hub" / "model.safetensors"
+    weights = own_hub / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
     with pytest.raises(ExperimentError, match="not what was exported"):
-        predict(tmp_path / "hub", manifest)
+        predict(own_hub, manifest)
 
 
-def test_a_configuration_that_names_files_elsewhere_is_refused(finished, tmp_path):
+def test_a_configuration_that_names_files_elsewhere_is_refused(finished, own_hub, tmp_path):
     """The digests of `config.json` are of files in the folder: a name with `..` is not opened."""
-    export(root_of(finished), tmp_path / "hub", "hub", inputs="dual")
-    config = json.loads((tmp_path / "hub" / "config.json").read_text())
+    config = json.loads((own_hub / "config.json").read_text())
     (tmp_path / "secret").write_text("x")
     config["files"]["../secret"] = "0" * 64
-    (tmp_path / "hub" / "config.json").write_text(json.dumps(config))
+    (own_hub / "config.json").write_text(json.dumps({**config, "digest": digest_of(config)}))
     with pytest.raises(ExperimentError, match="not in the folder"):
-        predict(tmp_path / "hub", finished.parent / "manifest.csv")
+        predict(own_hub, finished.parent / "manifest.csv")
 
 
 def test_a_bundle_with_a_pickle_is_refused(finished, tmp_path):
@@ -206,7 +213,7 @@ def test_a_bundle_with_a_pickle_is_refused(finished, tmp_path):
     torch.save({"x": Bait()}, weights)
     config = json.loads((tmp_path / "bundle" / "config.json").read_text())
     config["files"]["models/model.pt"] = hashlib.sha256(weights.read_bytes()).hexdigest()
-    (tmp_path / "bundle" / "config.json").write_text(json.dumps(config))
+    (tmp_path / "bundle" / "config.json").write_text(json.dumps({**config, "digest": digest_of(config)}))
     with pytest.raises(PolarmapError, match="damaged"):
         predict(tmp_path / "bundle", finished.parent / "manifest.csv")
     assert not bait.exists()
@@ -222,12 +229,12 @@ def test_a_missing_extra_is_named(finished, tmp_path, monkeypatch, capsys):
         assert not (tmp_path / "out").exists()
 
 
-def test_an_export_is_the_same_twice_and_overwrites_nothing(finished, tmp_path):
+def test_an_export_is_the_same_twice_and_overwrites_nothing(finished, hub, tmp_path):
     """The same run gives the same bytes, and a folder that is in use is left alone."""
-    for name in ("one", "two"):
-        export(root_of(finished), tmp_path / name, "hub", inputs="dual")
+    export(root_of(finished), tmp_path / "one", "hub", inputs="dual")
     names = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file())
-    assert all((tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes() for name in names)
+    assert len(names) > 10
+    assert all((tmp_path / "one" / name).read_bytes() == (hub / name).read_bytes() for name in names)
     with pytest.raises(ExperimentError, match="exists already"):
         export(root_of(finished), tmp_path / "one", "hub", inputs="dual")
     with pytest.raises(ExperimentError, match="--inputs"):

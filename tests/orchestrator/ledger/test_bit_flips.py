@@ -22,7 +22,8 @@ Reader = Callable[[Path], object]
 
 def _network(inputs: str) -> Reader:
     def read(runs: Path) -> object:
-        ((network, decisions),) = final_networks(run_paths(runs / "tiny"), inputs, 1)
+        settings = Run(run_paths(runs / "tiny")).description.settings
+        ((network, decisions),) = final_networks(run_paths(runs / "tiny"), inputs, settings)
         weights = {name: tensor.numpy().tobytes() for name, tensor in network.state_dict().items()}
         return weights, repr(decisions)
 

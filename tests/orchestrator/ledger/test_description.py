@@ -57,6 +57,14 @@ def test_every_setting_that_may_be_absent_is_read_back_both_ways():
         assert facts_of_settings(found) == facts_of_settings(asked)
 
 
+def test_a_run_of_the_former_layout_is_refused_with_what_reads_it(mine):
+    """Its cells hold other files: nobody is told that they are missing, but which version reads them."""
+    root = changed(mine, lambda content: content.pop("layout"), sealed=True)
+    with pytest.raises(RunDirectoryError, match=r"tiny has layout 1 .* reads layout 2; read it with the version"):
+        read_description(run_paths(root))
+    assert main(["status", str(root)]) == 2
+
+
 def set_level(content: dict) -> None:
     content["settings"]["statistics"]["level"] = 0.5
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from mpi_model.errors import RunDirectoryError
 from orchestrator.cells.records import CellKey
-from orchestrator.ledger.compaction import joined
 from orchestrator.ledger.integrity import find_damage, quarantine_damaged
-from orchestrator.ledger.parts import write_candidate
+from orchestrator.ledger.joining import joined
+from orchestrator.ledger.parts import Delivery, write_delivery
 from orchestrator.ledger.paths import COMMIT, run_paths
 from orchestrator.ledger.schemas import TABLES
 from orchestrator.ledger.state import RunState
@@ -87,7 +87,7 @@ def test_whole_work_is_not_damaged(mine, heard):
     assert quarantined(mine) == []
 
 
-@pytest.mark.parametrize("name", ["predictions.parquet", "epochs.parquet", COMMIT])
+@pytest.mark.parametrize("name", ["results.parquet", COMMIT])
 def test_a_damaged_cell_is_quarantined_said_and_done_again(mine, finished, run, heard, name):
     """A flipped byte costs its cell alone: kept under a name that says so, said in log and terminal, done again."""
     path = root_of(mine) / "cells" / FIRST.name / name
@@ -156,10 +156,10 @@ def test_readers_refuse_what_is_not_what_was_committed(mine):
     """A report from the parts never holds a changed number: it names the part and the remedy, and changes nothing."""
     root = root_of(mine)
     (root / "report" / "summary.parquet").unlink()
-    path = root / "cells" / FIRST.name / "predictions.parquet"
-    path.write_bytes((root / "cells" / "stress-r00-f1" / "predictions.parquet").read_bytes())
+    path = root / "cells" / FIRST.name / "results.parquet"
+    path.write_bytes((root / "cells" / "stress-r00-f1" / "results.parquet").read_bytes())
     before = committed_files(mine)
-    with pytest.raises(RunDirectoryError, match=rf"{FIRST.name}/predictions.parquet .* `polarmap run` puts its cell"):
+    with pytest.raises(RunDirectoryError, match=rf"{FIRST.name}/results.parquet .* `polarmap run` puts its cell"):
         joined(RunState.read(run_paths(root)), "predictions")
     assert committed_files(mine) == before
 
@@ -180,30 +180,30 @@ def test_candidates_that_are_damaged_or_not_their_own_are_done_again(tiny, finis
     paths = run_paths(root_of(tiny))
     one, two = RunState.read(paths).finished(FIRST)
     folder = root_of(tiny) / "cells" / FIRST.name
-    first = (folder / "candidate-0000.parquet").read_bytes()
+    first = (folder / "candidates-0000.json").read_bytes()
     for number in range(0, len(first), 97):
         changed = bytearray(first)
         changed[number] ^= 1
-        (folder / "candidate-0000.parquet").write_bytes(changed)
+        (folder / "candidates-0000.json").write_bytes(changed)
         try:
             assert RunState.read(paths).finished(FIRST)[0] == one, number
         except RunDirectoryError:
             continue
-    (folder / "candidate-0000.parquet").write_bytes(first)
+    (folder / "candidates-0000.json").write_bytes(first)
 
     other = CellKey(inputs="stress", partition="development", repeat=0, fold=1)
-    write_candidate(paths, other, one, "0" * 64)
-    (folder / "candidate-0001.parquet").write_bytes(first)
-    (folder / "candidate-0002.parquet").write_bytes(first[:-10])
-    (folder / ".candidate-0003.parquet.1.tmp").write_bytes(first)
+    write_delivery(paths, Delivery(cell=other.name, number=0, experiment="0" * 64, candidates=(one,)))
+    (folder / "candidates-0001.json").write_bytes(first)
+    (folder / "candidates-0003.json").write_bytes(first[:-10])
+    (folder / ".candidates-0003.json.1.tmp").write_bytes(first)
     elsewhere = CellKey(inputs="dual", partition="development", repeat=0, fold=1)
     (folder.parent / elsewhere.name).mkdir()
-    (folder.parent / elsewhere.name / "candidate-0000.parquet").write_bytes(first)
+    (folder.parent / elsewhere.name / "candidates-0000.json").write_bytes(first)
 
     assert len(quarantined(tiny)) == 4
     assert RunState.read(paths).finished(FIRST) == (one,)
     assert RunState.read(paths).finished(other) == RunState.read(paths).finished(elsewhere) == ()
-    assert not (folder / ".candidate-0003.parquet.1.tmp").exists()
+    assert not (folder / ".candidates-0003.json.1.tmp").exists()
     run(tiny)
     assert digests(tiny) == digests(finished)
     assert two.number == 1
@@ -212,9 +212,9 @@ def test_candidates_that_are_damaged_or_not_their_own_are_done_again(tiny, finis
 def test_candidate_files_that_a_killed_driver_left_in_a_committed_cell_are_swept(mine):
     """Killed between the marker and the last deletion, a driver leaves files that the next one removes in silence."""
     folder = root_of(mine) / "cells" / FIRST.name
-    (folder / "candidate-0002.parquet").write_bytes(b"of no use any more")
+    (folder / "candidates-0002.json").write_bytes(b"of no use any more")
     assert quarantined(mine) == []
-    assert not (folder / "candidate-0002.parquet").exists()
+    assert not (folder / "candidates-0002.json").exists()
     assert damage(mine) == {}
 
 
@@ -231,7 +231,7 @@ def test_damaged_descriptions_are_refused_with_the_remedy(mine, finished, run, n
     path = root_of(mine) / name
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(RunDirectoryError, match=f"{name} .* is damaged; {remedy}"):
+    with pytest.raises(RunDirectoryError, match=f"{name} .* is (damaged|not what was written .*); {remedy}"):
         run(mine)
     if name != "experiment.json":
         path.unlink()
@@ -255,5 +255,5 @@ def test_the_marker_names_every_part_with_its_size_and_digest(mine):
         for name, seal in said["parts"].items():
             content = (root_of(mine) / name).read_bytes()
             assert seal == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        # Five tables; of a final cell also the network in two files and the baseline in one.
-        assert len(said["parts"]) == (8 if marker.parent.name.endswith("final") else 5)
+        # One file; of a final cell also the network in two files and the baseline in one.
+        assert len(said["parts"]) == (4 if marker.parent.name.endswith("final") else 1)

@@ -12,6 +12,7 @@ import pytest
 from mpi_model.errors import RunDirectoryError
 from orchestrator.cli import main
 from orchestrator.experiment.file import load_experiment
+from orchestrator.ledger.parts import delivery_in
 from orchestrator.monitoring.progress import NullProgress, RunProgress
 from orchestrator.storage import object_store as object_storage
 from orchestrator.storage.locations import open_storage
@@ -65,6 +66,9 @@ def test_a_run_in_a_bucket_is_interrupted_resumed_and_ends_in_the_bytes_of_a_loc
     assert url == f"{bucket}/study/tiny"
     committed = [name for name in open_storage(url).names("cells") if name.endswith("COMMIT.json")]
     assert 0 < len(committed) < 6
+    # Two candidates of the next cell were finished, and waited for more: an interrupt writes them down.
+    (left,) = (name for name in open_storage(url).names("cells") if "/candidates-" in name)
+    assert len(delivery_in(open_storage(url).read(left), left.split("/")[1], 0).candidates) == 2
     outcome = run(tiny, runs)
     assert outcome.done_now == 6 - len(committed)
 

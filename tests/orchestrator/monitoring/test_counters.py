@@ -72,12 +72,12 @@ def counters_of(
         )
         for name in dict.fromkeys(key.inputs for key in keys)
     ]
-    return RunCounters(ledger, keys, begun or [], "balanced_log_loss", pace, clock)
+    return RunCounters(ledger, keys, begun or {}, "balanced_log_loss", pace, clock)
 
 
 def test_time_left_is_unknown_until_a_cell_of_this_call_has_ended(clock):
     """No number is shown that nothing supports: not before a cell ended, not from one that was half done before."""
-    mine = counters_of(clock, STRESS, begun=STRESS[:1])
+    mine = counters_of(clock, STRESS, begun={STRESS[0]: 1})
     assert mine.progress().seconds_left is None
     mine.start(STRESS[0], HERE)
     clock.now += 10

@@ -4,21 +4,25 @@ import io
 import json
 import pickle
 import time
+from collections.abc import Callable
 
 import pytest
 
+from orchestrator.cells.records import CellKey, failed_cell
 from orchestrator.driver.ledger_events import LedgerEvents
-from orchestrator.ledger.paths import run_paths
+from orchestrator.ledger.paths import RunPaths, run_paths
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.counters import RunCounters
 from orchestrator.monitoring.heartbeat import heartbeat_thread
+from orchestrator.monitoring.progress import InputsProgress
+from orchestrator.storage.local import LocalStorage
 from orchestrator.terminal.progress import progress_for
 
 
 @pytest.fixture
 def counters() -> RunCounters:
     """Of a run that has not begun."""
-    return RunCounters([], [], [], "auc")
+    return RunCounters([], [], {}, "auc")
 
 
 def test_the_heart_beats_while_nothing_happens_and_says_when_it_stops(tmp_path, counters):
@@ -31,6 +35,35 @@ def test_the_heart_beats_while_nothing_happens_and_says_when_it_stops(tmp_path, 
             assert time.monotonic() < deadline
             time.sleep(0.01)
     assert json.loads(paths.progress.read_bytes())["over"] is True
+
+
+def test_on_object_storage_a_heartbeat_is_written_for_cells_and_not_for_candidates(tmp_path, tried):
+    """Each is a request: a cell of twenty candidates is told twice, and what it has finished goes with that."""
+    key = CellKey(inputs="stress", partition="development", repeat=0, fold=0)
+    none = InputsProgress(inputs="stress", complete=0, failed=0, under_way=0, left=1, best_validation=None)
+    counters = RunCounters([none], [key], {}, "auc")
+    paths = RunPaths(LocalStorage(tmp_path, seconds_that_wait=1000.0))
+    looks, told, deadline = [], [], time.monotonic() + 60
+    progress, counters.progress = counters.progress, lambda: looks.append(progress()) or looks[-1]
+
+    def until(condition: Callable[[], bool]) -> None:
+        """Wait for it, and note every heartbeat."""
+        while not condition():
+            assert time.monotonic() < deadline
+            told.append(json.loads(paths.progress.read_bytes())["progress"])
+            time.sleep(0.001)
+
+    with heartbeat_thread(paths, counters, seconds=0.01):
+        counters.start(key)
+        until(lambda: bool(told and told[-1]["running"]))
+        for number in range(20):
+            counters.add(key, tried(number, 1.0))
+        seen = len(looks)
+        until(lambda: len(looks) > seen + 3)
+        assert told[-1]["running"][0]["known"] == told[-1]["candidates"] == 0
+        counters.end(failed_cell(key, "cpu", "", 0.0))
+        until(lambda: told[-1]["candidates"] == 20)
+    assert len({one["seconds"] for one in told}) <= 3
 
 
 def test_an_interrupt_is_over_too(tmp_path, counters):

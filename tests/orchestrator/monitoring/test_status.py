@@ -3,6 +3,7 @@
 import datetime
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,13 +15,18 @@ import pytest
 
 from mpi_model.errors import RunDirectoryError
 from orchestrator.cells import guard
+from orchestrator.cells.records import CellKey
 from orchestrator.cli import main
 from orchestrator.hashing import digest
 from orchestrator.ledger.paths import RunPaths, run_paths
+from orchestrator.ledger.state import RunState
 from orchestrator.monitoring import status as looking
-from orchestrator.monitoring.progress import NullProgress, RunProgress
+from orchestrator.monitoring.counters import RunCounters
+from orchestrator.monitoring.heartbeat import heartbeat_thread
+from orchestrator.monitoring.progress import InputsProgress, NullProgress, RunProgress
 from orchestrator.monitoring.status import RunStatus, status_of
 from orchestrator.storage.holder import holder_text, this_process
+from orchestrator.storage.local import LocalStorage
 from polarmap import open_run
 
 
@@ -63,13 +69,36 @@ def test_while_it_goes_on_the_status_counts_what_the_driver_counts(tiny, run, pa
     assert status_of(paths_of(tiny)).state == "finished"
 
 
+def test_candidates_that_wait_to_be_written_together_are_counted(mine, paths_of, folder_of, tried):
+    """On object storage the ledger learns of them later: until then the status has them from the heartbeat."""
+    before = status_of(paths_of(mine))
+    key = CellKey(inputs="stress", partition="development", repeat=0, fold=1)
+    shutil.rmtree(folder_of(mine) / "cells" / key.name)
+    paths = RunPaths(LocalStorage(folder_of(mine), seconds_that_wait=30.0))
+    cells = InputsProgress(inputs="stress", complete=0, failed=0, under_way=0, left=1, best_validation=None)
+    state, counters = RunState.read(paths), RunCounters([cells], [key], {}, "balanced_log_loss")
+    counters.start(key)
+    with paths.storage.hold():
+        for number in range(5):
+            result = replace(tried(number, 1.0), objective=0.001)
+            state.keep_candidate(key, result, "hash")
+            counters.add(key, result)
+        assert not any("/candidates-" in name for name in paths.storage.names("cells"))
+        with heartbeat_thread(paths, counters):
+            status = status_of(paths_of(mine))
+
+    assert status.candidates == before.candidates - 3 + 5
+    assert status.progress.best == before.progress.best | {"stress": 0.001}
+    assert status_of(paths_of(mine)).candidates == before.candidates - 3
+
+
 def test_a_run_killed_without_a_word_is_interrupted_and_its_candidates_are_counted(tiny, run, paths_of):
     """After kill -9 the last heartbeat still says running; the status does not, and the same command finishes."""
     command = [sys.executable, "-P", "-m", "orchestrator", "run", str(tiny), "--runner", "inline"]
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     paths, deadline = paths_of(tiny), time.monotonic() + 120
     try:
-        while sum("/candidate-" in name for name in paths.storage.names("cells")) < 2:
+        while sum("/candidates-" in name for name in paths.storage.names("cells")) < 2:
             assert time.monotonic() < deadline
             assert driver.poll() is None
             time.sleep(0.005)

@@ -42,6 +42,7 @@ CHANGED = {
     "search.space": "learning_rates",
     "search.candidates": 21,
     "search.inner_folds": 1,
+    "search.scheme": "flat",
     "search.strategy": "race",
     "search.objective": "auc",
     "search.winners": 2,

@@ -33,7 +33,7 @@ def searched(closed_run: RunTables) -> RunTables:
     noise = generator.normal(size=len(closed_run.predictions))
     predictions = closed_run.predictions.assign(score=noise, probability=expit(noise))
     cells = closed_run.cells.assign(candidate=pd.Series(chosen))
-    return replace(closed_run, epochs=epochs, cells=cells, predictions=predictions)
+    return replace(closed_run, epochs=epochs, cells=cells, predictions=predictions, budget="best_epoch")
 
 
 def test_without_signal_the_search_sees_some_and_the_nested_estimate_none(searched: RunTables) -> None:
@@ -60,6 +60,16 @@ def test_the_search_is_read_at_the_epoch_that_it_kept(searched: RunTables) -> No
     seen = summary[(summary["metric"] == "auc_of_search") & (summary["inputs"] == "dual")]["estimate"]
 
     assert seen.to_numpy() == pytest.approx([np.mean(cell_values)] * 2)
+
+
+def test_with_a_whole_schedule_the_last_epoch_is_read(searched: RunTables) -> None:
+    """Where every training runs to its end its last epoch judged it; the best one would be picked by the same exams."""
+    summary = summarise(replace(searched, budget="schedule"), StatisticsSettings(subgroups=()))
+    seen = summary[summary["metric"] == "auc_of_search"]["estimate"]
+    chosen = searched.cells[["inputs", "repeat", "fold", "candidate"]]
+    last = searched.epochs[searched.epochs["epoch"] == 3].merge(chosen)
+
+    assert seen.to_numpy() == pytest.approx(np.tile(last.groupby("inputs", sort=False)["validation_auc"].mean(), 2))
 
 
 def test_predictions_made_elsewhere_have_no_search(closed_run: RunTables) -> None:

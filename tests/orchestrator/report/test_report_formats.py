@@ -81,6 +81,23 @@ def test_the_terminal_is_not_overrun(report: Report, width: int) -> None:
     assert width == 80 or not [line for line in lines if "[0." in line and line.count("[") != line.count("]")]
 
 
+def test_no_word_of_what_was_refused_is_broken_in_80_columns(report: Report) -> None:
+    """What was refused, of which input configurations and why, is read in a terminal of 80 columns."""
+    pair = report.summary["metric"] == "auc_difference"
+    refused = report.summary.assign(
+        state=report.summary["state"].mask(pair, "refused"),
+        reason=report.summary["reason"].mask(pair, "neither interval lies above 0.5: not compared"),
+        model=report.summary["model"].mask(pair, "network-segments"),
+    )
+    narrow, wide = (
+        printed(replace(report, summary=refused), "rich", width).partition("\nRefused")[2].partition("Chosen")[0]
+        for width in (80, 400)
+    )
+
+    assert "network-segments" in narrow
+    assert {word for word in narrow.split() if "─" not in word} <= set(wide.split())
+
+
 def test_every_interval_of_a_table_has_counts_beside_it(report: Report) -> None:
     """In Markdown each table with intervals has a row of patients or a column of patients and events."""
     tables = printed(report, "markdown").split("\n## ")

@@ -45,6 +45,19 @@ def test_a_run_on_ray_writes_what_the_inline_runner_writes(tmp_path, make_tiny, 
 
 
 @pytest.mark.thorough
+def test_a_flat_search_on_ray_writes_what_the_inline_runner_writes(tmp_path, make_tiny, tune_folder):
+    """Its two stages, parts and then cells that choose by them, give the same tables from both runners."""
+    written = []
+    settings = ("search.scheme=flat", "folds.folds=3", 'cohort.inputs=["stress"]', "training.epochs=1")
+    for runner in (InlineRunner(), RayRunner()):
+        loaded = load_experiment(make_tiny(tmp_path / type(runner).__name__), settings)
+        root = Path(run_experiment(loaded, RunOptions(), NullProgress(), runner).paths.root)
+        written.append([(root / "tables" / f"{name}.parquet").read_bytes() for name in TABLES])
+
+    assert written[0] == written[1]
+
+
+@pytest.mark.thorough
 def test_every_cell_is_a_trial_of_tunes_grid_with_the_resources_asked_for(tiny, tune_folder, work_of, collected):
     """Tune's result grid has one result a cell, no errors, and the processors that `cpus_per_cell` reserved."""
     jobs, context, resources = work_of(tiny, "search.candidates=1", "training.epochs=1", "resources.cpus_per_cell=2")
@@ -91,7 +104,7 @@ def test_a_terminated_ray_run_ends_in_one_line_and_goes_on_later(tiny):
     command = [sys.executable, "-P", "-m", "orchestrator", "run", str(tiny), "--set", "training.epochs=30"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     cells, deadline = tiny.parent / "runs" / "tiny" / "cells", time.monotonic() + 600
-    while not any(cells.glob("*/candidate-*.parquet")):
+    while not any(cells.glob("*/candidates-*.json")):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -67,6 +67,26 @@ def test_the_logistic_curve_is_that_of_statsmodels() -> None:
     assert np.all((curve.low <= curve.observed) & (curve.observed <= curve.high))
 
 
+def test_the_local_curve_is_that_of_statsmodels() -> None:
+    """From 200 patients on the curve is loess: statsmodels' at the same points to 1e-9, and the band that of copies."""
+    generator = np.random.default_rng(3)
+    probabilities = np.round(expit(generator.normal(size=260)), 2)  # many ties
+    labels = generator.random(260) < probabilities
+    curve = calibration_curve(probabilities, Exams.of(labels), 0.95)
+
+    def lowess(rows: np.ndarray, points: np.ndarray) -> np.ndarray:
+        return sm.nonparametric.lowess(labels[rows], probabilities[rows], frac=0.75, it=0, xvals=points)
+
+    assert curve is not None
+    assert curve.kind == "loess"
+    assert curve.observed == pytest.approx(lowess(np.arange(260), curve.predicted), abs=1e-9)
+    ends = curve.predicted[[0, 25, 50]]
+    drawn = np.array([lowess(generator.integers(0, 260, 260), ends) for _ in range(400)])
+    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    assert curve.low[[0, 25, 50]] == pytest.approx(low, abs=0.05)
+    assert curve.high[[0, 25, 50]] == pytest.approx(high, abs=0.05)
+
+
 def test_few_events_have_no_curve() -> None:
     """Nineteen events carry groups and no curve."""
     labels = np.zeros(140, dtype=bool)

@@ -1,0 +1,58 @@
+"""A flat search in the driver: its parts are done before all other cells, which are handed what the parts found."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_model.vocabulary import Inputs
+from orchestrator.cells.records import CellKey
+from orchestrator.ledger.integrity import read_results
+from orchestrator.ledger.state import RunState
+
+Scores = Mapping[tuple[int, int], NDArray[np.float64]]
+"""`[candidates, exams]` of each part of an input configuration, by repeat and fold; NaN where it has none."""
+
+
+def stages_of(keys: Sequence[CellKey]) -> list[list[CellKey]]:
+    """The cells that can be done at the same time: the parts of a flat search, where there is one, then all others."""
+    parts = [key for key in keys if key.partition == "search"]
+    others = [key for key in keys if key.partition != "search"]
+    return [stage for stage in (parts, others) if stage]
+
+
+def scores_of_parts(
+    state: RunState, keys: Sequence[CellKey], candidates: int, exams: int
+) -> dict[Inputs, Scores | None]:
+    """What the parts of a flat search found, read from their committed cells.
+
+    Args:
+        state: What the ledger holds.
+        keys: The run's cells.
+        candidates: Of the search.
+        exams: Rows of the cohort.
+
+    Returns:
+        The scores of each input configuration; None where a part failed or was not done, so that nothing can be chosen.
+        Empty without a flat search.
+    """
+    parts = [key for key in keys if key.partition == "search"]
+    found: dict[Inputs, Scores | None] = {}
+    for name in dict.fromkeys(key.inputs for key in parts):
+        mine = [key for key in parts if key.inputs == name]
+        whole = all(state.state_of(key) == "complete" for key in mine)
+        found[name] = {_place(key): _scores(state, key, candidates, exams) for key in mine} if whole else None
+    return found
+
+
+def _place(key: CellKey) -> tuple[int, int]:
+    assert key.repeat is not None, "a part of a flat search names a repeat and a fold"
+    assert key.fold is not None, "a part of a flat search names a repeat and a fold"
+    return key.repeat, key.fold
+
+
+def _scores(state: RunState, key: CellKey, candidates: int, exams: int) -> NDArray[np.float64]:
+    table = read_results(state, key)["predictions"]
+    scores = np.full((candidates, exams), np.nan)
+    scores[table["member"].to_numpy(), table["row"].to_numpy()] = table["score"].to_numpy()
+    return scores
