@@ -26,12 +26,13 @@ from orchestrator.cells.records import (
     CellResult,
     CellTask,
     Procedure,
+    Worker,
     WorkerContext,
     failed_cell,
 )
 from orchestrator.experiment.settings import DecisionSettings, ResourceSettings, SearchSettings
 from orchestrator.runners.environment import prepare_for_ray
-from orchestrator.runners.runner import Job
+from orchestrator.runners.runner import Hang, Job
 from search_spaces.catalog import load_space
 
 MEBIBYTE = 2**20
@@ -72,7 +73,7 @@ class Times:
     begun: dict[CellKey, float] = field(default_factory=dict)
     ended: dict[CellKey, float] = field(default_factory=dict)
 
-    def started(self, key: CellKey) -> None:
+    def started(self, key: CellKey, worker: Worker, attempt: int) -> None:
         """A cell begins."""
         self.begun[key] = time.perf_counter()
 
@@ -82,6 +83,10 @@ class Times:
     def retried(self, key: CellKey, cause: str, attempt: int) -> None:
         """A cell was lost: the numbers are worth nothing."""
         sys.stdout.write(f"cell {key.name} was lost: {cause}\n")
+
+    def hung(self, key: CellKey, hang: Hang) -> None:
+        """Likewise."""
+        sys.stdout.write(f"cell {key.name} hung\n")
 
     def cell(self, result: CellResult, attempt: int) -> None:
         """A cell is finished."""

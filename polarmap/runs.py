@@ -106,6 +106,41 @@ class Run(reading.Run):
             explain_run(self, options, progress_for("none")).check()
         return self.attributions
 
+    def rerun_cell(
+        self,
+        cell: str,
+        folder: str | Path,
+        *,
+        manifest: str | Path | None = None,
+        runner: Literal["ray", "inline"] = "inline",
+        debug: bool = False,
+    ) -> tuple[str, ...]:
+        """Do one cell again, alone, and compare it with the ledger, as `polarmap rerun-cell` does.
+
+        Args:
+            cell: Its name, such as `stress-r00-f0`.
+            folder: A new folder for what comes of it; the run is only read.
+            manifest: The run's cohort, where it does not lie where the run found it.
+            runner: Who does it.
+            debug: Whether an error of the cell is raised where it happens; otherwise the cell is a failed one.
+
+        Returns:
+            The tables and networks whose bytes are the ledger's.
+
+        Raises:
+            RunDirectoryError: Some bytes differ.
+            PolarmapError: See `mpi_model.errors`.
+        """
+        from orchestrator.driver.rerun import rerun_cell  # noqa: PLC0415 - torch
+        from orchestrator.driver.resume import RunOptions  # noqa: PLC0415 - likewise
+        from orchestrator.terminal.progress import progress_for  # noqa: PLC0415 - likewise
+
+        place, options = None if manifest is None else Path(manifest), RunOptions(runner=runner)
+        with private_files():
+            found = rerun_cell(self, cell, Path(folder), options, progress_for("none"), place, unguarded=debug)
+        found.check()
+        return found.same
+
     def export_optuna(self, file: str | Path) -> tuple[int, int]:
         """Write every search as an Optuna study into a new journal file, as `polarmap export-optuna` does.
 

@@ -146,6 +146,19 @@ class WorkerContext:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """The process that is at a cell."""
+
+    host: str
+    process: int
+    """Its process id."""
+    processor: str
+    """The vector instructions of its machine's processor, which decide the last bits of every number."""
+    node: str = ""
+    """Ray's id of its node; empty without Ray."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EpochRecord:
     """One epoch of one inner fold of a candidate."""
 

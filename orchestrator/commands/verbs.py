@@ -75,8 +75,8 @@ def _plan(verb: argparse.ArgumentParser) -> None:
     file_argument(verb, "--cluster", metavar="FILE", help="a Ray cluster file: hours and price on its node types")
 
 
-def _runner(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--runner", choices=("ray", "inline"), default="ray", help="default: ray")
+def _runner(verb: argparse.ArgumentParser, default: str = "ray") -> None:
+    verb.add_argument("--runner", choices=("ray", "inline"), default=default, help=f"default: {default}")
     verb.add_argument("--address", help="a running Ray cluster; default: Ray on this machine")
     verb.add_argument(
         "--progress",
@@ -228,6 +228,14 @@ def _explain(verb: argparse.ArgumentParser) -> None:
     _runner(verb)
 
 
+def _rerun_cell(verb: argparse.ArgumentParser) -> None:
+    folder_argument(verb, "run", metavar="RUN", help="a run directory, or s3://…; it is only read")
+    verb.add_argument("cell", metavar="CELL", help="a cell's name, as `status` and run.log have it: stress-r00-f0")
+    folder_argument(verb, "--out", type=Path, metavar="DIR", help="a new folder (default: NAME-CELL, here)")
+    file_argument(verb, "--manifest", metavar="FILE", help="the run's cohort, if it is not where it was")
+    _runner(verb, "inline")
+
+
 def _demo(verb: argparse.ArgumentParser) -> None:
     folder_argument(verb, "folder", nargs="?", type=Path, default=Path("demo"), metavar="DIR", help="default: demo")
     _runner(verb)
@@ -270,6 +278,7 @@ VERBS: Final[tuple[tuple[str, _Add, tuple[str, str], str], ...]] = (
         ("explanations", "explain"),
         "where the networks look: attributions by segment (needs captum)",
     ),
+    ("rerun-cell", _rerun_cell, ("reruns", "rerun_cell"), "one cell of a run again, alone, compared with the ledger"),
     ("cluster", _cluster, ("clusters", "check"), "what is wrong or unsafe in a Ray cluster file, and its price"),
     ("demo", _demo, ("demo", "demo"), "a synthetic cohort, a whole experiment, its report"),
 )

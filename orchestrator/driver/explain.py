@@ -17,14 +17,13 @@ from orchestrator.driver.explained_cells import (
     keep_reference_maps,
 )
 from orchestrator.driver.permute import permutation_number
-from orchestrator.driver.resume import ResolvedRun, RunOptions, resolve_run
-from orchestrator.driver.run_cohort import experiment_of_run
+from orchestrator.driver.reopening import reopened
+from orchestrator.driver.resume import ResolvedRun, RunOptions
 from orchestrator.driver.training import runner_for, worker_context
 from orchestrator.explanation.cells import explain_cell
 from orchestrator.explanation.groups import attribution_groups, with_permuted
 from orchestrator.explanation.integrated_gradients import METHOD
 from orchestrator.hashing import digest
-from orchestrator.ledger.identity import differences
 from orchestrator.ledger.integrity import find_damage, quarantine_attributions
 from orchestrator.ledger.joining import joined_attributions
 from orchestrator.ledger.reading import Run
@@ -97,7 +96,8 @@ def explain_run(run: Run, options: ExplainOptions, progress: Progress, runner: R
         if permutation_number(permuted.name) is None or not permuted.name.startswith(f"{run.name}-permutation-"):
             raise ExperimentError(f"--permuted takes a run that `polarmap permute` made of {run.name}")
         explain_run(permuted, replace(options, cells=True, permuted=None), progress, runner)
-    resolved = _resolved(run, options, progress)
+    asked = RunOptions(runner=options.runner, address=options.address)
+    resolved = reopened(run, options.manifest, asked, progress, lambda fact: _is_free(fact, options.cells))
     # One driver a run directory, as for `polarmap run`.
     with run.paths.storage.hold(), logging_to(run.paths):
         state = RunState.read(run.paths)
@@ -125,31 +125,9 @@ def _check_exams(run: Run, options: ExplainOptions) -> bool:
     return opened
 
 
-def _resolved(run: Run, options: ExplainOptions, progress: Progress) -> ResolvedRun:
-    """The run's experiment with its cohort, read again; its pixels are nowhere in the run directory.
-
-    Raises:
-        RunDirectoryError: They are another experiment's.
-    """
-    description = run.description
-    loaded = experiment_of_run(run, options.manifest)
-    number = None if description.final else permutation_number(description.name)
-    asked = RunOptions(permutation=number, runner=options.runner, address=options.address)
-    resolved = replace(resolve_run(loaded, asked, progress), paths=run.paths)
-    # Versions may differ where networks are only read; refitted ones are compared with the ledger in any case.
-    ignored = {name for name in description.facts if name.startswith("versions.")} | (
-        set() if options.cells else {"device"}
-    )
-    stored, found = (
-        {name: text for name, text in facts.items() if name not in ignored}
-        for facts in (description.facts, resolved.facts)
-    )
-    if different := differences(stored, found):
-        raise RunDirectoryError(
-            f"{run.paths.name} was made from another cohort or experiment: {'; '.join(different[:4])}; name the run's "
-            "own manifest with --manifest"
-        )
-    return resolved
+def _is_free(fact: str, cells: bool) -> bool:
+    """Versions may differ where networks are only read; refitted ones are compared with the ledger in any case."""
+    return fact.startswith("versions.") or (fact == "device" and not cells)
 
 
 def _explain(

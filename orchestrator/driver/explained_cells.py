@@ -9,8 +9,9 @@ import torch
 
 from mpi_model.determinism import single_threaded
 from mpi_model.errors import IncompleteRunError, RunDirectoryError
-from orchestrator.cells.records import NETWORK, CandidateResult, CellKey, CellResult
+from orchestrator.cells.records import NETWORK, CandidateResult, CellKey, CellResult, Worker
 from orchestrator.cells.tasks import cell_task
+from orchestrator.driver.ledger_events import log_hang
 from orchestrator.driver.open_test import final_networks
 from orchestrator.driver.prepare import rows_of_test_exams
 from orchestrator.driver.resume import ResolvedRun
@@ -22,7 +23,7 @@ from orchestrator.ledger.integrity import read_results
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.log import event
 from orchestrator.monitoring.progress import Progress
-from orchestrator.runners.runner import Job
+from orchestrator.runners.runner import Hang, Job
 
 _ROUNDING: Final = 0.05
 """Log odds that refitted networks' scores may be off on a GPU or in bf16, where results repeat within rounding."""
@@ -119,8 +120,14 @@ class CellExplanations:
         """Nothing: Tune pickles its callbacks into a snapshot that nobody reads."""
         return {}
 
-    def started(self, key: CellKey) -> None:
+    def started(self, key: CellKey, worker: Worker, attempt: int) -> None:
         """A cell begins, or begins again."""
+
+    def hung(self, key: CellKey, hang: Hang) -> None:
+        """Say that a worker gives no sign."""
+        message = f"cell {key.name}: not explained after {hang.seconds:.0f} s; its stack is in run.log"
+        log_hang(key, hang, message)
+        self.progress.say(message)
 
     def candidate(self, key: CellKey, result: CandidateResult) -> None:
         """Nothing is searched here."""

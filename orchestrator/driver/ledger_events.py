@@ -5,19 +5,23 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mpi_model.errors import PolarmapError
-from orchestrator.cells.records import CandidateResult, CellKey, CellResult
-from orchestrator.ledger.identity import Facts
+from orchestrator.cells.records import CandidateResult, CellKey, CellResult, Worker
+from orchestrator.ledger.identity import Facts, experiment_hash
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.counters import RunCounters
 from orchestrator.monitoring.log import event, without_message
 from orchestrator.monitoring.progress import Progress
-from orchestrator.runners.runner import Runner
+from orchestrator.runners.runner import Hang, Runner
 
 if TYPE_CHECKING:
     from orchestrator.monitoring.event_files import EventFiles
+
+
+_LITTLE_ROOM: Final = 500_000_000
+"""Bytes: room for the cells of many hours, and for a report."""
 
 
 class LedgerEvents:
@@ -36,6 +40,7 @@ class LedgerEvents:
         self.experiment = experiment
         self.progress = progress
         self.counters = counters
+        self._has_warned = False
         now = counters.progress()
         progress.begin("training", now.total)
         progress.show(now)
@@ -44,17 +49,36 @@ class LedgerEvents:
         """Nothing: Tune pickles its callbacks into a snapshot that nobody reads, and locks cannot be pickled."""
         return {}
 
-    def started(self, key: CellKey) -> None:
+    def started(self, key: CellKey, worker: Worker, attempt: int) -> None:
         """A cell begins, or begins again."""
-        attempt = self.counters.start(key)
-        message = f"cell {key.name} begins{' again' if attempt > 1 else ''}"
-        event(logging.INFO, "cell_started", message, cell=key.name, attempt=attempt)
+        again = self.counters.start(key, worker, attempt)
+        message = f"cell {key.name} begins{' again' if again else ''} on {worker.host}"
+        event(logging.INFO, "cell_started", message, cell=key.name, attempt=attempt, **_place(worker))
         self.progress.show(self.counters.progress())
+        self._look_at_disk()
+
+    def _look_at_disk(self) -> None:
+        """Say once that the disk is about to be full: a run that finds no room stops, and goes on later."""
+        free = self.state.paths.storage.free()
+        if free is None or free > _LITTLE_ROOM or self._has_warned:
+            return
+        self._has_warned = True
+        message = f"only {free / 1e6:.0f} MB are free where the run directory lies; make room before it is full"
+        event(logging.WARNING, "disk_filling", message, free=free)
+        self.progress.say(message)
 
     def retried(self, key: CellKey, cause: str, attempt: int) -> None:
         """Say and log that a cell is going to begin again, and why."""
         message = f"cell {key.name} is tried again (attempt {attempt}): {cause}"
         event(logging.WARNING, "cell_retried", message, cell=key.name, attempt=attempt, cause=cause)
+        self.progress.say(message)
+
+    def hung(self, key: CellKey, hang: Hang) -> None:
+        """Say and log that a worker gives no sign, and what it is at."""
+        where = "" if hang.worker is None else f" on {hang.worker.host}, process {hang.worker.process}"
+        remedy = "it is ended" if hang.is_ended else "Ctrl-C ends it, and the same command goes on"
+        message = f"cell {key.name}: no result for {hang.seconds:.0f} s{where}; its stack is in run.log; {remedy}"
+        log_hang(key, hang, message)
         self.progress.say(message)
 
     def candidate(self, key: CellKey, result: CandidateResult) -> None:
@@ -99,6 +123,26 @@ class LedgerEvents:
             self.progress.say(message)
 
 
+def log_hang(key: CellKey, hang: Hang, message: str) -> None:
+    """Log a worker that gives no sign, with what its threads are at."""
+    event(
+        logging.WARNING,
+        "cell_hung",
+        message,
+        cell=key.name,
+        attempt=hang.attempt,
+        seconds=round(hang.seconds, 3),
+        deadline=round(hang.deadline, 3),
+        traceback=hang.stacks,
+        **({} if hang.worker is None else _place(hang.worker)),
+    )
+
+
+def _place(worker: Worker) -> dict[str, object]:
+    """Where a cell is, as keys of a line of the log."""
+    return {"worker": worker.process, "host": worker.host, "processor": worker.processor}
+
+
 @contextmanager
 def log_lifecycle(counters: RunCounters, facts: Facts, runner: Runner) -> Iterator[None]:
     """Log the beginning of the work and its end, whatever ends it."""
@@ -113,6 +157,7 @@ def log_lifecycle(counters: RunCounters, facts: Facts, runner: Runner) -> Iterat
         pid=os.getpid(),
         runner=type(runner).__name__,
         device=facts["device"],
+        experiment=experiment_hash(facts),
         versions={key.removeprefix("versions."): value for key, value in facts.items() if key.startswith("versions.")},
     )
     try:
@@ -123,6 +168,11 @@ def log_lifecycle(counters: RunCounters, facts: Facts, runner: Runner) -> Iterat
         raise
     except PolarmapError as error:
         event(logging.ERROR, "stopped", f"the run stops: {error}", **_counts(counters))
+        raise
+    except OSError as error:
+        # A missing right or a full disk is no bug; the file's name is left out, as it may be a patient's.
+        why = error.strerror or type(error).__name__
+        event(logging.ERROR, "stopped", f"the run stops: the system refuses to go on ({why})", **_counts(counters))
         raise
     except BaseException as error:
         # The words of an unexpected error may quote a patient's data; its place in the code does not.

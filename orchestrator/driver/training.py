@@ -14,6 +14,7 @@ from orchestrator.monitoring.counters import RunCounters
 from orchestrator.monitoring.heartbeat import heartbeat_thread
 from orchestrator.monitoring.progress import Progress
 from orchestrator.monitoring.status import cells_by_inputs, read_objectives
+from orchestrator.runners.deadline import Pace, pace_of
 from orchestrator.runners.environment import prepare_for_ray
 from orchestrator.runners.runner import Job, Runner, Work
 
@@ -38,7 +39,7 @@ def train(
     runner = runner or runner_for(resolved.options)
     # Made once and shared: the maps are most of what a worker needs.
     context = worker_context(resolved.prepared, resolved.weights, resolved.device, facts)
-    counters = _counters(jobs, resolved, state)
+    counters = _counters(jobs, resolved, state, pace_of(jobs, context, experiment.resources))
     # The heartbeat is outermost: whatever happens inside, its last beat says that this driver is over.
     with heartbeat_thread(resolved.paths, counters), log_lifecycle(counters, facts, runner):
         followed = _event_files(resolved)
@@ -68,11 +69,11 @@ def _event_files(resolved: ResolvedRun) -> "EventFiles | None":
     return EventFiles(folder, resolved.prepared.loaded.experiment.search.objective)
 
 
-def _counters(jobs: list[Job], resolved: ResolvedRun, state: RunState) -> RunCounters:
+def _counters(jobs: list[Job], resolved: ResolvedRun, state: RunState, pace: Pace) -> RunCounters:
     objective = resolved.prepared.loaded.experiment.search.objective
     ledger = cells_by_inputs(state, read_objectives(state, resolved.keys), objective, at_work=())
     begun = {job.task.key: len(job.finished) for job in jobs if job.finished}
-    return RunCounters(ledger, [job.task.key for job in jobs], begun, objective)
+    return RunCounters(ledger, [job.task.key for job in jobs], begun, objective, pace)
 
 
 def runner_for(options: RunOptions, work: Work | None = None) -> Runner:

@@ -35,6 +35,8 @@ FEWEST_FLAT_FOLDS: Final = 3
 """Folds of a flat search, which trains without two of them."""
 MOST_SHARE: Final = 100_000.0
 """GPUs or cores that a cell may reserve."""
+LONGEST_DEADLINE: Final = 1e7
+"""Seconds, about four months."""
 LONGEST_ENDPOINT: Final = 200
 """Characters of an endpoint's definition, which is a cell of the report's tables."""
 _LONGEST_NAME: Final = 255

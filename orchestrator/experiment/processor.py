@@ -5,6 +5,7 @@ Without bf16 instructions the library converts every number on its way in and ou
 """
 
 import platform
+import re
 import subprocess
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +19,7 @@ _NVIDIA_DRIVER: Final = Path("/proc/driver/nvidia/version")
 _CPUINFO: Final = Path("/proc/cpuinfo")
 _BF16: Final = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 """As Linux spells them: two extensions of x86 (AVX512_BF16, AMX-BF16) and one of ARM (FEAT_BF16)."""
+_VECTORS: Final = re.compile(r"avx|fma$|amx|sve|sme|asimd|neon|bf16")
 _WIDEST_FIRST: Final = ("avx512f", "avx2", "avx", "sse4_1", "sve", "asimd", "neon")
 
 
@@ -76,6 +78,11 @@ def processor_features() -> frozenset[str] | None:
         return _features_in(_CPUINFO.read_text(encoding="utf-8"))
     except OSError:
         return None
+
+
+def vector_instructions() -> str:
+    """The features that decide which kernels compute here, for a log: `avx avx2 fma`."""
+    return " ".join(sorted(name for name in processor_features() or () if _VECTORS.match(name)))
 
 
 def _features_in(cpuinfo: str) -> frozenset[str] | None:

@@ -9,6 +9,7 @@ from mpi_model.vocabulary import TRACERS
 from orchestrator.experiment.bounds import (
     BOUNDS,
     FEWEST_FLAT_FOLDS,
+    LONGEST_DEADLINE,
     LONGEST_ENDPOINT,
     MOST_CELLS,
     MOST_SHARE,
@@ -178,6 +179,9 @@ def _resources(resources: ResourceSettings) -> Iterator[str]:
     # Ray gives whole GPUs or a share of one, nothing between.
     if gpus != "auto" and (not 0 <= gpus <= MOST_SHARE or (gpus > 1 and gpus != int(gpus))):
         yield f'`resources.gpus_per_cell` must be "auto", a fraction of one, or a whole number, but is {gpus}'
+    deadline = resources.candidate_deadline
+    if deadline != "auto" and not 1 <= deadline <= LONGEST_DEADLINE:
+        yield f'`resources.candidate_deadline` must be "auto" or 1 to {LONGEST_DEADLINE:.0f} seconds, but is {deadline}'
     # NaN fails this comparison, too.
     if not 0 < resources.cpus_per_cell <= MOST_SHARE:
         yield (

@@ -163,6 +163,8 @@ class ResourceSettings:
     """Processor cores a cell reserves, and so how many run at a time; each computes on one thread, whatever it is."""
     attempts: int = 3
     """Times a cell is tried when its worker dies; lost nodes are not counted."""
+    candidate_deadline: float | Literal["auto"] = "auto"
+    """Seconds without a result after which a worker counts as hung and is ended; `auto` measures it, generously."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from orchestrator.cells.records import CandidateResult, CellKey, CellResult
+from orchestrator.cells.records import CandidateResult, CellKey, CellResult, Worker
 from orchestrator.experiment.settings import Objective
 from orchestrator.monitoring.progress import InputsProgress, RunningCell, RunProgress, best_of
+from orchestrator.runners.deadline import Pace
 
 _LATELY: Final = 120.0
 """Seconds over which a rate looks back."""
@@ -18,7 +19,10 @@ _LATELY: Final = 120.0
 @dataclass(slots=True)
 class _UnderWay:
     since: float
-    attempt: int = 1
+    heard: float
+    """When it last brought a result."""
+    worker: Worker
+    attempt: int
     candidates: int = 0
 
 
@@ -31,6 +35,7 @@ class RunCounters:
         left: Sequence[CellKey],
         begun: Mapping[CellKey, int],
         objective: Objective,
+        pace: Pace | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin to count.
@@ -40,9 +45,11 @@ class RunCounters:
             left: The cells to do, in their order.
             begun: Those of them that have finished candidates, and how many: they take less time than a whole cell.
             objective: By which candidates are chosen.
+            pace: How long work of this run takes between two results.
             clock: Seconds that only grow.
         """
         self.clock = clock
+        self._pace = pace
         self.begun = clock()
         self.left = tuple(left)
         self._objective = objective
@@ -60,19 +67,21 @@ class RunCounters:
         self._last = self.begun
         self._lock = threading.Lock()
 
-    def start(self, key: CellKey) -> int:
-        """A cell begins, or begins again; returns which attempt it is."""
+    def start(self, key: CellKey, worker: Worker, attempt: int = 1) -> bool:
+        """A cell begins; returns whether it begins again, because its worker was lost."""
         with self._lock:
-            # Begun twice without an end in between: its worker was lost.
-            before = self._running.get(key)
-            attempt = 1 if before is None else before.attempt + 1
-            self._running[key] = _UnderWay(since=self.clock(), attempt=attempt)
-            return attempt
+            again, now = key in self._running, self.clock()
+            self._running[key] = _UnderWay(since=now, heard=now, worker=worker, attempt=attempt)
+            return again
 
     def add(self, key: CellKey, result: CandidateResult) -> None:
         """A candidate is finished."""
         with self._lock:
             self._last = self.clock()
+            if self._pace is not None:
+                self._pace.add(result)
+            if key in self._running:
+                self._running[key].heard = self._last
             # In a race a candidate comes again after each of its inner folds, and counts once.
             known = self._known.setdefault(key, set())
             if result.number not in known:
@@ -125,6 +134,9 @@ class RunCounters:
                         candidates=cell.candidates,
                         known=self.half_done.get(key, 0) + len(self._known.get(key, ())),
                         seconds=round(now - cell.since, 1),
+                        silent=round(now - cell.heard, 1),
+                        host=cell.worker.host,
+                        worker=cell.worker.process,
                     )
                     for key, cell in self._running.items()
                 ),
@@ -132,6 +144,7 @@ class RunCounters:
                 rate=self._rate(now),
                 seconds=now - self.begun,
                 seconds_left=self._seconds_left(now),
+                longest=None if self._pace is None else self._pace.longest,
             )
 
     def _rate(self, now: float) -> float | None:

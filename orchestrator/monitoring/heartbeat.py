@@ -21,6 +21,7 @@ from orchestrator.monitoring.prometheus import metrics_text
 from orchestrator.storage.local import LocalStorage
 
 _SECONDS_BETWEEN_BEATS: Final = 3.0
+_LAST_BEAT: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +83,10 @@ def heartbeat_thread(paths: RunPaths, counters: RunCounters, seconds: float = _S
     finally:
         # In this order: the thread may not write again after the last beat, which says that the work is over.
         over.set()
-        thread.join()
-        beat(counters.progress())
+        thread.join(_LAST_BEAT)
+        # Storage that hangs holds the thread: a run that ends does not wait for it.
+        if not thread.is_alive():
+            beat(counters.progress())
 
 
 def _news(progress: RunProgress) -> tuple[object, ...]:

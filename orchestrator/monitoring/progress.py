@@ -2,10 +2,16 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Literal, Protocol
 
 from mpi_model.vocabulary import Inputs
 from orchestrator.experiment.settings import Objective
+
+Pace = Literal["usual", "slow", "hung"]
+_HUNG: Final = 5.0
+"""Times the longest silence that a run's own candidates explain."""
+_LEAST_HUNG: Final = 120.0
+_LEAST_SLOW: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +40,19 @@ class RunningCell:
     known: int = 0
     """Those that are finished, in whatever attempt or call: the ledger of a bucket may not hold them yet."""
     seconds: float
+    silent: float = 0.0
+    """Seconds since its last result, or since it began."""
+    host: str = ""
+    worker: int = 0
+    """The process id of its worker."""
+
+    def pace(self, longest: float | None) -> Pace:
+        """Whether its silence is usual, judged by the longest that work of this run takes between two results."""
+        if longest is None:
+            return "usual"
+        if self.silent > max(_HUNG * longest, _LEAST_HUNG):
+            return "hung"
+        return "slow" if self.silent > max(longest, _LEAST_SLOW) else "usual"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +70,8 @@ class RunProgress:
     """Since this call began to train."""
     seconds_left: float | None
     """Judged from cells that this call has finished; None while there are none."""
+    longest: float | None = None
+    """Seconds between two results of a cell, at most, judged from this run's slowest epoch; None until there is one."""
 
     @property
     def total(self) -> int:

@@ -5,6 +5,7 @@ Imports neither torch nor Ray, so that it answers at once.
 """
 
 import datetime
+import time
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -22,8 +23,11 @@ from orchestrator.monitoring.progress import InputsProgress, RunProgress, best_o
 from orchestrator.storage.holder import is_here
 
 _State = Literal["running", "interrupted", "finished", "incomplete"]
-_FRESH: Final = 90.0
-"""Seconds for which a heartbeat from another host is believed; its lock cannot be seen from here."""
+_FRESH: Final = 15.0
+"""Seconds for which a heartbeat is believed as it is."""
+_TWO_BEATS: Final = 6.5
+"""Seconds after which an older one is looked at again: what has changed by then was written by a driver at work,
+whatever its clock says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +40,8 @@ class RunStatus:
     """When the run was first begun."""
     driver: Heartbeat | None
     """None for a run that ended before it trained anything."""
+    driver_silent: float
+    """Seconds since its last heartbeat; 0 where it beats as it should, or is not there."""
     progress: RunProgress
     """Cells as the ledger has them; what is running, and how fast, by the driver's last heartbeat."""
     candidates: int
@@ -55,17 +61,28 @@ def status_of(paths: RunPaths) -> RunStatus:
     description = read_description(paths)
     objective = description.settings.search.objective
     # The lock before the ledger: a driver that ends between the two has committed its last cell already.
-    holder, driver = paths.storage.holder(), read_heartbeat(paths)
+    holder = paths.storage.holder()
+    driver, silent = _sign_of_life(paths, is_held=holder is not None)
     state = _whole(RunState.read(paths))
     keys = (
         _begun_samples(state, description.settings)
         if SAMPLED in description.facts
         else cell_keys(description.settings, final=description.final)
     )
-    is_running = holder is not None and (is_here(holder) or _is_fresh(driver))
+    # A lock of another host cannot be seen from here: its driver is believed while it beats.
+    is_running = holder is not None and (is_here(holder) or (driver is not None and not driver.over and not silent))
     # A heartbeat is some seconds old: a cell may have ended since.
     open_cells = {key.name for key in keys if state.state_of(key) is None}
-    running = tuple(cell for cell in driver.progress.running if cell.cell in open_cells) if driver else ()
+    running = (
+        tuple(
+            # A driver that is paused tells nothing of the time since.
+            replace(cell, silent=cell.silent + silent, seconds=cell.seconds + silent)
+            for cell in driver.progress.running
+            if cell.cell in open_cells
+        )
+        if driver
+        else ()
+    )
     at_work = {cell.cell for cell in running} if driver and is_running else None
     objectives = read_objectives(state, keys)
     # On object storage some candidates wait to be written together; the driver knows them, the ledger not yet.
@@ -76,6 +93,7 @@ def status_of(paths: RunPaths) -> RunStatus:
         state=_state({state.state_of(key) for key in keys}, is_running),
         begun=description.begun,
         driver=driver,
+        driver_silent=round(silent, 1) if is_running else 0.0,
         progress=RunProgress(
             cells=tuple(
                 replace(one, best_validation=best_of((one.best_validation, best.get(one.inputs)), objective))
@@ -86,7 +104,8 @@ def status_of(paths: RunPaths) -> RunStatus:
             candidates=driver.progress.candidates if driver else 0,
             rate=driver.progress.rate if driver and is_running else None,
             seconds=driver.progress.seconds if driver else 0.0,
-            seconds_left=driver.progress.seconds_left if driver and is_running else None,
+            seconds_left=driver.progress.seconds_left if driver and is_running and not silent else None,
+            longest=driver.progress.longest if driver else None,
         ),
         candidates=sum(max(len(found), known.get(key.name, 0)) for key, found in objectives.items()),
         failed=tuple(
@@ -174,10 +193,24 @@ def _state(states: set[str | None], is_running: bool) -> _State:
     return "incomplete" if "failed" in states else "finished"
 
 
-def _is_fresh(driver: Heartbeat | None) -> bool:
-    """Whether a driver that cannot be seen from here has given a sign of life just now."""
-    # A driver that ended by itself is not running, however recent its last heartbeat.
-    if driver is None or driver.over:
-        return False
-    age = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(driver.written)
-    return age.total_seconds() < _FRESH
+def _sign_of_life(paths: RunPaths, *, is_held: bool) -> tuple[Heartbeat | None, float]:
+    """The last heartbeat, and the seconds of silence since; 0 where the driver beats as it should, or is over.
+
+    Clocks of two machines differ, and a clock may be set by a year: an age by the clock only says when to look twice.
+    """
+    driver = read_heartbeat(paths)
+    # On object storage a beat without news comes twice a minute.
+    wait = _TWO_BEATS + paths.storage.seconds_that_wait
+    if driver is None or driver.over or not is_held or 0 <= _age(driver) < _FRESH + 2 * paths.storage.seconds_that_wait:
+        return driver, 0.0
+    time.sleep(wait)
+    later = read_heartbeat(paths)
+    if later is None or later.over or later.progress.seconds != driver.progress.seconds:
+        return later, 0.0
+    return later, max(_age(later), wait)
+
+
+def _age(driver: Heartbeat) -> float:
+    """Seconds since a heartbeat, by this machine's clock."""
+    written = datetime.datetime.fromisoformat(driver.written)
+    return (datetime.datetime.now(datetime.UTC) - written).total_seconds()

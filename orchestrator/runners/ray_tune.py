@@ -25,10 +25,12 @@ from mpi_model.errors import ExperimentError
 from orchestrator.cells.records import CandidateResult, WorkerContext
 from orchestrator.experiment.settings import ResourceSettings
 from orchestrator.runners.cell_queue import CellQueue
+from orchestrator.runners.deadline import Watch, pace_of
 from orchestrator.runners.faults import cause_of
+from orchestrator.runners.hung_worker import let_stacks_be_read
 from orchestrator.runners.packing import allowed_fraction
 from orchestrator.runners.ray_delivery import ATTEMPT, PAYLOAD, LedgerCallback, StopOnError, nodes_of_cluster
-from orchestrator.runners.runner import Events, Job, Work
+from orchestrator.runners.runner import Events, Job, Work, this_worker
 
 _LOG: Final = logging.getLogger("polarmap.ray")
 _BATCH: Final = 1000
@@ -75,7 +77,7 @@ def run_on_tune(
         and len(jobs) > sum(node.get("GPU", 0.0) for node in nodes_of_cluster())
     )
     queue = CellQueue(jobs, attempts=resources.attempts, gpus=gpus, pilot=pilot)
-    delivery = LedgerCallback(queue, events, resources.cpus_per_cell)
+    delivery = LedgerCallback(queue, events, resources.cpus_per_cell, Watch(pace_of(jobs, context, resources)))
     # with_parameters puts the context into the object store once; a closure would be sent with every trial.
     trainable = tune.with_resources(
         tune.with_parameters(_trial, context=context, work=work), partial(_reserved, cpus=resources.cpus_per_cell)
@@ -90,9 +92,19 @@ def run_on_tune(
 
 
 def _fit(tuner: tune.Tuner, delivery: LedgerCallback) -> tune.ResultGrid | None:
-    """Let Tune run what it is given; a worker that Ray ended for its host's memory ends Tune 2.60 with it."""
+    """Let Tune run what it is given; a worker that Ray ended for its host's memory ends Tune 2.60 with it.
+
+    Raises:
+        ExperimentError: Ray does not answer any more.
+    """
     try:
         return tuner.fit()
+    except ray.exceptions.RayError as error:
+        # Of a worker Tune tells by a trial's error; what comes here is of Ray's own processes.
+        raise ExperimentError(
+            f"Ray does not answer ({type(error).__name__}): this driver or Ray's processes were paused for long, or "
+            "ended; what was finished is kept: run the same command again"
+        ) from error
     except RuntimeError as error:
         if cause_of(str(error)) != "host_memory":
             raise
@@ -147,6 +159,7 @@ def _trial(config: dict[str, Any], context: WorkerContext, work: Work | None) ->
     from mpi_model.gpu import bound_memory, memory_use, total_memory  # noqa: PLC0415
     from orchestrator.cells.guard import run_guarded  # noqa: PLC0415
 
+    let_stacks_be_read()
     work = work or run_guarded
     job: Job = ray.get(config[_JOB])
     if context.device == "cuda":
@@ -162,6 +175,7 @@ def _trial(config: dict[str, Any], context: WorkerContext, work: Work | None) ->
             raise _Measured
         report(candidate, state="searching")
 
+    report(this_worker(ray.get_runtime_context().get_node_id()), state="begun")
     with single_threaded():
         try:
             result = work(job.task, context, job.finished, announce)

@@ -1,10 +1,13 @@
 """The interface of a runner: it is given cells and calls back with candidates and results, in the driver."""
 
+import os
+import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from orchestrator.cells.records import CandidateResult, CellKey, CellResult, CellTask, WorkerContext
+from orchestrator.cells.records import CandidateResult, CellKey, CellResult, CellTask, Worker, WorkerContext
+from orchestrator.experiment.processor import vector_instructions
 from orchestrator.experiment.settings import ResourceSettings
 
 
@@ -20,11 +23,39 @@ Work = Callable[[CellTask, WorkerContext, Sequence[CandidateResult], Callable[[C
 """What a worker does with a cell: `orchestrator.cells.guard.run_guarded`, or something else that is to be timed."""
 
 
+def this_worker(node: str = "") -> Worker:
+    """The process that asks, as a worker; `node` is Ray's id of its node."""
+    return Worker(host=platform.node(), process=os.getpid(), processor=vector_instructions(), node=node)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hang:
+    """A worker that gave no sign until its deadline."""
+
+    attempt: int
+    """Which try of the cell it was at."""
+    worker: Worker | None
+    """None where it had not said a word."""
+    seconds: float
+    """Of silence."""
+    deadline: float
+    stacks: str
+    """What its threads were at: names of functions and lines, no values."""
+    is_ended: bool = True
+    """Whether it was ended; a process that is the driver itself is not."""
+
+
 class Events(Protocol):
     """What the driver does with work that comes back; the only place that writes the ledger."""
 
-    def started(self, key: CellKey) -> None:
-        """A cell begins."""
+    def started(self, key: CellKey, worker: Worker, attempt: int) -> None:
+        """A worker begins with a cell.
+
+        Args:
+            key: The cell.
+            worker: Where.
+            attempt: Which try of the cell it is, 1 for the first.
+        """
 
     def candidate(self, key: CellKey, result: CandidateResult) -> None:
         """A candidate is finished."""
@@ -37,6 +68,9 @@ class Events(Protocol):
             cause: Why, in words.
             attempt: The attempt that begins; the same as before where the loss does not count.
         """
+
+    def hung(self, key: CellKey, hang: Hang) -> None:
+        """A worker gave no sign until its deadline; `retried` or `cell` follows where it was ended."""
 
     def cell(self, result: CellResult, attempt: int) -> None:
         """A cell is finished, complete or failed."""

@@ -85,6 +85,9 @@ class Storage(Protocol):
     def holder(self) -> Holder | None:
         """The driver that holds the storage, as far as it can be seen from here; otherwise None."""
 
+    def free(self) -> int | None:
+        """Bytes that can still be written; None where nobody knows."""
+
     def log_handler(self, name: str) -> logging.Handler:
         """A handler that appends to a log."""
 

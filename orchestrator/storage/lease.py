@@ -19,6 +19,7 @@ from orchestrator.storage.base import Version
 from orchestrator.storage.holder import Holder, has_died, holder_in, holder_text, refusal, this_process
 
 _BEAT: Final = 30.0
+_PAUSE: Final = 0.25
 _CONFIRMED: Final = 45.0
 STALE: Final = 90.0
 
@@ -73,14 +74,15 @@ class _Lease:
         Raises:
             RunDirectoryError: The lock is lost, or cannot be confirmed.
         """
-        begun = _now()
         # The heartbeat thread may hang in a request; the writing thread then confirms by itself.
         while _now() - self.confirmed > _CONFIRMED and self.lost is False:
             try:
                 self.beat()
             except RunDirectoryError:
-                if _now() - begun > self.timeout:
+                # Since the last heartbeat that was taken: an outage is waited for once, not once a write.
+                if _now() - self.confirmed > self.timeout:
                     raise
+                time.sleep(_PAUSE)
         if self.lost is not False:
             who = f" by another driver ({self.lost})" if isinstance(self.lost, Holder) else ""
             raise RunDirectoryError(
@@ -123,7 +125,7 @@ def hold_lease(storage: _Leasable, name: str, timeout: float) -> Iterator[_Lease
     Args:
         storage: Where it is written.
         name: The object.
-        timeout: Seconds that a write waits for a storage that is away and cannot confirm the lock.
+        timeout: Seconds since the last heartbeat for which a write waits for a storage that is away.
 
     Raises:
         RunDirectoryError: Another driver holds it.
@@ -136,8 +138,10 @@ def hold_lease(storage: _Leasable, name: str, timeout: float) -> Iterator[_Lease
         yield lease
     finally:
         released.set()
-        heart.join()
-        _give_back(lease)
+        # A heartbeat in a request that hangs, and a lock that could not be confirmed, are not waited for once more.
+        heart.join(_PAUSE)
+        if _now() - lease.confirmed < _CONFIRMED:
+            _give_back(lease)
 
 
 def _take(storage: _Leasable, name: str, timeout: float) -> _Lease:

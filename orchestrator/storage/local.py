@@ -80,7 +80,12 @@ class LocalStorage:
 
     def names(self, folder: str) -> Mapping[str, int]:
         """Every file in a folder and the folders below; temporary files are not named."""
-        return dict(sorted(files_below(self.folder / folder, f"{folder}/" if folder else "")))
+        try:
+            return dict(sorted(files_below(self.folder / folder, f"{folder}/" if folder else "")))
+        except OSError as error:
+            raise RunDirectoryError(
+                f"cannot list the run directory {self.folder.name} ({_why(error)}); give access"
+            ) from error
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file whole, with no access for others."""
@@ -212,6 +217,14 @@ class LocalStorage:
         except OSError:
             return None
         return None if holder is None or has_died(holder) else holder
+
+    def free(self) -> int | None:
+        """What the file system leaves to this user."""
+        try:
+            found = os.statvfs(self.folder)
+        except OSError:
+            return None
+        return found.f_bavail * found.f_frsize
 
     def log_handler(self, name: str) -> logging.Handler:
         """Append to a file, a line at a time; like the folder, it is private to its user."""

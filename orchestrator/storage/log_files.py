@@ -14,6 +14,7 @@ from mpi_model.errors import RunDirectoryError
 
 _INTERVAL: Final = 30.0
 """Seconds between two sendings."""
+_LAST_SENDING: Final = 10.0
 
 
 class AppendedLog(logging.FileHandler):
@@ -71,7 +72,8 @@ class UploadedLog(logging.Handler):
     def close(self) -> None:
         """Send what is left."""
         self._closed_now.set()
-        self._sender.join()
+        # Not for ever: a storage that is away would hold up the end of a run once more.
+        self._sender.join(_LAST_SENDING)
         super().close()
 
     def _send_until_closed(self) -> None:

@@ -9,6 +9,7 @@ write, so that a driver that lost its lock stops between two tries, too.
 import datetime
 import logging
 import os
+import re
 import tempfile
 import time
 import uuid
@@ -33,23 +34,26 @@ from obstore.store import S3Store
 from mpi_model.errors import RunDirectoryError
 from orchestrator.storage.base import READERS, Version
 from orchestrator.storage.holder import Holder, has_died, holder_in
-from orchestrator.storage.lease import STALE, hold_lease
+from orchestrator.storage.lease import hold_lease
 from orchestrator.storage.log_files import UploadedLog
 
 _LOG = logging.getLogger("polarmap.storage")
 _Answer = TypeVar("_Answer")
 
 _LOCK: Final = ".lock"
-_TIMEOUT_SECONDS: Final = 120.0
-"""Seconds that a storage which answered before may be away."""
+_TIMEOUT_SECONDS: Final = 100.0
+"""Seconds that a storage which answered before may be away; with a last request and the end of a run less than 150."""
 _FIRST_TIMEOUT_SECONDS: Final = 15.0
 """Seconds until a storage that never answered is given up: a wrong address should not cost two minutes."""
 _REQUEST_SECONDS: Final = 30
 """The longest request for a small blob; `lease._CONFIRMED` counts on it."""
+_LOCK_SECONDS: Final = 10
+"""The longest request for the lock: what waits for it should learn soon that the storage is away."""
 _LARGE: Final = 8 * 2**20
 _LARGE_REQUEST_SECONDS: Final = 900
 _MULTIPART: Final = 64 * 2**20
 """Larger blobs are sent in parts, which S3 joins at once or not at all."""
+_ASKED_FOR: Final = re.compile(r"Error performing \w+ \S+ in \S+ - ")
 _LOOPBACK: Final = ("localhost", "127.", "::1")
 
 
@@ -58,12 +62,13 @@ class ObjectStorage:
 
     seconds_that_wait = 30.0
 
-    def __init__(self, url: str, timeout: float = _TIMEOUT_SECONDS) -> None:
+    def __init__(self, url: str, timeout: float = _TIMEOUT_SECONDS, request: int | None = None) -> None:
         """Nothing is asked yet.
 
         Args:
             url: `s3://bucket/prefix`.
             timeout: Seconds that the storage may be away.
+            request: Seconds for a small request.
 
         Raises:
             RunDirectoryError: Data would travel unencrypted to another machine.
@@ -71,9 +76,11 @@ class ObjectStorage:
         self.location = url.rstrip("/")
         self.timeout = timeout
         self._answered = False
+        self._away_since: float | None = None
+        """When the first request failed, of whichever thread; None while the storage answers."""
         self._may_write: Callable[[], None] = _always
         # Two clients, because a client has one timeout: a small write must end before the lock can be taken over.
-        self._small = _store(url, _REQUEST_SECONDS)
+        self._small = _store(url, request or _REQUEST_SECONDS)
         self._large = _store(url, _LARGE_REQUEST_SECONDS)
 
     def describe(self, name: str) -> str:
@@ -179,7 +186,8 @@ class ObjectStorage:
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Hold the prefix by a lock object with a heartbeat; from now on every write asks whether it is still held."""
-        with hold_lease(ObjectStorage(self.location, _FIRST_TIMEOUT_SECONDS), _LOCK, self.timeout) as lease:
+        brief = ObjectStorage(self.location, _FIRST_TIMEOUT_SECONDS, min(_LOCK_SECONDS, _REQUEST_SECONDS))
+        with hold_lease(brief, _LOCK, self.timeout) as lease:
             self._may_write = lease.check
             try:
                 yield
@@ -187,12 +195,13 @@ class ObjectStorage:
                 self._may_write = _always
 
     def holder(self) -> Holder | None:
-        """Who wrote the lock object, unless it has gone stale or its holder is known to be gone."""
+        """Who wrote the lock object, unless its holder is known to be gone; this machine's clock is not asked."""
         found = self.find(_LOCK)
-        if found is None or datetime.datetime.now(datetime.UTC) - found.modified > datetime.timedelta(seconds=STALE):
-            return None
-        holder = holder_in(found.content)
+        holder = holder_in(found.content) if found else None
         return None if holder is None or has_died(holder) else holder
+
+    def free(self) -> int | None:
+        """A bucket has no end."""
 
     def log_handler(self, name: str) -> logging.Handler:
         """Objects cannot be appended to: the log is kept and sent whole."""
@@ -202,7 +211,7 @@ class ObjectStorage:
 
     def _asked(self, name: str, request: Callable[[], _Answer], *, writes: bool = False) -> _Answer:
         """The answer to a request, waiting while the storage is away."""
-        started, pause = time.monotonic(), 0.25
+        pause = 0.25
         while True:
             # Before each try, not once: the lock may be lost while the storage is away.
             if writes:
@@ -211,23 +220,28 @@ class ObjectStorage:
                 answer = request()
             except (GenericError, JoinError) as error:
                 timeout = self.timeout if self._answered else min(self.timeout, _FIRST_TIMEOUT_SECONDS)
-                if time.monotonic() - started + pause > timeout:
-                    raise self._away(name, error, time.monotonic() - started) from error
+                now = time.monotonic()
+                # One outage, one patience: many requests one after the other would wait many times.
+                since = self._away_since = self._away_since or now
+                if now - since + pause > timeout:
+                    raise self._away(now - since, _first_line(error)) from error
                 _LOG.warning("storage is away, trying again: %s", _first_line(error))
                 time.sleep(pause)
                 # Doubled up to ten seconds, so that many drivers do not keep a recovering storage busy.
                 pause = min(2 * pause, 10.0)
             except (AlreadyExistsError, PreconditionError):
+                self._away_since = None
                 raise
             except (BaseError, OSError) as error:
                 raise self._refused(name, error) from error
             else:
-                self._answered = True
+                self._answered, self._away_since = True, None
                 return answer
 
-    def _away(self, name: str, error: Exception, seconds: float) -> RunDirectoryError:
+    def _away(self, seconds: float, why: str) -> RunDirectoryError:
+        # The place, not the object: which one was asked for last says nothing of the cause.
         return RunDirectoryError(
-            f"{self.describe(name)} could not be reached for {seconds:.0f} s ({_first_line(error)}); what was "
+            f"{self.location} could not be reached for {seconds:.0f} s ({why}); what was "
             "finished before is kept: check network, credentials, AWS_REGION and AWS_ENDPOINT_URL, "
             "then run the same command again"
         )
@@ -277,4 +291,5 @@ def _always() -> None:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0][:160]
+    # Without the object that was asked for when the patience ended: it is not the cause.
+    return _ASKED_FOR.sub("", str(error).splitlines()[0])[:160]

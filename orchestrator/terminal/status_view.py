@@ -34,7 +34,10 @@ def as_json(status: RunStatus) -> str:
             "state": status.state,
             "begun": status.begun,
             "driver": driver and {key: getattr(driver, key) for key in ("host", "pid", "begun", "written")},
-            **{key: progress[key] for key in ("cells", "objective", "seconds_left", "running")},
+            "driver_silent": status.driver_silent,
+            **{key: progress[key] for key in ("cells", "objective", "seconds_left")},
+            "running": [asdict(one) | {"pace": one.pace(status.progress.longest)} for one in status.progress.running],
+            "longest_silence": status.progress.longest,
             "candidates": status.candidates,
             "candidates_per_minute": _per_minute(status.progress),
             "failed": [{"cell": cell, "reason": reason} for cell, reason in status.failed],
@@ -67,9 +70,12 @@ def _head(status: RunStatus) -> list[str]:
     if state is not None or driver is None:
         last = "" if driver is None else f"last worked on by {driver.host} until {_when(driver.written)}"
         return [f"{status.name}: {state or 'running'}", last]
+    paused = f"the driver gives no sign since {duration(status.driver_silent)}: it is paused, or its machine hangs"
     return [
         f"{status.name}: running on {driver.host}, pid {driver.pid}, since {_when(driver.begun)}",
+        paused if status.driver_silent else "",
         *_running(status.progress.running),
+        *_behind(status.progress),
     ]
 
 
@@ -77,6 +83,18 @@ def _running(cells: Sequence[RunningCell]) -> list[str]:
     shown = [f"{one.cell} ({one.candidates} candidates, {duration(one.seconds)})" for one in cells[:4]]
     more = f" and {len(cells) - 4} more" if len(cells) > 4 else ""
     return [f"at work: {', '.join(shown)}{more}"] if cells else []
+
+
+def _behind(run: RunProgress) -> list[str]:
+    """A line for each cell that is slower than the run's own candidates explain."""
+    verdicts = {"slow": "slow", "hung": "looks hung"}
+    late = [(one, one.pace(run.longest)) for one in run.running]
+    return [
+        f"{verdicts[pace]}: {one.cell} on {one.host}, process {one.worker}: no result for {duration(one.silent)} "
+        f"(in this run {duration(run.longest or 0.0)} at most)"
+        for one, pace in late
+        if pace != "usual"
+    ]
 
 
 def _candidates(status: RunStatus) -> str:

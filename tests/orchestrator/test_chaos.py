@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from validation.chaos.faults import cut_storage, fill_disk, kill_driver, kill_worker
+from validation.chaos.faults import cut_storage, fill_disk, hang_worker, kill_driver, kill_worker, pause_driver
 from validation.chaos.rounds import Moments, make_bucket, play, undisturbed
 from validation.chaos.stage import may_mount, s3_server
 
@@ -43,3 +43,13 @@ def test_on_object_storage_a_killed_driver_and_an_outage_cost_no_row(calm, tmp_p
     assert played.problem == ""
     assert played.resumed == ["driver killed"]
     assert played.endured == ["storage away"]
+
+
+@pytest.mark.slow  # minutes: two runs, and the deadline of a hung worker; `make test-nodes`, and CI
+@pytest.mark.parametrize(("name", "fault"), [("worker hung", hang_worker), ("driver paused", pause_driver)])
+def test_a_run_outlives_a_hung_worker_and_its_own_pause(name, fault, calm, tmp_path):
+    """A stopped worker is ended at its deadline and its cell done again; a driver that was stopped goes on."""
+    played = play(tmp_path / "local", [(name, fault)], random.Random(2), None, calm, AT_ONCE)
+
+    assert played.problem == ""
+    assert played.endured == [name]

@@ -38,6 +38,7 @@ PYTHON_OF = {
     "predict": "predict",
     "validate": "validate",
     "explain": "Run.explain",
+    "rerun-cell": "Run.rerun_cell",
     "cluster": "check_cluster_file",
     "demo": "demo",
 }

@@ -26,6 +26,7 @@ inner_folds = 2
 epochs = 5
 [resources]
 gpus_per_cell = 0
+candidate_deadline = 20
 [storage]
 runs = "{runs}"
 """

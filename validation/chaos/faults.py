@@ -3,13 +3,14 @@
 import random
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from validation.chaos.processes import kill, matching
+from validation.chaos.processes import holds, kill, matching, stop
 from validation.chaos.stage import Stage
 
 
@@ -57,6 +58,22 @@ def interrupt_driver(victim: Victim) -> bool:
     return True
 
 
+def pause_driver(victim: Victim) -> bool:
+    """SIGSTOP to the driver, and SIGCONT some seconds later: a laptop's lid, a virtual machine that is moved."""
+    victim.driver.send_signal(signal.SIGSTOP)
+    threading.Timer(victim.dice.uniform(3, 20), victim.driver.send_signal, [signal.SIGCONT]).start()
+    return True
+
+
+def hang_worker(victim: Victim) -> bool:
+    """SIGSTOP to the process of a trial, for good: a worker that gives no sign until its deadline.
+
+    To one that has begun with a cell: while its libraries are imported a worker is given 15 minutes.
+    """
+    workers = [worker for worker in trial_workers(victim.driver.pid) if holds(worker, "memfd:polarmap-stacks")]
+    return bool(workers) and stop(victim.dice.choice(workers))
+
+
 def fill_disk(victim: Victim) -> bool:
     """Not a byte left on the run's file system until the driver has ended."""
     victim.stage.fill_disk()
@@ -102,6 +119,8 @@ ANYWHERE: Final[Mapping[str, Fault]] = MappingProxyType(
         "driver killed (SIGKILL)": kill_driver,
         "driver terminated (SIGTERM)": terminate_driver,
         "driver interrupted (SIGINT)": interrupt_driver,
+        "driver stopped for 3-20 s (SIGSTOP)": pause_driver,
+        "worker stopped for good (SIGSTOP)": hang_worker,
         "Tune's state cut in half": corrupt_tune,
     }
 )

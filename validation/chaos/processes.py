@@ -32,11 +32,28 @@ def _below(process: int, root: int, parents: dict[int, int]) -> bool:
 
 def kill(process: int) -> bool:
     """End a process at once; False where it was gone already."""
+    return _sent(process, signal.SIGKILL)
+
+
+def stop(process: int) -> bool:
+    """Let a process do nothing any more; False where it was gone already."""
+    return _sent(process, signal.SIGSTOP)
+
+
+def _sent(process: int, number: signal.Signals) -> bool:
     try:
-        os.kill(process, signal.SIGKILL)
+        os.kill(process, number)
     except ProcessLookupError:
         return False
     return True
+
+
+def holds(process: int, name: str) -> bool:
+    """Whether a process has a file open whose name holds a word."""
+    try:
+        return any(name in os.readlink(entry) for entry in Path(f"/proc/{process}/fd").iterdir())
+    except OSError:
+        return False
 
 
 def matching(root: int, word: str) -> list[int]:

@@ -2,12 +2,13 @@
 
 import getpass
 import re
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import pytest
@@ -23,6 +24,44 @@ from orchestrator.storage.locations import open_storage
 with open_storage(sys.argv[1]).hold():
     print("held", flush=True)
     sys.stdin.read()
+"""
+
+
+RACE = """
+import sys, time
+from mpi_model.errors import RunDirectoryError
+from orchestrator.storage.locations import open_storage
+print("ready", flush=True)
+for line in sys.stdin:
+    location, moment, name = line.split()
+    storage = open_storage(location)
+    while time.time() < float(moment):
+        pass
+    try:
+        with storage.hold():
+            storage.create("cells/a/COMMIT.json", name.encode())
+            print("won", flush=True)
+            sys.stdin.readline()
+    except RunDirectoryError as error:
+        print(error, flush=True)
+        sys.stdin.readline()
+    print("over", flush=True)
+"""
+SLEEPER = """
+import sys, time
+from mpi_model.errors import RunDirectoryError
+from orchestrator.storage import lease
+from orchestrator.storage.locations import open_storage
+lease._BEAT, lease._CONFIRMED = 0.2, 1.0
+storage = open_storage(sys.argv[1])
+try:
+    with storage.hold():
+        for number in range(10_000):
+            storage.write(f"cells/{number}", b"mine")
+            print(number, flush=True)
+            time.sleep(0.01)
+except RunDirectoryError as error:
+    print(error, flush=True)
 """
 
 
@@ -137,3 +176,60 @@ def test_a_driver_that_lost_its_lock_writes_nothing_more(bucket, monkeypatch, be
     assert not other.exists("late")
     assert other.exists("mine")
     assert other.read(".lock") == successor
+
+
+def test_a_driver_stopped_beyond_its_lease_and_continued_writes_nothing_more(bucket, monkeypatch):
+    """SIGSTOP, another driver takes over, SIGCONT: the first one's next write is refused, and it says by whom."""
+    url = f"{bucket}/run"
+    storage = open_storage(url)
+    monkeypatch.setattr(lease, "STALE", 2.0)
+    with subprocess.Popen([sys.executable, "-c", SLEEPER, url], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "0\n"
+        process.send_signal(signal.SIGSTOP)
+
+        def taken() -> bool:
+            try:
+                stack.enter_context(storage.hold())
+            except RunDirectoryError:
+                return False
+            return True
+
+        with ExitStack() as stack:
+            until(taken)
+            before = storage.names("cells")
+            process.send_signal(signal.SIGCONT)
+            *_, last = process.stdout.read().splitlines()
+            assert process.wait(30) == 0
+            assert "taken over by another driver" in last
+            assert storage.names("cells") == before
+            assert holder_in(storage.read(".lock")).pid == this_process().pid
+
+
+@pytest.mark.slow  # half a minute on object storage: fifty races of two processes
+def test_of_two_drivers_in_the_same_moment_one_wins_fifty_times(location):
+    """Two processes ask at one moment: one holds the run and commits, the other is refused, nothing is lost."""
+    both = [
+        subprocess.Popen([sys.executable, "-c", RACE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    try:
+        assert [process.stdout.readline() for process in both] == ["ready\n"] * 2
+        for number in range(50):
+            place, moment = f"{location}/{number}", time.time() + 0.05
+            for name, process in enumerate(both):
+                print(place, moment, f"driver-{name}", file=process.stdin, flush=True)
+            said = [process.stdout.readline() for process in both]
+            assert sorted(line == "won\n" for line in said) == [False, True], said
+            winner = said.index("won\n")
+            # On a folder the lock holds a moment before its record names the winner.
+            assert "another `polarmap run`" in said[1 - winner]
+            for process in both:
+                print(file=process.stdin, flush=True)
+            assert [process.stdout.readline() for process in both] == ["over\n"] * 2
+            storage = open_storage(place)
+            assert storage.read("cells/a/COMMIT.json") == f"driver-{winner}".encode()
+            assert list(storage.names("")) == ["cells/a/COMMIT.json"]
+    finally:
+        for process in both:
+            process.kill()
+            process.communicate()

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from mpi_model.errors import RunDirectoryError
 from orchestrator.cells import guard
 from orchestrator.cli import main
+from orchestrator.driver import ledger_events
 from orchestrator.driver.ledger_events import LedgerEvents
 from orchestrator.storage.locations import open_storage
 from orchestrator.storage.log_files import AppendedLog
@@ -88,16 +90,39 @@ def test_a_bug_is_logged_by_kind_and_place_and_a_refusal_by_its_words(
     assert said or "test_run_log.py" in line["traceback"]
 
 
+def test_a_refused_right_is_no_bug_and_little_room_is_told_before_there_is_none(tiny, paths_of, monkeypatch, capsys):
+    """The system's refusal ends a run with 2 and its cause in the log, without the file's name; one notice of room."""
+    monkeypatch.setattr(ledger_events, "_LITTLE_ROOM", 1 << 62)
+
+    def refused(self, result, attempt):
+        raise PermissionError(13, "Permission denied", "/data/patient-007.npy")
+
+    monkeypatch.setattr(LedgerEvents, "cell", refused)
+    for _ in range(2):
+        assert main(["run", str(tiny), "--runner", "inline"]) == 2
+    said = capsys.readouterr().err
+    lines = events_of(paths_of(tiny))
+
+    assert "refuses to go on (Permission denied)" in said.splitlines()[-1]
+    assert [line["event"] for line in lines].count("stopped") == 2
+    assert "Permission denied" in lines[-1]["message"]
+    assert "patient-007" not in said + json.dumps(lines)
+    (first, _) = [line for line in lines if line["event"] == "disk_filling"]
+    found = os.statvfs(tiny.parent)
+    assert first["free"] == pytest.approx(found.f_bavail * found.f_frsize, rel=0.2)
+    assert "make room before it is full" in said
+
+
 @pytest.mark.thorough
 def test_a_cell_that_begins_again_is_logged_as_a_retry(tiny, run, paths_of, monkeypatch):
     """A worker that was lost leaves a line with the number of the try and the cause."""
     started = LedgerEvents.started
 
-    def twice(self, key):
-        started(self, key)
+    def twice(self, key, worker, attempt):
+        started(self, key, worker, attempt)
         if key.name == "stress-r00-f0":
             self.retried(key, "its worker was killed", 2)
-            started(self, key)
+            started(self, key, worker, 2)
 
     monkeypatch.setattr(LedgerEvents, "started", twice)
     run(tiny)

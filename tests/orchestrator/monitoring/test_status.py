@@ -1,5 +1,6 @@
 """How a run stands, asked while it goes on, after it was killed, and when it is over."""
 
+import datetime
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from itertools import count
 
 import pytest
 
@@ -18,6 +20,7 @@ from orchestrator.cli import main
 from orchestrator.hashing import digest
 from orchestrator.ledger.paths import RunPaths, run_paths
 from orchestrator.ledger.state import RunState
+from orchestrator.monitoring import status as looking
 from orchestrator.monitoring.counters import RunCounters
 from orchestrator.monitoring.heartbeat import heartbeat_thread
 from orchestrator.monitoring.progress import InputsProgress, NullProgress, RunProgress
@@ -25,6 +28,15 @@ from orchestrator.monitoring.status import RunStatus, status_of
 from orchestrator.storage.holder import holder_text, this_process
 from orchestrator.storage.local import LocalStorage
 from polarmap import open_run
+
+
+class Interrupts(NullProgress):
+    """Control-C when the first candidate is finished."""
+
+    def show(self, run: RunProgress) -> None:
+        """Look."""
+        if run.candidates:
+            raise KeyboardInterrupt
 
 
 class Onlooker(NullProgress):
@@ -147,17 +159,60 @@ def test_watching_ends_when_the_run_does(finished, paths_of, capsys):
     assert capsys.readouterr().out.count("tiny: finished") == 1
 
 
-def test_a_word_from_another_host_is_believed_for_a_while(mine, paths_of, folder_of):
-    """A driver elsewhere, whose lock cannot be seen from here, counts as running while it writes, and not for ever."""
+def test_a_driver_elsewhere_is_believed_while_it_beats_whatever_its_clock_says(mine, paths_of, folder_of, monkeypatch):
+    """Its lock cannot be seen from here: a beat that changes counts, by a clock a year off too; an old one not."""
     paths = paths_of(mine)
     elsewhere = replace(this_process(), host="elsewhere", machine="another boot")
     (folder_of(mine) / ".lock").write_bytes(holder_text(elsewhere))
     word = json.loads(paths.progress.read_bytes()) | {"host": "elsewhere", "over": False}
     del word["digest"]
-    for written, state in (("2999-01-01T00:00:00+00:00", "running"), ("2020-01-01T00:00:00+00:00", "finished")):
-        said = word | {"written": written}
+    seconds = count(1)
+
+    def beat(written: str) -> None:
+        said = word | {"written": written, "progress": word["progress"] | {"seconds": float(next(seconds))}}
         paths.progress.write_bytes(json.dumps(said | {"digest": digest(said)}).encode())
-        assert status_of(paths).state == state
+
+    now = datetime.datetime.now(datetime.UTC)
+    for written in (now + datetime.timedelta(days=365), now - datetime.timedelta(days=365), now):
+        for goes_on, state in ((True, "running"), (False, "finished" if written != now else "running")):
+            text = written.isoformat(timespec="seconds")
+            beat(text)
+            monkeypatch.setattr(looking.time, "sleep", lambda _, text=text, on=goes_on: beat(text) if on else None)
+            assert status_of(paths).state == state
+
+
+def test_slow_and_hung_cells_are_named_with_worker_and_host_and_a_paused_driver_too(
+    tiny, run, paths_of, folder_of, monkeypatch, capsys
+):
+    """Whoever is on call reads which cell is behind, where, for how long and against what; in JSON, too."""
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny, progress=Interrupts())
+    paths = paths_of(tiny)
+    (folder_of(tiny) / ".lock").write_bytes(holder_text(this_process()))
+    word = json.loads(paths.progress.read_bytes()) | {"over": False}
+    del word["digest"]
+    place = {"attempt": 1, "candidates": 0, "seconds": 900.0, "host": "node-7", "worker": 4711}
+    cells = [{**place, "cell": "stress-r00-f1", "silent": 21.0}, {**place, "cell": "dual-r00-f1", "silent": 500.0}]
+    word["progress"] |= {"running": cells, "longest": 20.0}
+
+    def said(*words: str, written: str) -> str:
+        content = word | {"written": written}
+        paths.progress.write_bytes(json.dumps(content | {"digest": digest(content)}).encode())
+        assert main(["status", str(paths.root), *words]) == 0
+        return capsys.readouterr().out
+
+    now = datetime.datetime.now(datetime.UTC)
+    shown = said(written=now.isoformat())
+    assert "slow: stress-r00-f1 on node-7, process 4711: no result for 21 s (in this run 20 s at most)" in shown
+    assert "looks hung: dual-r00-f1 on node-7, process 4711: no result for 8 min" in " ".join(shown.split())
+    assert "the driver gives no sign" not in shown
+    told = json.loads(said("--json", written=now.isoformat()))
+    assert [one["pace"] for one in told["running"]] == ["slow", "hung"]
+
+    monkeypatch.setattr(looking.time, "sleep", lambda _: None)
+    paused = said(written=(now - datetime.timedelta(minutes=10)).isoformat())
+    assert "the driver gives no sign since 10 min: it is paused" in " ".join(paused.split())
+    assert "time left: unknown" in paused
 
 
 def test_a_folder_that_is_no_run_is_refused_with_what_to_name(tmp_path):

@@ -1,6 +1,7 @@
 """Jobs, events and cheap work for the tests of runners."""
 
 import os
+import re
 import signal
 import sys
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from ray import cloudpickle
 
-from orchestrator.cells.records import CandidateResult, CellKey, CellResult, cell_keys
+from orchestrator.cells.records import CandidateResult, CellKey, CellResult, Worker, cell_keys
 from orchestrator.driver.prepare import prepare
 from orchestrator.driver.resume import _facts_of
 from orchestrator.driver.run import pending_jobs
@@ -22,6 +23,7 @@ from orchestrator.ledger.paths import run_paths
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.progress import NullProgress
 from orchestrator.runners.ray_session import ray_session
+from orchestrator.runners.runner import Hang
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import this file
 
@@ -40,10 +42,16 @@ class Collected:
         self.begun: list[CellKey] = []
         self.candidates: list[tuple[CellKey, CandidateResult]] = []
         self.cells: list[tuple[CellResult, int]] = []
+        self.workers: list[Worker] = []
+        self.hangs: list[tuple[CellKey, Hang]] = []
         self.retries: list[tuple[CellKey, str, int]] = []
 
-    def started(self, key: CellKey) -> None:
+    def started(self, key: CellKey, worker: Worker, attempt: int) -> None:
         self.begun.append(key)
+        self.workers.append(worker)
+
+    def hung(self, key: CellKey, hang: Hang) -> None:
+        self.hangs.append((key, hang))
 
     def candidate(self, key: CellKey, result: CandidateResult) -> None:
         self.candidates.append((key, result))
@@ -144,6 +152,11 @@ def die() -> None:
     time.sleep(60)
 
 
+def hang() -> None:
+    """Never come back, inside C and with Python's lock held."""
+    re.match("(a+)+$", "a" * 64 + "b")
+
+
 @pytest.fixture(scope="session")
 def cheap_work() -> type[CheapWork]:
     """Makes cheap work around some trouble, in a new folder."""
@@ -157,6 +170,7 @@ def troubles() -> type:
     class Troubles:
         first_time = staticmethod(first_time)
         die = staticmethod(die)
+        hang = staticmethod(hang)
         cell_of = staticmethod(cell_of)
 
     return Troubles

@@ -1,0 +1,133 @@
+"""When a silent worker counts as hung: far beyond what candidates of the same run took; no Ray here.
+
+Nothing is measured twice: a candidate says how long it took and how many epochs that were. A worker that is ended loses
+the candidate it was at, which is trained again, so a deadline changes when a run ends and never what it finds.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from mpi_model.settings import TrainingSettings
+from orchestrator.cells.records import CandidateResult, WorkerContext
+from orchestrator.experiment.settings import DecisionSettings, ResourceSettings, SearchSettings
+from orchestrator.runners.runner import Job
+
+_UNMEASURED: Final = 6 * 3600.0
+"""Seconds for a first candidate, when nothing is known of its length."""
+_SHORTEST: Final = 1800.0
+"""Candidates that keep more stages from learning are many times faster than others, and machines are shared."""
+_TIMES: Final = 20.0
+"""Times the longest candidate that the measured epochs allow."""
+_LATER: Final = 4.0
+"""Times as long for each further try, so that a deadline which is too short by a mistake ends no cell for good."""
+_FIRST_WORD: Final = 900.0
+"""Seconds at least until a worker has imported its libraries and read its cell."""
+_LONGEST_LOOK: Final = 5.0
+"""Seconds that count between two looks: a driver that was paused itself has seen nobody's silence."""
+
+
+class Pace:
+    """How long work of this run takes between two results of a cell, judged from its slowest epoch until now."""
+
+    def __init__(
+        self,
+        training: TrainingSettings,
+        search: SearchSettings,
+        decision: DecisionSettings,
+        resources: ResourceSettings,
+    ) -> None:
+        calibrations = 0 if decision.calibration == "none" else search.inner_folds
+        # Between two results lies a candidate, which trains every inner fold, or the end of a cell, which trains every
+        # member on all exams and in each fold of the calibration.
+        self._epochs = training.epochs * max(search.inner_folds, training.members * (1 + calibrations))
+        self._fixed = resources.candidate_deadline
+        self._slowest: float | None = None
+
+    def add(self, candidate: CandidateResult) -> None:
+        """Measure a finished candidate."""
+        # By epochs, because one that was pruned after five says as much as one that came to its end.
+        if candidate.epochs:
+            self._slowest = max(self._slowest or 0.0, candidate.seconds / len(candidate.epochs))
+
+    @property
+    def longest(self) -> float | None:
+        """Seconds between two results of a cell, at most; None until a candidate was measured."""
+        return None if self._slowest is None else self._slowest * self._epochs
+
+    def deadline(self, attempt: int) -> float:
+        """Seconds of silence after which a worker counts as hung.
+
+        Args:
+            attempt: Which try of its cell it is at, 1 for the first.
+        """
+        if self._fixed != "auto":
+            return self._fixed
+        if self.longest is None:
+            return _UNMEASURED
+        return max(_SHORTEST, _TIMES * self.longest) * _LATER ** (attempt - 1)
+
+
+def pace_of(jobs: Sequence[Job], context: WorkerContext, resources: ResourceSettings) -> Pace:
+    """The pace of the work that is left, with what candidates of earlier calls took."""
+    procedure = context.procedure
+    pace = Pace(procedure.training, procedure.search, procedure.decision, resources)
+    for job in jobs:
+        for candidate in job.finished:
+            pace.add(candidate)
+    return pace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """An attempt that said nothing for too long."""
+
+    attempt: int
+    """Its id."""
+    seconds: float
+    deadline: float
+
+
+@dataclass(slots=True)
+class _Listening:
+    number: int
+    seconds: float = 0.0
+    has_spoken: bool = False
+    is_reported: bool = False
+
+
+class Watch:
+    """How long every attempt under way has been silent."""
+
+    def __init__(self, pace: Pace, clock: Callable[[], float] = time.monotonic) -> None:
+        self.pace = pace
+        self._clock = clock
+        self._looked = clock()
+        self._attempts: dict[int, _Listening] = {}
+
+    def begun(self, attempt: int, number: int) -> None:
+        """A worker was given an attempt, by its id; `number` is which try of the cell it is."""
+        self._attempts[attempt] = _Listening(number)
+
+    def heard(self, attempt: int) -> None:
+        """Its worker has reported something."""
+        if attempt in self._attempts:
+            self._attempts[attempt] = _Listening(self._attempts[attempt].number, has_spoken=True)
+
+    def ended(self, attempt: int) -> None:
+        """It has ended, or was lost."""
+        self._attempts.pop(attempt, None)
+
+    def overdue(self) -> Iterator[Silence]:
+        """The attempts that are silent for too long, each of them once."""
+        now = self._clock()
+        passed, self._looked = min(now - self._looked, _LONGEST_LOOK), now
+        for attempt, one in self._attempts.items():
+            one.seconds += passed
+            deadline = self.pace.deadline(one.number)
+            if not one.has_spoken:
+                deadline = max(deadline, _FIRST_WORD)
+            if one.seconds > deadline and not one.is_reported:
+                one.is_reported = True
+                yield Silence(attempt=attempt, seconds=one.seconds, deadline=deadline)
