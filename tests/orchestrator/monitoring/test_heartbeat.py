@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from orchestrator.cells.records import CellKey, failed_cell
+from orchestrator.cells.records import CellKey, Worker, failed_cell
 from orchestrator.driver.ledger_events import LedgerEvents
 from orchestrator.ledger.paths import RunPaths, run_paths
 from orchestrator.ledger.state import RunState
@@ -54,7 +54,7 @@ def test_on_object_storage_a_heartbeat_is_written_for_cells_and_not_for_candidat
             time.sleep(0.001)
 
     with heartbeat_thread(paths, counters, seconds=0.01):
-        counters.start(key)
+        counters.start(key, Worker(host="here", process=17, processor="avx2"))
         until(lambda: bool(told and told[-1]["running"]))
         for number in range(20):
             counters.add(key, tried(number, 1.0))

@@ -15,7 +15,7 @@ import pytest
 
 from mpi_model.errors import RunDirectoryError
 from orchestrator.cells import guard
-from orchestrator.cells.records import CellKey
+from orchestrator.cells.records import CellKey, Worker
 from orchestrator.cli import main
 from orchestrator.hashing import digest
 from orchestrator.ledger.paths import RunPaths, run_paths
@@ -77,7 +77,7 @@ def test_candidates_that_wait_to_be_written_together_are_counted(mine, paths_of,
     paths = RunPaths(LocalStorage(folder_of(mine), seconds_that_wait=30.0))
     cells = InputsProgress(inputs="stress", complete=0, failed=0, under_way=0, left=1, best_validation=None)
     state, counters = RunState.read(paths), RunCounters([cells], [key], {}, "balanced_log_loss")
-    counters.start(key)
+    counters.start(key, Worker(host="here", process=17, processor="avx2"))
     with paths.storage.hold():
         for number in range(5):
             result = replace(tried(number, 1.0), objective=0.001)
