@@ -93,3 +93,16 @@ def files_below(folder: Path, prefix: str) -> Iterator[tuple[str, int]]:
             yield from files_below(Path(entry.path), f"{prefix}{entry.name}/")
         elif entry.is_file(follow_symlinks=False) and not (entry.name.startswith(".") and entry.name.endswith(".tmp")):
             yield f"{prefix}{entry.name}", entry.stat(follow_symlinks=False).st_size
+
+
+def temporary_files(folder: Path) -> Iterator[Path]:
+    """What a killed driver left half written, anywhere below a folder; links are not followed."""
+    for place, _, names in os.walk(folder, followlinks=False):
+        yield from (Path(place, name) for name in names if name.startswith(".") and name.endswith(".tmp"))
+
+
+def reason_of(error: OSError) -> str:
+    """What the system says; a link inside a run, which is not followed, in plain words."""
+    if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENOTDIR):
+        return "a link, or no folder, is in its place; links inside a run are not followed"
+    return error.strerror or type(error).__name__

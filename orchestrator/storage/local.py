@@ -15,7 +15,16 @@ from typing import IO, Final
 
 from mpi_model.errors import RunDirectoryError
 from orchestrator.storage.base import Version
-from orchestrator.storage.folders import files_below, is_same, open_folder, parent_of, read_file, status_of
+from orchestrator.storage.folders import (
+    files_below,
+    is_same,
+    open_folder,
+    parent_of,
+    read_file,
+    reason_of,
+    status_of,
+    temporary_files,
+)
 from orchestrator.storage.holder import Holder, has_died, holder_in, holder_text, refusal, this_process
 from orchestrator.storage.log_files import AppendedLog
 
@@ -65,7 +74,7 @@ class LocalStorage:
             with self._root() as root:
                 return read_file(root, name)
         except OSError as error:
-            raise RunDirectoryError(f"cannot read {self.describe(name)} ({_why(error)}); restore it") from error
+            raise RunDirectoryError(f"cannot read {self.describe(name)} ({reason_of(error)}); restore it") from error
 
     def find(self, name: str) -> Version | None:
         """A file with its digest, or None where there is none."""
@@ -84,7 +93,7 @@ class LocalStorage:
             return dict(sorted(files_below(self.folder / folder, f"{folder}/" if folder else "")))
         except OSError as error:
             raise RunDirectoryError(
-                f"cannot list the run directory {self.folder.name} ({_why(error)}); give access"
+                f"cannot list the run directory {self.folder.name} ({reason_of(error)}); give access"
             ) from error
 
     def write(self, name: str, content: bytes) -> None:
@@ -115,13 +124,13 @@ class LocalStorage:
                         os.unlink(temporary, dir_fd=folder)
         except OSError as error:
             raise RunDirectoryError(
-                f"cannot write {self.describe(name)} ({_why(error)}); what was finished before is kept: "
+                f"cannot write {self.describe(name)} ({reason_of(error)}); what was finished before is kept: "
                 "make room or give access, then run the same command again"
             ) from error
 
     def create(self, name: str, content: bytes) -> str | None:
         """Write a file that is not there yet."""
-        with nullcontext() if self._held.lock is not None else self._alone():
+        with nullcontext() if self._held.lock is not None else self._locked(fcntl.LOCK_EX):
             if self.exists(name):
                 return None
             tag = self._written(name, content)
@@ -132,7 +141,7 @@ class LocalStorage:
 
     def replace(self, name: str, content: bytes, tag: str) -> str | None:
         """Write a file if it still has this digest."""
-        with nullcontext() if self._held.lock is not None else self._alone():
+        with nullcontext() if self._held.lock is not None else self._locked(fcntl.LOCK_EX):
             found = self.find(name)
             return self._written(name, content) if found and found.tag == tag else None
 
@@ -160,12 +169,8 @@ class LocalStorage:
     def sweep(self) -> None:
         """Delete the temporary files of a killed driver."""
         self._check()
-        for folder, folders, names in os.walk(self.folder, followlinks=False):
-            # In quarantine nothing is written any more.
-            folders[:] = [name for name in folders if not Path(folder, name).is_symlink()]
-            for name in names:
-                if name.startswith(".") and name.endswith(".tmp"):
-                    Path(folder, name).unlink(missing_ok=True)
+        for path in temporary_files(self.folder):
+            path.unlink(missing_ok=True)
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -240,12 +245,6 @@ class LocalStorage:
         return _tag(content)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keeps other processes out between a read and the write that follows it."""
-        with self._locked(fcntl.LOCK_EX):
-            yield
-
-    @contextmanager
     def _locked(self, operation: int) -> Iterator[int]:
         path = self.folder / _LOCK
         handle = self._lock_file(path, operation)
@@ -275,7 +274,7 @@ class LocalStorage:
                     raise OSError(errno.EINVAL, f"its {_LOCK} is no regular file")
             except OSError as error:
                 raise RunDirectoryError(
-                    f"cannot write the run directory {self.folder} ({_why(error)}); "
+                    f"cannot write the run directory {self.folder} ({reason_of(error)}); "
                     "give access, or set `storage.runs` elsewhere"
                 ) from error
             try:
@@ -298,10 +297,3 @@ class LocalStorage:
 
 def _tag(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _why(error: OSError) -> str:
-    """What the system says; a link inside a run, which is not followed, in plain words."""
-    if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENOTDIR):
-        return "a link, or no folder, is in its place; links inside a run are not followed"
-    return error.strerror or type(error).__name__
