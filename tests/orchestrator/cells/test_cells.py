@@ -248,7 +248,7 @@ def test_the_objective_can_be_an_auc(task_and_bench):
 
 
 def test_nothing_a_worker_receives_has_a_place_for_a_held_out_label():
-    """Labels exist only inside `LabelledExams`; evaluation is row numbers, and maps carry none."""
+    """Labels exist only inside `LabelledExams`; evaluation is row numbers, scores are of exams in `inner`."""
     assert {field.name for field in fields(Maps)} == {"stress", "rest", "has_stress", "has_rest", "tracer"}
     assert {field.name for field in fields(CellTask)} == {
         "key",
@@ -257,5 +257,6 @@ def test_nothing_a_worker_receives_has_a_place_for_a_held_out_label():
         "inner",
         "calibration",
         "evaluation",
+        "scores",
     }
     assert {field.name for field in fields(InnerSplit)} == {"training", "validation", "patients"}

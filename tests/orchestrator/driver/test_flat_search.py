@@ -140,6 +140,7 @@ def test_killed_in_a_part_or_in_a_cell_it_ends_like_an_undisturbed_run(
     assert digests(paths_of(experiment)) == digests(flat)
 
 
+@pytest.mark.thorough
 def test_where_a_part_failed_nothing_is_chosen_and_a_retry_completes_it(
     flat, make_tiny, tmp_path, monkeypatch, run, digests, paths_of
 ):
@@ -228,6 +229,7 @@ def test_bootstrap_samples_have_no_folds_to_share(tiny):
         measure_instability(loaded, 2, RunOptions(runner="inline"), NullProgress(), InlineRunner())
 
 
+@pytest.mark.thorough
 def test_an_explanation_refits_what_the_cells_chose(flat, experiment, tmp_path):
     """Cells of a flat search have no epochs; their networks are refitted all the same, and score as the ledger says."""
     shutil.copytree(experiment.parent, tmp_path / "copy")

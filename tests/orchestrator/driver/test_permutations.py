@@ -66,6 +66,7 @@ def test_permutations_are_different_and_repeatable(cohort):
     assert draws[0] == draws[3]
 
 
+@pytest.mark.thorough
 def test_permuting_runs_the_whole_pipeline_and_leaves_the_test_closed(tiny):
     """Each permutation is a finished run with a plan of its own, without final networks or test predictions."""
     loaded = load_experiment(tiny, ["search.candidates=1", "training.epochs=2", 'cohort.inputs=["stress"]'])

@@ -46,6 +46,7 @@ def test_opening_a_test_that_is_not_there_is_refused_before_anything_is_trained(
         run(experiment, open_test=True, runner=no_runner)
 
 
+@pytest.mark.thorough
 def test_the_report_and_predict_speak_of_one_model(make_tiny, tmp_path, run, paths_of):
     """Two members: `predict` on the test exams gives the scores, probabilities and decisions that the report judges."""
     experiment = make_tiny(tmp_path)

@@ -92,6 +92,7 @@ def test_weights_that_are_a_pickle_are_refused(mine, tmp_path):
     assert not bait.exists()
 
 
+@pytest.mark.thorough
 def test_names_of_a_run_are_text_in_its_card(make_tiny, run, tmp_path):
     """Mark-up in endpoints and names is shown as it is: no link, no HTML, no broken table, no path."""
     experiment = make_tiny(tmp_path)
@@ -150,6 +151,7 @@ def _without_path() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
+@pytest.mark.thorough
 def test_the_reference_code_refuses_what_the_network_does_not_know(finished, own_hub):
     """A missing phase, an unknown tracer and a folder with one other byte end with one sentence and no answer."""
     stress = ["--stress", str(finished.parent / "003-stress.npy")]

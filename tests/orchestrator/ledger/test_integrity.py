@@ -164,6 +164,7 @@ def test_readers_refuse_what_is_not_what_was_committed(mine):
     assert committed_files(mine) == before
 
 
+@pytest.mark.thorough
 def test_candidates_that_are_damaged_or_not_their_own_are_done_again(tiny, finished, run, heard):
     """Torn, changed, copied to another number or cell, or of another experiment: no such candidate is told a study."""
 

@@ -92,6 +92,7 @@ def test_candidates_that_wait_to_be_written_together_are_counted(mine, paths_of,
     assert status_of(paths_of(mine)).candidates == before.candidates - 3
 
 
+@pytest.mark.thorough
 def test_a_run_killed_without_a_word_is_interrupted_and_its_candidates_are_counted(tiny, run, paths_of):
     """After kill -9 the last heartbeat still says running; the status does not, and the same command finishes."""
     command = [sys.executable, "-P", "-m", "orchestrator", "run", str(tiny), "--runner", "inline"]
