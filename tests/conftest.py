@@ -167,3 +167,18 @@ def make_cohort() -> Callable[..., Path]:
 def tiny(tmp_path: Path, make_tiny: Callable[..., Path]) -> Path:
     """The tiny experiment in this test's folder."""
     return make_tiny(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def command_without() -> Callable[..., subprocess.CompletedProcess]:
+    """Runs a command in a process of its own; it fails with 7 where one of the modules was imported."""
+
+    def run(words: list[object], *modules: str) -> subprocess.CompletedProcess:
+        code = (
+            "import sys; from orchestrator.cli import main\n"
+            f"code = main({[str(word) for word in words]!r})\n"
+            f"sys.exit(7 if set({modules!r}) & set(sys.modules) else code)"
+        )
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    return run

@@ -1,4 +1,4 @@
-"""A flat search in the driver: its parts are done before all other cells, which are handed what the parts found."""
+"""The tasks of a run's cells, in their order: the parts of a flat search first, then the cells that choose by them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_model.vocabulary import Inputs
-from orchestrator.cells.records import CellKey
+from orchestrator.cells.records import CellKey, CellTask
+from orchestrator.cells.tasks import cell_task, scoring_task, with_scores
+from orchestrator.driver.prepare import Prepared
 from orchestrator.ledger.integrity import read_results
 from orchestrator.ledger.state import RunState
 
@@ -43,6 +45,28 @@ def scores_of_parts(
         whole = all(state.state_of(key) == "complete" for key in mine)
         found[name] = {_place(key): _scores(state, key, candidates, exams) for key in mine} if whole else None
     return found
+
+
+def task_of(key: CellKey, prepared: Prepared, scores: Mapping[Inputs, Scores | None]) -> CellTask | None:
+    """What a worker is given to do a cell.
+
+    Args:
+        key: The cell, not of a bootstrap sample.
+        prepared: The experiment.
+        scores: What the parts of a flat search found; empty without one.
+
+    Returns:
+        The task; None for a cell that has nothing to choose by, because a part of its flat search is missing.
+    """
+    experiment, exams, eligible = prepared.loaded.experiment, prepared.cohort.exams, prepared.eligible
+    if key.partition == "search":
+        return scoring_task(key, prepared.plan, exams, eligible)
+    calibrated = experiment.decision.calibration != "none"
+    task = cell_task(key, prepared.plan, exams, eligible, experiment.search.inner_folds, calibrated=calibrated)
+    if key.inputs not in scores:
+        return task
+    found = scores[key.inputs]
+    return None if found is None else with_scores(task, prepared.plan, exams, found)
 
 
 def _place(key: CellKey) -> tuple[int, int]:

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 from mpi_model.errors import ExperimentError, RunDirectoryError
 from orchestrator.cells.cell import run_cell
 from orchestrator.cells.records import CellKey, CellTask, cell_keys, failed_cell, sample_keys
-from orchestrator.cells.tasks import cell_task, sample_task
+from orchestrator.cells.tasks import sample_task
+from orchestrator.driver.flat_search import scores_of_parts, task_of
 from orchestrator.driver.reopening import reopened
 from orchestrator.driver.resume import ResolvedRun, RunOptions
 from orchestrator.driver.training import runner_for, train
@@ -96,14 +97,14 @@ def rerun_cell(
     key = _key_of(run.description, cell)
     _check_new(folder, run)
     resolved = reopened(run, manifest, options, progress, lambda fact: fact.startswith("versions.") or fact == "device")
-    own = run_paths(folder)
+    own, there = run_paths(folder), RunState.read(run.paths)
+    task = _task(key, resolved, there, SAMPLED in run.description.facts)
     runner = runner_for(options, run_cell if unguarded and options.runner == "inline" else None)
     with own.storage.hold(), logging_to(own):
         state = RunState.read(own)
-        job = Job(task=_task(key, resolved, SAMPLED in run.description.facts), finished=())
-        train([job], replace(resolved, paths=own, keys=[key]), state, progress, runner)
-    there = RunState.read(run.paths)
-    return _compared(run, key, state, there, resolved)
+        train([Job(task=task, finished=())], replace(resolved, paths=own, keys=[key]), state, progress, runner)
+    # Read again: a run that goes on may have ended the cell meanwhile.
+    return _compared(run, key, state, RunState.read(run.paths), resolved)
 
 
 def _key_of(description: RunDescription, cell: str) -> CellKey:
@@ -130,16 +131,20 @@ def _check_new(folder: Path, run: Run) -> None:
         raise ExperimentError(f"{folder} lies in the run directory; name a folder outside of it with --out")
 
 
-def _task(key: CellKey, resolved: ResolvedRun, sampled: bool) -> CellTask:
+def _task(key: CellKey, resolved: ResolvedRun, there: RunState, sampled: bool) -> CellTask:
+    """The task that the cell had: after a flat search it chooses by what the run's own parts found."""
     prepared, settings = resolved.prepared, resolved.prepared.loaded.experiment
-    return (sample_task if sampled else cell_task)(
-        key,
-        prepared.plan,
-        prepared.cohort.exams,
-        prepared.eligible,
-        settings.search.inner_folds,
-        calibrated=settings.decision.calibration != "none",
-    )
+    if sampled:
+        calibrated, folds = settings.decision.calibration != "none", settings.search.inner_folds
+        return sample_task(key, prepared.plan, prepared.cohort.exams, prepared.eligible, folds, calibrated=calibrated)
+    whole = cell_keys(settings) if settings.search.scheme == "flat" else []
+    scores = scores_of_parts(there, whole, settings.search.candidates, len(prepared.cohort.exams))
+    task = task_of(key, prepared, scores)
+    if task is None:
+        raise ExperimentError(
+            f"cell {key.name} chooses by a flat search of which a part is missing; finish the run with `polarmap run`"
+        )
+    return task
 
 
 def _compared(run: Run, key: CellKey, state: RunState, there: RunState, resolved: ResolvedRun) -> Rerun:

@@ -3,9 +3,8 @@
 import logging
 from collections.abc import Sequence
 
-from orchestrator.cells.records import CellKey, CellTask, cell_keys
-from orchestrator.cells.tasks import cell_task, scoring_task, with_scores
-from orchestrator.driver.flat_search import scores_of_parts, stages_of
+from orchestrator.cells.records import CellKey, cell_keys
+from orchestrator.driver.flat_search import scores_of_parts, stages_of, task_of
 from orchestrator.driver.prepare import Prepared
 from orchestrator.driver.resume import (
     ResolvedRun,
@@ -111,26 +110,12 @@ def pending_jobs(prepared: Prepared, state: RunState, keys: Sequence[CellKey]) -
     """
     left = [key for key in keys if state.state_of(key) is None]
     experiment = prepared.loaded.experiment
-    whole = cell_keys(experiment) if left and experiment.search.scheme == "flat" else []
+    # Parts choose nothing: what others of them found is read only once there are cells that do.
+    is_choosing = experiment.search.scheme == "flat" and any(key.partition != "search" for key in left)
+    whole = cell_keys(experiment) if is_choosing else []
     scores = scores_of_parts(state, whole, experiment.search.candidates, len(prepared.cohort.exams))
-    jobs = []
-    for key in left:
-        task = _task_of(key, prepared)
-        if key.partition != "search" and key.inputs in scores:
-            found = scores[key.inputs]
-            if found is None:
-                continue
-            task = with_scores(task, prepared.plan, prepared.cohort.exams, found)
-        jobs.append(Job(task=task, finished=state.finished(key)))
-    return jobs
-
-
-def _task_of(key: CellKey, prepared: Prepared) -> CellTask:
-    experiment, exams, eligible = prepared.loaded.experiment, prepared.cohort.exams, prepared.eligible
-    if key.partition == "search":
-        return scoring_task(key, prepared.plan, exams, eligible)
-    calibrated = experiment.decision.calibration != "none"
-    return cell_task(key, prepared.plan, exams, eligible, experiment.search.inner_folds, calibrated=calibrated)
+    tasks = [(key, task_of(key, prepared, scores)) for key in left]
+    return [Job(task=task, finished=state.finished(key)) for key, task in tasks if task is not None]
 
 
 def _refresh_report(state: RunState) -> None:

@@ -1,7 +1,6 @@
 """A finished run in MLflow's file store: settings, leading estimates, tables and figures. No server is needed."""
 
 import importlib.util
-import os
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from orchestrator.export.folder import refuse_links
 from orchestrator.ledger.reading import Run
 from orchestrator.report.layout import as_records
 from orchestrator.report.records import EVERYONE
+from orchestrator.runners.environment import changed_environment
 
 _ENVIRONMENT: Final = {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
 """From 3.17 on MLflow opens a file store only where it is asked for; a clinic's tool reports to nobody."""
@@ -95,15 +95,6 @@ def _copy(run: Run, folder: Path) -> None:
 @contextmanager
 def _settings() -> Iterator[None]:
     """MLflow as it is needed here: a file store without a warning that it is not for teams, and no usage statistics."""
-    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
-    os.environ.update(_ENVIRONMENT)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    with changed_environment(_ENVIRONMENT), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

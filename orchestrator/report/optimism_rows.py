@@ -15,7 +15,7 @@ from orchestrator.report.models import CrossValidated
 from orchestrator.report.records import FLAT_SEARCH, RunTables
 from orchestrator.report.rows import Group, Row
 from orchestrator.statistics.cross_validation import cross_validated_auc
-from orchestrator.statistics.selection_bias import ScoredCandidates, bootstrap_bias_corrected, naive_aucs
+from orchestrator.statistics.selection_bias import Flattery, ScoredCandidates, flattery
 
 NOT_ABOVE_CHANCE: Final = (
     "after a flat search no interval says whether an AUC is above chance; `polarmap permute EXPERIMENT --times 99` does"
@@ -64,12 +64,10 @@ def optimism_rows(group: Group, found: CrossValidated, tables: RunTables) -> lis
 
 
 def _flat_rows(group: Group, judged: float, tables: RunTables) -> list[Row]:
-    found, tracers = scored_candidates(tables, group.inputs)
-    if group.tracer not in tracers:
+    found = tables.flattery.get((group.inputs, group.tracer))
+    if found is None:
         return []
-    place = tracers.index(group.tracer)
-    naive = float(naive_aucs(found)[place])
-    corrected = bootstrap_bias_corrected(found, group.level)[place]
+    naive, corrected = found.naive, found.corrected
     rows = [group.row("auc_of_search", _FLAT, estimate=naive, reason=_NOT_A_PERFORMANCE)]
     if corrected is not None:
         limits = {"estimate": corrected.estimate, "low": corrected.low, "high": corrected.high}
@@ -77,7 +75,22 @@ def _flat_rows(group: Group, judged: float, tables: RunTables) -> list[Row]:
     return [*rows, group.row("optimism", "of the search: naive less cross-fitted AUC", estimate=naive - judged)]
 
 
-def scored_candidates(tables: RunTables, inputs: str) -> tuple[ScoredCandidates, list[str]]:
+def flattery_of(tables: RunTables, level: float) -> dict[tuple[str, str], Flattery]:
+    """What choosing does to every AUC after a flat search, by inputs and tracer; once for all, because it takes long.
+
+    Args:
+        tables: The run's.
+        level: Of intervals.
+    """
+    found: dict[tuple[str, str], Flattery] = {}
+    for inputs in tables.inputs if len(tables.searched) else ():
+        candidates, tracers = _scored_candidates(tables, inputs)
+        if len(candidates.scores):
+            found |= {(inputs, tracer): one for tracer, one in zip(tracers, flattery(candidates, level), strict=True)}
+    return found
+
+
+def _scored_candidates(tables: RunTables, inputs: str) -> tuple[ScoredCandidates, list[str]]:
     """What the parts of a flat search scored for an input configuration, and the tracers in the order of their numbers.
 
     Candidates that could not be trained in every part are left out, as they are from every choice.

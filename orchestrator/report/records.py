@@ -10,6 +10,7 @@ import pandas as pd
 from orchestrator.cells.records import NETWORK, SEGMENTS
 from orchestrator.experiment.settings import SearchSettings, StatisticsSettings
 from orchestrator.report.traced import Phrase
+from orchestrator.statistics.selection_bias import Flattery
 from search_spaces.stored import StoredParameter
 
 Partition = Literal["development", "test"]
@@ -108,6 +109,8 @@ class RunTables:
     """Networks of a cell, whose mean score is judged."""
     searched: pd.DataFrame = field(default_factory=pd.DataFrame)
     """What the parts of a flat search predicted, `member` the candidate's number; empty without one."""
+    flattery: Mapping[tuple[str, str], Flattery] = field(default_factory=dict)
+    """What choosing does to the AUC after a flat search, by inputs and tracer."""
     by: Literal["patient", "site"] = "patient"
     """What a fold is: drawn patients, or a site of the column `site` in `exams`."""
     attributions: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -180,3 +183,8 @@ class Report:
     """`tracer, endpoint, measure` and one column a cohort."""
     validations: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """By cohort, how often it was used for a validation, and by how many different sets of frozen networks."""
+
+
+def is_of_flat_search(row: Mapping[str, object]) -> bool:
+    """Whether a row of the summary is an estimate of a flat search's cross-validation."""
+    return str(row["reason"]).startswith(FLAT_SEARCH)

@@ -1,6 +1,8 @@
-"""Environment variables that Ray reads when it is imported or started; set before either."""
+"""Environment variables that other libraries read, Ray's above all: when it is imported and when it is started."""
 
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final
 
 _FOR_RAY: Final = {
@@ -23,3 +25,18 @@ def prepare_for_ray() -> None:
     """Set what is not set by the user."""
     for name, value in _FOR_RAY.items():
         os.environ.setdefault(name, value)
+
+
+@contextmanager
+def changed_environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Some environment variables set for a while; afterwards they are what they were, or absent again."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

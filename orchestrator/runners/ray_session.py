@@ -17,7 +17,7 @@ from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-d
 
 from mpi_model.errors import ExperimentError
 from orchestrator.cells.records import WorkerContext
-from orchestrator.runners.environment import prepare_for_ray
+from orchestrator.runners.environment import changed_environment, prepare_for_ray
 from orchestrator.runners.private_folder import private_folder
 
 _TRIED_RAY: Final = "2.60"
@@ -93,18 +93,11 @@ def _own_token() -> Iterator[None]:
 
     A token of the user's, for a cluster, is neither used nor changed; it is in force again afterwards.
     """
-    names = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    _read_again()
     try:
-        yield
+        with changed_environment({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}):
+            _read_again()
+            yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
         _read_again()
 
 

@@ -62,6 +62,27 @@ class BiasCorrected:
     """Draws that had both classes on either side."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flattery:
+    """What choosing does to a tracer's AUC."""
+
+    naive: float
+    """Of the best candidates on the exams by which they were chosen."""
+    corrected: BiasCorrected | None
+    """None where no draw leaves a pair to compare."""
+
+
+def flattery(found: ScoredCandidates, level: float) -> list[Flattery]:
+    """Naive value and BBC-CV of every tracer.
+
+    Args:
+        found: The candidates.
+        level: Of the interval, such as 0.95.
+    """
+    pairs = zip(naive_aucs(found).tolist(), bootstrap_bias_corrected(found, level), strict=True)
+    return [Flattery(naive=naive, corrected=corrected) for naive, corrected in pairs]
+
+
 def naive_aucs(found: ScoredCandidates) -> Floats:
     """`[T]`, the AUC of the best candidates on the exams by which they were chosen: too high by what choosing adds."""
     everybody = np.ones((1, found.labels.size))

@@ -8,7 +8,7 @@ from orchestrator.report.layout import PARTITION_NAMES, Record, grouped, numbere
 from orchestrator.report.layout_of_run import uses
 from orchestrator.report.optimism_rows import NOT_ABOVE_CHANCE
 from orchestrator.report.readings import Limits, auc_in_words, difference_in_words, noninferiority_in_words
-from orchestrator.report.records import EVERYONE, FLAT_SEARCH, Report
+from orchestrator.report.records import EVERYONE, FLAT_SEARCH, Report, is_of_flat_search
 from orchestrator.report.traced import Phrase, of_summary
 
 
@@ -50,7 +50,7 @@ def _sentence(rows: Sequence[Record]) -> tuple[Phrase, ...]:
         return ("No AUC: ", *_refused(areas))
     first = next(row for row in areas if row["state"] == "ok")
     where = str(PARTITION_NAMES.get(first["partition"], first["partition"]))
-    if _is_flat(first):
+    if is_of_flat_search(first):
         where += f", {FLAT_SEARCH}"
     parts: list[Phrase] = [f"{first['tracer']}, {first['endpoint']}, {where} ("]
     counted = f"{first['patients']} patients, {first['positives']} events"
@@ -108,7 +108,7 @@ def _warnings(rows: Sequence[Record]) -> list[tuple[Phrase, ...]]:
     ]
     named: dict[str, list[str]] = {}
     for row in areas:
-        if _is_flat(row):
+        if is_of_flat_search(row):
             # An interval above 0.5 is a claim that needs no words, so it is taken back in words.
             named.setdefault(f": {NOT_ABOVE_CHANCE}", []).append(row["inputs"])
         # Input configurations of which the same is said share a line.
@@ -116,10 +116,6 @@ def _warnings(rows: Sequence[Record]) -> list[tuple[Phrase, ...]]:
         if said:
             named.setdefault(said, []).append(row["inputs"])
     return [(f"{rows[0]['tracer']}, {', '.join(inputs)}{said}.",) for said, inputs in named.items()]
-
-
-def _is_flat(row: Record) -> bool:
-    return str(row["reason"]).startswith(FLAT_SEARCH)
 
 
 def _limits(row: Record) -> Limits:

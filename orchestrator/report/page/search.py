@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from orchestrator.report.layout import MISSING, Record, Table, grouped, numbered
 from orchestrator.report.layout_of_run import chosen_hyperparameters
-from orchestrator.report.records import EVERYONE, FLAT_SEARCH, Report
+from orchestrator.report.records import EVERYONE, FLAT_SEARCH, Report, is_of_flat_search
 from orchestrator.report.traced import Phrase, of_json, of_summary
 
 _OPTIMISM = ("auc_of_search", "auc_bias_corrected", "auc", "optimism", "test")
@@ -49,7 +49,7 @@ def _optimism(report: Report) -> Table | None:
             body.append((f"{tracer}, {inputs}", *(_number(found.get(name)) for name in _OPTIMISM)))
     # Columns that no row fills are left out: BBC-CV is of flat searches, and the test may be closed.
     kept = [place for place in range(len(_COLUMNS)) if any(line[place] != MISSING for line in body)]
-    flat = any(str(row["reason"]).startswith(FLAT_SEARCH) for row in wanted)
+    flat = any(map(is_of_flat_search, wanted))
     return Table(
         title="Optimism of the search",
         columns=tuple(_COLUMNS[place] for place in kept),

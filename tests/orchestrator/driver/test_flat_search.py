@@ -16,6 +16,7 @@ from orchestrator.driver.instability import measure_instability
 from orchestrator.driver.ledger_events import LedgerEvents
 from orchestrator.driver.permute import permute_labels
 from orchestrator.driver.prepare import prepare
+from orchestrator.driver.rerun import rerun_cell
 from orchestrator.driver.resume import RunOptions
 from orchestrator.driver.run_plan import plan_experiment
 from orchestrator.experiment.file import load_experiment
@@ -227,6 +228,14 @@ def test_bootstrap_samples_have_no_folds_to_share(tiny):
     loaded = load_experiment(tiny, FLAT)
     with pytest.raises(ExperimentError, match=r"--set search\.scheme=nested"):
         measure_instability(loaded, 2, RunOptions(runner="inline"), NullProgress(), InlineRunner())
+
+
+@pytest.mark.parametrize("cell", ["stress-search-r00-f1", "stress-r00-f2"])
+def test_a_cell_again_chooses_by_what_the_runs_parts_found(cell, flat, tmp_path):
+    """`rerun-cell` gives the ledger's bytes of a part, and of a cell that was chosen by the parts."""
+    found = rerun_cell(open_run(flat.root), cell, tmp_path / "again", RunOptions(runner="inline"), NullProgress())
+    assert found.different == ()
+    assert found.same == ("candidates", "epochs", "predictions", "cells")
 
 
 @pytest.mark.thorough

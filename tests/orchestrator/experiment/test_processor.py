@@ -2,8 +2,6 @@
 
 import json
 import platform
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -127,14 +125,9 @@ def test_check_accepts_bf16_where_it_is_native_or_a_gpu_is_asked_for(tiny, monke
     assert "cannot be read" in "".join(capsys.readouterr())
 
 
-def test_check_reads_the_processor_without_torch(tiny):
+def test_check_reads_the_processor_without_torch(tiny, command_without):
     """The rule costs `check` no import of torch, whatever this machine's answer is."""
-    code = (
-        "import sys; from orchestrator.cli import main\n"
-        f"code = main(['check', r'{tiny}', '--set', 'training.precision=bf16'])\n"
-        "sys.exit(7 if 'torch' in sys.modules else code)"
-    )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    found = command_without(["check", tiny, "--set", "training.precision=bf16"], "torch")
     features = processor_features()
     assert found.returncode == (0 if features is None or has_bf16(features) else 2), found.stderr
 

@@ -258,14 +258,10 @@ def test_new_exams_of_a_run_that_was_not_explained_are_refused(mine, make_cohort
 
 
 @pytest.mark.thorough
-def test_the_report_shows_where_the_network_looks_without_torch(explained, tmp_path):
+def test_the_report_shows_where_the_network_looks_without_torch(explained, command_without):
     """The page has the section once a run is explained; making it imports no torch, and it names no patient."""
-    code = (
-        "import sys; from orchestrator.cli import main\n"
-        f"code = main(['report', r'{explained.parent / 'runs/tiny'}', '--format', 'html'])\n"
-        "sys.exit(code or 7 * bool({'torch', 'captum', 'ray'} & set(sys.modules)))"
-    )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    words = ["report", explained.parent / "runs/tiny", "--format", "html"]
+    found = command_without(words, "torch", "captum", "ray")
     assert found.returncode == 0, found.stderr
     assert "Where the network looks" in found.stdout
     assert "integrated gradients" in found.stdout

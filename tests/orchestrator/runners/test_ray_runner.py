@@ -142,12 +142,7 @@ def test_the_session_folder_is_private_and_ray_asks_nobody_home(tune_folder):
 
 
 @pytest.mark.thorough
-def test_the_driver_on_ray_does_without_torch(tiny):
+def test_the_driver_on_ray_does_without_torch(tiny, command_without):
     """Workers import torch; the driver, which only writes what they bring, starts in half the time without it."""
-    code = (
-        "import sys; from orchestrator.cli import main\n"
-        f"code = main(['run', r'{tiny}', '--progress', 'none'])\n"
-        "sys.exit(code or 7 * ('torch' in sys.modules))"
-    )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    found = command_without(["run", tiny, "--progress", "none"], "torch")
     assert found.returncode == 0, found.stderr
