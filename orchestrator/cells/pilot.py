@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 import optuna
@@ -21,12 +22,17 @@ _GLANCE: Final = 3
 """Epochs that every kind is timed for, whatever it takes; the first fills caches."""
 _DRAWN: Final = 400
 """Candidates drawn to see which kinds a space has, and how often."""
+_TIMED: Final = 8
+"""Kinds that are timed for each input configuration at most. Every training under way holds its cohort's views."""
 
 _Values = dict[str, Value | None]
 
 
 def drawn_kinds(space: SearchSpace) -> dict[Kind, list[_Values]]:
-    """What a space proposes at random, its first candidate included, by kind; untrained."""
+    """What a space proposes at random, its first candidate included, by kind; untrained.
+
+    Of many kinds, neighbours stand together under the middle one of them, whose own proposals come first.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     study.enqueue_trial(first_candidate(space))
@@ -34,7 +40,16 @@ def drawn_kinds(space: SearchSpace) -> dict[Kind, list[_Values]]:
     for _ in range(_DRAWN):
         values = propose(space, study.ask())
         kinds.setdefault(_kind(values), []).append(values)
-    return dict(sorted(kinds.items(), key=lambda item: (item[0].encoder_stages or 0, item[0].freeze_depth)))
+    # What learns decides the time first: ends of the encoder that freeze alike are neighbours.
+    ordered = sorted(kinds, key=lambda kind: (kind.freeze_depth, kind.encoder_stages or 0))
+    count = min(_TIMED, len(ordered))
+    borders = [len(ordered) * number // count for number in range(count + 1)]
+    groups = [ordered[low:high] for low, high in pairwise(borders)]
+    middles = [group[len(group) // 2] for group in groups]
+    return {
+        middle: kinds[middle] + [values for kind in group if kind != middle for values in kinds[kind]]
+        for middle, group in zip(middles, groups, strict=True)
+    }
 
 
 def _kind(values: Mapping[str, Value | None]) -> Kind:
@@ -108,7 +123,7 @@ def time_trainings(
     context: WorkerContext,
     kinds: Mapping[Kind, Sequence[_Values]],
     seconds: float,
-    progress: Callable[[float], None] = lambda _: None,
+    progress: Callable[[int, float], None] = lambda *_: None,
 ) -> tuple[TimedTraining, ...]:
     """Train candidates of every kind and input configuration, a cell's inner folds in turn.
 
@@ -120,7 +135,7 @@ def time_trainings(
         context: What a worker would hold.
         kinds: From `drawn_kinds`.
         seconds: When to end, by the clock on the wall; the glances are made in any case.
-        progress: Told the seconds gone.
+        progress: Told how many kinds have had their glance, over all input configurations, and the seconds gone.
     """
     begun = time.perf_counter()
     # On a processor a training is one thread at full speed, so its time there is what an idle machine would take.
@@ -129,11 +144,11 @@ def time_trainings(
     under_way = [_UnderWay(task, kind, values) for kind, values in kinds.items() for task in tasks.values()]
     # The first training of a process loads what the later ones find loaded.
     _UnderWay(under_way[0].task, under_way[0].kind, under_way[0].proposals).advance(context, clock)
-    for one in under_way:
+    for number, one in enumerate(under_way, start=1):
         for _ in range(_GLANCE):
             one.advance(context, clock)
-        progress(time.perf_counter() - begun)
+        progress(number, time.perf_counter() - begun)
     while time.perf_counter() - begun < seconds and (left := [one for one in under_way if not one.over]):
         min(left, key=lambda one: one.spent).advance(context, clock)
-        progress(time.perf_counter() - begun)
+        progress(len(under_way), time.perf_counter() - begun)
     return tuple(timed for one in under_way for timed in one.all_timed(context))
