@@ -42,7 +42,7 @@ check: setup  ## formatting, lint, types, import contracts
 WORKERS ?= 2
 PARALLEL := --numprocesses $(WORKERS) --dist loadfile
 
-test: check  ## what has to pass: the checks above and the tests, on the built wheel; WORKERS=2 at a time
+test: setup  ## what has to pass, with `make check`: the tests, on the built wheel; WORKERS=2 at a time
 	POLARMAP_TEST_INSTALLED=1 $(BIN)/pytest $(PARALLEL)
 
 # What numeric libraries may use of the processor. `lowest` (SSE 4.1) is below every machine, so that it always differs.

@@ -224,6 +224,7 @@ def test_a_full_disk_keeps_what_is_finished_and_the_run_goes_on_later(tiny, smal
     assert main(command) == 0
 
 
+@pytest.mark.thorough
 def test_an_interrupt_ends_with_130_and_the_run_resumes(tiny):
     """Control-C, and a scheduler's SIGTERM, end the run in one line; run again, it goes on."""
     command = [sys.executable, "-P", "-m", "orchestrator", "run", str(tiny), "--runner", "inline"]

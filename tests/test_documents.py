@@ -83,6 +83,7 @@ def test_every_block_of_a_page_is_code_of_its_kind(page):
                     parser().parse_args([word for word in words if word != "…"])
 
 
+@pytest.mark.thorough
 def test_the_readme_can_be_followed(make_tiny, tmp_path, monkeypatch, capsys):
     """The run on one's own cohort, as the README has it, goes from `init` to the report and to Python."""
     ours = make_tiny(tmp_path).read_text().replace('name = "tiny"', 'name = "my-experiment"')
@@ -108,7 +109,7 @@ def test_the_tutorial_can_be_followed(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "cohort.png").exists()
 
 
-@pytest.mark.parametrize("page", ["python.md", "tables.md"])
+@pytest.mark.parametrize("page", [pytest.param("python.md", marks=pytest.mark.thorough), "tables.md"])
 def test_python_blocks_run(page, finished, tmp_path, monkeypatch, capsys):
     """The Python blocks of these pages run on a finished run."""
     shutil.copytree(finished, tmp_path / "copy")

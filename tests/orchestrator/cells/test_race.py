@@ -124,6 +124,7 @@ def test_as_many_candidates_are_complete_as_there_are_winners(cell):
     assert {item.member for item in result.predictions} == {0, 1, 2}
 
 
+@pytest.mark.thorough
 def test_who_fails_on_a_later_fold_is_replaced_by_the_next_best(cell, monkeypatch):
     """A candidate that diverges on the second fold is a failed row, and the race still ends with two."""
     monkeypatch.setattr("orchestrator.cells.rungs.TIE", 0.0)

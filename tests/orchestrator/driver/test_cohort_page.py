@@ -78,6 +78,7 @@ def test_the_page_warns_of_the_site_and_names_nobody(clinic, capsys):
     assert sum(attributes.get("role") == "img" for _, attributes in reader.tags) >= 7
 
 
+@pytest.mark.thorough
 def test_no_label_of_the_test_partition_changes_the_page(clinic, capsys):
     """With every test label turned over, the page is the same, byte for byte."""
     before = page_of(clinic, capsys)

@@ -61,7 +61,8 @@ def test_the_reference_study_has_the_sizes_it_names(tmp_path, capsys):
         line for line in (EXAMPLE / "README.md").read_text().splitlines() if line.startswith("polarmap synth")
     )
     words = [str(tmp_path / "cohort") if "cohort" in word else word for word in shlex.split(command)[1:]]
-    shutil.copy(EXAMPLE / "experiment.toml", tmp_path)
+    for name in ("experiment.toml", "space.toml"):
+        shutil.copy(EXAMPLE / name, tmp_path)
     assert main(words) == 0
     capsys.readouterr()
     assert main(["plan", str(tmp_path / "experiment.toml"), "--json"]) == 0

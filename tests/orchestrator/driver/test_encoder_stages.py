@@ -27,6 +27,7 @@ def lite0(tmp_path_factory, make_tiny, run):
     return experiment
 
 
+@pytest.mark.thorough
 def test_the_ledger_says_where_each_candidate_ended_its_encoder(lite0, paths_of):
     """`hp_encoder_stages` and `hp_freeze_depth` are whole numbers that go together, and the search varied them."""
     candidates = open_run(paths_of(lite0).root).candidates
@@ -38,6 +39,7 @@ def test_the_ledger_says_where_each_candidate_ended_its_encoder(lite0, paths_of)
     assert ends.nunique() > 1
 
 
+@pytest.mark.thorough
 def test_the_final_network_ends_where_the_search_said(lite0, paths_of, folder_of):
     """What is saved and judged is the encoder that was chosen, in shape and in the number of its features."""
     cells = open_run(paths_of(lite0).root).cells
@@ -49,6 +51,7 @@ def test_the_final_network_ends_where_the_search_said(lite0, paths_of, folder_of
     assert network.architecture.normalisation == "efficientnet_lite"
 
 
+@pytest.mark.thorough
 def test_the_weights_digest_and_the_end_are_part_of_the_experiment(lite0, folder_of, capsys):
     """Other bytes or another end of the encoder are another experiment, which the run directory refuses by name."""
     facts = json.loads((folder_of(lite0) / "experiment.json").read_text())["facts"]

@@ -37,6 +37,7 @@ def wrong_shares(run) -> pd.Series:
     return wrong.groupby(rows["exam_id"].map(run.cohort.set_index("exam_id")["manifest_row"])).mean()
 
 
+@pytest.mark.thorough
 def test_the_hardest_exams_are_drawn_for_their_users_eyes_only(ours, capsys):
     """Maps, shares and words belong to the rows that were most often wrong; the file is new, marked and private."""
     target = ours.parent / "hardest.html"

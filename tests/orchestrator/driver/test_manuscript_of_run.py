@@ -96,6 +96,7 @@ def test_figures_for_a_manuscript_are_written_where_they_are_asked_for(finished,
     assert "is not empty" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_a_checklist_is_written_as_asked(finished, tmp_path, capsys):
     """The command writes a file, prints text, and refuses what it cannot do in one line with the remedy."""
     run = str(finished.parent / "runs" / "tiny")

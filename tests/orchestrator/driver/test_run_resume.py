@@ -28,6 +28,7 @@ def test_a_finished_run_does_nothing_and_needs_no_torch(mine, run, paths_of, no_
     assert {path: path.stat().st_mtime_ns for path in folder_of(mine).rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.thorough
 def test_a_report_that_a_crash_left_behind_is_made_anew(mine, run, digests, paths_of, no_runner, folder_of):
     """Killed after the test was predicted but before the report was written, a run reports the test when run again."""
     paths = paths_of(mine)
@@ -107,6 +108,7 @@ def test_a_race_killed_on_its_second_inner_fold_goes_on_from_there(make_tiny, tm
     assert digests(paths) == digests(undisturbed)
 
 
+@pytest.mark.thorough
 def test_a_candidate_file_without_its_predecessor_is_not_trusted(mine, run, digests, paths_of, folder_of):
     """Candidates are replayed in order: one after a gap is trained again."""
     paths = paths_of(mine)
@@ -155,6 +157,7 @@ def test_two_drivers_cannot_write_one_run(mine, run, paths_of, no_runner):
         run(mine, runner=no_runner)
 
 
+@pytest.mark.thorough
 def test_a_failed_cell_is_kept_as_a_row_and_done_again_when_asked(
     tiny, finished, monkeypatch, capsys, run, digests, paths_of, no_runner, folder_of
 ):

@@ -132,6 +132,7 @@ def test_check_reads_the_processor_without_torch(tiny, command_without):
     assert found.returncode == (0 if features is None or has_bf16(features) else 2), found.stderr
 
 
+@pytest.mark.thorough
 def test_a_finished_run_is_no_training(tiny, monkeypatch, tmp_path, capsys):
     """A run that was trained elsewhere is recognised, reported and opened on a processor without bf16."""
     on(ZEN_4, monkeypatch, tmp_path)

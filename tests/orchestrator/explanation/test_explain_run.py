@@ -99,6 +99,7 @@ def test_a_closed_test_is_not_explained(tiny, run):
     assert set(found["partition"]) == {"development"}
 
 
+@pytest.mark.thorough
 def test_an_interrupted_explanation_goes_on_to_the_same_bytes(another):
     """Cells that are explained stay so; a part that is lost, torn or of another method is made again, alike."""
     due = table_bytes(another)
@@ -268,6 +269,7 @@ def test_the_report_shows_where_the_network_looks_without_torch(explained, comma
     assert "patient-0" not in found.stdout
 
 
+@pytest.mark.thorough
 def test_without_captum_the_message_names_the_extra(mine, tmp_path):
     """The optional part that is missing is named, in a line, with exit code 2."""
     (tmp_path / "captum.py").write_text("raise ImportError('not installed')")

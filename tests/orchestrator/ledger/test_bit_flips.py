@@ -107,6 +107,7 @@ def _strike(finished: Path, folder: Path, flips: int, seed: int) -> tuple[int, l
     return refused, wrong
 
 
+@pytest.mark.thorough
 def test_no_flipped_bit_is_read_as_another_value(finished, tmp_path):
     """Forty bits over every kind of file: each reading gives the value that was written, or is refused."""
     refused, wrong = _strike(finished, tmp_path, 40, seed=1)

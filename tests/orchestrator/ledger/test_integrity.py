@@ -240,6 +240,7 @@ def test_damaged_descriptions_are_refused_with_the_remedy(mine, finished, run, n
         assert path.read_bytes() == whole
 
 
+@pytest.mark.thorough
 def test_a_table_that_was_deleted_is_made_again(mine, finished, run):
     """Compacted tables are never the only copy: deleted, they come back byte for byte."""
     (root_of(mine) / "tables" / "epochs.parquet").unlink()

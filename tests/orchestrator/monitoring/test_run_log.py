@@ -40,6 +40,7 @@ def test_a_finished_run_adds_nothing_to_the_log(mine, run, paths_of, no_runner):
     assert paths_of(mine).log.read_bytes() == before
 
 
+@pytest.mark.thorough
 def test_a_failed_cell_is_logged_with_its_traceback_and_an_interrupt_as_one(tiny, run, paths_of, monkeypatch):
     """Whoever looks for the reason finds the traceback at the cell, in one line of JSON; a resumed run says so."""
     original = guard.run_cell

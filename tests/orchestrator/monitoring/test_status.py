@@ -117,6 +117,7 @@ def test_a_run_killed_without_a_word_is_interrupted_and_its_candidates_are_count
     assert status_of(paths).state == "finished"
 
 
+@pytest.mark.thorough
 def test_failed_cells_are_named_with_their_reasons(tiny, run, paths_of, monkeypatch, capsys):
     """A run with a failed cell is incomplete, says which cell and why in one line, and exits with 0."""
     original = guard.run_cell
