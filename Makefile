@@ -7,7 +7,7 @@ SOURCES := $(shell find polarmap orchestrator mpi_model search_spaces -type f -n
 export RAY_ENABLE_UV_RUN_RUNTIME_ENV := 0
 
 .PHONY: help setup demo test test-older-processor test-pythons test-part test-coverage test-thorough test-slow test-nodes test-browser test-cluster chaos check \
-  interval-coverage interval-coverage-short flat-search-short format constraints image-requirements hooks clean
+  interval-coverage interval-coverage-short flat-search-short format constraints image-requirements node-requirements hooks clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -122,6 +122,11 @@ image-requirements: setup  ## what the container image installs, pinned as const
 	  --python-version 3.12 --python-platform x86_64-manylinux_2_28 --no-emit-index-url --no-header --no-annotate \
 	  --output-file cluster/kubernetes/image_requirements.txt
 	rm build-image.in
+
+node-requirements: setup  ## what cluster.yaml installs on a node, pinned as constraints.txt pins it
+	$(BIN)/uv pip compile --quiet pyproject.toml --extra aws --constraint constraints.txt --generate-hashes \
+	  --python-version 3.12 --python-platform x86_64-manylinux_2_28 --no-emit-index-url --no-header --no-annotate \
+	  --output-file cluster/node_requirements.txt
 
 hooks: setup  ## let git run formatting, lint and types before each commit
 	$(BIN)/pre-commit install
