@@ -143,7 +143,8 @@ class NodeWatch:
             return f"{what} {most}; {lower}{unfit}"
         return (
             f"{what} {most}, and in {seconds:.0f} s none came ({_starting()}); look at quotas and at what the cloud "
-            f"has left, raise `resources.wait_for_nodes`, or {lower}; the same command goes on from what is finished{unfit}"
+            f"has left, raise `resources.wait_for_nodes`, or {lower}; the same command goes on "
+            f"from what is finished{unfit}"
         )
 
 
