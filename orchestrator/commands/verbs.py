@@ -106,6 +106,7 @@ def _instability(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--samples", type=int, required=True, metavar="N", help="bootstrap samples of patients, such as 200"
     )
+    verb.add_argument("--retry-failed", action="store_true", help="do failed samples again")
 
 
 def _full(verb: argparse.ArgumentParser) -> None:
