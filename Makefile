@@ -96,13 +96,13 @@ ROUNDS ?= 50
 chaos: setup  ## runs struck by kills, full disks and lost storage until they are done, compared byte for byte
 	$(BIN)/python -m validation.chaos --rounds $(ROUNDS)
 
-interval-coverage: setup  ## simulate what every interval covers, and write docs/coverage.md (minutes)
-	$(BIN)/python -m validation.coverage --out docs/coverage.md
+interval-coverage: setup  ## simulate what every interval covers, and write docs/coverage.md (half an hour)
+	$(BIN)/python -m validation.coverage --workers $(WORKERS)
 
-interval-coverage-short: setup  ## some settings of each world with their controls (minutes)
-	$(BIN)/python -m validation.coverage --short --out /dev/null
+interval-coverage-short: setup  ## some settings of each world with their controls: a minute; part of CI
+	$(BIN)/python -m validation.coverage --short
 
-flat-search-short: setup  ## two worlds of a flat search with their controls (a minute)
+flat-search-short: setup  ## two worlds of a flat search with their controls: a minute; part of CI
 	$(BIN)/python -m validation.flat_search --short
 
 docs: setup  ## the documentation as a site in site/; offline, and a warning is an error

@@ -11,39 +11,45 @@ from scipy import stats
 from scipy.special import expit, logit
 
 from orchestrator.statistics.auc import Influence, wins
-from orchestrator.statistics.cross_validation import (
-    CrossValidation,
-    corrected_resampled_variance,
-    fold_aucs,
-    held_out_variance,
-)
+from orchestrator.statistics.cross_validation import corrected_resampled_variance, fold_aucs, held_out_variance
+from orchestrator.statistics.pairs import pairs_statistic
 from orchestrator.statistics.scores import Codes, Floats, FoldScores
 from validation.measured import LEVEL
 
 Limits = tuple[float, float]
 BOOTSTRAPS = 200
+NAMES = (
+    "fold t",
+    "Nadeau–Bengio t",
+    "DeLong by fold, averaged",
+    "LeDell's influence curve",
+    "DeLong of mean scores",
+    "bootstrap of pooled scores",
+    "bootstrap within folds",
+    "patients' variance",
+    "patients' variance · K/(K − 1)",
+)
+"""The last two are parts of the package's own interval: without its factor, and with a plain one."""
 _Z = float(stats.norm.ppf((1 + LEVEL) / 2))
 
 
-def rival_intervals(found: CrossValidation, generator: np.random.Generator) -> dict[str, Callable[[], Limits]]:
+def rival_intervals(model: FoldScores, generator: np.random.Generator) -> dict[str, Callable[[], Limits]]:
     """Each rival's interval, to be computed; several exams of a patient stay together in all of them."""
-    model = found.model
     areas = fold_aucs(model)
     centre, cells = float(areas.mean()), areas.size
-    patients = found.pairs.variance(model.exams)
-    return {
-        "fold t": lambda: _plain(centre, areas.var(ddof=1) / cells, float(stats.t.ppf((1 + LEVEL) / 2, cells - 1))),
-        "Nadeau–Bengio t": lambda: _plain(
-            centre, corrected_resampled_variance(areas), float(stats.t.ppf((1 + LEVEL) / 2, cells - 1))
-        ),
-        "DeLong by fold, averaged": lambda: _logit(centre, (held_out_variance(model) or np.nan) / model.fold_count),
-        "LeDell's influence curve": lambda: _plain(centre, _ledell_variance(model), _Z),
-        "DeLong of mean scores": lambda: _delong_of_means(model),
-        "bootstrap of pooled scores": lambda: _bootstrap(model, generator, within=False),
-        "bootstrap within folds": lambda: _bootstrap(model, generator, within=True),
-        "patients' variance": lambda: _logit(centre, patients),
-        "patients' variance · K/(K − 1)": lambda: _logit(centre, patients * model.fold_count / (model.fold_count - 1)),
-    }
+    patients = pairs_statistic(model.exams, model.scores, model.cells).variance(model.exams)
+    computed: tuple[Callable[[], Limits], ...] = (
+        lambda: _plain(centre, areas.var(ddof=1) / cells, float(stats.t.ppf((1 + LEVEL) / 2, cells - 1))),
+        lambda: _plain(centre, corrected_resampled_variance(areas), float(stats.t.ppf((1 + LEVEL) / 2, cells - 1))),
+        lambda: _logit(centre, (held_out_variance(model) or np.nan) / model.fold_count),
+        lambda: _plain(centre, _ledell_variance(model), _Z),
+        lambda: _delong_of_means(model),
+        lambda: _bootstrap(model, generator, within=False),
+        lambda: _bootstrap(model, generator, within=True),
+        lambda: _logit(centre, patients),
+        lambda: _logit(centre, patients * model.fold_count / (model.fold_count - 1)),
+    )
+    return dict(zip(NAMES, computed, strict=True))
 
 
 def _plain(centre: float, variance: float, quantile: float) -> Limits:
