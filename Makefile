@@ -7,7 +7,7 @@ SOURCES := $(shell find polarmap orchestrator mpi_model search_spaces -type f -n
 export RAY_ENABLE_UV_RUN_RUNTIME_ENV := 0
 
 .PHONY: help setup demo test test-older-processor test-pythons test-part test-coverage test-thorough test-slow test-nodes test-browser test-cluster chaos check \
-  interval-coverage interval-coverage-short flat-search-short format constraints image-requirements hooks clean
+  interval-coverage interval-coverage-short flat-search-short format constraints image-requirements node-requirements hooks clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -96,13 +96,13 @@ ROUNDS ?= 50
 chaos: setup  ## runs struck by kills, full disks and lost storage until they are done, compared byte for byte
 	$(BIN)/python -m validation.chaos --rounds $(ROUNDS)
 
-interval-coverage: setup  ## simulate what every interval covers, and write docs/coverage.md (minutes)
-	$(BIN)/python -m validation.coverage --out docs/coverage.md
+interval-coverage: setup  ## simulate what every interval covers, and write docs/coverage.md (half an hour)
+	$(BIN)/python -m validation.coverage --workers $(WORKERS)
 
-interval-coverage-short: setup  ## some settings of each world with their controls (minutes)
-	$(BIN)/python -m validation.coverage --short --out /dev/null
+interval-coverage-short: setup  ## some settings of each world with their controls: a minute; part of CI
+	$(BIN)/python -m validation.coverage --short
 
-flat-search-short: setup  ## two worlds of a flat search with their controls (a minute)
+flat-search-short: setup  ## two worlds of a flat search with their controls: a minute; part of CI
 	$(BIN)/python -m validation.flat_search --short
 
 docs: setup  ## the documentation as a site in site/; offline, and a warning is an error
@@ -122,6 +122,11 @@ image-requirements: setup  ## what the container image installs, pinned as const
 	  --python-version 3.12 --python-platform x86_64-manylinux_2_28 --no-emit-index-url --no-header --no-annotate \
 	  --output-file cluster/kubernetes/image_requirements.txt
 	rm build-image.in
+
+node-requirements: setup  ## what cluster.yaml installs on a node, pinned as constraints.txt pins it
+	$(BIN)/uv pip compile --quiet pyproject.toml --extra aws --constraint constraints.txt --generate-hashes \
+	  --python-version 3.12 --python-platform x86_64-manylinux_2_28 --no-emit-index-url --no-header --no-annotate \
+	  --output-file cluster/node_requirements.txt
 
 hooks: setup  ## let git run formatting, lint and types before each commit
 	$(BIN)/pre-commit install

@@ -32,7 +32,7 @@ from orchestrator.cells.records import (
 )
 from orchestrator.experiment.settings import DecisionSettings, ResourceSettings, SearchSettings
 from orchestrator.runners.environment import prepare_for_ray
-from orchestrator.runners.runner import Hang, Job
+from orchestrator.runners.runner import Hang, Job, Unfit
 from search_spaces.catalog import load_space
 
 MEBIBYTE = 2**20
@@ -87,6 +87,12 @@ class Times:
     def hung(self, key: CellKey, hang: Hang) -> None:
         """Likewise."""
         sys.stdout.write(f"cell {key.name} hung\n")
+
+    def waiting(self, message: str) -> None:
+        """A benchmark has its nodes."""
+
+    def unfit(self, unfit: Unfit) -> None:
+        """Likewise."""
 
     def cell(self, result: CellResult, attempt: int) -> None:
         """A cell is finished."""

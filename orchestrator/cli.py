@@ -46,7 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         sys.stdout.flush()
     except OSError as error:
-        return code or _cannot_go_on(error)
+        code = code or _cannot_go_on(error)
+    if getattr(arguments, "notify", None):
+        from orchestrator.commands.notification import notify  # noqa: PLC0415 - where it is asked for
+
+        notify(arguments, code)
     return code
 
 

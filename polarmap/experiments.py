@@ -155,6 +155,7 @@ def instability(
     samples: int,
     settings: Mapping[str, object] | None = None,
     *,
+    retry_failed: bool = False,
     runner: _Runner = "ray",
     address: str | None = None,
     progress: _Display = "auto",
@@ -165,6 +166,7 @@ def instability(
         experiment: The experiment file (TOML).
         samples: Bootstrap samples, at least 2; a later call may ask for more and trains only those.
         settings: Values that take the place of the file's, by dotted name.
+        retry_failed: Whether failed samples are done again.
         runner: Who runs the cells.
         address: A running Ray cluster; None starts Ray on this machine.
         progress: What is shown on standard error.
@@ -177,7 +179,7 @@ def instability(
         PolarmapError: See `run`.
     """
     loaded = load_experiment(Path(experiment), settings or {})
-    options = RunOptions(runner=runner, address=address)
+    options = RunOptions(retry_failed=retry_failed, runner=runner, address=address)
     with private_files():
         return Report.of(measure_instability(loaded, samples, options, progress_for(progress)))
 

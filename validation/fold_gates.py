@@ -18,6 +18,7 @@ from orchestrator.statistics.proportions import cross_validated_proportions
 from orchestrator.statistics.scores import Exams, Floats, FoldScores, PatientScores
 from validation.learners import World, effect_of, simulate
 from validation.measured import ANY, LEVEL, Measured, Range, Tally
+from validation.rivals import NAMES, rival_intervals
 from validation.simulated import Design, FoldWorld, noisy_folds
 
 AREAS = (0.5, 0.6, 0.7, 0.85, 0.95)
@@ -40,8 +41,10 @@ _CHUNK = 50
 _COVERS: Range = (0.935, 0.975)
 _WIDE: Range = (0.925, 0.995)
 """Where the aim is missed on the safe side: one repeat cannot tell an unstable learner from a stable one."""
+OWN_METHOD = "within-fold logit"
+RIVAL = " (rival)"
 _METHODS = {
-    "within": "within-fold logit",
+    "within": OWN_METHOD,
     "expected": "within-fold logit, the procedure's AUC",
     "nadeau": "Nadeau–Bengio logit",
     "naive": "SD/√(folds · repeats)",
@@ -51,25 +54,27 @@ _METHODS = {
     "sensitivity": "sensitivity, Wilson inflated",
     "specificity": "specificity, Wilson inflated",
     "balanced": "balanced accuracy, MOVER",
+    **{name: name + RIVAL for name in NAMES},
 }
-
-
-def learner_gate(
-    simulations: int, worlds: Sequence[World] = WORLDS, first_seed: int = 0, repeats: Sequence[int] = REPEATS
-) -> Iterator[Measured]:
-    """World A: learners that are trained, whose folds share training patients."""
-    for number, world in enumerate(worlds):
-        yield from world_gate(world, simulations, (first_seed, number), repeats)
+_RIVALS_OF = ("ridge", "network")
+"""Learners for which rival intervals are measured, too; they cost more than all else together."""
 
 
 def world_gate(
-    world: World, simulations: int, seed: tuple[int, int], repeats: Sequence[int] = REPEATS
+    world: World,
+    simulations: int,
+    seed: tuple[int, int],
+    repeats: Sequence[int] = REPEATS,
+    *,
+    rivals: bool = False,
 ) -> Iterator[Measured]:
     """One setting of world A, with each number of repeats: the first ones of the same cross-validations."""
     effect = effect_of(world)
     tallies = {count: {name: Tally() for name in _METHODS} for count in repeats}
     intervals: dict[int, list[tuple[float, float]]] = {count: [] for count in repeats}
     expected: list[Floats] = []
+    plain = world.learner in _RIVALS_OF and world.exams_each == 1 and not world.label_noise
+    generator = np.random.default_rng((*seed, 1))
     for start in range(0, simulations, _CHUNK):
         chunk = simulate(world, min(_CHUNK, simulations - start), (*seed, start), effect=effect)
         expected.append(chunk.truths[..., 0].mean(axis=(2, 3)))
@@ -82,6 +87,9 @@ def world_gate(
                 ]
                 truths = chunk.truths[:, one, :count].mean(axis=(1, 2))
                 intervals[count].append(_count(tallies[count], models, truths, count == max(repeats)))
+                if plain and rivals:
+                    for name, compute in rival_intervals(models[0], generator).items():
+                        tallies[count][name].interval(compute, float(truths[0, 0]))
     # The procedure's AUC is an average over training sets, so it is known when all have been trained.
     truth = float(np.concatenate(expected, axis=1).mean())
     for count in repeats:
@@ -143,28 +151,23 @@ NOISY_SETTINGS: tuple[tuple[Design, float, float, int, float], ...] = (
 """Design, noise of models, offset of folds, most exams a patient, their correlation."""
 
 
-def noisy_gate(
-    simulations: int,
-    settings: Sequence[tuple[Design, float, float, int, float]] = NOISY_SETTINGS,
-    first_seed: int = 0,
+def noisy_setting_gate(
+    setting: tuple[Design, float, float, int, float], simulations: int, seed: int
 ) -> Iterator[Measured]:
-    """World B: fold models that differ by noise and offset, patients with several exams."""
-    for number, (design, noise, offset, exams, within) in enumerate(settings):
+    """One setting of world B."""
+    design, noise, offset, exams, within = setting
 
-        def make(
-            count: int,
-            seed: int,
-            setting: tuple[Design, float, float, int, float] = (design, noise, offset, exams, within),
-        ) -> FoldWorld:
-            return noisy_folds(
-                setting[0], count, seed, area=0.85, model_noise=setting[1], fold_offset=setting[2],
-                most_exams=setting[3], within_patient=setting[4],
-            )  # fmt: skip
+    def make(count: int, seed: int) -> FoldWorld:
+        return noisy_folds(
+            design, count, seed, area=0.85, model_noise=noise, fold_offset=offset, most_exams=exams,
+            within_patient=within,
+        )  # fmt: skip
 
-        named = f"{design.patients} patients, {design.folds} × {design.repeats}"
-        several = f", 1–{exams} exams a patient correlated {within:g}" if exams > 1 else ""
-        setting = f"{named}, model noise {noise:g}, fold offset {offset:g}{several}"
-        yield from _noisy_setting(setting, make, simulations, first_seed + 5000 + 100 * number)
+    named = f"{design.patients} patients, {design.folds} × {design.repeats}"
+    several = f", 1–{exams} exams a patient correlated {within:g}" if exams > 1 else ""
+    yield from _noisy_setting(
+        f"{named}, model noise {noise:g}, fold offset {offset:g}{several}", make, simulations, seed
+    )
 
 
 def _noisy_setting(

@@ -46,28 +46,26 @@ class _Simulated:
     """`[R, K]`, their standard deviation in either class."""
 
 
-def fold_probability_gate(
-    simulations: int, first_seed: int = 0, worlds: tuple[World, ...] = WORLDS, repeats: tuple[int, ...] = REPEATS
+def probabilities_of_world(
+    world: World, simulations: int, seed: tuple[int, ...], repeats: tuple[int, ...] = REPEATS
 ) -> Iterator[Measured]:
-    """Every world with each number of repeats; a stronger factor than 1 would show as coverage near 1."""
-    for number, world in enumerate(worlds):
-        effect = effect_of(world)
-        generator = np.random.default_rng([first_seed, 70_000, number])
-        tallies: dict[int, dict[str, Tally]] = {count: {} for count in repeats}
-        truths: dict[str, list[float]] = {}
-        for _ in range(simulations):
-            found = _cross_validated(world, effect, max(repeats), generator)
-            for count in repeats:
-                _count(found, count, world.prevalence, tallies[count], truths)
+    """One world: the first repeats of the same cross-validations for each number of them."""
+    effect, generator = effect_of(world), np.random.default_rng(seed)
+    tallies: dict[int, dict[str, Tally]] = {count: {} for count in repeats}
+    truths: dict[str, list[float]] = {}
+    for _ in range(simulations):
+        found = _cross_validated(world, effect, max(repeats), generator)
         for count in repeats:
-            setting = f"{world.named}, {world.folds} × {count}"
-            for name, tally in tallies[count].items():
-                control = name.endswith("fold rows")
-                accepted = (0.0, 0.8) if control and count > 1 else _COVERS if not control else (0.0, 1.0)
-                truth = float(np.mean(truths[f"{name} {count}"]))
-                yield tally.measured(
-                    "D: probabilities by fold", setting, name, "coverage", truth, accepted, control=control
-                )
+            _count(found, count, world.prevalence, tallies[count], truths)
+    for count in repeats:
+        setting = f"{world.named}, {world.folds} × {count}"
+        for name, tally in tallies[count].items():
+            control = name.endswith("fold rows")
+            accepted = (0.0, 0.8) if control and count > 1 else _COVERS if not control else (0.0, 1.0)
+            truth = float(np.mean(truths[f"{name} {count}"]))
+            yield tally.measured(
+                "D: probabilities by fold", setting, name, "coverage", truth, accepted, control=control
+            )
 
 
 def _cross_validated(world: World, effect: float, repeats: int, generator: np.random.Generator) -> _Simulated:

@@ -60,20 +60,6 @@ AUC_SETTINGS: tuple[Setting, ...] = (
 )
 
 
-def held_out_gate(simulations: int, first_seed: int = 0) -> Iterator[Measured]:
-    """All settings of world C."""
-    for number, setting in enumerate(AUC_SETTINGS):
-        yield from fixed_model_gate(setting, simulations, first_seed + 20_000 + 10 * number)
-    for setting_of_decisions in DECISION_SETTINGS:
-        yield decision_gate(*setting_of_decisions)
-    for number, pair in enumerate(PAIR_SETTINGS):
-        yield from difference_gate(*pair, simulations, first_seed + 50_000 + number)
-    for number, exams in enumerate(PROBABILITY_SETTINGS):
-        yield from probability_gate(exams, simulations, first_seed + 60_000 + number)
-    for number, (patients, within) in enumerate(CLUSTER_SETTINGS):
-        yield from cluster_gate(patients, within, simulations, first_seed + 40_000 + number)
-
-
 def fixed_model_gate(setting: Setting, simulations: int, seed: int) -> Iterator[Measured]:
     """The default interval, Wald's as a control, and the tests of a difference."""
     scores, truth = held_out_scores(

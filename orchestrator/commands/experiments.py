@@ -58,7 +58,7 @@ def permute(arguments: argparse.Namespace) -> int:
 
 def instability(arguments: argparse.Namespace) -> int:
     """`polarmap instability EXPERIMENT --samples N`."""
-    options = RunOptions(runner=arguments.runner, address=arguments.address)
+    options = RunOptions(retry_failed=arguments.retry_failed, runner=arguments.runner, address=arguments.address)
     progress = progress_for(arguments.progress)
     report = measure_instability(loaded_from(arguments), arguments.samples, options, progress)
     print_report(report, "rich", full=True)

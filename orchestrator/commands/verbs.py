@@ -86,9 +86,18 @@ def _runner(verb: argparse.ArgumentParser, default: str = "ray") -> None:
     )
 
 
+def _notify(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--notify",
+        metavar="COMMAND",
+        help="a shell command at the end; POLARMAP_OUTCOME and others tell it how it ended",
+    )
+
+
 def _run(verb: argparse.ArgumentParser) -> None:
     _experiment(verb)
     _runner(verb)
+    _notify(verb)
     verb.add_argument("--open-test", action="store_true", help="judge the frozen final networks on the test partition")
     verb.add_argument("--retry-failed", action="store_true", help="do failed cells again")
     folder_argument(verb, "--tensorboard", type=Path, metavar="DIR", help="write TensorBoard's event files there, too")
@@ -97,15 +106,18 @@ def _run(verb: argparse.ArgumentParser) -> None:
 def _permute(verb: argparse.ArgumentParser) -> None:
     _experiment(verb)
     _runner(verb)
+    _notify(verb)
     verb.add_argument("--times", type=int, required=True, metavar="N", help="permutations; 99 or more for a p of .01")
 
 
 def _instability(verb: argparse.ArgumentParser) -> None:
     _experiment(verb)
     _runner(verb)
+    _notify(verb)
     verb.add_argument(
         "--samples", type=int, required=True, metavar="N", help="bootstrap samples of patients, such as 200"
     )
+    verb.add_argument("--retry-failed", action="store_true", help="do failed samples again")
 
 
 def _full(verb: argparse.ArgumentParser) -> None:

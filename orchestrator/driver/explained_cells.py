@@ -23,7 +23,7 @@ from orchestrator.ledger.integrity import read_results
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.log import event
 from orchestrator.monitoring.progress import Progress
-from orchestrator.runners.runner import Hang, Job
+from orchestrator.runners.runner import Hang, Job, Unfit
 
 _ROUNDING: Final = 0.05
 """Log odds that refitted networks' scores may be off on a GPU or in bf16, where results repeat within rounding."""
@@ -128,6 +128,14 @@ class CellExplanations:
         message = f"cell {key.name}: not explained after {hang.seconds:.0f} s; its stack is in run.log"
         log_hang(key, hang, message)
         self.progress.say(message)
+
+    def waiting(self, message: str) -> None:
+        """Say what is waited for."""
+        self.progress.say(message or "a node that can do a cell is there")
+
+    def unfit(self, unfit: Unfit) -> None:
+        """Say that a node gets no more cells."""
+        self.progress.say(unfit.line)
 
     def candidate(self, key: CellKey, result: CandidateResult) -> None:
         """Nothing is searched here."""

@@ -14,7 +14,7 @@ from mpi_model.errors import ExperimentError, IncompleteRunError
 from orchestrator.cells.records import CellKey, sample_keys
 from orchestrator.cells.tasks import purposes_of, sample_task
 from orchestrator.driver.prepare import Prepared
-from orchestrator.driver.resume import ResolvedRun, RunOptions, record_of, resolve_run
+from orchestrator.driver.resume import ResolvedRun, RunOptions, quarantine_failed, record_of, resolve_run
 from orchestrator.experiment.settings import LoadedExperiment
 from orchestrator.folds.bootstrap import patients_drawn
 from orchestrator.ledger.compaction import compact
@@ -40,7 +40,7 @@ def measure_instability(
     Args:
         loaded: The experiment.
         samples: Bootstrap samples; a later call may ask for more.
-        options: Who runs the cells.
+        options: Who runs the cells, and whether failed ones are done again.
         progress: Shows what the driver is doing.
         runner: Runs the cells instead of the one that `options` names.
 
@@ -67,6 +67,8 @@ def measure_instability(
         with logging_to(resolved.paths):
             for line in quarantine_damaged(state, find_damage(state, resolved.hash)):
                 progress.say(line)
+            if options.retry_failed:
+                quarantine_failed(state, resolved.keys)
             jobs = [job for key in resolved.keys if (job := _job(key, resolved.prepared, state)) is not None]
             if jobs:
                 state.forget_report()
@@ -109,7 +111,8 @@ def _report(resolved: ResolvedRun, state: RunState, samples: int) -> Report:
     if any(key.repeat is None for key in failed):
         raise IncompleteRunError(
             "a cell of the whole development partition failed, with which every sample is compared; "
-            f"`polarmap status {resolved.paths.root}` has the reason"
+            f"`polarmap status {resolved.paths.root}` has the reason, and "
+            "`polarmap instability … --retry-failed` does it again"
         )
     compact(state)
     predictions, exams = Run(resolved.paths, tables_are_current=True).predictions, resolved.prepared.cohort.exams
@@ -120,7 +123,11 @@ def _report(resolved: ResolvedRun, state: RunState, samples: int) -> Report:
     resolved.paths.table("instability").write_bytes(sealed_frame(table, resolved.hash))
     summary = instability_rows(table, exams, samples, settings)
     resolved.paths.summary.write_bytes(sealed_frame(summary, resolved.hash))
-    notices = (f"{len(failed)} of {len(resolved.keys)} cells failed and are left out",) if failed else ()
+    notices = (
+        (f"{len(failed)} of {len(resolved.keys)} cells failed and are left out; `--retry-failed` does them again",)
+        if failed
+        else ()
+    )
     name = f"{resolved.prepared.loaded.experiment.name}: {samples} bootstrap samples"
     return Report(name=name, summary=summary, notices=notices)
 

@@ -14,7 +14,7 @@ from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.counters import RunCounters
 from orchestrator.monitoring.log import event, without_message
 from orchestrator.monitoring.progress import Progress
-from orchestrator.runners.runner import Hang, Runner
+from orchestrator.runners.runner import Hang, Runner, Unfit
 
 if TYPE_CHECKING:
     from orchestrator.monitoring.event_files import EventFiles
@@ -80,6 +80,18 @@ class LedgerEvents:
         message = f"cell {key.name}: no result for {hang.seconds:.0f} s{where}; its stack is in run.log; {remedy}"
         log_hang(key, hang, message)
         self.progress.say(message)
+
+    def waiting(self, message: str) -> None:
+        """Say, log and show that no node can do a cell; or that one can again."""
+        self.counters.waiting = message
+        line = message or "a node that can do a cell is there"
+        event(logging.INFO, "waiting" if message else "waiting_over", line)
+        self.progress.say(line)
+
+    def unfit(self, unfit: Unfit) -> None:
+        """Say and log that a node gets no more cells."""
+        event(logging.WARNING, "node_unfit", unfit.line, **_place(unfit.worker))
+        self.progress.say(unfit.line)
 
     def candidate(self, key: CellKey, result: CandidateResult) -> None:
         """Keep a finished candidate."""

@@ -4,6 +4,7 @@ import datetime
 import platform
 import subprocess
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -137,6 +138,13 @@ def resume_summary(prepared: Prepared) -> str | None:
     failed = f", {states['failed']} of them failed" if states["failed"] else ""
     done = states["complete"] + states["failed"]
     return f"run directory: resumes {paths.root}, a run with {done} of {len(keys)} cells done{failed}"
+
+
+def quarantine_failed(state: RunState, keys: Sequence[CellKey]) -> None:
+    """Put failed cells into quarantine, so that they are done again; only on request, because a failure is a result."""
+    for key in keys:
+        if state.state_of(key) == "failed":
+            state.quarantine(key.name, "failed")
 
 
 def outcome_of(resolved: ResolvedRun, state: RunState, *, done_now: int, opened_now: bool) -> RunOutcome:

@@ -12,6 +12,7 @@ from orchestrator.driver.resume import (
     RunOutcome,
     is_finished,
     outcome_of,
+    quarantine_failed,
     record_of,
     resolve_run,
 )
@@ -71,7 +72,7 @@ def _run_remaining(
     # Before the jobs are listed, so that damaged cells are among them.
     _log_warnings(quarantine_damaged(state, damage), progress)
     if options.retry_failed:
-        _quarantine_failed(state, keys)
+        quarantine_failed(state, keys)
     done = 0
     for stage in stages_of(keys):
         # Listed only now: in a flat search, what the first stage found is part of the jobs of the second.
@@ -134,9 +135,3 @@ def _log_warnings(lines: Sequence[str], progress: Progress) -> None:
     for line in lines:
         progress.say(line)
         event(logging.WARNING, "quarantined", line)
-
-
-def _quarantine_failed(state: RunState, keys: Sequence[CellKey]) -> None:
-    for key in keys:
-        if state.state_of(key) == "failed":
-            state.quarantine(key.name, "failed")

@@ -182,6 +182,10 @@ def _resources(resources: ResourceSettings) -> Iterator[str]:
     deadline = resources.candidate_deadline
     if deadline != "auto" and not 1 <= deadline <= LONGEST_DEADLINE:
         yield f'`resources.candidate_deadline` must be "auto" or 1 to {LONGEST_DEADLINE:.0f} seconds, but is {deadline}'
+    if not 0 <= resources.wait_for_nodes <= LONGEST_DEADLINE:
+        yield (
+            f"`resources.wait_for_nodes` must be 0 to {LONGEST_DEADLINE:.0f} seconds, but is {resources.wait_for_nodes}"
+        )
     # NaN fails this comparison, too.
     if not 0 < resources.cpus_per_cell <= MOST_SHARE:
         yield (

@@ -165,6 +165,8 @@ class ResourceSettings:
     """Times a cell is tried when its worker dies; lost nodes are not counted."""
     candidate_deadline: float | Literal["auto"] = "auto"
     """Seconds without a result after which a worker counts as hung and is ended; `auto` measures it, generously."""
+    wait_for_nodes: float = 3600.0
+    """Seconds that a run on a cluster waits while no node can do a cell, at its beginning or later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,6 +50,8 @@ class RunCounters:
         """
         self.clock = clock
         self._pace = pace
+        self.waiting = ""
+        """What is waited for while no node can do a cell."""
         self.begun = clock()
         self.left = tuple(left)
         self._objective = objective
@@ -145,6 +147,7 @@ class RunCounters:
                 seconds=now - self.begun,
                 seconds_left=self._seconds_left(now),
                 longest=None if self._pace is None else self._pace.longest,
+                waiting=self.waiting,
             )
 
     def _rate(self, now: float) -> float | None:

@@ -90,8 +90,8 @@ def heartbeat_thread(paths: RunPaths, counters: RunCounters, seconds: float = _S
 
 
 def _news(progress: RunProgress) -> tuple[object, ...]:
-    """What is told at once: the cells under way and those that have ended."""
-    return progress.complete, progress.failed, [(one.cell, one.attempt) for one in progress.running]
+    """What is told at once: the cells under way, those that have ended, and what is waited for."""
+    return progress.complete, progress.failed, progress.waiting, [(one.cell, one.attempt) for one in progress.running]
 
 
 def read_heartbeat(paths: RunPaths) -> Heartbeat | None:

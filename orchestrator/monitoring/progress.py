@@ -72,6 +72,8 @@ class RunProgress:
     """Judged from cells that this call has finished; None while there are none."""
     longest: float | None = None
     """Seconds between two results of a cell, at most, judged from this run's slowest epoch; None until there is one."""
+    waiting: str = ""
+    """What is waited for while no node of a cluster can do a cell."""
 
     @property
     def total(self) -> int:

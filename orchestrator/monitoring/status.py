@@ -106,6 +106,7 @@ def status_of(paths: RunPaths) -> RunStatus:
             seconds=driver.progress.seconds if driver else 0.0,
             seconds_left=driver.progress.seconds_left if driver and is_running and not silent else None,
             longest=driver.progress.longest if driver else None,
+            waiting=driver.progress.waiting if driver and is_running else "",
         ),
         candidates=sum(max(len(found), known.get(key.name, 0)) for key, found in objectives.items()),
         failed=tuple(

@@ -5,7 +5,7 @@ patient of its own, which is refused as soon as an exam could occur twice; witho
 except that a given probability is cut at one half.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -65,7 +65,16 @@ def evaluation_report(
     problems = list(_option_problems(settings))
     if problems:
         raise StatisticsError(*problems)
-    return Report(name=name, summary=_evaluate_predictions(predictions, settings))
+    summary = _evaluate_predictions(predictions, settings)
+    # A report of nothing but refusals would look like a success to a script.
+    if (summary["state"] == "refused").all():
+        raise StatisticsError(*dict.fromkeys(map(_refused, summary.to_dict("records"))))
+    return Report(name=name, summary=summary)
+
+
+def _refused(row: dict[Hashable, object]) -> str:
+    part = "test" if row["partition"] == "test" else "cross-validation"
+    return f"nothing can be judged: {row['tracer']}, {row['inputs']}, {part}: {row['reason']}"
 
 
 def _option_problems(settings: StatisticsSettings) -> Iterator[str]:
@@ -239,6 +248,8 @@ def _design_problems(predictions: pd.DataFrame) -> Iterator[str]:
     )
     labels = predictions.groupby("exam_id")["label"].transform("nunique")
     yield from _rows("an exam has both labels", (labels > 1).to_numpy())
+    tracers = predictions.groupby("exam_id")["tracer"].transform("nunique")
+    yield from _rows("an exam has several tracers", (tracers > 1).to_numpy())
     owners = predictions.groupby("exam_id")["patient_id"].transform("nunique")
     yield from _rows("an exam belongs to several patients", (owners > 1).to_numpy())
     # A patient on two sides, or in two folds, makes estimates too high: refused, not repaired.
@@ -246,6 +257,15 @@ def _design_problems(predictions: pd.DataFrame) -> Iterator[str]:
     yield from _rows("a patient is in development and in test", (sides > 1).to_numpy())
     folds = predictions.groupby(["inputs", "repeat", "patient_id"])["fold"].transform("nunique")
     yield from _rows("a patient is in two folds of one repeat", (folds > 1).fillna(False).to_numpy())
+    # Averages over exams that happen to be there would be biased, so nothing is left out quietly.
+    model = ["model", "inputs", "tracer", "partition"]
+    places = predictions.groupby([*model, "repeat", "member"], dropna=False).ngroup()
+    wanted = places.groupby([predictions[name] for name in model]).transform("nunique")
+    found = predictions.groupby([*model, "exam_id"])["exam_id"].transform("size")
+    yield from _rows(
+        "an exam is not predicted in every repeat and by every member; add what is missing, or take the exam out",
+        (found < wanted).to_numpy(),
+    )
 
 
 def _rows(rule: str, wrong: Sequence[bool] | np.ndarray) -> Iterator[str]:

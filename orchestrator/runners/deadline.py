@@ -23,7 +23,8 @@ _TIMES: Final = 20.0
 _LATER: Final = 4.0
 """Times as long for each further try, so that a deadline which is too short by a mistake ends no cell for good."""
 _FIRST_WORD: Final = 900.0
-"""Seconds at least until a worker has imported its libraries and read its cell."""
+"""Seconds until a worker has started, imported its libraries, tried its GPU and read its cell; nothing of that depends
+on the experiment. Four times as long for each further try, too."""
 _LONGEST_LOOK: Final = 5.0
 """Seconds that count between two looks: a driver that was paused itself has seen nobody's silence."""
 
@@ -39,17 +40,27 @@ class Pace:
         resources: ResourceSettings,
     ) -> None:
         calibrations = 0 if decision.calibration == "none" else search.inner_folds
+        self._schedule = training.epochs
+        is_flat = search.scheme == "flat"
         # Between two results lies a candidate, which trains every inner fold, or the end of a cell, which trains every
-        # member on all exams and in each fold of the calibration.
-        self._epochs = training.epochs * max(search.inner_folds, training.members * (1 + calibrations))
+        # member on all exams and in each fold of the calibration. A part of a flat search trains a candidate once.
+        self._epochs = training.epochs * max(
+            1 if is_flat else search.inner_folds, training.members * (1 + calibrations)
+        )
+        self._is_flat = is_flat
         self._fixed = resources.candidate_deadline
         self._slowest: float | None = None
 
     def add(self, candidate: CandidateResult) -> None:
         """Measure a finished candidate."""
         # By epochs, because one that was pruned after five says as much as one that came to its end.
-        if candidate.epochs:
-            self._slowest = max(self._slowest or 0.0, candidate.seconds / len(candidate.epochs))
+        epochs = len(candidate.epochs)
+        # A part of a flat search records none, and trains each for the whole schedule. A cell that only judges what the
+        # parts found took no time, and a candidate that diverged ended early.
+        if self._is_flat and candidate.seconds and candidate.state == "complete":
+            epochs = self._schedule
+        if epochs:
+            self._slowest = max(self._slowest or 0.0, candidate.seconds / epochs)
 
     @property
     def longest(self) -> float | None:
@@ -107,8 +118,11 @@ class Watch:
         self._attempts: dict[int, _Listening] = {}
 
     def begun(self, attempt: int, number: int) -> None:
-        """A worker was given an attempt, by its id; `number` is which try of the cell it is."""
-        self._attempts[attempt] = _Listening(number)
+        """A worker is being started for an attempt (its id), or was given it; `number` is which try of the cell it is.
+
+        Told again, nothing begins anew: the time until the first word counts from the worker's start.
+        """
+        self._attempts.setdefault(attempt, _Listening(number))
 
     def heard(self, attempt: int) -> None:
         """Its worker has reported something."""
@@ -125,9 +139,9 @@ class Watch:
         passed, self._looked = min(now - self._looked, _LONGEST_LOOK), now
         for attempt, one in self._attempts.items():
             one.seconds += passed
-            deadline = self.pace.deadline(one.number)
-            if not one.has_spoken:
-                deadline = max(deadline, _FIRST_WORD)
+            # Nobody knows how long a candidate takes; how long a start takes, everybody does.
+            started = _FIRST_WORD * _LATER ** (one.number - 1)
+            deadline = self.pace.deadline(one.number) if one.has_spoken else started
             if one.seconds > deadline and not one.is_reported:
                 one.is_reported = True
                 yield Silence(attempt=attempt, seconds=one.seconds, deadline=deadline)

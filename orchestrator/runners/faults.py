@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Final, Literal
 
-Cause = Literal["error", "worker", "node", "host_memory", "gpu_memory", "gpu_fault", "hung"]
+Cause = Literal["error", "worker", "node", "host_memory", "gpu_memory", "gpu_fault", "gpu_unfit", "hung"]
 
 CAUSE_MESSAGES: Final[Mapping[Cause, str]] = {
     "error": "an error in its worker",
@@ -17,13 +17,14 @@ CAUSE_MESSAGES: Final[Mapping[Cause, str]] = {
     "host_memory": "its host ran out of memory; lower the cells at a time by raising `resources.cpus_per_cell`",
     "gpu_memory": "its share of a GPU was too small",
     "gpu_fault": "the GPU failed under it",
+    "gpu_unfit": "the GPU of its node does not compute; that node gets no more cells",
     "hung": "its worker gave no sign until its deadline and was ended; run.log has its stack",
 }
 """Each cause as a message that names a remedy where there is one."""
 
 COUNTED: Final[frozenset[Cause]] = frozenset({"worker", "host_memory", "gpu_fault", "hung"})
-"""What uses up one of a cell's attempts. Nodes may go as often as they like; memory of a GPU ends by itself, at a
-whole one; an error would only come again."""
+"""What uses up one of a cell's attempts. Nodes may go, or be unfit, as often as they like; memory of a GPU ends by
+itself, at a whole one; an error would only come again."""
 
 _LONGEST_MESSAGE: Final = 200
 _KILLED: Final = re.compile(r"Selected to kill: \(.*?\bpid=(\d+)")

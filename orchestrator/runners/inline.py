@@ -13,6 +13,7 @@ import torch
 
 from mpi_model.determinism import single_threaded
 from mpi_model.errors import ExperimentError
+from mpi_model.gpu_check import check_gpu
 from orchestrator.cells.guard import run_guarded
 from orchestrator.cells.records import CandidateResult, CellKey, WorkerContext
 from orchestrator.experiment.settings import ResourceSettings
@@ -33,6 +34,9 @@ class InlineRunner:
         """See `orchestrator.runners.runner.Runner.run`."""
         if context.device != "cpu" and not torch.cuda.is_available():
             raise ExperimentError("`resources.gpus_per_cell` asks for a GPU, but torch finds none here; set it to 0")
+        fitness = check_gpu(context.device)
+        if not fitness.is_fit:
+            raise ExperimentError(fitness.line)
         # As in Ray's workers, so that both runners give the same bytes.
         watch = Watch(pace_of(jobs, context, resources))
         with single_threaded():

@@ -1,13 +1,12 @@
 """Hands what comes back from Ray Tune to the driver's events and to the queue, and recognises why a worker was lost."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import ray
 from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.stopper import Stopper
@@ -19,7 +18,8 @@ from orchestrator.runners.deadline import Silence, Watch
 from orchestrator.runners.faults import CAUSE_MESSAGES, Cause, cause_of, killed_process, reason_of
 from orchestrator.runners.packing import share_for
 from orchestrator.runners.ray_hung import HungWorkers
-from orchestrator.runners.runner import Events, Hang
+from orchestrator.runners.ray_nodes import NodeWatch, nodes_of_cluster
+from orchestrator.runners.runner import Events, Hang, Unfit
 
 if TYPE_CHECKING:
     from mpi_model.gpu import GpuUse  # torch; the driver does without it
@@ -32,16 +32,10 @@ PAYLOAD: Final = "payload"
 """What a report brings: the worker, a candidate, a pilot's candidate with its use of the GPU, or the cell."""
 
 
-def nodes_of_cluster() -> list[Mapping[str, float]]:
-    """What each node of the cluster has."""
-    listed: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call] # Ray has no types for it
-    return [node["Resources"] for node in listed if node["Alive"]]
-
-
 class LedgerCallback(tune.Callback):
     """Hands what trials report to the driver's events and to the queue, and remembers the first error of events."""
 
-    def __init__(self, queue: CellQueue, events: Events, cores_of_cell: float, watch: Watch) -> None:
+    def __init__(self, queue: CellQueue, events: Events, cores_of_cell: float, watch: Watch, nodes: NodeWatch) -> None:
         self.queue = queue
         self.events = events
         self.cores_of_cell = cores_of_cell
@@ -49,6 +43,9 @@ class LedgerCallback(tune.Callback):
         self._workers: dict[int, Worker] = {}
         """The worker of each attempt under way that has reported."""
         self._watch = watch
+        self._nodes = nodes
+        self.starting: Callable[[], dict[Trial, Any]] = dict
+        """Handles of the workers that are being started."""
         self._ending = HungWorkers()
         self._silences: dict[int, Silence] = {}
         """Of the attempts whose workers are being ended."""
@@ -79,12 +76,29 @@ class LedgerCallback(tune.Callback):
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
         """Tune looks for news about ten times a second: end the workers that give no sign."""
+        starting = self._starting()
         for silence in self._watch.overdue():
             (trial,) = (one for one in trials if one.config[ATTEMPT] == silence.attempt)
             self._silences[silence.attempt] = silence
             worker = self._workers.get(silence.attempt)
-            self._ending.end(silence.attempt, worker, trial.temporary_state.ray_actor)
+            self._ending.end(silence.attempt, worker, starting.get(trial, trial.temporary_state.ray_actor))
         self._ending.insist()
+        reserved = {"CPU": float(self.cores_of_cell), "GPU": self.queue.gpus}
+        self._handle(lambda: self._nodes.look(reserved, len(self.queue.all_underway())))
+
+    def _starting(self) -> dict[Trial, Any]:
+        """The workers that are being started, whose time until their first word runs from now on."""
+        starting = self.starting()
+        for trial in starting:
+            attempt = self.queue.underway(trial.config[ATTEMPT])
+            if attempt is None:
+                continue
+            # A worker whose node was lost meanwhile waits for another node, and not for itself.
+            if self._nodes.is_waiting:
+                self._watch.ended(attempt.id)
+            else:
+                self._watch.begun(attempt.id, attempt.number)
+        return starting
 
     def host_out_of_memory(self, text: str) -> None:
         """Ray ended a worker for its host's memory, which ends Tune, too: only the cells of that worker pay for it."""
@@ -102,6 +116,9 @@ class LedgerCallback(tune.Callback):
             case [Worker() as worker]:
                 self._workers[attempt.id] = worker
                 self.events.started(key, worker, attempt.number)
+            case [Unfit() as unfit]:
+                self._lost(attempt, "gpu_unfit", "")
+                self._nodes.refuse(unfit)
             case [CandidateResult() as candidate]:
                 self._watch.pace.add(candidate)
                 self.queue.delivered(attempt, candidate)

@@ -2,15 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from orchestrator.cells.records import WorkerContext
 from orchestrator.experiment.settings import ResourceSettings
 from orchestrator.runners.ray_session import cluster_address, ray_session, store_bytes
 from orchestrator.runners.runner import Events, Job, Work
-
-_TIMEOUT_SECONDS: Final = 600.0
-"""Seconds for the first node of a cluster that begins without one; rented machines take minutes to start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,5 +24,5 @@ class RayRunner:
             # Tune's import takes seconds, in which Ray makes its first workers.
             from orchestrator.runners.ray_tune import run_on_tune  # noqa: PLC0415
 
-            timeout = _TIMEOUT_SECONDS if cluster_address(self.address) else 0.0
+            timeout = resources.wait_for_nodes if cluster_address(self.address) else 0.0
             run_on_tune(jobs, context, resources, events, folder, self.work, timeout=timeout)

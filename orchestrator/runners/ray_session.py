@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import ray
 import ray.exceptions
+from ray._private import ray_constants
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined] # of a compiled module
 
 from mpi_model.errors import ExperimentError
@@ -142,13 +143,29 @@ def _start(address: str | None, folder: Path, store: int) -> None:
     handler = signal.getsignal(signal.SIGTERM)
     mask = os.umask(0o077)  # for the files to which Ray gives no mode of its own
     try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **({"address": address} if address else local))
+        with nullcontext() if address else _on_loopback():
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **({"address": address} if address else local))
     except _REFUSED as error:
         raise ExperimentError(_refusal(address)) from error
     finally:
         os.umask(mask)
         if main:
             signal.signal(signal.SIGTERM, handler)
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let Ray take 127.0.0.1 as this node's address: its servers then listen there alone.
+
+    Ray 2.60 translates a loopback address that it is given (`_node_ip_address`) into one that other machines reach,
+    unless the system can have no cluster; so it is told that for as long as it starts.
+    """
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 def _refusal(address: str | None) -> str:

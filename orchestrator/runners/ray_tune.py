@@ -8,15 +8,13 @@ seen, so it is given at most `_BATCH` of them at a time.
 import gc
 import logging
 import os
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import ray
 from ray import tune
-from ray.autoscaler.sdk import request_resources
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
@@ -29,15 +27,20 @@ from orchestrator.runners.deadline import Watch, pace_of
 from orchestrator.runners.faults import cause_of
 from orchestrator.runners.hung_worker import let_stacks_be_read
 from orchestrator.runners.packing import allowed_fraction
-from orchestrator.runners.ray_delivery import ATTEMPT, PAYLOAD, LedgerCallback, StopOnError, nodes_of_cluster
-from orchestrator.runners.runner import Events, Job, Work, this_worker
+from orchestrator.runners.ray_delivery import ATTEMPT, PAYLOAD, LedgerCallback, StopOnError
+from orchestrator.runners.ray_nodes import NodeWatch, nodes_of_cluster
+from orchestrator.runners.runner import Events, Job, Unfit, Work, this_worker
 
-_LOG: Final = logging.getLogger("polarmap.ray")
+if TYPE_CHECKING:
+    from mpi_model.gpu_check import GpuCheck  # torch; the driver does without it
+
 _BATCH: Final = 1000
 """Trials that Tune is given at a time: it keeps about 50 kB of each until it ends."""
 _NAME, _JOB, _GPUS, _PILOT = "name", "job", "gpus", "pilot"
 _BROKEN_GPU: Final = 70
 """Exit status of a worker whose GPU failed; Ray starts another process in its place."""
+SelfTest = Callable[[str], "GpuCheck"]
+"""What a worker asks before its first cell, by its device: `mpi_model.gpu_check.check_gpu`, or a test's own."""
 
 
 def run_on_tune(
@@ -49,6 +52,7 @@ def run_on_tune(
     work: Work | None = None,
     batch: int = _BATCH,
     timeout: float = 0.0,
+    self_test: SelfTest | None = None,
 ) -> tune.ResultGrid | None:
     """Run every job to its end, each try of it as one Tune trial.
 
@@ -60,27 +64,31 @@ def run_on_tune(
         folder: For Tune's own files; nothing in it is read again.
         work: What a worker does with a cell; None for `run_guarded`.
         batch: Trials that Tune is given at a time.
-        timeout: Seconds in which a cluster's autoscaler may bring a first node that can do a cell.
+        timeout: Seconds in which a cluster may be without a node that can do a cell; 0 for a Ray of one's own.
+        self_test: What a worker asks of its GPU first; None for `check_gpu`.
 
     Returns:
         Tune's result grid of the last batch, one result a try; None where a host's memory ended that.
 
     Raises:
-        PolarmapError: What `events` raised.
+        PolarmapError: What `events` raised; ExperimentError where no node can do a cell, or no GPU computes.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # `events` reports losses, each in one line
     gpus = _gpus_per_cell(resources, context.device)
-    _wait_for_capacity({"CPU": float(resources.cpus_per_cell), "GPU": gpus}, timeout)
+    nodes = NodeWatch(events, timeout)
+    nodes.wait({"CPU": float(resources.cpus_per_cell), "GPU": gpus})
     pilot = (
         resources.gpus_per_cell == "auto"
         and gpus > 0
         and len(jobs) > sum(node.get("GPU", 0.0) for node in nodes_of_cluster())
     )
     queue = CellQueue(jobs, attempts=resources.attempts, gpus=gpus, pilot=pilot)
-    delivery = LedgerCallback(queue, events, resources.cpus_per_cell, Watch(pace_of(jobs, context, resources)))
+    watch = Watch(pace_of(jobs, context, resources))
+    delivery = LedgerCallback(queue, events, resources.cpus_per_cell, watch, nodes)
     # with_parameters puts the context into the object store once; a closure would be sent with every trial.
     trainable = tune.with_resources(
-        tune.with_parameters(_trial, context=context, work=work), partial(_reserved, cpus=resources.cpus_per_cell)
+        tune.with_parameters(_trial, context=context, work=work, self_test=self_test),
+        partial(_reserved, cpus=resources.cpus_per_cell),
     )
     grid = None
     while not (queue.finished or delivery.error):
@@ -113,10 +121,12 @@ def _fit(tuner: tune.Tuner, delivery: LedgerCallback) -> tune.ResultGrid | None:
 
 
 def _settings(queue: CellQueue, delivery: LedgerCallback, folder: Path, batch: int) -> dict[str, Any]:
+    scheduler = _WarmActorScheduler()
+    delivery.starting = scheduler.starting
     return {
         "tune_config": tune.TuneConfig(
             search_alg=_CellSearch(queue, delivery, batch),
-            scheduler=_WarmActorScheduler(),  # type: ignore[no-untyped-call] # Ray has no types for it
+            scheduler=scheduler,
             # Without end: the searcher says when it is finished.
             num_samples=-1,
             reuse_actors=True,
@@ -152,18 +162,17 @@ class _Measured(BaseException):
     """Ends a pilot after its first candidate; no error, so that no cell's guard can take it for one."""
 
 
-def _trial(config: dict[str, Any], context: WorkerContext, work: Work | None) -> None:
+def _trial(config: dict[str, Any], context: WorkerContext, work: Work | None, self_test: SelfTest | None) -> None:
     """One try of a cell, in a worker: every finished candidate is reported, and the cell last."""
     # torch is for workers: the driver, which sends this function, starts in half the time without it.
     from mpi_model.determinism import single_threaded  # noqa: PLC0415
     from mpi_model.gpu import bound_memory, memory_use, total_memory  # noqa: PLC0415
+    from mpi_model.gpu_check import check_gpu  # noqa: PLC0415
     from orchestrator.cells.guard import run_guarded  # noqa: PLC0415
 
     let_stacks_be_read()
     work = work or run_guarded
     job: Job = ray.get(config[_JOB])
-    if context.device == "cuda":
-        bound_memory(context.device, allowed_fraction(config[_GPUS], total_memory(context.device)))
 
     def report(*payload: object, state: str) -> None:
         resources = dict(tune.get_context().get_trial_resources().required_resources)
@@ -175,7 +184,14 @@ def _trial(config: dict[str, Any], context: WorkerContext, work: Work | None) ->
             raise _Measured
         report(candidate, state="searching")
 
-    report(this_worker(ray.get_runtime_context().get_node_id()), state="begun")
+    me = this_worker(ray.get_runtime_context().get_node_id())
+    fitness = (self_test or check_gpu)(context.device)
+    if not fitness.is_fit:
+        report(Unfit(worker=me, line=fitness.line), state="unfit")
+        os._exit(_BROKEN_GPU)  # Tune would give the next cell to this process
+    report(me, state="begun")
+    if context.device == "cuda":
+        bound_memory(context.device, allowed_fraction(config[_GPUS], total_memory(context.device)))
     with single_threaded():
         try:
             result = work(job.task, context, job.finished, announce)
@@ -193,6 +209,29 @@ class _WarmActorScheduler(FIFOScheduler):
     the one that is starting for it; its own scheduler always chooses the oldest cell, which is the one whose worker
     starts next. With cells shorter than a worker's start, a few workers would do all the work of a cluster.
     """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call] # Ray has no types for it
+        self._controller: Any = None
+
+    def __getstate__(self) -> dict[str, object]:
+        """Nothing: Tune pickles it into a snapshot that nobody reads; handles of actors cannot be pickled there."""
+        return {}
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:  # noqa: ANN401 - Tune's own wrapper
+        """A trial waits: the first one tells where Tune keeps its workers."""
+        self._controller = tune_controller._tune_controller
+
+    def starting(self) -> dict[Trial, Any]:
+        """The handles of the workers that have their place on a node, and have not started yet."""
+        if self._controller is None:
+            return {}
+        live = self._controller._actor_manager._live_actors_to_ray_actors_resources
+        return {
+            trial: live[worker][0]
+            for trial, worker in self._controller._trial_to_actor.items()
+            if worker in live and worker not in self._controller._started_actors
+        }
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:  # noqa: ANN401 - Tune's own wrapper
         """The cell to begin next; None where every waiting one has its worker starting."""
@@ -238,41 +277,3 @@ class _CellSearch(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing, for the same reason."""
-
-
-def _wait_for_capacity(reserved: Mapping[str, float], timeout: float) -> None:
-    """Wait for a node that can do a cell, where a cluster may begin with none; refuse what no node has.
-
-    Tune itself would wait for ever and say nothing.
-
-    Args:
-        reserved: What a cell reserves.
-        timeout: Seconds in which the cluster's autoscaler may bring a node.
-
-    Raises:
-        ExperimentError: No node of the cluster has what one cell reserves.
-    """
-    if timeout > 0 and not _has_capacity(reserved):
-        _LOG.info("no node has what a cell reserves yet; waiting up to %d s for the cluster's autoscaler", timeout)
-        _ask_autoscaler(reserved, time.monotonic() + timeout)
-    if not _has_capacity(reserved):
-        nodes = nodes_of_cluster()
-        largest = {kind: max((node.get(kind, 0.0) for node in nodes), default=0.0) for kind in reserved}
-        raise ExperimentError(
-            f"a cell reserves {reserved['CPU']:g} CPUs and {reserved['GPU']:g} GPUs, but no node has them (at most "
-            f"{largest['CPU']:g} and {largest['GPU']:g}); lower `resources.cpus_per_cell` or `resources.gpus_per_cell`"
-        )
-
-
-def _has_capacity(reserved: Mapping[str, float]) -> bool:
-    """Whether some node of the cluster has what a cell reserves."""
-    return any(all(node.get(kind, 0.0) >= amount for kind, amount in reserved.items()) for node in nodes_of_cluster())
-
-
-def _ask_autoscaler(reserved: Mapping[str, float], deadline: float) -> None:
-    request_resources(bundles=[{kind: amount for kind, amount in reserved.items() if amount}])
-    try:
-        while not _has_capacity(reserved) and time.monotonic() < deadline:
-            time.sleep(1)
-    finally:
-        request_resources(bundles=[])  # a request that is not withdrawn keeps the node for ever

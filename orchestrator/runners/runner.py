@@ -45,6 +45,15 @@ class Hang:
     """Whether it was ended; a process that is the driver itself is not."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfit:
+    """A worker on a node whose GPU does not compute; it has done nothing."""
+
+    worker: Worker
+    line: str
+    """What does not work, with host, driver and remedy."""
+
+
 class Events(Protocol):
     """What the driver does with work that comes back; the only place that writes the ledger."""
 
@@ -71,6 +80,12 @@ class Events(Protocol):
 
     def hung(self, key: CellKey, hang: Hang) -> None:
         """A worker gave no sign until its deadline; `retried` or `cell` follows where it was ended."""
+
+    def waiting(self, message: str) -> None:
+        """No node can do a cell, and what is waited for; empty once one can again."""
+
+    def unfit(self, unfit: Unfit) -> None:
+        """A node gets no more cells; the one that it was given is tried elsewhere."""
 
     def cell(self, result: CellResult, attempt: int) -> None:
         """A cell is finished, complete or failed."""

@@ -160,7 +160,7 @@ def _require_folds(exams: Exams, folds: Codes, shape: tuple[int, ...]) -> None:
         raise StatisticsError(f"folds have the shape {folds.shape}, but the scores {shape}")
     count = int(folds.max()) + 1
     if folds.min() < 0 or count < 2:
-        raise StatisticsError("cross-validation needs folds numbered from 0, at least two of them")
+        raise StatisticsError("cross-validation needs at least two folds, numbered from 0")
     for repeat, row in enumerate(folds):
         # As many distinct (patient, fold) pairs as patients: each patient is in exactly one fold.
         if np.unique(np.stack([exams.patients, row]), axis=1).shape[1] != exams.patient_count:

@@ -1,6 +1,7 @@
 """What `cluster check` prints: findings by line, and the price bound; or the same as JSON."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Final
 
@@ -9,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.clusters.lint.records import CheckResult, Finding, PriceBound
+from orchestrator.clusters.lint.records import CheckResult, Finding, PriceBound, Quota
 from orchestrator.terminal.consoles import standard_output
 
 _STYLES: Final = {"error": "bold red", "warning": "yellow", "note": "dim"}
@@ -33,6 +34,9 @@ def print_checked(checked: CheckResult, format: str, console: Console | None = N
     console.print(f"{checked.name}: {_count(checked.findings)}")
     if checked.price is not None:
         console.print(_price(checked.price))
+    for line in _quotas(checked.quotas):
+        # Not wrapped: a command that is broken over lines cannot be copied.
+        console.print(line, soft_wrap=True, highlight=False)
 
 
 def _record(checked: CheckResult) -> dict[str, object]:
@@ -41,6 +45,7 @@ def _record(checked: CheckResult) -> dict[str, object]:
         "clean": checked.clean,
         "findings": [asdict(finding) for finding in checked.findings],
         "price": None if checked.price is None else asdict(checked.price),
+        "quotas": [asdict(quota) for quota in checked.quotas],
     }
 
 
@@ -72,3 +77,18 @@ def _price(price: PriceBound) -> str:
     if price.unknown:
         return f"price unknown: {nodes}; no price of {', '.join(price.unknown)} ({source})"
     return f"price unknown: the file does not bound how many workers there are ({source})"
+
+
+def _quotas(quotas: tuple[Quota, ...]) -> Iterator[str]:
+    """What AWS has to allow, and the commands that ask what it allows."""
+    for quota in quotas:
+        need = "vCPUs of unknown number" if quota.cores is None else f"{quota.cores} vCPUs"
+        named = f" ({quota.code})" if quota.code else ", whose code `aws service-quotas list-service-quotas` tells"
+        yield f"needs a quota of {need} in {quota.region or 'its region'}: {quota.name}{named}"
+    known = " ".join(quota.code for quota in quotas if quota.code)
+    if known:
+        region = f" --region {quotas[0].region}" if quotas[0].region else ""
+        yield (
+            f"ask for what is allowed: for code in {known}; do aws service-quotas get-service-quota{region} "
+            '--service-code ec2 --quota-code $code --query "Quota.[QuotaName,Value]" --output text; done'
+        )

@@ -38,6 +38,7 @@ def as_json(status: RunStatus) -> str:
             **{key: progress[key] for key in ("cells", "objective", "seconds_left")},
             "running": [asdict(one) | {"pace": one.pace(status.progress.longest)} for one in status.progress.running],
             "longest_silence": status.progress.longest,
+            "waiting": status.progress.waiting,
             "candidates": status.candidates,
             "candidates_per_minute": _per_minute(status.progress),
             "failed": [{"cell": cell, "reason": reason} for cell, reason in status.failed],
@@ -74,6 +75,7 @@ def _head(status: RunStatus) -> list[str]:
     return [
         f"{status.name}: running on {driver.host}, pid {driver.pid}, since {_when(driver.begun)}",
         paused if status.driver_silent else "",
+        status.progress.waiting,
         *_running(status.progress.running),
         *_behind(status.progress),
     ]

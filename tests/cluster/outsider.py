@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hosts import USER, Host
+from hosts import PATIENCE, USER, Host
 
 GRPC = {
     6379: "NodeInfoGcsService/GetAllNodeInfo",
@@ -71,12 +71,12 @@ def knock_at(outsider: Host, address: str, port: int, process: str, authorizatio
 def break_in(outsider: Host, address: str) -> dict[str, int]:
     """The exit codes of an outsider's attempts to compute on the cluster, or to lend it a node of his."""
     wrong = "mkdir -p ~/.ray; echo 0123456789abcdef >~/.ray/auth_token; export RAY_AUTH_MODE=token;"
-    join = f"timeout 120 python -c 'import ray; ray.init(\"{address}\", log_to_driver=False)' >/dev/null 2>&1"
-    lend = f"timeout 120 ray start --address={address} --num-cpus=1 >/dev/null 2>&1"
+    join = f"timeout 600 python -c 'import ray; ray.init(\"{address}\", log_to_driver=False)' >/dev/null 2>&1"
+    lend = f"timeout 600 ray start --address={address} --num-cpus=1 >/dev/null 2>&1"
     scripts = {
         "computes without a token": f"export RAY_AUTH_MODE=disabled; {join}",
         "computes with a wrong token": f"{wrong} {join}",
         "lends a node": f"export RAY_AUTH_MODE=disabled; {lend}",
     }
     started = {name: outsider.start(script) for name, script in scripts.items()}
-    return {name: process.wait(timeout=180) for name, process in started.items()}
+    return {name: process.wait(timeout=PATIENCE * 180) for name, process in started.items()}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import pytest
-from hosts import ROOT, USER, Host, Network, network, unavailable, until
+from hosts import PATIENCE, ROOT, USER, Host, Network, network, unavailable, until
 from nodes import counted
 from outsider import Port, break_in, look_at_ports, scan
 
@@ -85,7 +85,7 @@ def story(net: Network, tmp_path_factory: pytest.TempPathFactory) -> Story:
     client, head = net["client"], net[HEAD]
     mark = stopwatch()
     copy_files(client)
-    came_up = client.run("cluster/private.sh up", timeout=420)
+    came_up = client.run(f"POLARMAP_WAIT={PATIENCE * 300:.0f} cluster/private.sh up", timeout=420)
     mark("all hosts are there")
     submit(client)
     mark("the cohort is on the head, the run is submitted")
@@ -107,7 +107,7 @@ def story(net: Network, tmp_path_factory: pytest.TempPathFactory) -> Story:
         until(300, "the host is back", lambda: alive()[-1] == 3)
         mark("the cable was plugged in, the worker is back")
         nodes = alive()
-        local.wait(timeout=900)
+        local.wait(timeout=PATIENCE * 900)
     assert local.returncode == 0, client.run("cat ~/local")
     mark("the inline run on the laptop has ended")
     followed = client.run("cluster/private.sh follow; echo code $?", timeout=600)
@@ -253,7 +253,7 @@ def test_down_says_which_host_it_could_not_clean(net, story):
     net.link(OTHER, "down")
     try:
         said = net["client"].start("cluster/private.sh down", stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        text, _ = said.communicate(timeout=300)
+        text, _ = said.communicate(timeout=PATIENCE * 300)
     finally:
         net.link(OTHER, "up")
     assert said.returncode == 4, text

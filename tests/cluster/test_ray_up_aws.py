@@ -160,6 +160,7 @@ def filled_in(account: Account) -> str:
     text = text.replace("ami-" + "0" * 17, image)
     text = text.replace("sg-" + "0" * 17, outputs["SecurityGroupIds"])
     text = re.sub(r"SubnetIds: \[subnet-0.*\]", f"SubnetIds: [{outputs['SubnetIds']}]", text)
+    text = text.replace("bucket-" + "0" * 17, "nuclear-cardiology")
     assert "0" * 16 not in text
     return text
 
@@ -195,7 +196,8 @@ def laptop(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Laptop
     """As docs/cluster_aws.md says it has to be before `ray up`."""
     folder = tmp_path_factory.mktemp("laptop")
     (folder / "cluster.yaml").write_text(filled_in(account), encoding="utf-8")
-    shutil.copy(ROOT / "constraints.txt", folder)
+    (folder / "cluster").mkdir()
+    shutil.copy(ROOT / "cluster" / "node_requirements.txt", folder / "cluster")
     (folder / "dist").mkdir()
     (folder / "dist" / "polarmap_tune-0.1.0-py3-none-any.whl").write_bytes(b"the wheel")
     key = account.client("ec2").create_key_pair(KeyName="polarmap")["KeyMaterial"]
@@ -380,7 +382,7 @@ def test_the_head_gets_wheel_pins_and_token_and_no_way_around(laptop, story):
 
     assert names == {
         "polarmap_tune-0.1.0-py3-none-any.whl",
-        "constraints.txt",
+        "node_requirements.txt",
         "auth_token",
         "ray_bootstrap_config.yaml",
         "ray_bootstrap_key.pem",

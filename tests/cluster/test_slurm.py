@@ -92,9 +92,9 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
     with (shared / "hosts.log").open("w") as log:
         hosts = subprocess.Popen([ROOT / "tests/cluster/slurm_hosts.sh", shared, ROOT], stdout=log, stderr=log)
     try:
-        until(lambda: all((shared / f"host-{number}.ready").exists() for number in (1, 2)), "hosts", 120)
+        until(lambda: all((shared / f"host-{number}.ready").exists() for number in (1, 2)), "hosts", 600)
         found = Slurm(shared)
-        until(lambda: found.on(1, "sinfo", "--noheader", "--format=%D %T") == "2 idle", "two idle nodes", 120)
+        until(lambda: found.on(1, "sinfo", "--noheader", "--format=%D %T") == "2 idle", "two idle nodes", 600)
         yield found
     finally:
         hosts.terminate()

@@ -37,6 +37,12 @@ def _cell(name: str, value: object) -> Change:
     return change
 
 
+def _folds(frame: pd.DataFrame, repeats: int = 1) -> pd.DataFrame:
+    """Five folds of twelve patients, both classes in each."""
+    parts = [frame.assign(repeat=repeat, fold=np.arange(60) // 12) for repeat in range(repeats)]
+    return pd.concat(parts, ignore_index=True)
+
+
 FRAMES: dict[str, tuple[Change, str]] = {
     **{
         f"label {value!r}": (_cell("label", value), "`label` must be 0 or 1: row 5 (line 6)")
@@ -67,6 +73,22 @@ FRAMES: dict[str, tuple[Change, str]] = {
     "a wrong partition": (lambda frame: frame.assign(partition="train"), "`partition` must be"),
     "a repeat without a fold": (lambda frame: frame.assign(repeat=0), "`repeat` without `fold`"),
     "a fold in a test": (lambda frame: frame.assign(partition="test", fold=1), "no `fold`"),
+    "one class": (lambda frame: frame.assign(label=1), "both classes are needed, but 60 of 60"),
+    "one fold": (lambda frame: _folds(frame).assign(fold=7), "at least two folds"),
+    "folds of one class": (lambda frame: _folds(frame).assign(fold=frame["label"]), "lacks one class"),
+    "a repeat without an exam": (lambda frame: _folds(frame, 2)[:-1], "in every repeat and by every member"),
+    "an exam of two tracers": (
+        lambda frame: _folds(frame, 2).assign(
+            exam_id=[f"E{row % 60}" for row in range(120)], tracer=["Tl-201", *["Tc-99m"] * 119]
+        ),
+        "an exam has several tracers: rows 1, 61",
+    ),
+    "a patient in two folds": (
+        lambda frame: _folds(frame).assign(
+            exam_id=[f"E{row}" for row in range(60)], patient_id=["P1", *frame["patient_id"][1:59], "P1"]
+        ),
+        "a patient is in two folds",
+    ),
     "a patient on both sides": (
         lambda frame: pd.concat(
             [frame.assign(partition="development", fold=0), frame.assign(partition="test", fold=None)]

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from orchestrator.clusters.lint.node_types import asks_for_spot
 from orchestrator.clusters.lint.reading import ClusterFile, Place
 from orchestrator.clusters.lint.records import Finding, finding
 
@@ -135,7 +136,7 @@ def _stopped_nodes(file: ClusterFile) -> Iterator[Finding]:
 
 def _spot(file: ClusterFile) -> Iterator[Finding]:
     """A spot head, or spot workers without an on-demand type."""
-    is_spot = {name: _asks_for_spot(config) for name, _, config in _node_configs(file)}
+    is_spot = {name: asks_for_spot(file, name) for name, _, _ in _node_configs(file)}
     place = ("available_node_types", file.head_type, "node_config")
     if is_spot.get(file.head_type):
         at = (*place, "InstanceMarketOptions")
@@ -146,11 +147,6 @@ def _spot(file: ClusterFile) -> Iterator[Finding]:
     if workers and all(workers):
         problem = "every worker type is spot; while AWS has none of them, the run waits"
         yield finding(file, "note", "spot-only", ("available_node_types",), problem, "add an on-demand type after them")
-
-
-def _asks_for_spot(config: Mapping[str, Any]) -> bool:
-    options = config.get("InstanceMarketOptions")
-    return isinstance(options, Mapping) and options.get("MarketType") == "spot"
 
 
 def _head_shutdown(file: ClusterFile) -> Iterator[Finding]:
@@ -166,6 +162,27 @@ def _head_shutdown(file: ClusterFile) -> Iterator[Finding]:
         problem = "Ray never removes the head, and no command of the file shuts it down: its cost has no limit"
         remedy = "add sudo shutdown -h +4320, which is three days, or submit with ray exec --stop"
         yield finding(file, "note", "head-unbounded", ("head_setup_commands",), problem, remedy)
+
+
+def _gpu_workers(file: ClusterFile) -> Iterator[Finding]:
+    """Workers with GPUs that join without a test: one whose driver does not work is seen only when a cell is sent."""
+    gpus = [name for name in file.node_types if file.integer("available_node_types", name, "resources", "GPU")]
+    commands = " ; ".join(command for _, command in file.commands("worker_start_ray_commands"))
+    if file.provider == "aws" and gpus and commands and "gpu_check" not in commands:
+        problem = (
+            "no command tests CUDA before a worker joins; one that cannot compute is refused only at its first cell"
+        )
+        remedy = "add python -m orchestrator.clusters.gpu_check before ray start; see cluster.yaml"
+        yield finding(file, "note", "no-gpu-check", ("worker_start_ray_commands",), problem, remedy)
+
+
+def _logs(file: ClusterFile) -> Iterator[Finding]:
+    """Ray's logs, which end with their instance."""
+    for key in ("head_start_ray_commands", "worker_start_ray_commands") if file.provider == "aws" else ():
+        if file.at(key) and not any("ship_logs" in command for _, command in file.commands(key)):
+            problem = "Ray's logs are only on the instance, and gone with it"
+            remedy = "add python -m orchestrator.storage.ship_logs after ray start; see cluster.yaml"
+            yield finding(file, "note", "logs-lost", (key,), problem, remedy)
 
 
 def _placeholders(file: ClusterFile) -> Iterator[Finding]:
@@ -194,5 +211,7 @@ RULES: Final = (
     _stopped_nodes,
     _spot,
     _head_shutdown,
+    _gpu_workers,
+    _logs,
     _placeholders,
 )

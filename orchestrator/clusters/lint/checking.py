@@ -5,6 +5,7 @@ from typing import Final
 
 from orchestrator.clusters.lint import aws, commands, private_hosts, ray_schema, secrets, sizes
 from orchestrator.clusters.lint.prices import price_bound
+from orchestrator.clusters.lint.quotas import quotas_of
 from orchestrator.clusters.lint.reading import read_cluster_file
 from orchestrator.clusters.lint.records import CheckResult
 
@@ -25,7 +26,7 @@ def check_cluster_file(path: Path) -> CheckResult:
         path: The file.
 
     Returns:
-        The findings in the order of their lines, and the largest hourly price.
+        The findings in the order of their lines, the largest hourly price, and the quotas that the file needs.
 
     Raises:
         ExperimentError: The file cannot be read as YAML.
@@ -37,4 +38,5 @@ def check_cluster_file(path: Path) -> CheckResult:
         name=path.name,
         findings=tuple(sorted(findings, key=lambda found: (found.line, found.rule, found.place))),
         price=price_bound(file),
+        quotas=quotas_of(file),
     )

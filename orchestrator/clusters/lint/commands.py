@@ -34,6 +34,7 @@ _PYTHON: Final = (
 # `pip install ray` without a version; `ray-project`, `ray/` and `ray.txt` are other words.
 _INSTALLS_RAY: Final = re.compile(r"\bpip3? install\b[^;&|]*\bray\b(?![-/._]|==|\[[^\]]*\]==)")
 _REQUIREMENT: Final = re.compile(r"^ray(?:\[[^\]]*\])?==([0-9][\w.]*)", flags=re.MULTILINE)
+_TOOL: Final = re.compile(r"^(pytest|mypy|ruff|moto|hypothesis|pre-commit|mkdocs)==", flags=re.MULTILINE)
 # Tags that registries move to newer images: none (Docker then takes `latest`), and names without a version.
 _MOVING_TAG: Final = re.compile(r"$|latest|nightly|master|main|stable|(cpu|gpu)$")
 _SETUP: Final = ("initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands")
@@ -98,6 +99,17 @@ def _autoscaling(file: ClusterFile) -> Iterator[Finding]:
         problem = "the head starts without the cluster file, so that no worker will ever start"
         remedy = "add --autoscaling-config=~/ray_bootstrap_config.yaml"
         yield finding(file, "error", "no-autoscaling", ("head_start_ray_commands",), problem, remedy)
+
+
+def _development_tools(file: ClusterFile) -> Iterator[Finding]:
+    """Tools of development on rented nodes: minutes of every start, and programs that no cell needs."""
+    commands = " ; ".join(command for _, command in file.commands(*_SETUP))
+    for place, text in file.mounted_texts(".txt"):
+        tools = sorted(set(_TOOL.findall(text)))
+        if tools and Path(str(place[-1])).name in commands:
+            problem = f"the nodes install tools of development ({', '.join(tools)})"
+            remedy = "mount the run-time packages alone: cluster/node_requirements.txt"
+            yield finding(file, "warning", "development-tools", place, problem, remedy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,6 +224,7 @@ RULES: Final = (
     _token,
     _usage_statistics,
     _autoscaling,
+    _development_tools,
     _nightly,
     _ray_version,
     _python_version,

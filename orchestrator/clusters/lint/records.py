@@ -60,6 +60,19 @@ class NodeType:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """Virtual processors of one family and market that AWS has to allow."""
+
+    name: str
+    """The family and the market, such as `G and VT, spot`."""
+    code: str
+    """The quota's code at AWS; empty for a family that is not known here."""
+    cores: int | None
+    """vCPUs of the largest cluster that the file allows; None where an instance type's size is not known."""
+    region: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
     """The findings of one file."""
 
@@ -67,6 +80,8 @@ class CheckResult:
     findings: tuple[Finding, ...]
     price: PriceBound | None
     """None for hosts that are not rented."""
+    quotas: tuple[Quota, ...]
+    """Empty for hosts that are not rented from AWS."""
 
     @property
     def clean(self) -> bool:

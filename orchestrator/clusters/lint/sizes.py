@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
+from orchestrator.clusters.lint.node_types import most_nodes
 from orchestrator.clusters.lint.reading import ClusterFile
 from orchestrator.clusters.lint.records import Finding, finding
 
@@ -25,6 +26,26 @@ def _worker_numbers(file: ClusterFile) -> Iterator[Finding]:
     if limit is not None and total > limit:
         problem = f"the min_workers of all types add up to {total}, more than max_workers {limit}"
         yield finding(file, "error", "worker-numbers", ("max_workers",), problem, "raise it, or lower theirs")
+
+
+def _one_number(file: ClusterFile) -> Iterator[Finding]:
+    """The number of workers in several places: whoever raises one of them gets no more workers."""
+    limit = file.integer("max_workers")
+    if file.provider == "local" or limit is None:
+        return
+    limits = {name: most_nodes(file, name) for name in file.node_types if name != file.head_type}
+    for name, most in limits.items():
+        if most is not None and most >= limit:
+            problem = f"max_workers {most} of {name} repeats the file's max_workers {limit}, which bounds every type"
+            place = ("available_node_types", name, "max_workers")
+            yield finding(
+                file, "note", "repeated-number", place, problem, "remove it, and keep one number for all types"
+            )
+    allowed = [most for most in limits.values() if most is not None]
+    if limits and len(allowed) == len(limits) and sum(allowed) < limit:
+        problem = f"max_workers {limit} is never reached: the types allow {sum(allowed)} together"
+        remedy = "remove max_workers from the types that may fill the cluster"
+        yield finding(file, "note", "unreachable-number", ("max_workers",), problem, remedy)
 
 
 def _head_type(file: ClusterFile) -> Iterator[Finding]:
@@ -57,4 +78,4 @@ def _cost_bound(file: ClusterFile) -> Iterator[Finding]:
         )
 
 
-RULES: Final = (_worker_numbers, _head_type, _cost_bound)
+RULES: Final = (_worker_numbers, _one_number, _head_type, _cost_bound)

@@ -104,7 +104,7 @@ def listed(value: str | list[str]) -> list[str]:
 @pytest.mark.parametrize("name", ["head", "worker", "launcher"])
 def test_no_policy_holds_a_wildcard_that_acts(name):
     """What may act on everything only looks; S3 ends at the prefixes, and workers never see the cohort."""
-    looking = re.compile(r"ec2:Describe|tag:Get|ssm:UpdateInstanceInformation|ssmmessages:")
+    looking = re.compile(r"ec2:Describe|servicequotas:Get|tag:Get|ssm:UpdateInstanceInformation|ssmmessages:")
     for one in policy(name)["Statement"]:
         for action in listed(one["Action"]):
             assert "*" not in action
@@ -127,9 +127,9 @@ def test_the_template_opens_nothing():
             assert not {"CidrIp", "CidrIpv6"} & set(properties)
 
 
-def asked_for(cells: int, out_of_stock: tuple[str, ...] = ()) -> dict[str, int]:
+def asked_for(cells: int, out_of_stock: tuple[str, ...] = (), settings: dict[str, Any] = CLUSTER) -> dict[str, int]:
     """What Ray's own autoscaler (version 2) would start for waiting cells with a GPU each."""
-    settings = copy.deepcopy(CLUSTER)
+    settings = copy.deepcopy(settings)
     del settings["auth"]["ssh_private_key"]  # Ray reads it
     config = AutoscalingConfig(prepare_config(settings), skip_content_hash=True)
     request = SchedulingRequest(
@@ -151,6 +151,55 @@ def test_spot_comes_first_and_on_demand_when_no_spot_is_left():
     assert asked_for(3, ("gpu_spot",)) == {"gpu_spot_newer": 3}
     assert asked_for(1, ("gpu_spot", "gpu_spot_newer")) == {"gpu_on_demand": 1}
     assert asked_for(4, ("gpu_spot", "gpu_spot_newer"))["gpu_on_demand"] == 2
+
+
+def pins(path: Path) -> dict[str, str]:
+    """The versions of a requirements file."""
+    return dict(re.findall(r"^([\w.-]+)==(\S+)", path.read_text(encoding="utf-8"), flags=re.M))
+
+
+def test_nodes_install_what_runs_and_no_tool_of_development():
+    """A node gets the project's own pins of all that it imports, hashed, and nothing of the development group."""
+    path = ROOT / "cluster" / "node_requirements.txt"
+    pinned, project = pins(path), pins(ROOT / "constraints.txt")
+    described = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wanted = described["project"]["dependencies"] + described["project"]["optional-dependencies"]["aws"]
+    tools = {re.split(r"[\[<>=]", one)[0] for one in described["dependency-groups"]["dev"]} - {"boto3"}
+
+    assert {re.split(r"[\[<>=]", one)[0].lower() for one in wanted} <= pinned.keys()
+    assert {name: version for name, version in pinned.items() if project[name] != version} == {}
+    assert not tools & pinned.keys()
+    assert CLUSTER["file_mounts"]["~/polarmap_install/node_requirements.txt"] == "cluster/node_requirements.txt"
+    entries = re.split(r"\n(?=\S)", path.read_text(encoding="utf-8").strip())
+    assert [entry.split()[0] for entry in entries if "--hash=sha256:" not in entry] == []
+
+
+def test_the_number_of_workers_stands_in_one_place():
+    """Who writes eight workers at the top gets eight spot GPUs of one type, without another change."""
+    settings = copy.deepcopy(CLUSTER)
+    settings["max_workers"] = 8
+    assert asked_for(8, settings=settings) == {"gpu_spot": 8}
+    # The head, which is no part of this request, would be one of the five.
+    assert sum(asked_for(20).values()) == CLUSTER["max_workers"] + 1
+
+
+def test_the_region_is_one():
+    """Nodes and the bucket that they write to are in one region; S3 refuses requests that name another one."""
+    text = (ROOT / "cluster.yaml").read_text(encoding="utf-8")
+    assert set(re.findall(r"(?:--region|AWS_REGION=?|region:) ?(\w+-\w+-\d)\b", text)) == {
+        CLUSTER["provider"]["region"]
+    }
+
+
+def test_a_worker_tests_its_gpu_before_it_joins_and_every_node_ships_its_logs():
+    """A GPU that does not compute never joins, and no machine takes Ray's logs with it."""
+    worker, head = CLUSTER["worker_start_ray_commands"], CLUSTER["head_start_ray_commands"]
+    (check,) = [number for number, line in enumerate(worker) if "orchestrator.clusters.gpu_check" in line]
+    (start,) = [number for number, line in enumerate(worker) if "ray start" in line]
+
+    assert check < start
+    for commands in (worker, head):
+        assert any("orchestrator.storage.ship_logs /tmp/ray/session_latest/logs" in line for line in commands)
 
 
 def test_versions_agree():

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from mpi_model.errors import ExperimentError
+from orchestrator.cells import guard
 from orchestrator.cells.records import CellKey, sample_keys
 from orchestrator.cells.tasks import cell_task, sample_task
 from orchestrator.driver.instability import measure_instability
@@ -112,6 +113,31 @@ def test_samples_are_resumed_added_to_and_compared(tiny):
         assert (chances.loc[1:] - chances.loc[0]).abs().to_numpy().mean() == pytest.approx(mine["error"].mean())
     assert status_of(paths).progress.total == 4
     assert Run(paths).summary["metric"].tolist() == report.summary["metric"].tolist()
+
+
+def test_a_failed_sample_is_left_out_and_done_again_on_request_only(tiny, monkeypatch):
+    """One of three samples fails: two are compared, which is said; when asked for, that one alone is trained."""
+    loaded, failing = load_experiment(tiny, SETTINGS), CellKey(inputs="stress", partition="bootstrap", repeat=2, fold=0)
+    original = guard.run_cell
+
+    def run_cell(task, *rest):
+        if task.key == failing:
+            raise RuntimeError("a lightning")
+        return original(task, *rest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(guard, "run_cell", run_cell)
+        report = measure_instability(loaded, 3, RunOptions(), NullProgress(), InlineRunner())
+    assert ["1 of 4 cells failed" in notice for notice in report.notices] == [True]
+    idle, again = Counting(), Counting()
+    left_out = measure_instability(loaded, 3, RunOptions(), NullProgress(), idle)
+    assert idle.keys == []
+    assert left_out.notices == report.notices
+
+    whole = measure_instability(loaded, 3, RunOptions(retry_failed=True), NullProgress(), again)
+    assert again.keys == [failing]
+    assert whole.notices == ()
+    assert not whole.summary["estimate"].equals(report.summary["estimate"])
 
 
 def test_no_report_takes_samples_for_a_cross_validation(tiny):

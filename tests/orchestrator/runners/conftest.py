@@ -23,7 +23,7 @@ from orchestrator.ledger.paths import run_paths
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.progress import NullProgress
 from orchestrator.runners.ray_session import ray_session
-from orchestrator.runners.runner import Hang
+from orchestrator.runners.runner import Hang, Unfit
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import this file
 
@@ -45,6 +45,8 @@ class Collected:
         self.workers: list[Worker] = []
         self.hangs: list[tuple[CellKey, Hang]] = []
         self.retries: list[tuple[CellKey, str, int]] = []
+        self.waits: list[str] = []
+        self.unfit_nodes: list[Unfit] = []
 
     def started(self, key: CellKey, worker: Worker, attempt: int) -> None:
         self.begun.append(key)
@@ -52,6 +54,12 @@ class Collected:
 
     def hung(self, key: CellKey, hang: Hang) -> None:
         self.hangs.append((key, hang))
+
+    def waiting(self, message: str) -> None:
+        self.waits.append(message)
+
+    def unfit(self, unfit: Unfit) -> None:
+        self.unfit_nodes.append(unfit)
 
     def candidate(self, key: CellKey, result: CandidateResult) -> None:
         self.candidates.append((key, result))

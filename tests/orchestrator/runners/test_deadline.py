@@ -101,6 +101,31 @@ def test_an_attempt_is_overdue_once_and_a_word_begins_its_time_anew():
     assert silent_for(watch, clock, 200) == []
 
 
+def test_a_start_has_a_deadline_of_its_own_from_its_beginning_on():
+    """Before anything is measured a worker that never speaks is lost after fifteen minutes, not after six hours."""
+    clock = Clock()
+    watch = Watch(pace(), clock)
+    watch.begun(1, 1)  # its worker is being started
+    assert silent_for(watch, clock, 600) == []
+    watch.begun(1, 1)  # Ray called it up: its time does not begin anew
+    assert silent_for(watch, clock, 600) == [301.0]
+    watch.begun(2, 2)
+    assert silent_for(watch, clock, 3700) == [3601.0]
+
+
+def test_a_flat_searchs_parts_are_measured_by_their_whole_schedules():
+    """A part trains each candidate once to the end and records no epochs; others measure nothing."""
+    search = replace(SETTINGS.search, scheme="flat")
+    mine = Pace(SETTINGS.training, search, SETTINGS.decision, ResourceSettings())
+    mine.add(replace(candidate(0.0, 0), objective=0.4))  # judged by a cell: nothing was trained
+    mine.add(replace(candidate(500.0, 0), state="failed"))
+    assert mine.deadline(1) == 6 * HOURS
+    mine.add(candidate(600.0, 0))
+    refits = SETTINGS.training.members * (1 + search.inner_folds)
+    assert mine.longest == pytest.approx(600.0 * refits)
+    assert mine.deadline(1) == pytest.approx(20 * 600.0 * refits)
+
+
 def test_a_driver_that_was_paused_itself_blames_nobody():
     """After SIGSTOP for a day the driver's own pause is no worker's silence, and a clock set by a year is no time."""
     clock = Clock()

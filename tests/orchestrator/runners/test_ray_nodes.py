@@ -14,6 +14,8 @@ import ray
 from ray.cluster_utils import Cluster
 from ray.core.generated.common_pb2 import NodeDeathInfo
 
+from mpi_model.errors import ExperimentError
+from mpi_model.gpu_check import GpuCheck
 from orchestrator.cells.guard import run_guarded
 from orchestrator.clusters.spot_notice import _MARGIN_SECONDS, Interruption, drain
 from orchestrator.driver.ledger_events import LedgerEvents
@@ -170,3 +172,77 @@ def test_a_cell_without_room_on_its_gpu_is_given_twice_as_much(
     assert [(cause, number) for _, cause, number in collected.retries] == [("its share of a GPU was too small", 1)]
     assert sorted({path.name.split()[1] for path in tmp_path.glob("*-final *")}) == ["0.25", "0.5"]
     assert [number for _, number in work.trained()] == [0, 1, 2]
+
+
+def of_node(bad: str):
+    """A self-test that one node does not pass, as `check_gpu` would say it."""
+
+    def test(device: str) -> GpuCheck:
+        is_fit = ray.get_runtime_context().get_node_id() != bad
+        return GpuCheck(is_fit=is_fit, line="fine" if is_fit else "CUDA does not work on worker-7 (driver 470)")
+
+    return test
+
+
+def test_a_node_whose_gpu_does_not_compute_gets_no_cell_and_fails_none(
+    cluster, tiny, work_of, collected, cheap_work, tmp_path
+):
+    """Its first cell goes to another node without counting as an attempt; the node itself ends, told in one line."""
+    bad = cluster.add_node(**NODE)
+    jobs, context, resources = work_of(tiny, "resources.gpus_per_cell=0", "resources.attempts=1")
+    work = cheap_work(tmp_path / "trained", lambda key, number: time.sleep(0.5))
+    run_on_tune(
+        jobs, context, resources, collected, tmp_path / "tune", work, timeout=600.0, self_test=of_node(bad.node_id)
+    )
+
+    assert {result.state for result, _ in collected.cells} == {"complete"}
+    assert {attempt for _, attempt in collected.cells} == {1}
+    (unfit,) = {unfit.line for unfit in collected.unfit_nodes}
+    assert unfit == "CUDA does not work on worker-7 (driver 470)"
+    assert bad.node_id not in {worker.node for worker in collected.workers}
+    deadline = time.monotonic() + 60
+    while bad.node_id in {node["NodeID"] for node in ray.nodes() if node["Alive"]}:
+        assert time.monotonic() < deadline, "a drained node does not end"
+        time.sleep(0.2)
+    cluster.remove_node(bad, allow_graceful=False)
+
+
+class Wanderer:
+    """Events that add a node when the run waits for the first time, and take it away after its first candidate."""
+
+    def __init__(self, cluster: Cluster, collected) -> None:
+        self.cluster, self.collected = cluster, collected
+        self.node = None
+
+    def waiting(self, message: str) -> None:
+        self.collected.waiting(message)
+        if self.node is None:
+            self.node = self.cluster.add_node(**{**NODE, "num_cpus": 2})
+
+    def candidate(self, key, candidate) -> None:
+        self.collected.candidate(key, candidate)
+        if len(self.collected.candidates) == 1:
+            self.cluster.remove_node(self.node, allow_graceful=False)
+
+    def __getattr__(self, name: str):
+        return getattr(self.collected, name)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Nothing: Tune pickles its callbacks into a snapshot that nobody reads."""
+        return {}
+
+
+def test_a_run_says_that_it_waits_and_ends_when_the_last_node_is_gone_for_too_long(
+    cluster, tiny, work_of, collected, cheap_work, tmp_path
+):
+    """Before the first node and after the last one is lost it says for what it waits; then it ends with the remedy."""
+    jobs, context, resources = work_of(tiny, "resources.gpus_per_cell=0", "resources.cpus_per_cell=1.5")
+    work = cheap_work(tmp_path / "trained", lambda key, number: time.sleep(0.5 if number < 0 else 60))
+    events = Wanderer(cluster, collected)
+    with pytest.raises(ExperimentError, match=r"a cell reserves 1.5 CPUs.*in \d+ s none came \(0 nodes starting\)"):
+        run_on_tune(jobs[:2], context, resources, events, tmp_path / "tune", work, timeout=20.0)
+
+    first, there, again = collected.waits[:3]
+    assert first.startswith("waiting for 1.5 CPUs, 0 nodes starting, since ")
+    assert there == ""
+    assert again.startswith("waiting for 3 CPUs")

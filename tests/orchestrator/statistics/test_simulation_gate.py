@@ -50,7 +50,7 @@ def rates_of(scripts: dict[str, ModuleType], learner: str, area: float, slack: f
     """The rates of a learner's world with 60 patients and 5 × 10 folds, everything gated in its range."""
     gates = scripts["fold_gates"]
     world = gates.World(learner=learner, patients=60, area=area)
-    found = list(gates.learner_gate(SIMULATIONS, [world], first_seed=3, repeats=(10,)))
+    found = list(gates.world_gate(world, SIMULATIONS, (3, 0), (10,)))
 
     assert [measured for measured in found if not measured.verdict(slack)] == []
     return {measured.method: measured.rate for measured in found}
@@ -77,7 +77,7 @@ def test_networks_at_chance_are_not_found_better_than_chance(scripts: dict[str, 
 def test_the_noisy_folds_world_accepts_several_exams_a_patient(scripts: dict[str, ModuleType], slack: float) -> None:
     """Fold models with noise and offsets, one to three exams a patient: covered, no false differences."""
     gates = scripts["fold_gates"]
-    found = list(gates.noisy_gate(SIMULATIONS, gates.NOISY_SETTINGS[3:4]))
+    found = list(gates.noisy_setting_gate(gates.NOISY_SETTINGS[3], SIMULATIONS, 5000))
 
     assert [measured for measured in found if not measured.verdict(slack)] == []
 
@@ -115,7 +115,7 @@ def test_probabilities_by_fold_are_covered_and_stacked_rows_are_not(scripts: dic
     """Calibration, Brier score and net benefit cover in forty cross-validations; rows as patients do not."""
     gates = scripts["fold_probabilities"]
     world = gates.World(learner="ridge", patients=60, area=0.85)
-    found = list(gates.fold_probability_gate(40, 5, (world,), (10,)))
+    found = list(gates.probabilities_of_world(world, 40, (5, 70_000, 0), (10,)))
     slack = scripts["measured"].monte_carlo_slack(40)
 
     assert [measured for measured in found if not measured.verdict(slack)] == []

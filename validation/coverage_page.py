@@ -1,0 +1,114 @@
+"""The page `docs/coverage.md`, written from the rows that the simulation gate measured."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from validation.coverage_rows import Row
+from validation.fold_gates import OWN_METHOD, RIVAL
+from validation.measured import Measured, monte_carlo_slack
+
+_COVERS = 0.935
+"""The least coverage with which a rival counts as one that covers."""
+
+
+def as_markdown(rows: Sequence[Row]) -> str:
+    """The whole page."""
+    text = Path(__file__).with_name("coverage_head.md").read_text(encoding="utf-8")
+    days, seeds = sorted({row.date for row in rows}), sorted({row.seed for row in rows})
+    counts = sorted({row.measured.simulations for row in rows} - {0})
+    head = text.format(
+        seeds=" and ".join(str(seed) for seed in seeds),
+        days=" to ".join(dict.fromkeys((days[0], days[-1]))),
+        simulations=", ".join(f"{count:,}" for count in counts),
+    )
+    out = sum(not row.measured.verdict(monte_carlo_slack(row.measured.simulations)) for row in rows)
+    gated = [row.measured for row in rows if row.measured.accepted != (0.0, 1.0)]
+    controls = sum(measured.control for measured in gated)
+    verdict = (
+        f"{len(gated) - controls} rows have to cover and {controls} controls must not; {out} are out of their range."
+    )
+    measured = [row.measured for row in rows if not row.measured.method.endswith(RIVAL)]
+    return "\n".join([head, *_widths(rows), "", "## All rows", "", verdict, "", *_table(measured), ""])
+
+
+def _table(found: Sequence[Measured]) -> Iterator[str]:
+    yield "| world | setting | true AUC | method | rate | above truth | width | undefined | simulations | accepted | |"
+    yield "|---|---|---|---|---|---|---|---|---|---|---|"
+    for measured in found:
+        yield _line(measured, monte_carlo_slack(measured.simulations))
+
+
+def _line(measured: Measured, slack: float) -> str:
+    low, high = measured.accepted
+    accepted = "" if (low, high) == (0.0, 1.0) else f"{low:.3f}–{high:.3f}"
+    coverage = measured.quantity == "coverage"
+    cells = (
+        measured.world,
+        measured.setting,
+        f"{measured.truth:.3f}",
+        measured.method + (" (control)" if measured.control else "") + ("" if coverage else ", rejections"),
+        f"{measured.rate:.3f}",
+        f"{measured.above:.3f}" if coverage else "",
+        f"{measured.width:.3f}" if coverage else "",
+        f"{measured.undefined:.3f}",
+        str(measured.simulations or "exact"),
+        accepted,
+        "" if not accepted else "ok" if measured.verdict(slack) else "**out**",
+    )
+    return "| " + " | ".join(cells) + " |"
+
+
+def _widths(rows: Sequence[Row]) -> Iterator[str]:
+    """Each setting with the narrowest rival that covers in it, and with the narrowest that covers at every AUC."""
+    settings: dict[str, dict[str, Measured]] = defaultdict(dict)
+    for row in rows:
+        settings[row.measured.setting][row.measured.method] = row.measured
+    compared = {
+        name: methods for name, methods in settings.items() if any(method.endswith(RIVAL) for method in methods)
+    }
+    steady = _covering_at_every_area(compared)
+    yield "| setting | coverage | width | narrowest rival that covers here | its coverage | its width | ratio |"
+    yield "|---|---|---|---|---|---|---|"
+    ratios, steady_ratios = [], []
+    for name, methods in compared.items():
+        own = methods[OWN_METHOD]
+        rivals = [measured for method, measured in methods.items() if method.endswith(RIVAL)]
+        covering = [rival for rival in rivals if rival.rate >= _COVERS and rival.undefined == 0]
+        cells = ["none", "", "", ""]
+        if covering:
+            best = min(covering, key=lambda rival: rival.width)
+            ratios.append(own.width / best.width)
+            cells = [best.method.removesuffix(RIVAL), f"{best.rate:.3f}", f"{best.width:.3f}", f"{ratios[-1]:.2f}"]
+        everywhere = [rival.width for rival in rivals if rival.method in steady[_family(name)]]
+        steady_ratios += [own.width / min(everywhere)] if everywhere else []
+        yield "| " + " | ".join([name, f"{own.rate:.3f}", f"{own.width:.3f}", *cells]) + " |"
+    yield ""
+    yield (
+        f"A rival covers in {len(ratios)} of {len(compared)} settings; against the narrowest there the interval is "
+        f"{_spread(ratios)} times as wide. In {len(steady_ratios)} a rival covers that also covers at the other AUCs "
+        f"of the same learner, patients and repeats; against the narrowest of these it is {_spread(steady_ratios)} "
+        "times as wide."
+    )
+
+
+def _spread(ratios: Sequence[float]) -> str:
+    if not ratios:
+        return "not"
+    return f"{sum(ratios) / len(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
+def _covering_at_every_area(compared: dict[str, dict[str, Measured]]) -> dict[str, set[str]]:
+    """By learner, patients and repeats: the rivals that cover whatever the AUC, which nobody knows beforehand."""
+    found: dict[str, set[str]] = {}
+    for name, methods in compared.items():
+        covers = {method for method, one in methods.items() if method.endswith(RIVAL) and one.rate >= _COVERS}
+        family = _family(name)
+        found[family] = found[family] & covers if family in found else covers
+    return found
+
+
+def _family(setting: str) -> str:
+    """The setting without its AUC."""
+    before, _, after = setting.partition(", AUC ")
+    return before + "," + after.partition(",")[2]
