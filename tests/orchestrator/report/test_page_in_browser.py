@@ -106,7 +106,8 @@ MEASURE = """
 const forest = document.querySelector('#answer figure svg');
 const drawn = [...document.querySelectorAll('main svg, main img')].map(one => one.getBoundingClientRect());
 document.getElementById('said').textContent = JSON.stringify({
-  width: document.documentElement.scrollWidth, window: innerWidth, bottom: forest ? forest.getBoundingClientRect().bottom : 0,
+  width: document.documentElement.scrollWidth, window: innerWidth,
+  bottom: forest ? forest.getBoundingClientRect().bottom : 0,
   cut: drawn.filter(one => one.right > innerWidth || one.width < 1).length,
   requests: performance.getEntriesByType('resource').filter(one => !one.name.startsWith('data:')).length});
 """
