@@ -89,7 +89,8 @@ test-cluster: setup  ## real clusters on hosts of namespaces: root and Debian pa
 # Chromium is Debian's; axe-core and html-validate are npm's, in a folder that git ignores.
 BROWSER_PACKAGES := axe-core@4 html-validate@10
 test-browser: setup  ## the report in a browser: Debian's chromium, npm's axe-core and html-validate
-	npm install --no-save --no-package-lock --silent --prefix .browser $(BROWSER_PACKAGES)
+	npm install --no-save --no-package-lock --silent --prefix .browser $(BROWSER_PACKAGES) || \
+	  echo "npm's packages could not be had: the tests that need them are skipped"
 	POLARMAP_TEST_INSTALLED=1 $(BIN)/pytest -m browser tests/orchestrator/report
 
 ROUNDS ?= 50

@@ -58,7 +58,8 @@ def uses(report: Report) -> list[str]:
     """How often the test partition was opened, and a cohort used for a validation."""
     times = {1: "once", 2: "twice"}
     opened = report.openings
-    lines = [] if opened is None else [f"The test partition has been opened {times.get(opened, f'{opened} times')}."]
+    often = f"been opened {times.get(opened or 0, f'{opened} times')}" if opened else "not been opened"
+    lines = [] if opened is None else [f"The test partition has {often}."]
     used = [
         f"The cohort {name} has been used {times.get(uses, f'{uses} times')} for a validation, of {networks} "
         f"{'set' if networks == 1 else 'sets'} of frozen networks."

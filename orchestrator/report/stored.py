@@ -85,7 +85,10 @@ def stored_facts(description: RunDescription, cells: pd.DataFrame) -> dict[str, 
     whose = "a cell"
     if settings.search.scheme == "flat":
         chosen_on, whose = "the folds next to the judged one", f"for all cells ({FLAT_SEARCH})"
-    parts = "sites, each held out once" if by_site else f"folds × {settings.folds.repeats} repeats, by patient"
+    repeats = settings.folds.repeats
+    parts = (
+        "sites, each held out once" if by_site else f"folds × {repeats} repeat{'s' if repeats > 1 else ''}, by patient"
+    )
     return {
         "network": f"{settings.network.backbone}, {settings.network.weights} weights, "
         f"{settings.network.heads} heads, {settings.images.size} px",

@@ -277,7 +277,7 @@ def _refusals(records: list[Record], shown: Shown) -> Table:
     refused = [row for row in records if row["state"] == "refused"]
     body = []
     for (tracer, partition, metric, reason), found in grouped(refused, "tracer", "partition", "metric", "reason"):
-        name = f"{PARTITION_NAMES.get(partition, partition)}, {metric.replace('_', ' ')}"
+        name = f"{PARTITION_NAMES.get(partition, partition)}, {NAMES.get(metric, metric.replace('_', ' '))}"
         # Three columns, so that words stay whole in a terminal of 80 characters.
         what = joined(": ", (name, joined(", ", dict.fromkeys(map(_where, found)))))
         body.append((tracer, what, of_summary(found[0], reason, "reason")))

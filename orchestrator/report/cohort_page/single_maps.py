@@ -74,8 +74,9 @@ def hardest_maps_page(name: str, hardest: pd.DataFrame, exams: pd.DataFrame, map
         for tracer, rows in hardest.groupby("tracer", sort=True)
     )
     about = (
-        "Development exams that repeats and input configurations decide wrongly most often, the worst first. In words: "
-        "the 17 segments beside those of development exams of the tracer without the event."
+        "Development exams that repeats and input configurations decide wrongly most often, the worst first. Missed: "
+        "called negative, with the event; false alarm: called positive, without it. Defects in words: the 17 segments "
+        "beside those of development exams of the tracer without the event; they are no reading of the map."
     )
     return _page(name, about, groups)
 
@@ -101,8 +102,8 @@ def _groups(exams: pd.DataFrame, maps: Maps) -> Iterator[_Examples]:
     for tracer in sorted(exams["tracer"].unique()):
         mine = (exams["tracer"] == tracer).to_numpy()
         groups = {
-            "development, label 0": mine & development & (labels == 0),
-            "development, label 1": mine & development & (labels == 1),
+            "development, without the event": mine & development & (labels == 0),
+            "development, with the event": mine & development & (labels == 1),
             "test partition": mine & ~development,
         }
         for name, chosen in groups.items():

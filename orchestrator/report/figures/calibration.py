@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from orchestrator.report.figures.drawing import FAINT, INK, SERIES, Drawing, Place, add_panel, key_of
 from orchestrator.report.layout import PARTITION_NAMES
@@ -30,10 +31,10 @@ def calibration(place: Place, found: Probabilities, level: float) -> Drawing:
         found: Its probabilities.
         level: Of intervals and bands.
     """
-    figure = Figure(figsize=(3.35, 3.95))
-    axes = add_panel(figure, left=0.55, below=1.2, height=2.5)
+    figure = Figure(figsize=(3.35, 3.1))
+    axes = add_panel(figure, left=0.55, below=1.1, height=1.74)
     axes.tick_params(labelbottom=False)
-    below = add_panel(figure, left=0.55, below=0.45, height=0.62, above=axes)
+    below = add_panel(figure, left=0.55, below=0.45, height=0.53, above=axes)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=":")
     groups = calibration_groups(found.judged, found.exams, level, inflation=found.inflation)
     frame = pd.DataFrame(
@@ -47,8 +48,9 @@ def calibration(place: Place, found: Probabilities, level: float) -> Drawing:
     )
     errors = [frame["observed"] - frame["low"], frame["high"] - frame["observed"]]
     axes.errorbar(
-        frame["predicted"], frame["observed"], yerr=errors, fmt="o", color=SERIES[0], markersize=4, linewidth=1
-    )
+        frame["predicted"], frame["observed"], yerr=errors, fmt="o", color=SERIES[0], markersize=4, linewidth=1,
+        clip_on=False,
+    )  # fmt: skip
     curves = [
         (name, colour, dashes, calibration_curve(values, found.exams, level))
         for name, colour, dashes, values in (
@@ -106,6 +108,7 @@ def _histogram(axes: Axes, probabilities: Floats, exams: Exams) -> None:
         axes.bar(_BINS[:-1], sign * heights, width=np.diff(_BINS), align="edge", color=colour, linewidth=0)
     axes.axhline(0, color=INK, linewidth=0.5)
     axes.set(xlabel="predicted probability", xlim=(0, 1), ylabel="exams")
+    axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     # Both directions count exams: no minus sign.
     axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
 

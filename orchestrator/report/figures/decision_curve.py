@@ -37,7 +37,7 @@ def decision_curve(place: Place, found: Probabilities, level: float) -> Drawing:
             "treat_none": 0.0,
         }
     )
-    figure, axes = panel()
+    figure, axes = panel(height=2.55)
     axes.fill_between(frame["threshold"], frame["low"], frame["high"], color=SERIES[0], alpha=0.15, linewidth=0)
     axes.plot(frame["threshold"], frame["net_benefit"], color=SERIES[0], label="by the model")
     marked = frame[frame["threshold"].isin(_MARKED)]
@@ -59,8 +59,8 @@ def decision_curve(place: Place, found: Probabilities, level: float) -> Drawing:
         "and nobody; the model is of use where its line is above both.",
         caption=(
             f"{place.about}. Net benefit of calling positive at a probability of the threshold or more "
-            f"({found.judged_name}); band: {level:.0%} intervals by MOVER of Wilson's, over patients; points: "
-            "thresholds of the tables; vertical line: the prevalence. ",
+            f"({found.judged_name}); band: {level:.0%} intervals over patients (Wilson's of both shares, combined by "
+            "MOVER); points: thresholds of the tables; vertical line: the prevalence. ",
             *place.counted,
         ),
         data=frame,

@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from orchestrator.report.figures.drawing import SERIES, Drawing, key_of, panel
 
@@ -39,6 +40,7 @@ def _histogram(cells: pd.DataFrame, column: str, name: str, inputs: Sequence[str
         parts.append(pd.DataFrame({"inputs": one, name.replace(" ", "_"): stages, "cells": counts.to_numpy()}))
     axes.set(xlabel=f"{name} (stages)", ylabel="cells", xticks=stages)
     axes.set_ylim(0, axes.get_ylim()[1] * 1.25)
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.legend(loc="upper right", ncols=len(inputs), handlelength=1, columnspacing=0.8)
     return Drawing(
         key=key_of(name),

@@ -52,7 +52,9 @@ def flow(found: Participants) -> Drawing:
         section="flow",
         title="Flow of patients and exams",
         description=" Then: ".join(" ".join(box.lines) for box in boxes) + ".",
-        caption=("Events are exams with a positive label; of both tracers together none are counted.",),
+        caption=(
+            "Events are exams with a positive label; each tracer has its own endpoint, so they are not added up.",
+        ),
         data=pd.DataFrame(_rows(found), columns=["step", "partition", "tracer", "what", "patients", "exams", "events"]),
         figure=figure,
     )

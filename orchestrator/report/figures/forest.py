@@ -8,13 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from orchestrator.report.figures.drawing import FAINT, SERIES, WASH, Drawing, key_of, shortened
-from orchestrator.report.figures.whiskers import LINE, MARKS, partitions_legend, whisker
+from orchestrator.report.figures.whiskers import LINE, MARKS, beside, partitions_legend, whisker
 from orchestrator.report.layout import PARTITION_NAMES, Record, grouped
-from orchestrator.report.records import EVERYONE
+from orchestrator.report.records import BASELINES, EVERYONE
 from orchestrator.report.traced import Phrase, of_summary
 
 # Inches: of an axis with its legend.
-_AXIS: Final = 0.47
+_AXIS: Final = 0.5
 
 
 def forest(tracer: str, endpoint: str, rows: Sequence[Record], margin: float, declared: bool) -> Drawing | None:
@@ -27,9 +27,11 @@ def forest(tracer: str, endpoint: str, rows: Sequence[Record], margin: float, de
         margin: Half the zone of equivalence, or the margin of the declared non-inferiority.
         declared: Whether non-inferiority was declared: then the zone is open above.
     """
-    shown = [row for row in rows if row["tracer"] == tracer and _leads(row)]
+    leading = [row for row in rows if row["tracer"] == tracer and _leads(row)]
+    shown = [row for row in leading if _is_drawn(row)]
     areas = [row for row in shown if row["metric"] == "auc"]
-    gaps = [row for row in shown if row["metric"] == "auc_difference"]
+    # A comparison that was refused keeps its line, so that nobody looks for it.
+    gaps = [row for row in leading if row["metric"] == "auc_difference"]
     if not areas:
         return None
     heights = [len(areas) + 0.2 * len(_lines(areas)), len(gaps) + 0.2 * len(_lines(gaps))]
@@ -38,12 +40,13 @@ def forest(tracer: str, endpoint: str, rows: Sequence[Record], margin: float, de
     ratios = [height * LINE + _AXIS for height in heights if height]
     panels = figure.subplots(len(ratios), 1, height_ratios=ratios, squeeze=False)[:, 0]
     _draw(panels[0], areas, rows[0]["model"])
+    panels[0].set_title(f"{tracer}: {shortened(endpoint, 44)}", fontweight="bold", x=0, ha="left")
     low = min(0.5, *(row["low"] for row in areas))
     panels[0].axvline(0.5, color=FAINT, linewidth=0.8, linestyle=":")
     panels[0].set(xlabel="AUC (0.5: chance)", xlim=(max(0.0, low - 0.03), 1.0))
     if gaps:
         _draw(panels[1], gaps, rows[0]["model"])
-        _zone(panels[1], gaps, margin, declared)
+        _zone(panels[1], [row for row in gaps if _is_drawn(row)], margin, declared)
     partitions_legend(figure, areas)
     return Drawing(
         key=key_of("forest", tracer),
@@ -63,10 +66,12 @@ def _leads(row: Record) -> bool:
         row["metric"] in ("auc", "auc_difference")
         and row["primary"]
         and row["subgroup"] == EVERYONE
-        and row["state"] == "ok"
         and row["partition"] in MARKS
-        and row["low"] is not None
     )
+
+
+def _is_drawn(row: Record) -> bool:
+    return row["state"] == "ok" and row["low"] is not None
 
 
 def _lines(rows: Sequence[Record]) -> list[tuple[tuple[str, ...], list[Record]]]:
@@ -88,7 +93,10 @@ def _draw(axes: Axes, rows: Sequence[Record], judged: str) -> None:
         ticks.append(place + (len(mine) - 1) / 2)
         names.append(_name(mine[0], judged))
         for row in mine:
-            whisker(axes, row, place, SERIES[0] if row["model"] == judged else SERIES[1])
+            if _is_drawn(row):
+                whisker(axes, row, place, SERIES[0] if row["model"] == judged else SERIES[1])
+            else:
+                beside(axes, place, "not compared")
             place += 1
         place += 0.2
     axes.set_yticks(ticks, [shortened(name) for name in names])
@@ -97,7 +105,7 @@ def _draw(axes: Axes, rows: Sequence[Record], judged: str) -> None:
 
 
 def _zone(axes: Axes, gaps: Sequence[Record], margin: float, declared: bool) -> None:
-    reach = max(margin, *(abs(row[end]) for row in gaps for end in ("low", "high"))) * 1.1
+    reach = max([margin, *(abs(row[end]) for row in gaps for end in ("low", "high"))]) * 1.1
     axes.axvspan(-margin, reach if declared else margin, color=WASH, alpha=0.28, linewidth=0)
     axes.axvline(0, color=FAINT, linewidth=0.8, linestyle=":")
     axes.set(xlabel="difference of AUCs", xlim=(-reach, reach))
@@ -116,6 +124,10 @@ def _caption(
     if gaps:
         meant = "not worse by the declared margin" if declared else "zone of equivalence"
         parts.append(f". Below: paired differences on the same patients; shaded: {meant}")
+        refused = dict.fromkeys(row["reason"] for row in gaps if not _is_drawn(row))
+        parts.append(f"; not compared: {'; '.join(refused)}" if refused else "")
+    baselines = [name for name in dict.fromkeys(row["model"] for row in areas) if name in BASELINES]
+    parts.append("".join(f". {name.capitalize()}: {BASELINES[name]}, in the same folds" for name in baselines))
     return (*parts, ".")
 
 

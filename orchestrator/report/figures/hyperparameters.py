@@ -51,7 +51,7 @@ def _panel(
     for place, one in enumerate(inputs):
         chosen = (candidates["inputs"] == one) & relative.notna() & values.notna()
         axes.plot(
-            values[chosen], relative[chosen], linestyle="none", marker=MARKERS[place % len(MARKERS)], markersize=2.2,
+            values[chosen], relative[chosen], linestyle="none", marker=MARKERS[place % len(MARKERS)], markersize=3,
             color=SERIES[place % len(SERIES)], alpha=0.5, markeredgewidth=0, label=one,
         )  # fmt: skip
     pruned = (candidates["state"] == "pruned") & values.notna()

@@ -34,7 +34,7 @@ def instability(place: Place, model: CrossValidated) -> Drawing | None:
         axes.plot(across, up, color=colour, linewidth=1.0, alpha=0.8, label=f"{name}: {chosen.sum()} exams")
     square(axes, "mean probability over repeats", "lowest to highest over repeats")
     axes.set_title(place.inputs)
-    axes.legend(loc="upper left")
+    axes.legend(loc="lower right")
     # Sorted by mean, not in the cohort's order: the data of a figure names no exam.
     order = np.lexsort((high, low, mean))
     frame = pd.DataFrame({"mean": mean, "low": low, "high": high, "decision_changes": changing}).iloc[order]

@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from orchestrator.report.figures.drawing import SERIES, Drawing, key_of, panel
 
@@ -46,6 +47,7 @@ def _panel(inputs: str, rows: pd.DataFrame, top: float) -> Drawing:
         axes.plot(found.index, found[0.5], color=colour, linestyle=dashes, label=name)
         parts.append(found.set_axis(["lower_quartile", "median", "upper_quartile"], axis=1).assign(loss=name))
     axes.set(xlabel="epoch", ylabel="loss", ylim=(0, top * 1.1), title=inputs)
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     axes.legend(loc="upper right")
     return Drawing(
         key=key_of("learning-curves", inputs),

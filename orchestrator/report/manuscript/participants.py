@@ -93,6 +93,7 @@ def participants(exams: pd.DataFrame, folds: pd.DataFrame, settings: Experiment,
     masks, exclusions = eligible_exams(exams, cohort.inputs, cohort.patients, cohort.exams)
     used = np.any(list(masks.values()), axis=0)
     by_site = settings.folds.by == "site"
+    repeats = folds["repeat"].nunique()
     names = f"{folds['fold'].nunique()} {'sites, each held out once' if by_site else 'folds'}"
     return Participants(
         manifest=_count(exams, events=False),
@@ -101,7 +102,7 @@ def participants(exams: pd.DataFrame, folds: pd.DataFrame, settings: Experiment,
         eligible=_count(exams[used], events=False),
         sides=tuple(_sides(exams, masks, folds, settings, test_labels)),
         shared=all(np.array_equal(mask, used) for mask in masks.values()),
-        folds=names if by_site else f"{names} × {folds['repeat'].nunique()} repeats",
+        folds=names if by_site else f"{names} × {repeats} repeat{'s' if repeats > 1 else ''}",
     )
 
 

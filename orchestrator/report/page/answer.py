@@ -33,7 +33,7 @@ def answer(report: Report) -> Answer:
         sentences.append(_sentence(leading))
         readings.extend(_readings(leading, report.statistics))
         warnings.extend(_warnings(leading))
-    used = [(line,) for line in (*uses(report), *report.notices)]
+    used = [(line if line.endswith(".") else f"{line}.",) for line in (*uses(report), *report.notices)]
     return Answer(sentences=tuple(sentences), readings=tuple(readings), remarks=(*warnings, *used))
 
 
@@ -98,7 +98,7 @@ def _sides(row: Record, judged: str) -> tuple[str, str]:
         return first, second
     if row["model"].count("-") == 1:
         first, second = row["model"].split("-")
-        return f"{first} on {row['inputs']}", second
+        return f"the {first} on {row['inputs']} input", f"the {second} baseline"
     return f"the first of {row['inputs']}", "the second"
 
 

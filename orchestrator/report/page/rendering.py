@@ -4,7 +4,7 @@ from importlib.resources import files
 from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from orchestrator.report.page.sections import TITLES, sections_of
 from orchestrator.report.page.vector_graphics import inline
@@ -28,7 +28,18 @@ def environment() -> Environment:
         lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
     made.filters["inline"] = _inline
+    made.filters["code"] = _code
     return made
+
+
+def _code(text: object) -> Markup:
+    """Escaped, and what stands between backticks as code."""
+    parts = str(text).split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts)
+    )
 
 
 def _inline(figure: ReportFigure) -> Markup:

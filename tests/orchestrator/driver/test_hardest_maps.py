@@ -49,7 +49,7 @@ def test_the_hardest_exams_are_drawn_for_their_users_eyes_only(ours, capsys):
     assert "Papadopoulos" not in page
 
     shares = wrong_shares(open_run(ours.parent / "runs/tiny"))
-    told = re.findall(r"manifest row (\d+):.*?<br>(missed|false alarm); wrong in (\d+)% of repeats", page)
+    told = re.findall(r"Manifest row (\d+)</strong><br>(missed|false alarm); wrong in (\d+)% of repeats", page)
     manifest = pd.read_csv(ours.parent / "manifest.csv")
     assert 2 <= len(told) <= 16
     for row, error, share in told:

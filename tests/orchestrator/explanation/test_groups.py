@@ -105,13 +105,15 @@ def test_a_figure_names_nobody_and_shows_text_as_text(tmp_path):
     """The figure's files hold no patient and no exam; a hostile endpoint is drawn as it is written."""
     groups = attribution_groups(*tables(), 0.95).to_pandas()
     with house_style():
-        (drawing,) = attribution("Tc-99m", HOSTILE, groups)
+        drawing, other = attribution("Tc-99m", HOSTILE, groups)
         figure = rendered(drawing)
         drawing.figure.savefig(tmp_path / "figure.png", dpi=50)
     for text in (figure.svg, figure.csv, str(figure.caption), figure.description):
         assert "patient-" not in text
         assert "exam-" not in text
     assert HOSTILE in "".join(map(str, figure.caption))
+    assert [one.key for one in (drawing, other)] == ["attribution-tc-99m-dual-stress", "attribution-tc-99m-dual-rest"]
+    assert other.caption == drawing.caption, "both maps stand beside each other"
     assert "<script>" not in figure.svg
     assert np.asarray(Image.open(tmp_path / "figure.png")).std() > 10
     assert list(attribution("Tc-99m", "", pd.DataFrame())) == []

@@ -93,3 +93,30 @@ def closed_run(finished_run: RunTables) -> RunTables:
 def summary(finished_run: RunTables) -> pd.DataFrame:
     """The finished run's summary under the default settings."""
     return summarise(finished_run, StatisticsSettings())
+
+
+@pytest.fixture(scope="session")
+def attributions() -> pd.DataFrame:
+    """As of an explained run: dual input of one tracer, shares and net attributions of the segments with intervals."""
+    generator = np.random.default_rng(7)
+    about = {"tracer": "Tc-99m", "inputs": "dual", "partition": "development", "outcome": None, "level": 0.95}
+    rows: list[dict[str, object]] = []
+    for network in ("trained", "randomised"):
+        for label in (0, 1):
+            group = {
+                **about,
+                "network": network,
+                "label": label,
+                "patients": 24 + 8 * label,
+                "exams": 40,
+                "state": "ok",
+            }
+            names = [(metric, phase) for metric in ("share", "attribution") for phase in ("stress", "rest")]
+            places: list[tuple[str, str | None, str]] = [(*name, str(one)) for name in names for one in range(1, 18)]
+            if network == "randomised":
+                places.append(("rank_correlation", None, "all"))
+            for metric, phase, region in places:
+                value = float(generator.uniform(0.01, 0.08))
+                numbers = {"estimate": value, "low": 0.8 * value, "high": 1.3 * value, "reason": ""}
+                rows.append({**group, "metric": metric, "phase": phase, "region": region, **numbers})
+    return pd.DataFrame(rows)

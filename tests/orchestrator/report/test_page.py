@@ -30,8 +30,8 @@ SETTINGS = StatisticsSettings(
 
 
 @pytest.fixture(scope="module")
-def tables(finished_run: RunTables) -> RunTables:
-    """The finished run with marked ids, hostile subgroups, maps with marked values, and a search."""
+def tables(finished_run: RunTables, attributions: pd.DataFrame) -> RunTables:
+    """The finished run with marked ids, hostile subgroups, maps with marked values, a search, and attributions."""
     generator = np.random.default_rng(5)
     exams = finished_run.exams.assign(sex=lambda rows: rows["sex"].map({"F": HOSTILE, "M": FORMULA}))
     names = [f"{phase}_segment_{number}" for phase in ("stress", "rest") for number in range(1, 18)]
@@ -47,7 +47,15 @@ def tables(finished_run: RunTables) -> RunTables:
     epochs = candidates[keys].merge(pd.DataFrame({"epoch": [1, 2, 3]}), how="cross").assign(inner_fold=0)
     for column in ("training_loss", "validation_loss", "validation_auc"):
         epochs[column] = generator.random(len(epochs))
-    return replace(finished_run, exams=exams, maps=maps, cells=cells, candidates=candidates, epochs=epochs)
+    return replace(
+        finished_run,
+        exams=exams,
+        maps=maps,
+        cells=cells,
+        candidates=candidates,
+        epochs=epochs,
+        attributions=attributions,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +95,7 @@ class Elements(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         source = dict(attrs).get("data-source") or ""
-        if source.startswith("figures/"):
+        if source.startswith("figures/") and "#" not in source:
             self.figures.append(source)
         elif source:
             self.traced.append((source, ""))
@@ -130,22 +138,28 @@ def as_printed(value: float, text: str, row: object) -> bool:
     """Whether a text is the number, in one of the ways in which a report writes numbers."""
     if isinstance(row, dict) and row.get("metric") == "fold_auc_variance":
         value = value**0.5
-    ways = {f"{value:.3f}", f"{value:+.3f}", f"{value:g}", f"{value:.0%}", f"{value:.0f}"}
+    ways = {f"{value:.3f}", f"{value:.2f}", f"{value:+.3f}", f"{value:g}", f"{value:.0%}", f"{value:.0f}"}
     return text in ways or (value < 0.001 and text == "0.001")
 
 
 def test_every_traced_number_is_the_one_at_its_source(report: Report, page: str) -> None:
     """`data-source` is followed to file, key and column; the element prints those values, all of them and in order."""
     content = json.loads(export(report, "json"))
+    drawn = {f"figures/{figure.key}.csv": pd.read_csv(io.StringIO(figure.csv)) for figure in report.figures}
     found = parsed(page)
     assert len(found.traced) > 300
+    assert sum(source.startswith("figures/") for source, _ in found.traced) >= 3
     for source, text in found.traced:
         numbers: list[tuple[float, object]] = []
         for part in source.split("; "):
             file, _, rest = part.partition("#")
             pointer, *columns = rest.split(" ")
-            assert file == "summary.json"
-            row = value_at(content, pointer)
+            assert file == "summary.json" or file in drawn
+            if file in drawn:
+                # RFC 7111: rows of a CSV file are counted from its header, which is row 0.
+                row: object = drawn[file].iloc[int(pointer.removeprefix("row=")) - 1].to_dict()
+            else:
+                row = value_at(content, pointer)
             for value in [row[column] for column in columns] if columns else [row]:  # type: ignore[index]
                 if isinstance(value, str):
                     assert value in text, source
@@ -172,6 +186,13 @@ def test_figures_are_traced_to_their_files(report: Report, page: str) -> None:
     assert len(set(keys)) == len(keys)
     assert all(re.fullmatch(r"[a-z0-9-]+", key) for key in keys)
     assert all(len(pd.read_csv(io.StringIO(figure.csv))) for figure in report.figures)
+
+
+def test_no_figure_holds_a_picture(report: Report, page: str) -> None:
+    """Figures are shapes and text alone: the page allows no picture, so that one would be an empty frame."""
+    assert "attribution-tc-99m-dual-stress" in {figure.key for figure in report.figures}
+    assert "<image" not in page
+    assert not [figure.key for figure in report.figures if "<image" in figure.svg]
 
 
 def test_labels_of_axes_are_read_as_text_and_not_as_formulas(report: Report) -> None:

@@ -6,6 +6,7 @@ import re
 import shutil
 import struct
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -13,6 +14,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from orchestrator.cli import main
+from orchestrator.driver.run import RunOutcome
 from orchestrator.experiment.settings import Noninferiority, StatisticsSettings
 from orchestrator.report.export import export
 from orchestrator.report.figures.of_run import figures_of
@@ -26,6 +29,38 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium"),
 ]
+
+
+@pytest.fixture(scope="module")
+def pages(
+    tmp_path_factory: pytest.TempPathFactory, make_tiny: Callable[..., Path], run: Callable[..., RunOutcome]
+) -> dict[str, Path]:
+    """Every page that the commands write, of a small run of two repeats that was opened and explained."""
+    folder = tmp_path_factory.mktemp("pages")
+    experiment = make_tiny(folder, patients=96, test_patients=48)
+    settings = ["folds.repeats=2", 'cohort.inputs=["stress", "rest", "dual"]', "training.epochs=1"]
+    run(experiment, *settings, open_test=True)
+    root, found = str(folder / "runs/tiny"), {"run": folder / "runs/tiny/report/report.html"}
+    found |= {name: folder / f"{name}.html" for name in ("patients", "cohort", "checklist")}
+    chosen = [word for setting in settings for word in ("--set", setting)]
+    for words in (
+        ["explain", root, "--cells", "--runner", "inline", "--progress", "none"],
+        ["report", root, "--patients", str(found["patients"])],
+        ["check", str(experiment), *chosen, "--html", str(found["cohort"])],
+        ["report", root, "--checklist", "tripod-ai", "--format", "html", "--out", str(found["checklist"])],
+    ):
+        assert main(words) == 0
+    return found
+
+
+def page_called(name: str, request: pytest.FixtureRequest) -> Path:
+    """`report` is the page made without any network; the others are the commands' own."""
+    found: Path = request.getfixturevalue("page") if name == "report" else request.getfixturevalue("pages")[name]
+    return found
+
+
+EVERY = ("report", "run", "patients", "cohort", "checklist")
+REPORTS = ("report", "run")
 
 
 @pytest.fixture(scope="module")
@@ -68,17 +103,22 @@ def said(document: str) -> object:
 
 
 MEASURE = """
-const forest = document.querySelector('#answer figure svg').getBoundingClientRect();
-const cut = [...document.querySelectorAll('main svg')].filter(one => one.getBoundingClientRect().right > innerWidth);
+const forest = document.querySelector('#answer figure svg');
+const drawn = [...document.querySelectorAll('main svg, main img')].map(one => one.getBoundingClientRect());
 document.getElementById('said').textContent = JSON.stringify({
-  width: document.documentElement.scrollWidth, window: innerWidth, bottom: forest.bottom, cut: cut.length,
-  requests: performance.getEntriesByType('resource').length});
+  width: document.documentElement.scrollWidth, window: innerWidth,
+  bottom: forest ? forest.getBoundingClientRect().bottom : 0,
+  cut: drawn.filter(one => one.right > innerWidth || one.width < 1).length,
+  requests: performance.getEntriesByType('resource').filter(one => !one.name.startsWith('data:')).length});
 """
 
 
+@pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("width", [1280, 390])
-def test_the_answer_is_seen_first_and_nothing_is_cut(page: Path, width: int) -> None:
-    """The answer and its forest end within 900 pixels; the page neither scrolls sideways nor loads anything."""
+def test_the_answer_is_seen_first_and_nothing_is_cut(name: str, width: int, request: pytest.FixtureRequest) -> None:
+    """The answer and its forest end within 900 pixels; no page scrolls sideways, loads anything or is large."""
+    page = page_called(name, request)
+    assert page.stat().st_size < 3_000_000
     # A window cannot be narrower than 500 pixels; a frame can.
     frame = page.with_name(f"frame-{width}.html")
     measured = page.with_name(f"inside-{width}.html")
@@ -100,8 +140,10 @@ def test_the_answer_is_seen_first_and_nothing_is_cut(page: Path, width: int) -> 
     assert found["requests"] == 0
 
 
-def test_printed_it_has_ten_pages_at_most(page: Path) -> None:
-    """As A4 without the folded tables."""
+@pytest.mark.parametrize("name", REPORTS)
+def test_printed_it_has_ten_pages_at_most(name: str, request: pytest.FixtureRequest) -> None:
+    """As A4 without the folded tables, also of a run with two repeats that was explained."""
+    page = page_called(name, request)
     target = page.with_name("page.pdf")
     browse(page, f"--print-to-pdf={target}", "--no-pdf-header-footer")
     content = target.read_bytes()
@@ -113,9 +155,11 @@ def test_printed_it_has_ten_pages_at_most(page: Path) -> None:
     assert (float(box[1]), float(box[2])) == pytest.approx((595, 842), abs=1)
 
 
+@pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(page: Path, scheme: str) -> None:
+def test_axe_finds_nothing_serious(name: str, scheme: str, request: pytest.FixtureRequest) -> None:
     """axe-core's rules, WCAG AA contrast among them, in the light and in the dark scheme."""
+    page = page_called(name, request)
     axe = PACKAGES / "axe-core" / "axe.min.js"
     if not axe.exists():
         pytest.skip("needs npm's axe-core: make test-browser")
@@ -130,8 +174,10 @@ def test_axe_finds_nothing_serious(page: Path, scheme: str) -> None:
     assert [one for one in violations if one[0] in ("serious", "critical")] == []
 
 
-def test_the_validator_is_content(page: Path) -> None:
+@pytest.mark.parametrize("name", EVERY)
+def test_the_validator_is_content(name: str, request: pytest.FixtureRequest) -> None:
     """html-validate's rules of the HTML standard."""
+    page = page_called(name, request)
     validator = PACKAGES / ".bin" / "html-validate"
     if not validator.exists():
         pytest.skip("needs npm's html-validate: make test-browser")
