@@ -17,16 +17,20 @@ from mpi_model.errors import RunDirectoryError
 from orchestrator.cells import guard
 from orchestrator.cells.records import CellKey, Worker
 from orchestrator.cli import main
+from orchestrator.driver.ledger_events import LedgerEvents
 from orchestrator.hashing import digest
 from orchestrator.ledger.paths import RunPaths, run_paths
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring import status as looking
 from orchestrator.monitoring.counters import RunCounters
-from orchestrator.monitoring.heartbeat import heartbeat_thread
+from orchestrator.monitoring.heartbeat import heartbeat_thread, read_heartbeat
+from orchestrator.monitoring.log import logging_to
 from orchestrator.monitoring.progress import InputsProgress, NullProgress, RunProgress
 from orchestrator.monitoring.status import RunStatus, status_of
+from orchestrator.runners.runner import Unfit
 from orchestrator.storage.holder import holder_text, this_process
 from orchestrator.storage.local import LocalStorage
+from orchestrator.storage.locations import open_storage
 from polarmap import open_run
 
 
@@ -195,7 +199,8 @@ def test_slow_and_hung_cells_are_named_with_worker_and_host_and_a_paused_driver_
     del word["digest"]
     place = {"attempt": 1, "candidates": 0, "seconds": 900.0, "host": "node-7", "worker": 4711}
     cells = [{**place, "cell": "stress-r00-f1", "silent": 21.0}, {**place, "cell": "dual-r00-f1", "silent": 500.0}]
-    word["progress"] |= {"running": cells, "longest": 20.0}
+    waiting = "waiting for 8 GPUs, 2 nodes starting, since 2026-11-26 21:04:10 UTC"
+    word["progress"] |= {"running": cells, "longest": 20.0, "waiting": waiting}
 
     def said(*words: str, written: str) -> str:
         content = word | {"written": written}
@@ -208,13 +213,60 @@ def test_slow_and_hung_cells_are_named_with_worker_and_host_and_a_paused_driver_
     assert "slow: stress-r00-f1 on node-7, process 4711: no result for 21 s (in this run 20 s at most)" in shown
     assert "looks hung: dual-r00-f1 on node-7, process 4711: no result for 8 min" in " ".join(shown.split())
     assert "the driver gives no sign" not in shown
+    assert waiting in shown
     told = json.loads(said("--json", written=now.isoformat()))
     assert [one["pace"] for one in told["running"]] == ["slow", "hung"]
+    assert told["waiting"] == waiting
 
     monkeypatch.setattr(looking.time, "sleep", lambda _: None)
     paused = said(written=(now - datetime.timedelta(minutes=10)).isoformat())
     assert "the driver gives no sign since 10 min: it is paused" in " ".join(paused.split())
     assert "time left: unknown" in paused
+
+
+def test_what_is_waited_for_reaches_heartbeat_log_and_terminal(mine, paths_of):
+    """While no node can do a cell, each of the three says so; afterwards the heartbeat does not any more."""
+    paths, said = paths_of(mine), []
+
+    class Heard(NullProgress):
+        def say(self, line: str) -> None:
+            said.append(line)
+
+    counters = RunCounters([], [], {}, "balanced_log_loss")
+    unfit = Unfit(worker=Worker(host="node-7", process=1, processor="", node="n"), line="CUDA does not work on node-7")
+    with logging_to(paths):
+        events = LedgerEvents(RunState.read(paths), "hash", Heard(), counters)
+        with heartbeat_thread(paths, counters):
+            events.waiting("waiting for 8 GPUs")
+        waited = read_heartbeat(paths)
+        events.unfit(unfit)
+        events.waiting("")
+        with heartbeat_thread(paths, counters):
+            pass
+    lines = [json.loads(line) for line in paths.log.read_bytes().decode().splitlines()][-3:]
+
+    assert waited is not None
+    assert waited.progress.waiting == "waiting for 8 GPUs"
+    assert read_heartbeat(paths).progress.waiting == ""
+    assert [(line["event"], line["message"]) for line in lines] == [
+        ("waiting", "waiting for 8 GPUs"),
+        ("node_unfit", "CUDA does not work on node-7"),
+        ("waiting_over", said[2]),
+    ]
+    assert said[:2] == ["waiting for 8 GPUs", "CUDA does not work on node-7"]
+
+
+def test_a_run_in_a_bucket_is_asked_for_by_its_url(finished, folder_of, paths_of, bucket, capsys):
+    """From any machine, without the cluster: `polarmap status s3://…` says what the same run in a folder says."""
+    storage, folder = open_storage(f"{bucket}/runs/tiny"), folder_of(finished)
+    for path in folder.rglob("*"):
+        if path.is_file() and path.name != ".lock":
+            storage.write(path.relative_to(folder).as_posix(), path.read_bytes())
+    assert main(["status", f"{bucket}/runs/tiny", "--json"]) == 0
+    there = json.loads(capsys.readouterr().out)
+    assert main(["status", str(paths_of(finished).root), "--json"]) == 0
+
+    assert there == json.loads(capsys.readouterr().out)
 
 
 def test_a_folder_that_is_no_run_is_refused_with_what_to_name(tmp_path):
