@@ -28,6 +28,8 @@ _MAP: Final = colormaps["PuOr_r"].resampled(31)
 _MARKS: Final = {
     ("trained", 0): ("o", "without event"),
     ("randomised", 1): ("x", "random weights"),
+    # What a network would give that only adds up how dark a map is.
+    ("none", 1): ("_", "the map alone"),
     # Only where a permutation was explained as well.
     ("permuted", 1): ("^", "permuted labels"),
 }
@@ -192,7 +194,7 @@ def _shares(axes: Axes, records: Sequence[Record], phase: str) -> None:
     axes.tick_params(axis="y", labelsize=6)
     axes.set_ylabel("share of segment", fontsize=6.5)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=5.5, loc="upper right", ncols=2, borderpad=0, handletextpad=0, columnspacing=0.5,
+        axes.legend(fontsize=5.5, loc="upper right", ncols=4, borderpad=0, handletextpad=0, columnspacing=0.4,
                     bbox_to_anchor=(1, 1.14))  # fmt: skip
     for name, numbers in TERRITORIES.items():
         places = [order.index(number) for number in numbers]
@@ -207,7 +209,7 @@ def _caption(tracer: str, endpoint: str, partition: str, found: Mapping[str, Seq
     else:
         counted = [part for inputs, words in patients.items() for part in (f"{inputs}: ", *words, "; ")][:-1]
     checks: list[Phrase] = []
-    for network, name in (("randomised", "random weights"), ("permuted", "permuted labels")):
+    for network, name in (("randomised", "random weights"), ("none", "the map alone"), ("permuted", "permuted labels")):
         alike = [
             (", ", f"{inputs} ", _traced(row, tracer, inputs, records, _interval(row), "estimate", "low", "high"))
             for inputs, records in found.items()
@@ -215,7 +217,8 @@ def _caption(tracer: str, endpoint: str, partition: str, found: Mapping[str, Seq
         ]
         if alike:
             parts = [part for parts in alike for part in parts][1:]
-            checks += [f" Likeness of the order of shares under {name} (rank correlation, 0: none): ", *parts, "."]
+            begin = "; " if checks else " Likeness of the shares' order to the network's (rank correlation, 0: none): "
+            checks += [f"{begin}{name} ", *parts]
     first = next(row for rows in found.values() for row in rows if row["metric"] == "share" and row["state"] == "ok")
     return (
         f"{tracer}, {endpoint}, {PARTITION_NAMES[partition]}: ",
@@ -223,9 +226,10 @@ def _caption(tracer: str, endpoint: str, partition: str, found: Mapping[str, Seq
         ". Above: mean integrated gradients from the mean normal map, summed over each of the 17 segments; orange "
         "raises the score, purple lowers it; random weights have a scale of their own. Below: each segment's share of "
         f"all attribution: bars, exams with the event (lines: {first['level']:.0%} of patient bootstraps); marks, "
-        "exams without it, and networks that learned nothing. Ring and bars: territories of the left anterior "
-        "descending (LAD), right (RCA) and left circumflex (LCX) coronary artery, as usually assigned.",
+        "exams without it, networks that learned nothing, and how dark the map alone is. Ring and bars: territories "
+        "of the left anterior descending (LAD), right (RCA) and left circumflex (LCX) coronary artery, as usual.",
         *checks,
+        "." if checks else "",
     )
 
 

@@ -11,7 +11,7 @@ from orchestrator.report.layout import Record, grouped
 from orchestrator.report.records import EVERYONE, HELD_OUT_SITE
 from orchestrator.report.traced import Phrase, of_summary
 
-_AXIS = 0.55
+_AXIS = 0.6
 _COLUMNS = (
     *("partition", "inputs", "subgroup", "metric", "estimate", "low", "high"),
     *("method", "patients", "positives", "state"),
@@ -57,6 +57,7 @@ def subgroups(tracer: str, endpoint: str, rows: Sequence[Record]) -> Drawing | N
         if part is areas:
             axes.set_xlim(max(0.0, min(0.5, *(row["low"] for row in shown)) - 0.03), 1.0)
             partitions_legend(figure, shown)
+            axes.set_title(f"{tracer}: {shortened(endpoint, 44)}", fontweight="bold", x=0, ha="left")
         else:
             axes.axvspan(-1e-9, 1e-9, color=WASH, linewidth=0)
     return Drawing(

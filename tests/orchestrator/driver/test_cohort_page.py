@@ -108,9 +108,9 @@ def test_single_maps_stand_in_a_private_file_of_their_own(clinic, capsys):
     text = target.read_text(encoding="utf-8")
     assert "IDENTIFYING" in text
     assert "data:image/png;base64," in text
-    assert re.search(r"manifest row \d+", text)
+    assert re.search(r"Manifest row \d+</strong>", text)
     assert "Papadopoulos" not in text
-    assert "test partition, label" not in text
+    assert "test partition, with" not in text
     capsys.readouterr()
 
     assert main(["check", str(clinic), "--patients", str(target)]) == 2
