@@ -127,7 +127,10 @@ def pieces() -> list[Piece]:
             for number in range(len(NOISY_SETTINGS))
         ),
         *(
-            Piece(name=f"test set{', two models' if setting.compare else ''}: {setting.named}", gate=partial(_fixed, number=number))
+            Piece(
+                name=f"test set{', two models' if setting.compare else ''}: {setting.named}",
+                gate=partial(_fixed, number=number),
+            )
             for number, setting in enumerate(AUC_SETTINGS)
         ),
         Piece(name="decisions", gate=partial(_decisions)),
