@@ -204,7 +204,8 @@ def test_the_page_names_the_narrowest_rival_that_covers() -> None:
         replace(own, method=f"{name} (rival)", rate=rate, width=width, accepted=(0.0, 1.0))
         for name, rate, width in (("narrow", 0.90, 0.10), ("wide", 0.94, 0.20))
     ]
-    page = as_markdown([Row(piece="p", measured=one, seed=1, date="1 May 2026") for one in (own, *rivals)])
+    page = as_markdown([Row(piece="p", measured=one, seed=1, date="1 May 2026") for one in (own, *rivals)], ["p", "q"])
 
     assert "| ridge, 60 patients, AUC 0.7, 5 × 1 | 0.950 | 0.220 | wide | 0.940 | 0.200 | 1.10 |" in page
     assert "rival)" not in page
+    assert "Not run, `python -m validation.coverage --missing` does it: q." in page
