@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for new in _run_all(due, simulations, chosen.seed, chosen.workers):
         rows = merged(rows, new, names)
         write_rows(_ROWS, rows)
-    _PAGE.write_text(as_markdown(rows), encoding="utf-8")
+    _PAGE.write_text(as_markdown(rows, names), encoding="utf-8")
     return _verdict([row.measured for row in rows])
 
 
@@ -127,7 +127,10 @@ def pieces() -> list[Piece]:
             for number in range(len(NOISY_SETTINGS))
         ),
         *(
-            Piece(name=f"test set{', two models' if setting.compare else ''}: {setting.named}", gate=partial(_fixed, number=number))
+            Piece(
+                name=f"test set{', two models' if setting.compare else ''}: {setting.named}",
+                gate=partial(_fixed, number=number),
+            )
             for number, setting in enumerate(AUC_SETTINGS)
         ),
         Piece(name="decisions", gate=partial(_decisions)),

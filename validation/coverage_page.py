@@ -12,8 +12,13 @@ _COVERS = 0.935
 """The least coverage with which a rival counts as one that covers."""
 
 
-def as_markdown(rows: Sequence[Row]) -> str:
-    """The whole page."""
+def as_markdown(rows: Sequence[Row], names: Sequence[str]) -> str:
+    """The whole page.
+
+    Args:
+        rows: What was measured.
+        names: All pieces of the gate; those without rows are named as not run.
+    """
     text = Path(__file__).with_name("coverage_head.md").read_text(encoding="utf-8")
     days, seeds = sorted({row.date for row in rows}), sorted({row.seed for row in rows})
     counts = sorted({row.measured.simulations for row in rows} - {0})
@@ -28,6 +33,10 @@ def as_markdown(rows: Sequence[Row]) -> str:
     verdict = (
         f"{len(gated) - controls} rows have to cover and {controls} controls must not; {out} are out of their range."
     )
+    have = {row.piece for row in rows}
+    missing = [name for name in names if name not in have]
+    if missing:
+        verdict += f" Not run, `python -m validation.coverage --missing` does it: {'; '.join(missing)}."
     measured = [row.measured for row in rows if not row.measured.method.endswith(RIVAL)]
     return "\n".join([head, *_widths(rows), "", "## All rows", "", verdict, "", *_table(measured), ""])
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -9,6 +10,11 @@ import numpy as np
 import pytest
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
+
+from validation import coverage
+from validation.coverage_page import as_markdown
+from validation.coverage_rows import Row, merged, read_rows, write_rows
+from validation.measured import Measured
 
 VALIDATION = Path(__file__).resolve().parents[3] / "validation"
 SIMULATIONS = 200
@@ -148,3 +154,58 @@ def test_a_flat_search_is_honest_and_what_is_not_offered_is_not(scripts: dict[st
     assert found[flat.FLAT].accepted
     assert [found[name].accepted for name in flat.CONTROLS] == [False, False, False]
     assert found[flat.NAIVE].bias > found[flat.LEAKY].bias > found[flat.FLAT].bias
+
+
+def test_the_gate_fails_where_a_control_covers_or_none_was_run() -> None:
+    """A gate whose controls cannot fail would pass any interval: it returns 1 for both, and 0 for a sound one."""
+    sound, control = (
+        Measured(
+            world="A", setting="s", method="m", quantity="coverage", rate=rate, above=0.02, width=0.2, undefined=0.0,
+            truth=0.7, accepted=accepted, control=accepted[1] < 0.9, simulations=400,
+        )
+        for rate, accepted in ((0.95, (0.935, 0.975)), (0.5, (0.0, 0.75)))
+    )  # fmt: skip
+
+    assert coverage._verdict([sound, control]) == 0
+    assert coverage._verdict([sound, replace(control, rate=0.9)]) == 1
+    assert coverage._verdict([replace(sound, rate=0.85), control]) == 1
+    assert coverage._verdict([sound]) == 1
+
+
+def test_the_gates_pieces_can_be_run_and_stored_apart(tmp_path: Path) -> None:
+    """Names are unique, rows come back as they were written, and a piece run again replaces its own rows only."""
+    names = [piece.name for piece in coverage.pieces()]
+    assert len(names) == len(set(names))
+    found, seconds = next(piece for piece in coverage.pieces() if piece.name == "decisions").run(1, 1)
+    rows = [
+        Row(piece=name, measured=one, seed=1, date="today") for name in ("clusters 0", "decisions") for one in found
+    ]
+    write_rows(tmp_path / "rows.csv", rows)
+    read = read_rows(tmp_path / "rows.csv")
+    again = merged(read, [replace(rows[0], seed=2)], names)
+
+    assert seconds > 0
+    assert [(row.piece, row.measured.setting, row.measured.accepted) for row in read] == [
+        (row.piece, row.measured.setting, row.measured.accepted) for row in rows
+    ]
+    assert [row.measured.rate for row in read] == pytest.approx([row.measured.rate for row in rows], abs=1e-5)
+    assert sorted({(row.piece, row.seed) for row in again}) == [("clusters 0", 2), ("decisions", 1)]
+    assert len(again) == 1 + len(found)
+
+
+def test_the_page_names_the_narrowest_rival_that_covers() -> None:
+    """Two rivals, the narrower of which covers .90: the wider one is what the interval is compared with."""
+    own = Measured(
+        world="A: learner", setting="ridge, 60 patients, AUC 0.7, 5 × 1", method="within-fold logit",
+        quantity="coverage", rate=0.95, above=0.02, width=0.22, undefined=0.0, truth=0.7, accepted=(0.935, 0.975),
+        control=False, simulations=400,
+    )  # fmt: skip
+    rivals = [
+        replace(own, method=f"{name} (rival)", rate=rate, width=width, accepted=(0.0, 1.0))
+        for name, rate, width in (("narrow", 0.90, 0.10), ("wide", 0.94, 0.20))
+    ]
+    page = as_markdown([Row(piece="p", measured=one, seed=1, date="1 May 2026") for one in (own, *rivals)], ["p", "q"])
+
+    assert "| ridge, 60 patients, AUC 0.7, 5 × 1 | 0.950 | 0.220 | wide | 0.940 | 0.200 | 1.10 |" in page
+    assert "rival)" not in page
+    assert "Not run, `python -m validation.coverage --missing` does it: q." in page
