@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Final
 
 import optuna
@@ -19,20 +18,20 @@ from search_spaces.space import SearchSpace, first_candidate, hyperparameters, p
 _ENOUGH: Final = 6
 """Finished trainings of a kind, after which timing more of it tells little."""
 _GLANCE: Final = 3
-"""Epochs that every kind is timed for, whatever it takes; the first fills caches."""
+"""Epochs of the first training of a kind; the first of them fills caches."""
+_GLANCES: Final = 0.6
+"""Share of the time after which no further kind is begun."""
+_FEWEST: Final = 4
+"""Kinds that are timed whatever it takes."""
+_GOLDEN: Final = (5**0.5 - 1) / 2
 _DRAWN: Final = 400
 """Candidates drawn to see which kinds a space has, and how often."""
-_TIMED: Final = 8
-"""Kinds that are timed for each input configuration at most. Every training under way holds its cohort's views."""
 
 _Values = dict[str, Value | None]
 
 
 def drawn_kinds(space: SearchSpace) -> dict[Kind, list[_Values]]:
-    """What a space proposes at random, its first candidate included, by kind; untrained.
-
-    Of many kinds, neighbours stand together under the middle one of them, whose own proposals come first.
-    """
+    """What a space proposes at random, its first candidate included, by kind; untrained."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     study.enqueue_trial(first_candidate(space))
@@ -40,16 +39,10 @@ def drawn_kinds(space: SearchSpace) -> dict[Kind, list[_Values]]:
     for _ in range(_DRAWN):
         values = propose(space, study.ask())
         kinds.setdefault(_kind(values), []).append(values)
-    # What learns decides the time first: ends of the encoder that freeze alike are neighbours.
-    ordered = sorted(kinds, key=lambda kind: (kind.freeze_depth, kind.encoder_stages or 0))
-    count = min(_TIMED, len(ordered))
-    borders = [len(ordered) * number // count for number in range(count + 1)]
-    groups = [ordered[low:high] for low, high in pairwise(borders)]
-    middles = [group[len(group) // 2] for group in groups]
-    return {
-        middle: kinds[middle] + [values for kind in group if kind != middle for values in kinds[kind]]
-        for middle, group in zip(middles, groups, strict=True)
-    }
+    ordered = sorted(kinds, key=lambda kind: (kind.encoder_stages or 0, kind.freeze_depth))
+    # Multiples of the golden ratio: the first few kinds, too, are spread over all of them.
+    spread = sorted(range(len(ordered)), key=lambda place: place * _GOLDEN % 1)
+    return {ordered[place]: kinds[ordered[place]] for place in spread}
 
 
 def _kind(values: Mapping[str, Value | None]) -> Kind:
@@ -58,63 +51,62 @@ def _kind(values: Mapping[str, Value | None]) -> Kind:
 
 
 @dataclass(slots=True)
-class _UnderWay:
-    """The trainings of one kind, one after another."""
+class _Timing:
+    """The trainings of one kind, one after another; none is held when it is over: it keeps activations in memory."""
 
     task: CellTask
     kind: Kind
     proposals: Sequence[_Values]
     spent: float = 0.0
-    failures: int = 0
-    running: InnerTraining | None = None
-    seconds: list[float] = field(default_factory=list)
-    setup: float = 0.0
+    tried: int = 0
     results: list[TimedTraining] = field(default_factory=list)
 
     @property
     def over(self) -> bool:
         """Whether enough of this kind has been timed."""
-        return len(self.results) + self.failures >= _ENOUGH
+        return self.tried > _ENOUGH
 
-    def advance(self, context: WorkerContext, clock: Callable[[], float]) -> None:
-        """Train one epoch more, of a new training where none is running."""
-        started = clock()
-        if self.running is None:
-            number = len(self.results) + self.failures
-            values = self.proposals[number % len(self.proposals)]
-            self.running = inner_training(self.task, context, number, values, number % len(self.task.inner))
-            self.setup, self.seconds = clock() - started, []
-        before = clock()
+    def train(self, context: WorkerContext, clock: Callable[[], float], most: int | None, until: float) -> None:
+        """Time one training more.
+
+        Args:
+            context: What a worker would hold.
+            clock: Seconds that count.
+            most: Epochs after which it is left; None for as many as it takes.
+            until: When it is left, by the clock on the wall.
+        """
+        values, fold = self.proposals[self.tried % len(self.proposals)], self.tried % len(self.task.inner)
+        started = before = clock()
+        training = inner_training(self.task, context, self.tried, values, fold)
+        setup, seconds = clock() - started, list[float]()
         try:
-            self.running.advance()
+            while training.running and len(seconds) != most and (most or time.perf_counter() < until or not seconds):
+                before = clock()
+                training.advance()
+                seconds.append(clock() - before)
+            self.results.append(self._timed(training, setup, seconds, context))
         except TrainingDivergedError:
-            # As in a search: the candidate fails, and another one of its kind is trained.
-            self.running = None
-            self.failures += 1
-            self.spent += clock() - started
-            return
-        self.seconds.append(clock() - before)
+            pass  # As in a search: the candidate fails, and another one of its kind is trained.
+        self.tried += 1
         self.spent += clock() - started
-        if not self.running.running:
-            self.results.append(self._timed(context, ended=True))
-            self.running = None
 
-    def all_timed(self, context: WorkerContext) -> list[TimedTraining]:
-        """What has been timed, a training under way included."""
-        return self.results + ([self._timed(context, ended=False)] if self.running is not None else [])
+    def told(self) -> list[TimedTraining]:
+        """What has been timed; trainings that were left count where none came to its end."""
+        return [one for one in self.results if one.ended] or self.results
 
-    def _timed(self, context: WorkerContext, *, ended: bool) -> TimedTraining:
-        assert self.running is not None, "asked of a training under way"
-        records, judged = self.running.records, self.running.judged
+    def _timed(
+        self, training: InnerTraining, setup: float, seconds: list[float], context: WorkerContext
+    ) -> TimedTraining:
+        objective = context.procedure.search.objective
         return TimedTraining(
             inputs=self.task.key.inputs,
             kind=self.kind,
-            first=not self.results,
-            setup=self.setup,
-            costs=tuple(cost_of(epoch, context.procedure.search.objective) for epoch in records),
-            seconds=tuple(self.seconds),
-            best=judged.epoch if judged is not None else len(records),
-            ended=ended,
+            first=self.tried == 0,
+            setup=setup,
+            costs=tuple(cost_of(epoch, objective) for epoch in training.records),
+            seconds=tuple(seconds),
+            best=training.judged.epoch if training.judged is not None else len(seconds),
+            ended=not training.running,
         )
 
 
@@ -123,32 +115,35 @@ def time_trainings(
     context: WorkerContext,
     kinds: Mapping[Kind, Sequence[_Values]],
     seconds: float,
-    progress: Callable[[int, float], None] = lambda *_: None,
+    progress: Callable[[float], None] = lambda _: None,
 ) -> tuple[TimedTraining, ...]:
-    """Train candidates of every kind and input configuration, a cell's inner folds in turn.
+    """Train candidates of as many kinds as there is time for, with every input configuration, inner folds in turn.
 
-    Every kind gets a glance of a few epochs; then the one with the least time spent on it goes on, so that quick
-    kinds are trained to their end several times and slow ones are timed by the epoch.
+    Kinds get a glance of a few epochs each; then the one with the least time spent on it is trained to its end, so
+    that quick kinds are trained several times and slow ones are timed by the epoch.
 
     Args:
         tasks: A cell for each input configuration.
         context: What a worker would hold.
         kinds: From `drawn_kinds`.
-        seconds: When to end, by the clock on the wall; the glances are made in any case.
-        progress: Told how many kinds have had their glance, over all input configurations, and the seconds gone.
+        seconds: When to end, by the clock on the wall; a few kinds get their glance in any case.
+        progress: Told the seconds gone.
     """
     begun = time.perf_counter()
     # On a processor a training is one thread at full speed, so its time there is what an idle machine would take.
     clock = time.process_time if context.device == "cpu" else time.perf_counter
-    # The inputs inside, so that time that runs out runs out for all of them alike.
-    under_way = [_UnderWay(task, kind, values) for kind, values in kinds.items() for task in tasks.values()]
     # The first training of a process loads what the later ones find loaded.
-    _UnderWay(under_way[0].task, under_way[0].kind, under_way[0].proposals).advance(context, clock)
-    for number, one in enumerate(under_way, start=1):
-        for _ in range(_GLANCE):
-            one.advance(context, clock)
-        progress(number, time.perf_counter() - begun)
-    while time.perf_counter() - begun < seconds and (left := [one for one in under_way if not one.over]):
-        min(left, key=lambda one: one.spent).advance(context, clock)
-        progress(len(under_way), time.perf_counter() - begun)
-    return tuple(timed for one in under_way for timed in one.all_timed(context))
+    _Timing(next(iter(tasks.values())), *next(iter(kinds.items()))).train(context, clock, 1, begun)
+    timings: list[_Timing] = []
+    for number, (kind, values) in enumerate(kinds.items()):
+        if number >= _FEWEST and time.perf_counter() - begun > _GLANCES * seconds:
+            break
+        # The inputs together, so that time that runs out runs out for all of them alike.
+        for task in tasks.values():
+            timings.append(_Timing(task, kind, values))
+            timings[-1].train(context, clock, _GLANCE, begun)
+            progress(time.perf_counter() - begun)
+    while time.perf_counter() - begun < seconds and (left := [one for one in timings if not one.over]):
+        min(left, key=lambda one: one.spent).train(context, clock, None, begun + seconds)
+        progress(time.perf_counter() - begun)
+    return tuple(timed for one in timings for timed in one.told())

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mpi_model.vocabulary import Inputs
 from orchestrator.cells.timed import Kind, TimedTraining
 from orchestrator.driver.simulated_search import Pool, Workload, cell_seconds
+from orchestrator.driver.untimed_kinds import with_untimed
 
 _LEVEL: Final = 0.9
 """Of the intervals."""
@@ -67,28 +68,29 @@ class Forecast:
     """By the clock, for numbers of cells side by side, each as fast as the pilot's process."""
 
 
-def forecast(timed: Sequence[TimedTraining], work: Workload, *, workers: Sequence[int], device: str) -> Forecast:
+def forecast(told: Sequence[TimedTraining], work: Workload, *, workers: Sequence[int], device: str) -> Forecast:
     """What a run will take.
 
     Args:
-        timed: From `orchestrator.cells.pilot.time_trainings`.
+        told: From `orchestrator.cells.pilot.time_trainings`.
         work: What there is to do.
         workers: Numbers of cells side by side.
         device: Where the trainings were timed.
     """
     generator = np.random.default_rng(0)
-    lengths = np.array([len(one.costs) for one in timed if one.ended], dtype=np.int64)
+    timed = with_untimed(told, tuple(work.shares))
+    lengths = np.array([len(one.costs) for one in told if one.ended], dtype=np.int64)
     draws = [_draw(generator, timed, lengths, work) for _ in range(_DRAWS)]
     # Caches of frozen stages are filled once a worker; the total counts one worker, the clock waits for one.
-    filling = sum(_filling(timed, work))
+    filling = sum(_filling(told, work))
     cells = {name: np.array([draw[name] for draw in draws]) for name in work.exams}
     orders = [_run_order(draw, work) for draw in draws]
     walls = {count: np.array([_makespan(order, count) for order in orders]) + filling + _START for count in workers}
     return Forecast(
         device=device,
         level=_LEVEL,
-        trainings=len(timed),
-        ended=len(lengths),
+        trainings=len(told),
+        ended=sum(one.ended for one in told),
         cell_seconds={name: Range.of(seconds) for name, seconds in cells.items()},
         worker_hours=Range.of((np.array([sum(order) for order in orders]) + filling) / 3600),
         wall_hours={count: Range.of(seconds / 3600) for count, seconds in walls.items()},

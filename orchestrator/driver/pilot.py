@@ -142,7 +142,7 @@ def _timed(
     drawn = sum(map(len, kinds.values()))
     # A pilot stores no network, so none has to say where it comes from.
     context = worker_context(prepared, weights_of(prepared.loaded), device, facts={"versions.torch": ""})
-    progress.begin("timing kinds of training", len(kinds) * len(tasks))
+    progress.begin("timing trainings", int(_SECONDS))
     try:
         with single_threaded():  # as in a worker
             timed = time_trainings(
@@ -150,7 +150,7 @@ def _timed(
                 context,
                 kinds,
                 _SECONDS,
-                lambda done, _: progress.advance(done),
+                lambda seconds: progress.advance(min(int(seconds), int(_SECONDS)), f"{seconds:.0f} s"),
             )
     finally:
         progress.end()

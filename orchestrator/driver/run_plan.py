@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mpi_model.stages import backbone
 from orchestrator.driver.cohort_check import CohortCheck, ExamGroup, check_of, exam_groups, records
+from orchestrator.driver.further_precision import FURTHER_COLUMNS, further_precision
 from orchestrator.driver.prepare import Prepared, prepare
 from orchestrator.experiment.settings import Experiment, LoadedExperiment
 from orchestrator.folds.draws import Membership
@@ -79,6 +80,9 @@ class RunPlan:
     """Finished cells of an earlier, equal run that tell how long a cell takes."""
     seconds_per_cell: float | None
     """Their mean; None where there are none."""
+    further: pd.DataFrame
+    """What more repeats or patients would still buy, after a finished run: `tracer, inputs, repeats, patients` (a
+    multiple), `low, high, width, level, worker_hours`; the first row of a model is the run's own. Else empty."""
     pilot: "PilotForecast | None" = None
     """What a pilot foretells; None where none was asked for."""
 
@@ -106,6 +110,7 @@ class RunPlan:
             "timed_cells": self.timed_cells,
             "seconds_per_cell": self.seconds_per_cell,
             "worker_hours": self.worker_hours,
+            "further": records(self.further),
             "pilot": None if self.pilot is None else self.pilot.to_dict(),
         }
 
@@ -177,7 +182,15 @@ def _plan_of(prepared: Prepared, earlier: Run | None = None) -> RunPlan:
         power=pd.DataFrame(list(_power(prepared)), columns=list(_POWER_COLUMNS)),
         timed_cells=len(seconds),
         seconds_per_cell=float(seconds.mean()) if len(seconds) else None,
+        further=_further(earlier, seconds),
     )
+
+
+def _further(earlier: Run | None, seconds: pd.Series) -> pd.DataFrame:
+    """Empty where no finished run has told what its cells take."""
+    if earlier is None or not len(seconds) or not earlier.paths.summary.exists():
+        return pd.DataFrame(columns=list(FURTHER_COLUMNS))
+    return further_precision(earlier, float(seconds.mean()))
 
 
 def _trainings_of_cell(experiment: Experiment) -> int:

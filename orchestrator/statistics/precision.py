@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import ndtr
+from scipy.special import expit, logit, ndtr
 
 from orchestrator.statistics.auc import newcombe_interval, newcombe_variance
 from orchestrator.statistics.cross_validation import training_factor
@@ -106,6 +106,35 @@ def noninferiority_power(
     enough = power(least) >= WANTED_POWER
     times = least if enough else brentq(lambda factor: power(factor) - WANTED_POWER, least, _MOST_TIMES)
     return NoninferiorityPower(power=power(1.0), patients=int(np.ceil(times * present)), present=present, auc=auc)
+
+
+def further_interval(
+    found: Interval, agreement: float | None, repeats: int, *, more_repeats: int, patients: float
+) -> Interval | None:
+    """The interval that a finished cross-validation would have had with more repeats or more patients.
+
+    Its variance is taken to fall as 1 over the patients, and with repeats as ρ + (1 − ρ)/R, the part of one repeat's
+    variance that averaging over R leaves where two of them correlate by ρ. The estimate and the factor for training
+    and test sets being the same patients are kept as they are.
+
+    Args:
+        found: On the logit scale, as `orchestrator.statistics.cross_validation.within_fold_interval` gives it.
+        agreement: ρ; None with one repeat.
+        repeats: R of the run.
+        more_repeats: R to suppose.
+        patients: Patients to suppose, as a multiple of the run's.
+
+    Returns:
+        None where the run has one repeat and more are supposed: what they agree in is not known.
+    """
+    if agreement is None and more_repeats != repeats:
+        return None
+    together = 1.0 if agreement is None else agreement
+    now, then = (together + (1 - together) / count for count in (repeats, more_repeats))
+    shrunk = float(np.sqrt(then / now / patients))
+    centre = logit(found.estimate)
+    low, high = (float(expit(centre + shrunk * (logit(limit) - centre))) for limit in (found.low, found.high))
+    return Interval(estimate=found.estimate, low=low, high=high, level=found.level, method=found.method)
 
 
 def _inflation(positives: float, negatives: float, auc: float, folds: int | None, repeats: int | None) -> float:

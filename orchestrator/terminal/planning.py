@@ -22,7 +22,15 @@ def print_plan(plan: RunPlan) -> None:
     print_check(plan.check, console)
     console.print()
     console.print(_fold_table(plan))
-    for line in (_network(plan), _work(plan), *_precision(plan), *_primary(plan), _time(plan), *_pilot(plan)):
+    for line in (
+        _network(plan),
+        _work(plan),
+        *_precision(plan),
+        *_primary(plan),
+        _time(plan),
+        *_further(plan),
+        *_pilot(plan),
+    ):
         console.print(line, highlight=False, markup=False)
 
 
@@ -87,6 +95,21 @@ def _time(plan: RunPlan) -> str:
         f"time: about {plan.worker_hours:.2g} worker-hours in all, from {plan.timed_cells} cells finished earlier "
         f"at {plan.seconds_per_cell:.1f} s each; divide by the cells that run side by side"
     )
+
+
+def _further(plan: RunPlan) -> Iterator[str]:
+    """What more repeats or patients would still buy, after a run."""
+    for (tracer, inputs), rows in plan.further.groupby(["tracer", "inputs"], sort=False):
+        first, *others = rows.itertuples()
+        bought = ", ".join(
+            f"{f'{row.repeats} repeats' if row.patients == 1 else f'{row.patients:g} × the patients'} "
+            f"{row.width:.3f} ({row.worker_hours:.2g} h)"
+            for row in others
+        )
+        yield (
+            f"what more would buy, {tracer} ({inputs}): the {first.level:.0%} interval is {first.width:.3f} wide "
+            f"({first.repeats} repeats, {first.worker_hours:.2g} worker-hours in all); with {bought}"
+        )
 
 
 def _pilot(plan: RunPlan) -> Iterator[str]:

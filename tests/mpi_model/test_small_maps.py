@@ -14,22 +14,31 @@ from mpi_model.settings import Precision
 from mpi_model.training_inputs import autocast
 
 SHAPES = [
-    # kernel, stride, padding, height, width
-    (3, 1, 1, 2, 2),
-    (3, 2, 1, 4, 4),
-    (3, 2, 1, 3, 3),
-    (3, 1, 1, 1, 2),
-    (3, 2, 1, 4, 1),
-    (3, 1, 0, 4, 3),
-    (1, 1, 0, 2, 2),
-    (1, 2, 0, 3, 4),
-    (5, 1, 2, 2, 1),
-    (4, 2, 1, 4, 4),
+    # kernel, stride, padding, height, width, groups
+    (3, 1, 1, 2, 2, 1),
+    (3, 2, 1, 4, 4, 1),
+    (3, 2, 1, 3, 3, 1),
+    (3, 1, 1, 1, 2, 1),
+    (3, 2, 1, 4, 1, 1),
+    (3, 1, 0, 4, 3, 1),
+    (1, 1, 0, 2, 2, 1),
+    (1, 2, 0, 3, 4, 1),
+    (5, 1, 2, 2, 1, 1),
+    (4, 2, 1, 4, 4, 1),
+    (5, 1, 2, 4, 4, 5),
+    (5, 1, 2, 1, 3, 5),
+    (5, 2, 2, 8, 7, 5),
+    (5, 2, 0, 7, 5, 5),
+    (7, 1, 3, 2, 4, 5),
+    (5, 1, 2, 8, 8, 5),
+    (3, 1, 1, 2, 2, 5),
 ]
 
 
-def layer_of(kernel: int, stride: int, padding: int, into: int = 5, out: int = 7) -> _SmallMapConvolution:
-    layer = _SmallMapConvolution(into, out, kernel, stride=stride, padding=padding, bias=False)
+def layer_of(
+    kernel: int, stride: int, padding: int, into: int = 5, out: int = 7, groups: int = 1
+) -> _SmallMapConvolution:
+    layer = _SmallMapConvolution(into, out, kernel, stride=stride, padding=padding, groups=groups, bias=False)
     nn.init.normal_(layer.weight, generator=torch.Generator().manual_seed(kernel + stride))
     return layer
 
@@ -43,23 +52,27 @@ def gradients(convolved: Tensor, *of: Tensor) -> tuple[Tensor, ...]:
     return torch.autograd.grad(convolved, of, told)
 
 
-def exact_gradients(convolved: Tensor, images: Tensor, weight: Tensor, stride: int) -> tuple[tuple[Tensor, ...], ...]:
+def exact_gradients(convolved: Tensor, images: Tensor, layer: _SmallMapConvolution) -> tuple[tuple[Tensor, ...], ...]:
     """The gradients in double precision, and the same sums over absolute values."""
-    both = []
+    both, weight = [], layer.weight
+    geometry = {"stride": layer.stride, "padding": layer.padding, "groups": layer.groups}
     for change in (Tensor.double, lambda part: part.double().abs()):
         pixels, taps = (change(part.detach()).requires_grad_() for part in (images, weight))
-        exact = nn.functional.conv2d(pixels, taps, stride=stride, padding=1)
+        exact = nn.functional.conv2d(pixels, taps, **geometry)
         told = torch.randn(exact.shape, generator=torch.Generator().manual_seed(2)).to(convolved.dtype)
         both.append(torch.autograd.grad(exact, (pixels, taps), change(told)))
     return tuple(both)
 
 
-@pytest.mark.parametrize(("kernel", "stride", "padding", "height", "width"), SHAPES)
-def test_gradients_are_those_of_autograd(kernel: int, stride: int, padding: int, height: int, width: int) -> None:
+@pytest.mark.parametrize(("kernel", "stride", "padding", "height", "width", "groups"), SHAPES)
+def test_gradients_are_those_of_autograd(
+    kernel: int, stride: int, padding: int, height: int, width: int, groups: int
+) -> None:
     """In double precision, for every way in which taps fall off the map, against torch and finite differences."""
-    layer, images = layer_of(kernel, stride, padding).double(), images_of(height, width).double().requires_grad_()
+    layer = layer_of(kernel, stride, padding, out=7 if groups == 1 else groups, groups=groups).double()
+    images = images_of(height, width).double().requires_grad_()
     convolved = layer(images)
-    expected = nn.functional.conv2d(images, layer.weight, stride=stride, padding=padding)
+    expected = nn.functional.conv2d(images, layer.weight, stride=stride, padding=padding, groups=groups)
     assert type(convolved.grad_fn).__name__ == "_ConvolutionBackward"
     assert torch.equal(convolved, expected)
     for ours, theirs in zip(
@@ -67,20 +80,22 @@ def test_gradients_are_those_of_autograd(kernel: int, stride: int, padding: int,
     ):
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
     assert torch.autograd.gradcheck(
-        lambda pixels, weight: cpu_layers._Convolution.apply(pixels, weight, stride, padding), (images, layer.weight)
+        lambda pixels, weight: cpu_layers._Convolution.apply(pixels, weight, stride, padding, groups),
+        (images, layer.weight),
     )
 
 
-@pytest.mark.parametrize("stride", [1, 2])
-def test_gradients_under_autocast_are_right_within_rounding(stride: int) -> None:
+@pytest.mark.parametrize(("kernel", "stride", "groups"), [(3, 1, 1), (3, 2, 1), (5, 1, 64), (5, 2, 64)])
+def test_gradients_under_autocast_are_right_within_rounding(kernel: int, stride: int, groups: int) -> None:
     """In bf16 the parameters still get fp32 gradients, exact but for the roundings that bf16 has."""
-    layer, images = layer_of(3, stride, 1, 64, 64), images_of(2 * stride, 2 * stride, 64).requires_grad_()
+    layer = layer_of(kernel, stride, kernel // 2, 64, 64, groups)
+    images = images_of(2 * stride, 2 * stride, 64).requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
         ours = layer(images)
-        theirs = nn.functional.conv2d(images, layer.weight, stride=stride, padding=1)
+        theirs = nn.functional.conv2d(images, layer.weight, stride=stride, padding=kernel // 2, groups=groups)
     assert ours.dtype == torch.bfloat16
     assert torch.equal(ours, theirs)
-    wanted, magnitude = exact_gradients(ours, images, layer.weight, stride)
+    wanted, magnitude = exact_gradients(ours, images, layer)
     # Two factors and the result are rounded to bf16; sums of at most 64 x 9 products are kept in fp32.
     allowed = rounding.of_sum(3, torch.bfloat16) + rounding.of_sum(64 * 9)
     for found, right, most in zip(gradients(ours, images, layer.weight), wanted, magnitude, strict=True):
@@ -88,10 +103,13 @@ def test_gradients_under_autocast_are_right_within_rounding(stride: int) -> None
         assert ((found - right).abs() <= allowed * most).all()
 
 
-@pytest.mark.parametrize("case", ["large map", "no gradient", "frozen"])
+@pytest.mark.parametrize("case", ["large map", "no gradient", "frozen", "depthwise", "wide"])
 def test_elsewhere_it_is_the_ordinary_convolution(case: str) -> None:
     """Larger maps, evaluation and frozen layers do not leave the library's path."""
     layer, side = layer_of(3, 1, 1), 3 if case == "large map" else 2
+    if case in {"depthwise", "wide"}:
+        kernel, side = (3, 3) if case == "depthwise" else (5, 9)
+        layer = layer_of(kernel, 1, kernel // 2, out=5, groups=5)
     layer.weight.requires_grad_(case != "frozen")
     images = images_of(side, side).requires_grad_()
     with torch.set_grad_enabled(case != "no gradient"):
@@ -112,6 +130,14 @@ def test_an_encoders_deepest_convolutions_are_exchanged_under_their_own_names() 
     encoder = build_encoder("resnet18", torch.Generator().manual_seed(0))
     assert all(isinstance(part, _SmallMapConvolution) for part in encoder.modules() if isinstance(part, nn.Conv2d))
     assert encoder.state_dict()["stages.4.0.1.conv2.weight"].shape == (512, 512, 3, 3)
+
+
+def test_depthwise_convolutions_without_own_padding_are_exchanged_too() -> None:
+    """EfficientNet-Lite0's twelve of stride 1 are, whatever their kernel; those padded as TensorFlow's are not."""
+    encoder = build_encoder("efficientnet_lite0", torch.Generator().manual_seed(0))
+    ours = [part for part in encoder.modules() if isinstance(part, _SmallMapConvolution) and part.groups > 1]
+    assert [part.in_channels for part in ours] == [32, 144, 240, 480, 480, 480, 672, 672, 1152, 1152, 1152, 1152]
+    assert all(part.stride == (1, 1) and part.weight.shape[1] == 1 for part in ours)
 
 
 def checked(weight_gradient: Callable[..., Tensor], kinds: list[torch.dtype]) -> Callable[..., Tensor]:

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import optuna
+import pandas as pd
 import pytest
 
 from mpi_model.settings import TrainingSettings
-from orchestrator.cells.pilot import drawn_kinds
 from orchestrator.cells.study import PRUNING_WARM_UP, random_candidates
 from orchestrator.cells.timed import Kind, TimedTraining
 from orchestrator.cli import main
@@ -19,9 +19,10 @@ from orchestrator.driver import forecast as module
 from orchestrator.driver import pilot
 from orchestrator.driver.forecast import forecast
 from orchestrator.driver.simulated_search import Fold, Workload, side_by_side
+from orchestrator.driver.untimed_kinds import with_untimed
 from orchestrator.experiment.settings import SearchSettings
-from search_spaces.catalog import load_space
-from search_spaces.space import hyperparameters
+from orchestrator.ledger.reading import Run
+from orchestrator.statistics.intervals import Method
 
 KIND = Kind(encoder_stages=None, freeze_depth=0)
 
@@ -117,6 +118,23 @@ def test_trainings_without_an_end_widen_the_interval():
     assert unsure.ended == 0
 
 
+def test_kinds_that_were_not_timed_cost_what_their_stages_cost():
+    """Stages of 1, 2, 4 and 8 s beside .5 s for the rest: every other depth and end of the encoder is their sum."""
+    cost = {1: 1.0, 2: 2.0, 3: 4.0, 4: 8.0}
+    kinds = [Kind(encoder_stages=ends, freeze_depth=depth) for ends in range(1, 5) for depth in range(ends + 1)]
+    exact = {
+        kind: 0.5 + sum(cost[stage] for stage in range(kind.freeze_depth + 1, kind.encoder_stages + 1))
+        for kind in kinds
+    }
+    some = [Kind(encoder_stages=ends, freeze_depth=depth) for ends, depth in ((4, 0), (4, 1), (4, 2), (3, 1), (2, 2))]
+    seen = [replace(timed(exact[kind], 12), kind=kind) for kind in some]
+    found = with_untimed(seen, kinds)
+
+    assert {one.kind for one in found} == set(kinds)
+    for one in found:
+        assert np.median(one.seconds) == pytest.approx(exact[one.kind], rel=0.01)
+
+
 def test_the_median_rule_is_optunas():
     """Ten searches of candidates with two folds: each candidate ends at the epoch at which Optuna ends it."""
     generator, search = np.random.default_rng(0), SearchSettings(inner_folds=2)
@@ -185,6 +203,8 @@ def test_a_pilot_says_hours_and_price_for_this_machine_and_the_clusters_nodes(ti
     found = json.loads(capsys.readouterr().out)["pilot"]
 
     assert found["workers"] == 3
+    # Of five freeze depths four get a glance when there is no time; what the fifth costs follows from them.
+    assert found["run"]["trainings"] == 4 * len(found["run"]["cell_seconds"])
     assert 0 < found["run"]["worker_hours"]["low"] <= found["run"]["worker_hours"]["estimate"]
     plain, many, gpu = found["nodes"]
     assert (plain["workers"], many["workers"], gpu["workers"]) == (16, 48, 0)
@@ -217,17 +237,22 @@ def test_the_clusters_workers_are_those_that_its_file_allows(tmp_path):
     assert found["many"].dollars is None
 
 
-def test_a_space_of_many_kinds_is_timed_by_a_few_that_stand_for_their_neighbours(tmp_path):
-    """At the reference study's size 63 kinds under way at once took 19 GB; whoever is not timed has a near stand-in."""
-    space = load_space("learning_rates_and_encoder_stages", tmp_path, stages=10)
+def test_after_a_run_plan_says_what_more_patients_would_buy(finished, paths_of, capsys):
+    """From the run's own intervals and times; of more repeats nothing is said where the run has one."""
+    assert main(["plan", str(finished), "--json"]) == 0
+    found = pd.DataFrame(json.loads(capsys.readouterr().out)["further"])
+    summary = Run(paths_of(finished)).summary
+    default = summary[(summary["metric"] == "auc") & (summary["method"] == Method.WITHIN_FOLD) & summary["low"].notna()]
 
-    kinds = drawn_kinds(space)
-    drawn = [hyperparameters(values) for proposals in kinds.values() for values in proposals]
+    assert len(found)
+    assert set(found["repeats"]) == {1}
+    for (tracer, inputs), rows in found.groupby(["tracer", "inputs"]):
+        mine = default[(default["tracer"] == tracer) & (default["inputs"] == inputs) & (default["subgroup"] == "all")]
+        (own,) = mine[mine["model"] == "network"].itertuples()
+        assert rows["width"].iloc[0] == pytest.approx(own.high - own.low)
+        assert rows["patients"].tolist() == [1.0, 1.5, 2.0, 4.0]
+        assert rows["width"].is_monotonic_decreasing
+        assert (rows["worker_hours"] / rows["patients"]).tolist() == pytest.approx([rows["worker_hours"].iloc[0]] * 4)
 
-    assert len({(one.encoder_stages, one.freeze_depth) for one in drawn}) > 50
-    assert len(drawn) == 400
-    assert len(kinds) <= 8
-    for kind, proposals in kinds.items():
-        assert hyperparameters(proposals[0]).freeze_depth == kind.freeze_depth
-        assert hyperparameters(proposals[0]).encoder_stages == kind.encoder_stages
-        assert all(abs(hyperparameters(values).freeze_depth - kind.freeze_depth) <= 3 for values in proposals)
+    assert main(["plan", str(finished)]) == 0
+    assert "what more would buy, Tc-99m (stress): the 95% interval is" in capsys.readouterr().out

@@ -18,8 +18,9 @@ from orchestrator.statistics.calibration import (
     smooth_calibration,
 )
 from orchestrator.statistics.chance import mann_whitney, permutation_p_value
+from orchestrator.statistics.intervals import Interval
 from orchestrator.statistics.net_benefit import net_benefit
-from orchestrator.statistics.precision import expected_width
+from orchestrator.statistics.precision import expected_width, further_interval
 from orchestrator.statistics.scores import Exams, FoldScores, PatientScores
 from orchestrator.statistics.variance import Stability, VarianceSplit
 
@@ -200,6 +201,26 @@ def test_the_permutation_p_value_counts_the_observed_run() -> None:
     """(1 + #{permuted ≥ observed}) / (1 + B): 99 permutations that never reach it give .01, not 0."""
     assert permutation_p_value(0.9, np.full(99, 0.5)) == 0.01
     assert permutation_p_value(0.5, np.array([0.5, 0.4, 0.6])) == 0.75
+
+
+def test_more_patients_and_repeats_buy_what_their_closed_forms_say() -> None:
+    """On the logit scale four times the patients halve an interval, and repeats leave ρ + (1 − ρ)/R of a variance."""
+    found = Interval(estimate=0.8, low=0.7, high=0.88, level=0.95, method="m")
+
+    def shrunk(agreement: float | None, repeats: int, more: int, patients: float) -> tuple[float, float]:
+        supposed = further_interval(found, agreement, repeats, more_repeats=more, patients=patients)
+        assert supposed is not None
+        centre = logit(found.estimate)
+        return tuple(
+            (logit(then) - centre) / (logit(now) - centre)
+            for then, now in ((supposed.low, found.low), (supposed.high, found.high))
+        )
+
+    assert shrunk(None, 1, 1, 4.0) == pytest.approx((0.5, 0.5))
+    assert shrunk(1.0, 2, 20, 1.0) == pytest.approx((1.0, 1.0))  # repeats that agree in all judge the same patients
+    assert shrunk(0.0, 2, 8, 1.0) == pytest.approx((0.5, 0.5))
+    assert shrunk(0.6, 2, 10, 1.0)[0] == pytest.approx(np.sqrt((0.6 + 0.04) / (0.6 + 0.2)))
+    assert further_interval(found, None, 1, more_repeats=2, patients=1.0) is None
 
 
 def test_expected_width_shrinks_with_patients_and_grows_with_folds() -> None:
