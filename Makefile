@@ -7,7 +7,7 @@ SOURCES := $(shell find polarmap orchestrator mpi_model search_spaces -type f -n
 export RAY_ENABLE_UV_RUN_RUNTIME_ENV := 0
 
 .PHONY: help setup demo test test-older-processor test-pythons test-part test-coverage test-thorough test-slow test-nodes test-browser test-cluster chaos check \
-  interval-coverage interval-coverage-short flat-search-short format constraints image-requirements node-requirements hooks clean
+  interval-coverage interval-coverage-short flat-search-short gpu format constraints image-requirements node-requirements hooks clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -102,6 +102,9 @@ interval-coverage: setup  ## simulate what every interval covers, and write docs
 
 interval-coverage-short: setup  ## some settings of each world with their controls: a minute; part of CI
 	$(BIN)/python -m validation.coverage --short
+
+gpu: setup  ## the engine on this machine's GPU, written to benchmarks/gpu.md; without one, the same checks in minutes
+	$(BIN)/python -m benchmarks.gpu benchmarks/gpu.md
 
 flat-search-short: setup  ## two worlds of a flat search with their controls: a minute; part of CI
 	$(BIN)/python -m validation.flat_search --short

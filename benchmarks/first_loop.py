@@ -62,6 +62,8 @@ def first_loop(
     state: dict[str, Tensor] | None = None,
     workers: int = 0,
     autocast: bool = False,
+    device: str = "cpu",
+    compiled: bool = False,
 ) -> tuple[nn.Module, Callable[[], None]]:
     """A ResNet-18, and what trains it for one epoch.
 
@@ -73,6 +75,8 @@ def first_loop(
         state: Pretrained weights by torchvision's names, without the classifier.
         workers: Processes that read images, kept from epoch to epoch.
         autocast: Forward passes in bf16, as torch's documentation writes them.
+        device: Where to train.
+        compiled: Whether the network is given to `torch.compile`.
     """
     model = torchvision.models.resnet18(num_classes=1)
     if state is not None:
@@ -80,11 +84,13 @@ def first_loop(
     frozen = [model.get_submodule(name) for stage in STAGES[:depth] for name in stage]
     for module in frozen:
         module.requires_grad_(False)
+    model.to(device)
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(learning, lr=3e-4)
     images = Files(paths, labels, augment=True)
     loader = DataLoader(images, batch_size=batch, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
     criterion = nn.BCEWithLogitsLoss()
+    network = torch.compile(model) if compiled else model
 
     def epoch() -> None:
         model.train()
@@ -92,8 +98,8 @@ def first_loop(
             module.eval()
         for images, targets in loader:
             optimiser.zero_grad()
-            with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-                loss = criterion(model(images).squeeze(1), targets.float())
+            with torch.autocast(device, torch.bfloat16, enabled=autocast):
+                loss = criterion(network(images.to(device)).squeeze(1), targets.float().to(device))
             loss.backward()
             optimiser.step()
 

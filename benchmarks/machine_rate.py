@@ -29,9 +29,10 @@ def main() -> None:
     parser.add_argument("--role", choices=("loop", "fp32", "autocast", "bf16"))
     parser.add_argument("--depth", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=20.0, help="of training for each number")
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     if options.role is not None:
-        serve(options.role, options.depth, options.seconds)
+        serve(options.role, options.depth, options.seconds, options.device)
         return
     cores = len(os.sched_getaffinity(0))
     given = [("loop", 1), ("fp32", cores)]
@@ -58,10 +59,10 @@ def line(name: str, *rates: float) -> str:
     return "| ".join([f"| {name} ", *(f"{loop:.2f} | {ours:.2f} | {ours / loop:.1f} " for loop, ours in pairs)]) + "|\n"
 
 
-def rate(role: str, depth: int, processes: int, seconds: float) -> float:
-    """Epochs a second of some processes that begin together, when each of them is warm."""
+def rate(role: str, depth: int, processes: int, seconds: float, device: str = "cpu") -> float:
+    """Epochs a second of some processes on one device that begin together, when each of them is warm."""
     command = [sys.executable, "-m", "benchmarks.machine_rate", "--role", role, "--depth", str(depth)]
-    command += ["--seconds", str(seconds)]
+    command += ["--seconds", str(seconds), "--device", device]
     threads = {} if role in {"loop", "autocast"} else {"OMP_NUM_THREADS": "1"}
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"} | threads
     started = [
@@ -78,10 +79,10 @@ def rate(role: str, depth: int, processes: int, seconds: float) -> float:
     return sum(float(process.communicate()[0]) for process in started)
 
 
-def serve(role: str, depth: int, seconds: float) -> None:
+def serve(role: str, depth: int, seconds: float, device: str) -> None:
     """Warm up, say so, wait for the word, train for the given seconds, print epochs a second."""
     with tempfile.TemporaryDirectory() as folder:
-        epoch = _epoch(role, depth, Path(folder))
+        epoch = _epoch(role, depth, Path(folder), device)
         epoch()
         sys.stdout.write("warm\n")
         sys.stdout.flush()
@@ -93,16 +94,16 @@ def serve(role: str, depth: int, seconds: float) -> None:
         sys.stdout.write(f"{done / (time.perf_counter() - start)}\n")
 
 
-def _epoch(role: str, depth: int, folder: Path) -> Callable[[], object]:
+def _epoch(role: str, depth: int, folder: Path, device: str) -> Callable[[], object]:
     maps, labels = cohort()
     if role in {"loop", "autocast"}:
         paths, cast = write_files(folder, maps.stress[:MAPS]), role == "autocast"
-        return first_loop(paths, labels, depth=depth, batch=BATCH, workers=2, autocast=cast)[1]
+        return first_loop(paths, labels, depth=depth, batch=BATCH, workers=2, autocast=cast, device=device)[1]
     torch.set_num_threads(1)
     state = build_encoder("resnet18", torch.Generator().manual_seed(0)).state_dict()
     precision: Precision = "bf16" if role == "bf16" else "fp32"
     arrays = {key: value.numpy() for key, value in state.items()}
-    epochs = engine(maps, labels, arrays, depth, precision)
+    epochs = engine(maps, labels, arrays, depth, precision, torch.device(device))
     return lambda: next(epochs)
 
 

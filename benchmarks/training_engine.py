@@ -75,9 +75,9 @@ def main() -> None:
     sys.stdout.write(page)
 
 
-def cohort() -> tuple[Maps, NDArray[np.int8]]:
+def cohort(exams: int = MAPS) -> tuple[Maps, NDArray[np.int8]]:
     """Noise: what a map shows does not change how long it takes. Two more maps than are trained on, to watch."""
-    pixels = np.random.default_rng(0).integers(0, 65536, (MAPS + 2, 1, SIZE, SIZE), dtype=np.uint16)
+    pixels = np.random.default_rng(0).integers(0, 65536, (exams + 2, 1, SIZE, SIZE), dtype=np.uint16)
     acquired, rows = np.ones(len(pixels), dtype=np.bool_), np.arange(len(pixels))
     tracer = (rows % 2).astype(np.int8)
     maps = Maps(stress=pixels, rest=pixels, has_stress=acquired, has_rest=acquired, tracer=tracer)
@@ -111,10 +111,17 @@ def native_bf16() -> bool:
     return has_bf16(processor_features() or frozenset())
 
 
-def engine(maps: Maps, labels: NDArray[np.int8], state: State, depth: int, precision: Precision) -> Iterator[Epoch]:
-    """The engine's epochs; it watches two exams."""
+def engine(
+    maps: Maps,
+    labels: NDArray[np.int8],
+    state: State,
+    depth: int,
+    precision: Precision,
+    device: torch.device = CPU,
+) -> Iterator[Epoch]:
+    """The engine's epochs; it watches the last two exams."""
     rows = np.arange(len(maps))
-    parts = [LabelledExams(rows=part, labels=labels[part]) for part in (rows[:MAPS], rows[MAPS:])]
+    parts = [LabelledExams(rows=part, labels=labels[part]) for part in (rows[:-2], rows[-2:])]
     rate = None if depth == len(DEPTHS) - 1 else 3e-4
     recipe = Recipe(
         inputs="stress",
@@ -125,7 +132,7 @@ def engine(maps: Maps, labels: NDArray[np.int8], state: State, depth: int, preci
         views_seed=0,
         state=state,
     )
-    return train(maps, *parts, recipe=recipe, device=CPU)
+    return train(maps, *parts, recipe=recipe, device=device)
 
 
 def seconds(action: Callable[[], object], repeats: int = 1) -> float:
