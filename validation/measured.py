@@ -103,5 +103,5 @@ class Tally:
 
 
 def monte_carlo_slack(simulations: int) -> float:
-    """Three standard errors of .95; none for what is enumerated (0) and for many, whose ranges allow for their error."""
+    """Three standard errors of .95; none for what is enumerated (0) or for many, whose ranges allow for it."""
     return 0.0 if simulations == 0 or simulations >= 1500 else 3 * float(np.sqrt(0.95 * 0.05 / simulations))
