@@ -103,5 +103,5 @@ class Tally:
 
 
 def monte_carlo_slack(simulations: int) -> float:
-    """None for a full run, whose ranges allow for its error; three standard errors of .95 for a smaller one."""
-    return 0.0 if simulations >= 1500 else 3 * float(np.sqrt(0.95 * 0.05 / simulations))
+    """Three standard errors of .95; none for what is enumerated (0) or for many, whose ranges allow for it."""
+    return 0.0 if simulations == 0 or simulations >= 1500 else 3 * float(np.sqrt(0.95 * 0.05 / simulations))

@@ -185,6 +185,7 @@ def test_the_gates_pieces_can_be_run_and_stored_apart(tmp_path: Path) -> None:
     again = merged(read, [replace(rows[0], seed=2)], names)
 
     assert seconds > 0
+    assert coverage._verdict(found) == 1, "no control among them"
     assert [(row.piece, row.measured.setting, row.measured.accepted) for row in read] == [
         (row.piece, row.measured.setting, row.measured.accepted) for row in rows
     ]
