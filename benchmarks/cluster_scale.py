@@ -21,7 +21,7 @@ from benchmarks.orchestration import Waiting, bench, jobs, resident
 from orchestrator.cells.records import CandidateResult, CellKey, CellResult, Worker
 from orchestrator.experiment.settings import ResourceSettings
 from orchestrator.runners.environment import prepare_for_ray
-from orchestrator.runners.runner import Hang
+from orchestrator.runners.runner import Hang, Unfit
 
 _NODE: Final[dict[str, Any]] = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
 _SOON: Final = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000, "health_check_failure_threshold": 5}
@@ -56,6 +56,13 @@ class Spans:
     def hung(self, key: CellKey, hang: Hang) -> None:
         """None should."""
         sys.stdout.write(f"cell {key.name} hung\n")
+
+    def waiting(self, message: str) -> None:
+        """Cells wait while too many nodes are gone."""
+
+    def unfit(self, unfit: Unfit) -> None:
+        """No node should be."""
+        sys.stdout.write(f"{unfit}\n")
 
     def cell(self, result: CellResult, attempt: int) -> None:
         """A cell is finished."""

@@ -21,12 +21,7 @@ from orchestrator.folds.draws import Membership
 from orchestrator.ledger.paths import run_paths
 from orchestrator.ledger.reading import Run
 from orchestrator.monitoring.progress import Progress
-from orchestrator.statistics.precision import (
-    SUPPOSED_CORRELATION,
-    ExpectedWidth,
-    expected_width,
-    noninferiority_power,
-)
+from orchestrator.statistics.precision import SUPPOSED_CORRELATION, ExpectedWidth, expected_width, noninferiority_power
 
 if TYPE_CHECKING:
     from orchestrator.driver.pilot import PilotForecast  # torch
