@@ -78,6 +78,7 @@ def test_a_gpu_that_computes_wrongly_is_refused(monkeypatch):
         assert not check_gpu("cuda").is_fit
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
 def test_the_command_fails_the_start_of_a_node_without_a_gpu():
     """As cluster.yaml runs it, really: one line on standard error and code 1 where CUDA is not there; 0 for `cpu`."""

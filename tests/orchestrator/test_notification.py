@@ -28,8 +28,9 @@ def test_the_command_is_told_how_the_run_ended_and_how_far_it_is(mine, tmp_path)
     assert found["POLARMAP_CELLS_FAILED"] == found["POLARMAP_CELLS_LEFT"] == "0"
 
 
-def test_a_run_that_could_not_begin_is_told_too(tmp_path):
+def test_a_run_that_could_not_begin_is_told_too(tmp_path, monkeypatch):
     """Whoever sleeps learns of a refused experiment file, by code 2."""
+    monkeypatch.delenv("POLARMAP_TEST_INSTALLED", raising=False)  # from `make test`
     out = tmp_path / "told"
     assert main(["run", str(tmp_path / "missing.toml"), "--notify", f"env | grep ^POLARMAP_ > {out}"]) == 2
     assert told(out) == {"POLARMAP_EXIT_CODE": "2", "POLARMAP_OUTCOME": "refused"}

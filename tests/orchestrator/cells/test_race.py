@@ -101,7 +101,13 @@ def test_the_better_half_goes_on_and_then_the_better_quarter(cell, monkeypatch):
     assert len(records[result.candidate].inner_scores) == 30
 
 
-@pytest.mark.parametrize("announcements", [3, CANDIDATES, CANDIDATES + 1, CANDIDATES + 4, CANDIDATES + 5])
+def _thorough(announcements):
+    return pytest.param(announcements, marks=pytest.mark.thorough)
+
+
+@pytest.mark.parametrize(
+    "announcements", [3, _thorough(CANDIDATES), CANDIDATES + 1, _thorough(CANDIDATES + 4), _thorough(CANDIDATES + 5)]
+)
 def test_an_interrupted_race_ends_as_the_undisturbed_one(cell, announcements):
     """Wherever it stops, on the first fold or a later one, the same candidates are trained on, and nothing twice."""
     whole, announced = raced(cell)

@@ -97,7 +97,10 @@ def test_the_network_learns_the_tiny_defect(finished, paths_of):
     assert (chosen["estimate"] > 0.8).all()
 
 
-@pytest.mark.parametrize("key", [FIRST, CellKey(inputs="dual", partition="test", repeat=None, fold=None)])
+FINAL = CellKey(inputs="dual", partition="test", repeat=None, fold=None)
+
+
+@pytest.mark.parametrize("key", [FIRST, pytest.param(FINAL, marks=pytest.mark.thorough)])
 def test_a_held_out_label_cannot_reach_a_cell(mine, tmp_path, key, monkeypatch, run, paths_of, folder_of):
     """With every held-out label replaced after the plan was drawn, the cell writes the same parts."""
     prepare = preparation.prepare

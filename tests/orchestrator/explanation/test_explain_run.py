@@ -54,6 +54,7 @@ def table_bytes(experiment):
 NAMES = ("exam_attributions", "attributions")
 
 
+@pytest.mark.thorough
 def test_every_held_out_exam_is_explained_by_the_networks_that_predicted_it(explained):
     """Attributions and predictions name the same exams in the same cells: no map is explained by one who learned it."""
     run = open_run(explained.parent / "runs" / "tiny")

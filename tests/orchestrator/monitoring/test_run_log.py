@@ -21,6 +21,7 @@ def events_of(paths) -> list[dict[str, object]]:
     return [json.loads(line) for line in paths.log.read_bytes().decode("utf-8").splitlines()]
 
 
+@pytest.mark.thorough
 def test_the_log_tells_a_run_from_its_beginning_to_its_end(tiny, run, paths_of):
     """One line each for the run, its cells and its end, with the keys that programs read."""
     run(tiny)
