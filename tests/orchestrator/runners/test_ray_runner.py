@@ -87,7 +87,7 @@ def test_a_worker_is_sent_its_own_cell_and_no_other(tiny, tune_folder, work_of, 
     jobs, context, resources = work_of(tiny, "search.candidates=1", "training.epochs=1")
     run_on_tune(jobs[:1], context, resources, collected, tune_folder / "shared")
 
-    assert set(shared) == {"context", "work"}
+    assert set(shared) == {"context", "work", "self_test"}
     assert {field.name for field in fields(shared["context"])} == {"maps", "procedure", "state", "device", "facts"}
 
 
