@@ -17,9 +17,9 @@ from search_spaces.space import SearchSpace, first_candidate, hyperparameters, p
 
 _ENOUGH: Final = 6
 """Finished trainings of a kind, after which timing more of it tells little."""
-_GLANCE: Final = 3
+_FIRST_EPOCHS: Final = 3
 """Epochs of the first training of a kind; the first of them fills caches."""
-_GLANCES: Final = 0.6
+_BEGIN_UNTIL: Final = 0.6
 """Share of the time after which no further kind is begun."""
 _FEWEST: Final = 4
 """Kinds that are timed whatever it takes."""
@@ -76,7 +76,7 @@ class _Timing:
             until: When it is left, by the clock on the wall.
         """
         values, fold = self.proposals[self.tried % len(self.proposals)], self.tried % len(self.task.inner)
-        started = before = clock()
+        started = clock()
         training = inner_training(self.task, context, self.tried, values, fold)
         setup, seconds = clock() - started, list[float]()
         try:
@@ -119,14 +119,14 @@ def time_trainings(
 ) -> tuple[TimedTraining, ...]:
     """Train candidates of as many kinds as there is time for, with every input configuration, inner folds in turn.
 
-    Kinds get a glance of a few epochs each; then the one with the least time spent on it is trained to its end, so
+    Each kind is timed for a few epochs first; then the one with the least time spent on it is trained to its end, so
     that quick kinds are trained several times and slow ones are timed by the epoch.
 
     Args:
         tasks: A cell for each input configuration.
         context: What a worker would hold.
         kinds: From `drawn_kinds`.
-        seconds: When to end, by the clock on the wall; a few kinds get their glance in any case.
+        seconds: When to end, by the clock on the wall; a few kinds are timed in any case.
         progress: Told the seconds gone.
     """
     begun = time.perf_counter()
@@ -136,12 +136,12 @@ def time_trainings(
     _Timing(next(iter(tasks.values())), *next(iter(kinds.items()))).train(context, clock, 1, begun)
     timings: list[_Timing] = []
     for number, (kind, values) in enumerate(kinds.items()):
-        if number >= _FEWEST and time.perf_counter() - begun > _GLANCES * seconds:
+        if number >= _FEWEST and time.perf_counter() - begun > _BEGIN_UNTIL * seconds:
             break
         # The inputs together, so that time that runs out runs out for all of them alike.
         for task in tasks.values():
             timings.append(_Timing(task, kind, values))
-            timings[-1].train(context, clock, _GLANCE, begun)
+            timings[-1].train(context, clock, _FIRST_EPOCHS, begun)
             progress(time.perf_counter() - begun)
     while time.perf_counter() - begun < seconds and (left := [one for one in timings if not one.over]):
         min(left, key=lambda one: one.spent).train(context, clock, None, begun + seconds)

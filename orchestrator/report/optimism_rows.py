@@ -15,7 +15,7 @@ from orchestrator.report.models import CrossValidated
 from orchestrator.report.records import FLAT_SEARCH, RunTables
 from orchestrator.report.rows import Group, Row
 from orchestrator.statistics.cross_validation import cross_validated_auc
-from orchestrator.statistics.selection_bias import Flattery, ScoredCandidates, flattery
+from orchestrator.statistics.selection_bias import ScoredCandidates, SelectionBias, selection_bias
 
 NOT_ABOVE_CHANCE: Final = (
     "after a flat search no interval says whether an AUC is above chance; `polarmap permute EXPERIMENT --times 99` does"
@@ -64,7 +64,7 @@ def optimism_rows(group: Group, found: CrossValidated, tables: RunTables) -> lis
 
 
 def _flat_rows(group: Group, judged: float, tables: RunTables) -> list[Row]:
-    found = tables.flattery.get((group.inputs, group.tracer))
+    found = tables.selection_bias.get((group.inputs, group.tracer))
     if found is None:
         return []
     naive, corrected = found.naive, found.corrected
@@ -75,18 +75,19 @@ def _flat_rows(group: Group, judged: float, tables: RunTables) -> list[Row]:
     return [*rows, group.row("optimism", "of the search: naive less cross-fitted AUC", estimate=naive - judged)]
 
 
-def flattery_of(tables: RunTables, level: float) -> dict[tuple[str, str], Flattery]:
+def selection_bias_of(tables: RunTables, level: float) -> dict[tuple[str, str], SelectionBias]:
     """What choosing does to every AUC after a flat search, by inputs and tracer; once for all, because it takes long.
 
     Args:
         tables: The run's.
         level: Of intervals.
     """
-    found: dict[tuple[str, str], Flattery] = {}
+    found: dict[tuple[str, str], SelectionBias] = {}
     for inputs in tables.inputs if len(tables.searched) else ():
         candidates, tracers = _scored_candidates(tables, inputs)
         if len(candidates.scores):
-            found |= {(inputs, tracer): one for tracer, one in zip(tracers, flattery(candidates, level), strict=True)}
+            biases = selection_bias(candidates, level)
+            found |= {(inputs, tracer): bias for tracer, bias in zip(tracers, biases, strict=True)}
     return found
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from orchestrator.cells.records import NETWORK, SEGMENTS
 from orchestrator.experiment.settings import SearchSettings, StatisticsSettings
 from orchestrator.report.traced import Phrase
-from orchestrator.statistics.selection_bias import Flattery
+from orchestrator.statistics.selection_bias import SelectionBias
 from search_spaces.stored import StoredParameter
 
 Partition = Literal["development", "test"]
@@ -109,7 +109,7 @@ class RunTables:
     """Networks of a cell, whose mean score is judged."""
     searched: pd.DataFrame = field(default_factory=pd.DataFrame)
     """What the parts of a flat search predicted, `member` the candidate's number; empty without one."""
-    flattery: Mapping[tuple[str, str], Flattery] = field(default_factory=dict)
+    selection_bias: Mapping[tuple[str, str], SelectionBias] = field(default_factory=dict)
     """What choosing does to the AUC after a flat search, by inputs and tracer."""
     by: Literal["patient", "site"] = "patient"
     """What a fold is: drawn patients, or a site of the column `site` in `exams`."""

@@ -17,7 +17,7 @@ from orchestrator.report.comparison_rows import comparison_rows, pair_rows, with
 from orchestrator.report.development_rows import development_rows
 from orchestrator.report.held_out_rows import held_out_rows
 from orchestrator.report.models import CrossValidated, Tested
-from orchestrator.report.optimism_rows import above_chance_refusal, flattery_of, marked, optimism_rows
+from orchestrator.report.optimism_rows import above_chance_refusal, marked, optimism_rows, selection_bias_of
 from orchestrator.report.records import Partition, RunTables
 from orchestrator.report.rows import Group, Row, summary_frame
 from orchestrator.report.site_rows import site_rows
@@ -43,7 +43,7 @@ def summarise(
         A frame with exactly `orchestrator.ledger.schemas.SUMMARY_COLUMNS`, one row a method.
     """
     rows: list[Row] = []
-    tables = replace(tables, flattery=flattery_of(tables, settings.level))
+    tables = replace(tables, selection_bias=selection_bias_of(tables, settings.level))
     for partition in partitions:
         chosen = tables.predictions[tables.predictions["partition"] == partition]
         for tracer in sorted(tables.exams["tracer"].unique()):

@@ -22,7 +22,7 @@ _TIMES: Final = 20.0
 """Times the longest candidate that the measured epochs allow."""
 _LATER: Final = 4.0
 """Times as long for each further try, so that a deadline which is too short by a mistake ends no cell for good."""
-_FIRST_WORD: Final = 900.0
+_FIRST_REPORT: Final = 900.0
 """Seconds until a worker has started, imported its libraries, tried its GPU and read its cell; nothing of that depends
 on the experiment. Four times as long for each further try, too."""
 _LONGEST_LOOK: Final = 5.0
@@ -120,7 +120,7 @@ class Watch:
     def begun(self, attempt: int, number: int) -> None:
         """A worker is being started for an attempt (its id), or was given it; `number` is which try of the cell it is.
 
-        Told again, nothing begins anew: the time until the first word counts from the worker's start.
+        Told again, nothing begins anew: the time until the first report counts from the worker's start.
         """
         self._attempts.setdefault(attempt, _Listening(number))
 
@@ -140,7 +140,7 @@ class Watch:
         for attempt, one in self._attempts.items():
             one.seconds += passed
             # Nobody knows how long a candidate takes; how long a start takes, everybody does.
-            started = _FIRST_WORD * _LATER ** (one.number - 1)
+            started = _FIRST_REPORT * _LATER ** (one.number - 1)
             deadline = self.pace.deadline(one.number) if one.has_spoken else started
             if one.seconds > deadline and not one.is_reported:
                 one.is_reported = True

@@ -87,7 +87,7 @@ class LedgerCallback(tune.Callback):
         self._handle(lambda: self._nodes.look(reserved, len(self.queue.all_underway())))
 
     def _starting(self) -> dict[Trial, Any]:
-        """The workers that are being started, whose time until their first word runs from now on."""
+        """The workers that are being started, whose time until their first report runs from now on."""
         starting = self.starting()
         for trial in starting:
             attempt = self.queue.underway(trial.config[ATTEMPT])

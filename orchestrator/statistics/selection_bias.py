@@ -63,7 +63,7 @@ class BiasCorrected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Flattery:
+class SelectionBias:
     """What choosing does to a tracer's AUC."""
 
     naive: float
@@ -72,7 +72,7 @@ class Flattery:
     """None where no draw leaves a pair to compare."""
 
 
-def flattery(found: ScoredCandidates, level: float) -> list[Flattery]:
+def selection_bias(found: ScoredCandidates, level: float) -> list[SelectionBias]:
     """Naive value and BBC-CV of every tracer.
 
     Args:
@@ -80,7 +80,7 @@ def flattery(found: ScoredCandidates, level: float) -> list[Flattery]:
         level: Of the interval, such as 0.95.
     """
     pairs = zip(naive_aucs(found).tolist(), bootstrap_bias_corrected(found, level), strict=True)
-    return [Flattery(naive=naive, corrected=corrected) for naive, corrected in pairs]
+    return [SelectionBias(naive=naive, corrected=corrected) for naive, corrected in pairs]
 
 
 def naive_aucs(found: ScoredCandidates) -> Floats:

@@ -2,12 +2,15 @@
 
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from orchestrator.cells.records import CandidateResult, EpochRecord
+from orchestrator.cells import guard
+from orchestrator.cells.records import CandidateResult, CellResult, CellTask, EpochRecord
 from orchestrator.driver.resume import RunOptions, RunOutcome
 from orchestrator.driver.run import run_experiment
 from orchestrator.experiment.file import load_experiment
@@ -97,6 +100,28 @@ def paths_of() -> Callable[[Path], RunPaths]:
 def folder_of() -> Callable[[Path], Path]:
     """The run directory beside an experiment file as a folder, for a look that does not go through the ledger."""
     return lambda experiment: experiment.parent / "runs" / "tiny"
+
+
+@pytest.fixture
+def failing_cells(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[Mapping[str, BaseException]], AbstractContextManager[None]]:
+    """A block in which cells fail: the errors by the name of the cell that raises each."""
+
+    @contextmanager
+    def failing(errors: Mapping[str, BaseException]) -> Iterator[None]:
+        original = guard.run_cell
+
+        def run_cell(task: CellTask, *others: Any) -> CellResult:
+            if task.key.name in errors:
+                raise errors[task.key.name]
+            return original(task, *others)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(guard, "run_cell", run_cell)
+            yield
+
+    return failing
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """What a cluster file says of each of its node types: the instance type, how many there can be, and their cores."""
 
 import re
+from collections.abc import Sequence
 
 from orchestrator.clusters.lint.reading import ClusterFile
 
@@ -17,6 +18,15 @@ def most_nodes(file: ClusterFile, node_type: str) -> int | None:
     # Ray starts no workers of the head's type unless that type sets max_workers.
     default = 0 if node_type == file.head_type else None
     return file.integer(*place, "max_workers") if "max_workers" in file.mapping(*place) else default
+
+
+def filled(limits: Sequence[int | None], most: int) -> list[int]:
+    """How many nodes of each type there are if the first ones take as many of the cluster's maximum as they may."""
+    counts = []
+    for limit in limits:
+        counts.append(most if limit is None else min(limit, most))
+        most -= counts[-1]
+    return counts
 
 
 def virtual_cores(instance_type: str) -> int:

@@ -10,7 +10,7 @@ from datetime import date
 from importlib import resources
 from typing import Final
 
-from orchestrator.clusters.lint.node_types import instance_type, most_nodes, virtual_cores
+from orchestrator.clusters.lint.node_types import filled, instance_type, most_nodes, virtual_cores
 from orchestrator.clusters.lint.reading import ClusterFile
 from orchestrator.clusters.lint.records import NodeType, PriceBound
 
@@ -68,16 +68,11 @@ def _resource(file: ClusterFile, name: str, kind: str) -> int | None:
 
 def _worker_slots(file: ClusterFile, prices: dict[str, float]) -> tuple[tuple[int, str], ...] | None:
     """The most expensive workers within `max_workers`, unpriced types first; None without a maximum."""
-    remaining = file.integer("max_workers")
-    if remaining is None:
+    most = file.integer("max_workers")
+    if most is None:
         return None
     kinds = [(instance_type(file, name), most_nodes(file, name)) for name in file.node_types]
     # The most expensive first; a type without a price could be the most expensive.
     kinds.sort(key=lambda kind: -prices.get(kind[0], float("inf")))
-    slots = []
-    for kind, limit in kinds:
-        count = remaining if limit is None else min(limit, remaining)
-        remaining -= count
-        if count > 0:
-            slots.append((count, kind))
-    return tuple(slots)
+    counts = filled([limit for _, limit in kinds], most)
+    return tuple((count, kind) for count, (kind, _) in zip(counts, kinds, strict=True) if count > 0)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from orchestrator.clusters.lint.node_types import asks_for_spot, instance_type, most_nodes, virtual_cores
+from orchestrator.clusters.lint.node_types import asks_for_spot, filled, instance_type, most_nodes, virtual_cores
 from orchestrator.clusters.lint.reading import ClusterFile
 from orchestrator.clusters.lint.records import Quota
 
@@ -58,9 +58,6 @@ def _most_cores(kinds: Sequence[tuple[int, int | None]], most: int | None) -> in
     """Cores of the largest workers within the numbers; None where a size or the number is not known."""
     if most is None or any(cores == 0 for cores, _ in kinds):
         return None
-    left, total = most, 0
-    for cores, limit in sorted(kinds, key=lambda kind: -kind[0]):
-        nodes = left if limit is None else min(limit, left)
-        left -= nodes
-        total += nodes * cores
-    return total
+    largest = sorted(kinds, key=lambda kind: -kind[0])
+    counts = filled([limit for _, limit in largest], most)
+    return sum(count * cores for count, (cores, _) in zip(counts, largest, strict=True))

@@ -8,7 +8,6 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from mpi_model.errors import ExperimentError
-from orchestrator.cells import guard
 from orchestrator.cells.records import CellKey
 from orchestrator.cells.tasks import cell_task, scoring_task, with_scores
 from orchestrator.driver.explain import ExplainOptions, explain_run
@@ -143,18 +142,11 @@ def test_killed_in_a_part_or_in_a_cell_it_ends_like_an_undisturbed_run(
 
 @pytest.mark.thorough
 def test_where_a_part_failed_nothing_is_chosen_and_a_retry_completes_it(
-    flat, make_tiny, tmp_path, monkeypatch, run, digests, paths_of
+    flat, make_tiny, tmp_path, failing_cells, run, digests, paths_of
 ):
     """A choice from the parts that happened to succeed would be another choice: the cells wait for the failed part."""
-    experiment, whole = make_tiny(tmp_path), guard.run_cell
-
-    def fail(task, *others):
-        if task.key.name == "stress-search-r00-f1":
-            raise RuntimeError("no memory")
-        return whole(task, *others)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(guard, "run_cell", fail)
+    experiment = make_tiny(tmp_path)
+    with failing_cells({"stress-search-r00-f1": RuntimeError("no memory")}):
         outcome = run(experiment, *FLAT)
     assert [key.name for key in outcome.failed] == [
         *("stress-search-r00-f1", "stress-r00-f0", "stress-r00-f1", "stress-r00-f2", "stress-final")

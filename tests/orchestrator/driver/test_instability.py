@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 
 from mpi_model.errors import ExperimentError
-from orchestrator.cells import guard
 from orchestrator.cells.records import CellKey, sample_keys
 from orchestrator.cells.tasks import cell_task, sample_task
 from orchestrator.driver.instability import measure_instability
@@ -115,18 +114,10 @@ def test_samples_are_resumed_added_to_and_compared(tiny):
     assert Run(paths).summary["metric"].tolist() == report.summary["metric"].tolist()
 
 
-def test_a_failed_sample_is_left_out_and_done_again_on_request_only(tiny, monkeypatch):
+def test_a_failed_sample_is_left_out_and_done_again_on_request_only(tiny, failing_cells):
     """One of three samples fails: two are compared, which is said; when asked for, that one alone is trained."""
     loaded, failing = load_experiment(tiny, SETTINGS), CellKey(inputs="stress", partition="bootstrap", repeat=2, fold=0)
-    original = guard.run_cell
-
-    def run_cell(task, *rest):
-        if task.key == failing:
-            raise RuntimeError("a lightning")
-        return original(task, *rest)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(guard, "run_cell", run_cell)
+    with failing_cells({failing.name: RuntimeError("a lightning")}):
         report = measure_instability(loaded, 3, RunOptions(), NullProgress(), InlineRunner())
     assert ["1 of 4 cells failed" in notice for notice in report.notices] == [True]
     idle, again = Counting(), Counting()

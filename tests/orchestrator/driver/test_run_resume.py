@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from mpi_model.errors import RunDirectoryError
-from orchestrator.cells import guard
 from orchestrator.cells.records import CellKey
 from orchestrator.driver.ledger_events import LedgerEvents
 from orchestrator.ledger.paths import run_paths
@@ -159,18 +158,10 @@ def test_two_drivers_cannot_write_one_run(mine, run, paths_of, no_runner):
 
 @pytest.mark.thorough
 def test_a_failed_cell_is_kept_as_a_row_and_done_again_when_asked(
-    tiny, finished, monkeypatch, capsys, run, digests, paths_of, no_runner, folder_of
+    tiny, finished, failing_cells, capsys, run, digests, paths_of, no_runner, folder_of
 ):
     """One cell that cannot be trained fails alone; --retry-failed puts it into quarantine and finishes the run."""
-    original = guard.run_cell
-
-    def failing(task, *rest):
-        if task.key == FIRST:
-            raise RuntimeError("the cosmic ray\nand more")
-        return original(task, *rest)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(guard, "run_cell", failing)
+    with failing_cells({FIRST.name: RuntimeError("the cosmic ray\nand more")}):
         outcome = run(tiny)
     assert outcome.failed == (FIRST,)
     tables = open_run(paths_of(tiny).root)

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from mpi_model.errors import RunDirectoryError
-from orchestrator.cells import guard
 from orchestrator.cli import main
 from orchestrator.driver import ledger_events
 from orchestrator.driver.ledger_events import LedgerEvents
@@ -42,21 +41,11 @@ def test_a_finished_run_adds_nothing_to_the_log(mine, run, paths_of, no_runner):
 
 
 @pytest.mark.thorough
-def test_a_failed_cell_is_logged_with_its_traceback_and_an_interrupt_as_one(tiny, run, paths_of, monkeypatch):
+def test_a_failed_cell_is_logged_with_its_traceback_and_an_interrupt_as_one(tiny, run, paths_of, failing_cells):
     """Whoever looks for the reason finds the traceback at the cell, in one line of JSON; a resumed run says so."""
-    original = guard.run_cell
-
-    def failing(task, *rest):
-        if task.key.name == "stress-r00-f0":
-            raise RuntimeError("the cosmic ray")
-        if task.key.name == "stress-r00-f1":
-            raise KeyboardInterrupt
-        return original(task, *rest)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(guard, "run_cell", failing)
-        with pytest.raises(KeyboardInterrupt):
-            run(tiny)
+    errors = {"stress-r00-f0": RuntimeError("the cosmic ray"), "stress-r00-f1": KeyboardInterrupt()}
+    with failing_cells(errors), pytest.raises(KeyboardInterrupt):
+        run(tiny)
     run(tiny)
     lines = events_of(paths_of(tiny))
 

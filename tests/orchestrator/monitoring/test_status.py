@@ -14,7 +14,6 @@ from itertools import count
 import pytest
 
 from mpi_model.errors import RunDirectoryError
-from orchestrator.cells import guard
 from orchestrator.cells.records import CellKey, Worker
 from orchestrator.cli import main
 from orchestrator.driver.ledger_events import LedgerEvents
@@ -122,17 +121,10 @@ def test_a_run_killed_without_a_word_is_interrupted_and_its_candidates_are_count
 
 
 @pytest.mark.thorough
-def test_failed_cells_are_named_with_their_reasons(tiny, run, paths_of, monkeypatch, capsys):
+def test_failed_cells_are_named_with_their_reasons(tiny, run, paths_of, failing_cells, capsys):
     """A run with a failed cell is incomplete, says which cell and why in one line, and exits with 0."""
-    original = guard.run_cell
-
-    def failing(task, *rest):
-        if task.key.name == "stress-r00-f0":
-            raise RuntimeError("the cosmic ray\nand more")
-        return original(task, *rest)
-
-    monkeypatch.setattr(guard, "run_cell", failing)
-    run(tiny)
+    with failing_cells({"stress-r00-f0": RuntimeError("the cosmic ray\nand more")}):
+        run(tiny)
 
     assert main(["status", str(paths_of(tiny).root), "--json"]) == 0
     status = json.loads(capsys.readouterr().out)

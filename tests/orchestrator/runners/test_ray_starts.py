@@ -1,4 +1,4 @@
-"""Workers that hang before their first word, a GPU that does not compute, and where a Ray of one's own listens."""
+"""Workers that hang before their first report, a GPU that does not compute, and where a Ray of one's own listens."""
 
 import os
 import socket
@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # Ray 2.60's own
 ]
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import this file
-FIRST_WORD = 10.0
+FIRST_REPORT = 10.0
 """Seconds; the worker of a cheap cell takes five of them to import what it needs, on a calm machine."""
 
 
@@ -50,7 +50,7 @@ def test_a_worker_that_hangs_before_its_first_word_is_ended_and_its_cell_begins_
     tiny, tune_folder, work_of, collected, cheap_work, troubles, tmp_path, monkeypatch
 ):
     """Lost while it reads what it is given, a worker has reported nothing: its start has a deadline of its own."""
-    monkeypatch.setattr(deadline, "_FIRST_WORD", FIRST_WORD)
+    monkeypatch.setattr(deadline, "_FIRST_REPORT", FIRST_REPORT)
     jobs, context, resources = work_of(tiny, "resources.attempts=3")
     work = HangsOnce(tmp_path / "hung", troubles.hang, cheap_work(tmp_path / "trained", lambda key, number: None))
     run_on_tune(jobs[:2], context, resources, collected, tune_folder / "first_word", work)
@@ -59,15 +59,15 @@ def test_a_worker_that_hangs_before_its_first_word_is_ended_and_its_cell_begins_
     assert {result.state for result, _ in collected.cells} == {"complete"}
     (_, hang) = collected.hangs[0]
     assert hang.worker is None
-    assert hang.seconds > FIRST_WORD
-    assert hang.deadline == FIRST_WORD
+    assert hang.seconds > FIRST_REPORT
+    assert hang.deadline == FIRST_REPORT
 
 
 def test_a_worker_that_hangs_while_ray_starts_it_is_ended_and_its_cell_begins_again(
     tiny, tune_folder, work_of, collected, cheap_work, troubles, tmp_path, monkeypatch
 ):
     """Lost before Ray could call it up, a worker is no trial that runs: its time runs from when it got its place."""
-    monkeypatch.setattr(deadline, "_FIRST_WORD", FIRST_WORD)
+    monkeypatch.setattr(deadline, "_FIRST_REPORT", FIRST_REPORT)
     trial, trap = ray_tune._trial, HangsOnce(tmp_path / "hung", troubles.hang, None)
 
     def trapped(config, context, work, self_test, trap=trap):
