@@ -22,6 +22,8 @@ from orchestrator.driver.simulated_search import Fold, Workload, side_by_side
 from orchestrator.driver.untimed_kinds import with_untimed
 from orchestrator.experiment.settings import SearchSettings
 from orchestrator.ledger.reading import Run
+from orchestrator.report.build import report_of
+from orchestrator.report.export import export
 from orchestrator.statistics.intervals import Method
 
 KIND = Kind(encoder_stages=None, freeze_depth=0)
@@ -256,3 +258,10 @@ def test_after_a_run_plan_says_what_more_patients_would_buy(finished, paths_of, 
 
     assert main(["plan", str(finished)]) == 0
     assert "what more would buy, Tc-99m (stress): the 95% interval is" in capsys.readouterr().out
+
+    # The report has the same widths, and no hours: equal runs give equal reports.
+    text = export(report_of(Run(paths_of(finished)), drawn=False), "markdown").partition("## What more would buy")[2]
+    work, *lines = [line.split(" | ")[1:] for line in text.partition("\n\n")[2].partition("\n\n")[0].splitlines()[2:]]
+    assert [cell.strip(" |") for cell in work] == ["1", "1.5", "2", "4"]
+    widths = [rows["width"].map("{:.3f}".format).tolist() for _, rows in found.groupby(["tracer", "inputs"])]
+    assert sorted([cell.strip(" |") for cell in line] for line in lines) == sorted(widths)
