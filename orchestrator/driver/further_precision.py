@@ -26,4 +26,4 @@ def further_precision(run: Run, seconds_per_cell: float) -> pd.DataFrame:
     found = further_designs(run.summary, run.folds)
     settings = run.description.settings
     cells = len(settings.cohort.inputs) * (settings.folds.repeats * int(run.folds["fold"].nunique()) + 1)
-    return found.assign(worker_hours=found["work"] * cells * seconds_per_cell / 3600)[list(FURTHER_COLUMNS)]
+    return found.assign(worker_hours=found["effort"] * cells * seconds_per_cell / 3600)[list(FURTHER_COLUMNS)]

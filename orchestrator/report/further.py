@@ -14,7 +14,7 @@ from orchestrator.statistics.precision import further_interval
 
 FURTHER: Final = "further"
 """The key in `summary.json` of what `further_table` prints."""
-_COLUMNS: Final = ("tracer", "inputs", "repeats", "patients", "low", "high", "width", "level", "work")
+_COLUMNS: Final = ("tracer", "inputs", "repeats", "patients", "low", "high", "width", "level", "effort")
 _REPEATS: Final = (2, 5, 10, 20)
 _PATIENTS: Final = (1.5, 2.0, 4.0)
 """Multiples of the run's."""
@@ -28,7 +28,7 @@ def further_designs(summary: pd.DataFrame, plan: pd.DataFrame) -> pd.DataFrame:
         plan: `repeat, patient_id, fold`.
 
     Returns:
-        `_COLUMNS`, without repeats that the run cannot tell about. `work` is a multiple of the run's: it grows with the
+        `_COLUMNS`, without repeats that the run cannot tell about. `effort` is the work as a multiple of the run's: it grows with the
         cells, and with the patients that a cell trains on. It is no time, so that equal runs give equal reports.
     """
     repeats, folds = (int(plan[name].nunique()) for name in ("repeat", "fold"))
@@ -64,7 +64,7 @@ def further_table(report: Report) -> Table | None:
     own = rows[0]["repeats"]
     body = []
     for name, mine in (("work (this run: 1)", rows), *_lines(rows)):
-        column = "work" if mine is rows else "width"
+        column = "effort" if mine is rows else "width"
         cells = {(row["repeats"], row["patients"]): row for row in reversed(mine)}
         body.append(
             (
@@ -79,15 +79,15 @@ def further_table(report: Report) -> Table | None:
             )
         )  # fmt: skip
     heads = (
-        "this run" if one == designs[0] else f"{one[0]} repeats" if one[1] == 1 else f"{one[1]:g} × the patients"
-        for one in designs
+        "this run" if place == 0 else f"{repeats} repeats" if patients == 1 else f"{patients - 1:.0%} more patients"
+        for place, (repeats, patients) in enumerate(designs)
     )
     unknown = " One repeat does not tell what more repeats would buy." if own == 1 else ""
     return Table(
         title=f"What more would buy: width of the {rows[0]['level']:.0%} interval of the cross-validated AUC",
         columns=("", *heads),
         rows=tuple(body),
-        note="The AUC and what repeats agree in are kept as they are; more patients would also give better networks."
+        note="From this run's intervals, each AUC kept as it is; more patients would also give better networks."
         f"{unknown} Work: how many times the hours of this run, which `polarmap plan` gives.",
         shown="full",
     )

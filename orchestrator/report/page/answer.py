@@ -61,12 +61,17 @@ def _areas(rows: Sequence[Record]) -> list[Record]:
 
 def _about(row: Record) -> list[Phrase]:
     """Tracer, endpoint, partition, patients and events."""
-    where = str(PARTITION_NAMES.get(row["partition"], row["partition"]))
+    where = _where(row)
     if is_of_flat_search(row):
         where += f", {FLAT_SEARCH}"
     counted = f"{row['patients']} patients, {row['positives']} events"
     numbers = of_summary(row, counted, "patients", "positives")
     return [f"{row['tracer']}, {row['endpoint']}, {where} (", numbers, "): "]
+
+
+def _where(row: Record) -> str:
+    """The partition, because one tracer's sentences may be about its test and another's about its cross-validation."""
+    return str(PARTITION_NAMES.get(row["partition"], row["partition"]))
 
 
 def _counts(rows: Sequence[Record]) -> tuple[Phrase, ...]:
@@ -115,7 +120,7 @@ def _readings(rows: Sequence[Record], settings: StatisticsSettings) -> list[tupl
         limits = f"{row['estimate']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
         said: Phrase = of_summary(row, words, "at") if row in declared else words
         parts = (said, ": ", of_summary(row, limits, "estimate", "low", "high"))
-        found.append((f"{row['tracer']}: ", *parts, "."))
+        found.append((f"{row['tracer']}, {_where(row)}: ", *parts, "."))
     return found
 
 
@@ -141,6 +146,7 @@ def _sides(row: Record, judged: str) -> tuple[str, str]:
 
 def _warnings(rows: Sequence[Record]) -> list[tuple[Phrase, ...]]:
     areas = [row for row in _areas(rows) if row["low"] is not None]
+    about = f"{rows[0]['tracer']}, {_where(rows[0])}"
     named: dict[str, list[str]] = {}
     for row in areas:
         if is_of_flat_search(row):
@@ -150,7 +156,7 @@ def _warnings(rows: Sequence[Record]) -> list[tuple[Phrase, ...]]:
         said = auc_in_words("", _limits(row))
         if said:
             named.setdefault(said, []).append(row["inputs"])
-    return [(f"{rows[0]['tracer']}, {', '.join(inputs)}{said}.",) for said, inputs in named.items()]
+    return [(f"{about}, {', '.join(inputs)}{said}.",) for said, inputs in named.items()]
 
 
 def _limits(row: Record) -> Limits:
