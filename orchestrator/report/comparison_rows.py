@@ -35,6 +35,7 @@ from orchestrator.statistics.resampling import rank_swap_p_value
 from orchestrator.statistics.scores import require_same_exams
 
 _PRIMARY = "primary hypothesis, not adjusted"
+_UNADJUSTED = "not adjusted for multiplicity"
 # Draws of a report's permutation test.
 _DRAWS = 2000
 # Seeds every permutation of a report, so that a report repeats.
@@ -194,7 +195,11 @@ def _cross_validated_pair(group: Group, first: CrossValidated, second: CrossVali
     factor = max(side.factor for side in sides)
     positives = first.positive, second.positive
     return rows + [
-        group.interval(metric, cross_validated_paired_difference(first.scores.exams, *positives, label, factor, level))
+        group.interval(
+            metric,
+            cross_validated_paired_difference(first.scores.exams, *positives, label, factor, level),
+            reason=_UNADJUSTED,
+        )
         for metric, label in _CLASSES
     ]
 
@@ -213,7 +218,10 @@ def _held_out_pair(group: Group, first: Tested, second: Tested) -> list[Row]:
     if first.positive is None or second.positive is None:
         return rows
     one, other = (Decisions(exams=scores[0].exams, positive=called) for called in (first.positive, second.positive))
-    return rows + [group.interval(metric, paired_difference(one, other, label, level)) for metric, label in _CLASSES]
+    return rows + [
+        group.interval(metric, paired_difference(one, other, label, level), reason=_UNADJUSTED)
+        for metric, label in _CLASSES
+    ]
 
 
 def _marked(rows: list[Row], model: Tested) -> list[Row]:

@@ -28,8 +28,9 @@ def further_designs(summary: pd.DataFrame, plan: pd.DataFrame) -> pd.DataFrame:
         plan: `repeat, patient_id, fold`.
 
     Returns:
-        `_COLUMNS`, without repeats that the run cannot tell about. `effort` is the work as a multiple of the run's: it grows with the
-        cells, and with the patients that a cell trains on. It is no time, so that equal runs give equal reports.
+        `_COLUMNS`, without repeats that the run cannot tell about. `effort` is the work as a multiple of the run's: it
+        grows with the cells, and with the patients that a cell trains on. It is no time, so that equal runs give equal
+        reports.
     """
     repeats, folds = (int(plan[name].nunique()) for name in ("repeat", "fold"))
     found = [

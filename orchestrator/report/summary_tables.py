@@ -182,7 +182,8 @@ def _count_rows(chosen: list[Record], inputs: Sequence[str]) -> Iterator[tuple[P
 def _measure(row: Record) -> Phrase:
     metric, at = row["metric"], row["at"]
     if at is None:
-        return MEASURES[metric]
+        whole = metric == "fold_auc_variance" and row["primary"]
+        return "SD of the fold AUCs" if whole else MEASURES[metric]
     named = {"sensitivity": "sensitivity at a specificity of", "specificity": "specificity achieved there, wanted"}
     return of_summary(row, f"{named.get(metric, MEASURES[metric])} {at:g}", "at")
 

@@ -42,6 +42,8 @@ def test_one_primary_hypothesis_a_tracer_and_partition_is_not_adjusted(answered:
     assert rows["p_holm"].isna().all()
     assert pairs.groupby("partition")["p_holm"].count().max() <= 6
     assert set(pairs["family"]) == {"secondary, Holm over 6 comparisons (2 tracers)"}
+    classes = answered[answered["metric"].isin(["sensitivity_difference", "specificity_difference"])]
+    assert classes["reason"].str.contains("not adjusted for multiplicity").all()
 
 
 def test_the_answer_and_the_limit_say_the_same(answered: pd.DataFrame) -> None:
