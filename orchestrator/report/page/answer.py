@@ -1,4 +1,4 @@
-"""The answer: AUCs in a sentence for each tracer, what their differences say, and what to be warned of."""
+"""The answer: to the declared question, the AUCs, what their differences say, and what to be warned of."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Answer:
     """What stands first."""
 
     sentences: tuple[tuple[Phrase, ...], ...]
-    """One a tracer, before the figures, and one more where a test partition has counts in place of an AUC."""
+    """Before the figures: of each tracer the answer to the declared question, its AUCs, and counts in place of them."""
     readings: tuple[tuple[Phrase, ...], ...]
     """What the differences say, by the rules of `readings`."""
     remarks: tuple[tuple[Phrase, ...], ...]
@@ -31,11 +31,23 @@ def answer(report: Report) -> Answer:
     sentences, readings, warnings = [], [], []
     for (_, _), mine in grouped(rows, "tracer", "endpoint"):
         leading = [row for row in mine if row["partition"] == _leading_partition(mine)]
-        sentences.extend(_sentences(mine, leading))
+        sentences.extend([*_primary(mine), *_sentences(mine, leading)])
         readings.extend(_readings(leading, report.statistics))
         warnings.extend(_warnings(leading))
     used = [(line if line.endswith(".") else f"{line}.",) for line in (*uses(report), *report.notices)]
     return Answer(sentences=tuple(sentences), readings=tuple(readings), remarks=(*warnings, *used))
+
+
+def _primary(rows: Sequence[Record]) -> list[tuple[Phrase, ...]]:
+    """The answer to the declared question, the test's first; nothing where none was declared."""
+    asked = [row for row in rows if row["metric"] == "auc_noninferiority" and row["state"] == "ok"]
+    asked.sort(key=lambda row: bool(row["partition"] == "development"))
+    if not asked:
+        return []
+    parts: list[Phrase] = [f"{asked[0]['tracer']}, {asked[0]['endpoint']}, "]
+    for place, row in enumerate(asked):
+        parts += ["; " if place else "", f"{_where(row)}: ", of_summary(row, str(row["reason"]), "reason")]
+    return [(*parts, ".")]
 
 
 def _leading_partition(rows: Sequence[Record]) -> str:

@@ -74,6 +74,18 @@ def test_the_two_answers_below_a_table_say_whose_they_are(answered: pd.DataFrame
         assert f"test non-inferiority: {reasons['test']}." in str(table.note)
 
 
+def test_the_page_begins_with_the_answers(answered: pd.DataFrame) -> None:
+    """The first sentence about each tracer answers the declared question, for the test and for cross-validation."""
+    sentences = [plain(one) for one in answer(Report(name="first", summary=answered, statistics=QUESTION)).sentences]
+    rows = primary(answered).set_index(["tracer", "partition"])["reason"]
+
+    assert len(sentences) == 4
+    for tracer, said in zip(("Tc-99m", "Tl-201"), sentences[::2], strict=True):
+        test, development = rows[tracer, "test"], rows[tracer, "development"]
+        assert said.startswith(f"{tracer}, ")
+        assert said.endswith(f"test partition: {test}; cross-validation: {development}.")
+
+
 def test_equal_inputs_are_shown_not_to_be_worse(closed_run: RunTables) -> None:
     """Dual scores copied into stress with a little noise: the difference is small, and so is its interval."""
     rows = closed_run.predictions
