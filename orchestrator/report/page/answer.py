@@ -44,10 +44,10 @@ def _primary(rows: Sequence[Record]) -> list[tuple[Phrase, ...]]:
     asked.sort(key=lambda row: bool(row["partition"] == "development"))
     if not asked:
         return []
-    parts: list[Phrase] = [f"{asked[0]['tracer']}, {asked[0]['endpoint']}, "]
-    for place, row in enumerate(asked):
-        parts += ["; " if place else "", f"{_where(row)}: ", of_summary(row, str(row["reason"]), "reason")]
-    return [(*parts, ".")]
+    parts: list[Phrase] = [f"{asked[0]['tracer']}, {asked[0]['endpoint']}."]
+    for row in asked:
+        parts += [f" {_where(row).capitalize()}: ", of_summary(row, str(row["reason"]), "reason"), "."]
+    return [tuple(parts)]
 
 
 def _leading_partition(rows: Sequence[Record]) -> str:

@@ -83,7 +83,7 @@ def test_the_page_begins_with_the_answers(answered: pd.DataFrame) -> None:
     for tracer, said in zip(("Tc-99m", "Tl-201"), sentences[::2], strict=True):
         test, development = rows[tracer, "test"], rows[tracer, "development"]
         assert said.startswith(f"{tracer}, ")
-        assert said.endswith(f"test partition: {test}; cross-validation: {development}.")
+        assert said.endswith(f". Test partition: {test}. Cross-validation: {development}.")
 
 
 def test_equal_inputs_are_shown_not_to_be_worse(closed_run: RunTables) -> None:
