@@ -46,7 +46,9 @@ def _primary(rows: Sequence[Record]) -> list[tuple[Phrase, ...]]:
         return []
     parts: list[Phrase] = [f"{asked[0]['tracer']}, {asked[0]['endpoint']}."]
     for row in asked:
-        parts += [f" {_where(row).capitalize()}: ", of_summary(row, str(row["reason"]), "reason"), "."]
+        where = _where(row)
+        # Not `capitalize`, which would write the name of a cohort in small letters.
+        parts += [f" {where[0].upper()}{where[1:]}: ", of_summary(row, str(row["reason"]), "reason"), "."]
     return [tuple(parts)]
 
 
