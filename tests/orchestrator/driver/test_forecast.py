@@ -242,7 +242,8 @@ def test_the_clusters_workers_are_those_that_its_file_allows(tmp_path):
 def test_after_a_run_plan_says_what_more_patients_would_buy(finished, paths_of, capsys):
     """From the run's own intervals and times; of more repeats nothing is said where the run has one."""
     assert main(["plan", str(finished), "--json"]) == 0
-    found = pd.DataFrame(json.loads(capsys.readouterr().out)["further"])
+    told = json.loads(capsys.readouterr().out)
+    found = pd.DataFrame(told["further"])
     summary = Run(paths_of(finished)).summary
     default = summary[(summary["metric"] == "auc") & (summary["method"] == Method.WITHIN_FOLD) & summary["low"].notna()]
 
@@ -257,7 +258,11 @@ def test_after_a_run_plan_says_what_more_patients_would_buy(finished, paths_of, 
         assert (rows["worker_hours"] / rows["patients"]).tolist() == pytest.approx([rows["worker_hours"].iloc[0]] * 4)
 
     assert main(["plan", str(finished)]) == 0
-    assert "what more would buy, Tc-99m (stress): the 95% interval is" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "what more would buy, Tc-99m (stress): the 95% interval is" in printed
+    tested = [row for row in told["precision"] if row["partition"] == "test"]
+    few = [row for row in tested if min(row["positive"], row["negative"]) < 10]
+    assert printed.count("the report gives counts in place of an AUC") == len(few) > 0
 
     # The report has the same widths, and no hours: equal runs give equal reports.
     text = export(report_of(Run(paths_of(finished)), drawn=False), "markdown").partition("## What more would buy")[2]
