@@ -93,7 +93,10 @@ def page_of(tables: RunTables) -> str:
     summary = summarise(tables, settings)
     figures = figures_of(tables, summary, settings)
     return export(
-        Report(name="study", summary=summary, cells=tables.cells, extracts=extracts_of(tables), figures=figures), "html"
+        Report(
+            name="study", summary=summary, cells=tables.cells, extracts=extracts_of(tables, summary), figures=figures
+        ),
+        "html",
     )
 
 

@@ -42,6 +42,7 @@ _COVERS: Range = (0.935, 0.975)
 _WIDE: Range = (0.925, 0.995)
 """Where the aim is missed on the safe side: one repeat cannot tell an unstable learner from a stable one."""
 OWN_METHOD = "within-fold logit"
+DIFFERENCE = "within-fold t, difference"
 RIVAL = " (rival)"
 _METHODS = {
     "within": OWN_METHOD,
@@ -49,7 +50,7 @@ _METHODS = {
     "nadeau": "Nadeau–Bengio logit",
     "naive": "SD/√(folds · repeats)",
     "rows": "all rows as independent",
-    "difference": "within-fold t, difference",
+    "difference": DIFFERENCE,
     "t": "Nadeau–Bengio t, difference",
     "sensitivity": "sensitivity, Wilson inflated",
     "specificity": "specificity, Wilson inflated",

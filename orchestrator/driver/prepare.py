@@ -154,7 +154,7 @@ def _kept_by_available(
         return []
     return [
         f'`cohort.patients` = "common" leaves out {count} exam{"s" * (count > 1)} that some input configuration could '
-        'use; "available" keeps them, and compares configurations on the exams they share'
+        'use; "available" keeps them, and then input configurations are not compared'
     ]
 
 

@@ -18,7 +18,8 @@ from orchestrator.ledger.description import RunDescription
 from orchestrator.ledger.openings import frozen_hash
 from orchestrator.ledger.reading import Run
 from orchestrator.report.build import report_of
-from orchestrator.report.layout import as_records, number
+from orchestrator.report.counts import shows_counts
+from orchestrator.report.layout import as_records, number, numbered
 from orchestrator.report.records import EVERYONE, MEASURES, Report
 from orchestrator.report.stored import stored_report
 from orchestrator.report.validation import case_mix
@@ -71,8 +72,9 @@ def _plain(value: object) -> str:
 
 def _rows(summary: pd.DataFrame, inputs: str, wanted: Any) -> Iterator[dict[str, str]]:  # noqa: ANN401 - a predicate of a row
     """The leading estimates of the network with one input configuration, as texts."""
-    for row in as_records(summary[summary["primary"] & (summary["model"] == NETWORK)]):
-        if row["inputs"] != inputs or row["metric"] not in MEASURES or row["estimate"] is None or not wanted(row):
+    for row in numbered(summary[summary["primary"] & (summary["model"] == NETWORK)]):
+        told = row["estimate"] is not None or shows_counts(row)
+        if row["inputs"] != inputs or row["metric"] not in MEASURES or not told or not wanted(row):
             continue
         at = "" if row["at"] is None else f" (at {row['at']:g})"
         yield {
@@ -80,7 +82,7 @@ def _rows(summary: pd.DataFrame, inputs: str, wanted: Any) -> Iterator[dict[str,
             "partition": "cross-validation" if row["partition"] == "development" else "test",
             "subgroup": str(row["subgroup"]),
             "measure": f"{MEASURES[row['metric']]}{at}",
-            "estimate": number(row["estimate"]),
+            "estimate": _plain(row["reason"]) if shows_counts(row) else number(row["estimate"]),
             "interval": "" if row["low"] is None else f"{number(row['low'])} to {number(row['high'])}",
             "method": str(row["method"] or ""),
             "patients": str(row["patients"]),

@@ -12,7 +12,7 @@ from mpi_model.errors import ExperimentError, IncompleteRunError
 from orchestrator.cells.records import NETWORK
 from orchestrator.export.folder import refuse_links
 from orchestrator.ledger.reading import Run
-from orchestrator.report.layout import as_records
+from orchestrator.report.layout import numbered
 from orchestrator.report.records import EVERYONE
 from orchestrator.runners.environment import changed_environment
 
@@ -70,7 +70,8 @@ def _estimates(run: Run) -> Iterator[tuple[str, float]]:
     """The leading estimates of the network with their limits, by partition, tracer, input configuration and metric."""
     summary = run.summary
     leading = summary[summary["primary"] & (summary["model"] == NETWORK) & (summary["subgroup"] == EVERYONE)]
-    for row in as_records(leading):
+    # Without the numbers that reports do not show: a chart of metrics has no place for a mark.
+    for row in numbered(leading):
         at = "" if row["at"] is None else f"_at_{row['at']:g}"
         place = f"{row['partition']}/{row['tracer']}/{row['inputs']}/{row['metric']}{at}"
         yield from (

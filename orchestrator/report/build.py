@@ -70,7 +70,7 @@ def report_of(run: Run, *, drawn: bool = True, incomplete: bool = False, manuscr
         incomplete_inputs=refused,
         notices=notices,
         unstable=hardest_exams(tables.of(tables.models[0])),
-        extracts={**extracts_of(tables), **parts.extracts},
+        extracts={**extracts_of(tables, summary), **parts.extracts},
         sections=parts.sections,
         files=parts.files,
         figures=(*parts.figures, *figures_of(tables, summary, description.settings.statistics, manuscript=manuscript))

@@ -11,6 +11,7 @@ from itertools import combinations
 
 from mpi_model.errors import StatisticsError
 from orchestrator.experiment.settings import Noninferiority, StatisticsSettings
+from orchestrator.report.counts import in_place_of_difference, shows_counts, too_few, unanswered
 from orchestrator.report.models import CrossValidated, Tested
 from orchestrator.report.readings import Limits, answer
 from orchestrator.report.records import EVERYONE
@@ -34,6 +35,7 @@ from orchestrator.statistics.resampling import rank_swap_p_value
 from orchestrator.statistics.scores import require_same_exams
 
 _PRIMARY = "primary hypothesis, not adjusted"
+_UNADJUSTED = "not adjusted for multiplicity"
 # Draws of a report's permutation test.
 _DRAWS = 2000
 # Seeds every permutation of a report, so that a report repeats.
@@ -89,10 +91,13 @@ def _noninferiority_row(
     exams = first.scores.exams
     events = int(exams.labels.sum())
     limits = Limits(low=found.interval.low, high=found.interval.high, events=events, others=exams.labels.size - events)
+    said = answer(first_name, second_name, limits, question.margin)
+    if isinstance(first, Tested) and too_few(exams):
+        said = unanswered(first_name, second_name, question.margin, exams.labels)
     return group.interval(
         # The margin is negative on the scale of the difference: first − second > −margin.
         metric, found.interval, at=question.margin, p=found.p_above(-question.margin), primary=True, family=_PRIMARY,
-        reason=answer(first_name, second_name, limits, question.margin),
+        reason=said,
     )  # fmt: skip
 
 
@@ -128,8 +133,9 @@ def with_holm(rows: list[Row]) -> list[Row]:
             and row["primary"]
             and row["subgroup"] == EVERYONE
         ]
-        # Refused comparisons have no p-value but count in the family, which was declared before the data.
-        values = holm([rows[place].get("p") for place in family])  # type: ignore[misc] # a float or None
+        # Refused comparisons, and those that no report shows, count in the family without a p-value: it was declared
+        # before the data.
+        values = holm([None if shows_counts(rows[place]) else rows[place].get("p") for place in family])  # type: ignore[misc] # a float or None
         tracers = len({rows[place]["tracer"] for place in family})
         asked = "secondary" if model == judged else f"against the baseline ({model})"
         name = f"{asked}, Holm over {len(family)} comparisons ({tracers} tracer{'s' if tracers > 1 else ''})"
@@ -189,7 +195,11 @@ def _cross_validated_pair(group: Group, first: CrossValidated, second: CrossVali
     factor = max(side.factor for side in sides)
     positives = first.positive, second.positive
     return rows + [
-        group.interval(metric, cross_validated_paired_difference(first.scores.exams, *positives, label, factor, level))
+        group.interval(
+            metric,
+            cross_validated_paired_difference(first.scores.exams, *positives, label, factor, level),
+            reason=_UNADJUSTED,
+        )
         for metric, label in _CLASSES
     ]
 
@@ -197,21 +207,31 @@ def _cross_validated_pair(group: Group, first: CrossValidated, second: CrossVali
 def _held_out_pair(group: Group, first: Tested, second: Tested) -> list[Row]:
     level, scores = group.level, (first.scores, second.scores)
     if not above_chance(*(auc_intervals(model, level)[0] for model in scores)):
-        return [_gated(group, Method.HELD_OUT_DIFFERENCE)]
+        return _marked([_gated(group, Method.HELD_OUT_DIFFERENCE)], first)
     swapped = rank_swap_p_value(*scores, _DRAWS, _RESAMPLING_SEED)
     rows = [
         _difference(group, Method.HELD_OUT_DIFFERENCE, lambda: held_out_difference(*scores, level), None, True),
         _difference(group, "paired DeLong", lambda: paired_delong(*scores, level), None, False),
         group.row("auc_difference", "rank-swap permutation", estimate=auc(scores[0]) - auc(scores[1]), p=swapped),
     ]
+    rows = _marked(rows, first)
     if first.positive is None or second.positive is None:
         return rows
     one, other = (Decisions(exams=scores[0].exams, positive=called) for called in (first.positive, second.positive))
-    return rows + [group.interval(metric, paired_difference(one, other, label, level)) for metric, label in _CLASSES]
+    return rows + [
+        group.interval(metric, paired_difference(one, other, label, level), reason=_UNADJUSTED)
+        for metric, label in _CLASSES
+    ]
+
+
+def _marked(rows: list[Row], model: Tested) -> list[Row]:
+    """The rows of a difference of AUCs, marked where a class has too few patients for it."""
+    exams = model.scores.exams
+    return [{**row, "reason": in_place_of_difference(exams.labels)} for row in rows] if too_few(exams) else rows
 
 
 def _gated(group: Group, method: str) -> Row:
-    reason = "neither side's interval lies above 0.5: two models at chance are not compared"
+    reason = "neither AUC has been shown to exceed 0.5, and two such models are not compared"
     return group.refusal("auc_difference", method, reason, primary=True)
 
 

@@ -137,7 +137,13 @@ def _spread_rows(group: Group, found: CrossValidated) -> list[Row]:
         "the rest: training sets, seeds": split.rest,
     }
     rows = [
-        group.row("fold_auc_variance", name, estimate=value, primary=name == "all cells")
+        group.row(
+            "fold_auc_variance",
+            name,
+            estimate=value,
+            primary=name == "all cells",
+            reason="" if name == "all cells" else "estimated apart; their squares need not add up to the whole",
+        )
         for name, value in parts.items()
         # With one repeat there is no part that differs between repeats.
         if value is not None and (name != "repeats" or found.scores.repeat_count > 1)

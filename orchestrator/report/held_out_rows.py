@@ -6,6 +6,7 @@ import numpy as np
 
 from mpi_model.errors import StatisticsError
 from orchestrator.report.calibration_rows import held_out_calibration_rows
+from orchestrator.report.counts import in_place_of_auc, too_few
 from orchestrator.report.models import CrossValidated, Tested
 from orchestrator.report.rows import Group, Row
 from orchestrator.statistics.auc import auc, auc_intervals
@@ -21,10 +22,6 @@ from orchestrator.statistics.proportions import (
 )
 from orchestrator.statistics.sample_size import sample_size
 from orchestrator.statistics.scores import Floats
-
-# Fewer patients of a class than this: the AUC keeps its interval, with a note to read the counts.
-_FEWEST_OF_CLASS = 10
-_FEW = "fewer than {} patients of a class: read the counts, not the estimate"
 
 
 def held_out_rows(
@@ -71,10 +68,8 @@ def _negatives(development: CrossValidated | None) -> Floats | None:
 
 def _auc_rows(group: Group, model: Tested, specificity: float) -> list[Row]:
     leading, *others = auc_intervals(model.scores, group.level)
-    few = min(model.scores.exams.class_patients) < _FEWEST_OF_CLASS
-    note = _FEW.format(_FEWEST_OF_CLASS) if few else ""
     rows = [
-        group.interval("auc", leading, primary=True, reason=note),
+        group.interval("auc", leading, primary=True),
         *(group.interval("auc", other) for other in others),
         group.attempt(
             "partial_auc",
@@ -82,12 +77,25 @@ def _auc_rows(group: Group, model: Tested, specificity: float) -> list[Row]:
             lambda: partial_auc_interval(model.scores, specificity, group.level),
             at=specificity,
         ),
+        _chance_row(group, model),
     ]
+    # Every row that speaks of the AUC is marked, so that no table shows in one what it hides in another.
+    instead = _instead(model)
+    return [{**row, "reason": instead} for row in rows] if instead else rows
+
+
+def _chance_row(group: Group, model: Tested) -> Row:
     try:
         chance = mann_whitney(model.scores)
-        return [*rows, group.row("auc_above_chance", chance.method, estimate=auc(model.scores), p=chance.p)]
     except StatisticsError as error:
-        return [*rows, group.refusal("auc_above_chance", "Wald", "; ".join(error.problems))]
+        return group.refusal("auc_above_chance", "Wald", "; ".join(error.problems))
+    return group.row("auc_above_chance", chance.method, estimate=auc(model.scores), p=chance.p)
+
+
+def _instead(model: Tested) -> str:
+    """The counts that are shown in place of the AUC; empty where there are enough patients for one."""
+    exams = model.scores.exams
+    return in_place_of_auc(exams.labels, model.positive) if too_few(exams) else ""
 
 
 def _decision_rows(group: Group, model: Tested, prevalence: float | None) -> list[Row]:
@@ -156,13 +164,14 @@ def _next_study_rows(group: Group, model: Tested, calibrated: bool) -> list[Row]
     # Constant probabilities have no spread, so that no sample size for the slope is given.
     probabilities = np.full(2, 0.5) if np.isnan(model.probabilities).any() or not calibrated else model.probabilities
     found = sample_size(auc(model.scores), float(exams.labels.mean()), probabilities, group.level)
-    named: tuple[tuple[str, int | None], ...] = (
-        ("AUC, interval 0.1 wide", found.auc),
-        ("observed/expected events, interval 0.4 wide", found.ratio),
-        ("calibration slope, interval 0.4 wide", found.slope),
+    # Planned from the AUC of too few patients, the first number would be as uncertain as that AUC.
+    named: tuple[tuple[str, int | None, str], ...] = (
+        ("AUC, interval 0.1 wide", found.auc, _instead(model)),
+        ("observed/expected events, interval 0.4 wide", found.ratio, ""),
+        ("calibration slope, interval 0.4 wide", found.slope, ""),
     )
     return [
-        group.row("patients_of_next_study", method, estimate=float(value))
-        for method, value in named
+        group.row("patients_of_next_study", method, estimate=float(value), reason=reason)
+        for method, value, reason in named
         if value is not None
     ]

@@ -6,11 +6,13 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from orchestrator.report.counts import NO_DIFFERENCE, shows_counts
 from orchestrator.report.records import EVERYONE
 from orchestrator.report.traced import Phrase, of_summary
 
 PARTITION_NAMES = {"development": "cross-validation", "test": "test partition"}
 MISSING = "—"
+_NUMBERS = ("estimate", "sd", "low", "high", "p", "p_holm")
 
 Shown = Literal["always", "brief", "full"]
 
@@ -38,8 +40,15 @@ def as_records(frame: pd.DataFrame) -> list[Record]:
 
 
 def numbered(summary: pd.DataFrame) -> list[Record]:
-    """The rows of a whole summary, each with its place in it as `row`, so that its numbers can be traced."""
-    return [{**record, "row": place} for place, record in enumerate(as_records(summary))]
+    """The rows of a whole summary as reports may show them, each with its place in it as `row`, to trace its numbers.
+
+    A row that has counts in place of an AUC comes without its numbers, so that no table or figure can show them.
+    """
+    return [{**_shown(record), "row": place} for place, record in enumerate(as_records(summary))]
+
+
+def _shown(record: Record) -> Record:
+    return {**record, **dict.fromkeys(_NUMBERS)} if shows_counts(record) else record
 
 
 def grouped(records: Iterable[Record], *columns: str) -> list[tuple[tuple[Any, ...], list[Record]]]:
@@ -63,7 +72,10 @@ def _p_value(value: float | None) -> str:
 
 
 def estimate(row: Record) -> Phrase:
-    """The estimate with its spread, and its interval on the next line."""
+    """The estimate with its spread, and its interval on the next line; or the counts in place of it."""
+    if shows_counts(row):
+        # The numbers of exams stand beside a difference already.
+        return NO_DIFFERENCE if str(row["reason"]).endswith(NO_DIFFERENCE) else of_summary(row, row["reason"], "reason")
     if row["metric"] == "auc_above_chance":
         return of_summary(row, f"p {_p_value(row['p'])}", "p")
     text, columns = _small(row), ["estimate"]

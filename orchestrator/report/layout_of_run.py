@@ -5,6 +5,7 @@ from typing import Final
 
 import pandas as pd
 
+from orchestrator.report.further import further_table
 from orchestrator.report.layout import (
     MISSING,
     PARTITION_NAMES,
@@ -27,8 +28,10 @@ def tables_of(report: Report, *, full: bool = True) -> list[Table]:
     """The tables of a full or of a short report, in reading order; empty ones are left out."""
     cells = as_records(report.cells)
     mixes = tuple(_case_mixes(report.case_mix))
+    further = further_table(report)
     run = (
         *mixes,
+        *(() if further is None else (further,)),
         chosen_hyperparameters(report.cells),
         _failures(cells),
         _exclusions(report),

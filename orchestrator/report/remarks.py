@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from orchestrator.report.counts import shows_counts
 from orchestrator.report.layout import Record
 from orchestrator.report.records import ESTIMANDS, MEASURES
 from orchestrator.report.traced import Phrase, joined, of_summary
@@ -36,7 +37,10 @@ def noted(note: str, rows: Sequence[Record], before: Sequence[Record] = ()) -> P
         before: Rows of a table above it, whose remarks are not said again.
     """
     said = {(row["metric"], row["reason"]) for row in before}
-    remarked = [row for row in rows if row["reason"] and (row["metric"], row["reason"]) not in said]
+    # Counts stand in the cells.
+    remarked = [
+        row for row in rows if row["reason"] and (row["metric"], row["reason"]) not in said and not shows_counts(row)
+    ]
     several = len({row["partition"] for row in rows}) > 1
     remarks: dict[str, list[Record]] = {}
     for row in remarked:

@@ -2,20 +2,23 @@
 
 import pandas as pd
 
+from orchestrator.report.further import FURTHER, further_designs
 from orchestrator.report.hardest import hardest_over_inputs
 from orchestrator.report.records import RunTables
 from orchestrator.report.search_extracts import candidate_counts
 
 
-def extracts_of(tables: RunTables) -> dict[str, pd.DataFrame]:
+def extracts_of(tables: RunTables, summary: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Small tables that the page's numbers are traced to, by their key in `summary.json`; empty ones are left out.
 
     Args:
         tables: Of the run, with whole repeats only where a report over them was asked for.
+        summary: Of these tables.
     """
     judged = tables.of(tables.models[0])
     found = {
         "hardest_exams": hardest_over_inputs(judged, tables.maps),
+        FURTHER: further_designs(summary, tables.folds),
         "candidate_counts": candidate_counts(tables.candidates, tables.inputs),
     }
     return {name: frame for name, frame in found.items() if len(frame)}

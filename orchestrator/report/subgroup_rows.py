@@ -1,8 +1,8 @@
 """Subgroups: the same measures among the exams with one value of a manifest column, with the rules of small cells.
 
-Fewer than `_FEWEST` patients of a class: counts only. Two groups are compared by the differences of their AUCs,
-sensitivities and specificities, each with an interval. The rules also keep small cells, which might disclose a
-person, out of reports.
+Fewer than ten patients of a class: counts in place of an AUC; fewer than `_FEWEST_COUNTED`: the numbers of exams alone,
+because how one of them was decided might disclose a person. Two groups are compared by the differences of their AUCs,
+sensitivities and specificities, each with an interval.
 """
 
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mpi_model.errors import StatisticsError
+from orchestrator.report.counts import FEWEST, in_place_of_auc
 from orchestrator.report.development_rows import estimand_of
 from orchestrator.report.models import CrossValidated, Tested
 from orchestrator.report.rows import Group, Row
@@ -27,7 +28,7 @@ from orchestrator.statistics.proportions import (
 from orchestrator.statistics.scores import Exams, Flags, PatientScores
 
 _GAP = "MOVER, independent subgroups"
-_FEWEST = 10
+_FEWEST_COUNTED = 5
 _MOST_LEVELS = 8
 _BLANK = "(blank)"
 _WITHIN_FOLD_PAIRS = "over the pairs held out together"
@@ -91,9 +92,8 @@ def _level_rows(
         negatives=int((~labels).sum()),
     )
     # Counted in patients: several exams of a patient do not make a subgroup larger.
-    if min(classes) < _FEWEST:
-        reason = f"fewer than {_FEWEST} patients of a class: counts only"
-        return [counts.refusal("auc", "Newcombe 5", reason, primary=True)], {}
+    if min(classes) < FEWEST:
+        return [counts.refusal("auc", "Newcombe 5", _counted(model, chosen, min(classes)), primary=True)], {}
     exams = Exams.of(labels, patients)
     try:
         intervals = (
@@ -109,6 +109,13 @@ def _level_rows(
         for metric, interval in intervals.items()
     ]
     return rows, intervals
+
+
+def _counted(model: CrossValidated | Tested, chosen: Flags, fewest: int) -> str:
+    labels, positive = model.scores.exams.labels[chosen], model.positive
+    if positive is None or fewest < _FEWEST_COUNTED:
+        return in_place_of_auc(labels, None)
+    return in_place_of_auc(labels, positive[..., chosen])
 
 
 def _tested_intervals(group: Group, model: Tested, exams: Exams, chosen: Flags) -> dict[str, Interval]:

@@ -17,7 +17,13 @@ from orchestrator.report.comparison_rows import comparison_rows, pair_rows, with
 from orchestrator.report.development_rows import development_rows
 from orchestrator.report.held_out_rows import held_out_rows
 from orchestrator.report.models import CrossValidated, Tested
-from orchestrator.report.optimism_rows import above_chance_refusal, marked, optimism_rows, selection_bias_of
+from orchestrator.report.optimism_rows import (
+    above_chance_refusal,
+    marked,
+    optimism_rows,
+    selection_bias_of,
+    with_means_over_tracers,
+)
 from orchestrator.report.records import Partition, RunTables
 from orchestrator.report.rows import Group, Row, summary_frame
 from orchestrator.report.site_rows import site_rows
@@ -54,7 +60,7 @@ def summarise(
                 rows.extend(_tracer_rows(tables, settings, partition, str(tracer), found))
     if tables.search.scheme == "flat":
         rows = [marked(row) for row in rows]
-    return summary_frame(with_holm(rows))
+    return summary_frame(with_holm(with_means_over_tracers(rows)))
 
 
 def unfinished(tables: RunTables, inputs: str) -> str:

@@ -9,6 +9,7 @@ from typing import Final
 
 import pandas as pd
 
+from orchestrator.report.counts import shows_counts
 from orchestrator.report.layout import (
     MISSING,
     PARTITION_NAMES,
@@ -49,7 +50,8 @@ _OF_PLANS = ("auc_expected",)
 
 def summary_tables(summary: pd.DataFrame) -> Iterator[Table]:
     """The tables of every tracer and partition, the cross-validation of a tracer before its test; some may be empty."""
-    records = _labelled(numbered(summary))
+    # Where counts stand in place of an AUC, one row says so; rows of other methods would repeat it.
+    records = [row for row in _labelled(numbered(summary)) if row["primary"] or not shows_counts(row)]
     for (tracer, endpoint), rows in grouped(records, "tracer", "endpoint"):
         yield _overview(f"{tracer}, {endpoint}", rows)
         yield _leading_differences(f"{tracer}, {endpoint}", rows)
@@ -155,7 +157,8 @@ def _main(about: str, rows: list[Record], before: list[Record]) -> Table:
             cells = {row["inputs"]: estimate(row) for row in same}
             another = "" if metric != "auc" or same[0]["primary"] else ", another interval"
             name = joined("", (_measure(same[0]), another))
-            body.append((name, *(cells.get(one, MISSING) for one in inputs), method))
+            named = MISSING if all(map(shows_counts, same)) else method
+            body.append((name, *(cells.get(one, MISSING) for one in inputs), named))
     # All rows of a run have one level.
     levels = [row["level"] for row in chosen if row["level"] is not None]
     interval = f"{levels[0]:.0%} interval by" if levels else "method"
@@ -179,7 +182,8 @@ def _count_rows(chosen: list[Record], inputs: Sequence[str]) -> Iterator[tuple[P
 def _measure(row: Record) -> Phrase:
     metric, at = row["metric"], row["at"]
     if at is None:
-        return MEASURES[metric]
+        whole = metric == "fold_auc_variance" and row["primary"]
+        return "SD of the fold AUCs" if whole else MEASURES[metric]
     named = {"sensitivity": "sensitivity at a specificity of", "specificity": "specificity achieved there, wanted"}
     return of_summary(row, f"{named.get(metric, MEASURES[metric])} {at:g}", "at")
 
@@ -204,7 +208,7 @@ def _comparisons(about: str, rows: list[Record]) -> Table:
         named = of_summary(found[0], f"{method}, ±{rope:g}", "at")
         body.append((compared, shares, MISSING, named, counts(found[0])))
     columns = ("first − second", "difference", "p", "method", _COUNTED)
-    note = "The other methods are for sensitivity."
+    note = "Of each comparison the first method leads; the others show whether the answer depends on the method."
     return Table(
         title=f"{about}: differences",
         columns=columns,
@@ -217,7 +221,7 @@ def _comparisons(about: str, rows: list[Record]) -> Table:
 def _pair(row: Record, divider: str = " ") -> Phrase:
     """The pair of a comparison, with what is compared unless it is an AUC."""
     if row["metric"] == "auc_noninferiority":
-        return of_summary(row, f"{row['of']}:{divider}not worse by {row['at']:g}", "at")
+        return of_summary(row, f"{row['of']}:{divider}non-inferiority, margin {row['at']:g}", "at")
     what = {"sensitivity_difference": ": sensitivity", "specificity_difference": ": specificity"}
     return f"{row['of']}{what.get(row['metric'], '')}"
 
@@ -243,7 +247,9 @@ def _subgroups(about: str, rows: list[Record]) -> Table:
     chosen = [
         row
         for row in rows
-        if row["subgroup"] != EVERYONE and row["state"] == "ok" and not row["subgroup"].startswith(HELD_OUT_SITE)
+        if row["subgroup"] != EVERYONE
+        and (row["state"] == "ok" or shows_counts(row))
+        and not row["subgroup"].startswith(HELD_OUT_SITE)
     ]
     body = tuple(
         (
@@ -251,7 +257,7 @@ def _subgroups(about: str, rows: list[Record]) -> Table:
             row["subgroup"],
             NAMES[row["metric"]],
             estimate(row),
-            row["method"],
+            MISSING if shows_counts(row) else row["method"],
             counts(row),
         )
         for row in chosen
@@ -274,7 +280,7 @@ def _net_benefit(about: str, rows: list[Record]) -> Table:
 
 def _refusals(records: list[Record], shown: Shown) -> Table:
     """What was refused, once a reason."""
-    refused = [row for row in records if row["state"] == "refused"]
+    refused = [row for row in records if row["state"] == "refused" and not shows_counts(row)]
     body = []
     for (tracer, partition, metric, reason), found in grouped(refused, "tracer", "partition", "metric", "reason"):
         name = f"{PARTITION_NAMES.get(partition, partition)}, {NAMES.get(metric, metric.replace('_', ' '))}"

@@ -20,7 +20,8 @@ class VarianceSplit:
     repeats: float
     """The part that differs between repeats as a whole, beyond what their folds explain; 0 or more."""
     members: float | None
-    """The part the refit's seed causes: the mean variance over a cell's members; None with one member."""
+    """The part the refits' seeds cause in the mean of M members: the mean variance over a cell's members, over M; None
+    with one member."""
 
     @classmethod
     def of(cls, model: FoldScores, members: Floats | None = None) -> "VarianceSplit":
@@ -86,4 +87,5 @@ class Stability:
 
 def _member_variance(model: FoldScores, members: Floats) -> float:
     areas = [fold_aucs(FoldScores(exams=model.exams, scores=scores, folds=model.folds)) for scores in members]
-    return float(np.stack(areas).var(axis=0, ddof=1).mean())
+    # What is judged is the members' mean score, whose chance is an M-th of a single member's.
+    return float(np.stack(areas).var(axis=0, ddof=1).mean()) / len(members)

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from orchestrator.driver.cohort_check import records
 from orchestrator.driver.run_plan import RunPlan
+from orchestrator.report.counts import FEWEST
 from orchestrator.statistics.precision import EVEN_CHANCE, WANTED_POWER
 from orchestrator.terminal.checking import print_check
 from orchestrator.terminal.consoles import standard_output
@@ -68,10 +69,13 @@ def _work(plan: RunPlan) -> str:
 def _precision(plan: RunPlan) -> Iterator[str]:
     for row in records(plan.precision):
         where = "test" if row["partition"] == "test" else "cross-validation"
+        # Said beforehand, because patients can still be added before the test is opened.
+        few = where == "test" and min(int(str(row[name])) for name in ("positive", "negative")) < FEWEST
+        counted = f"; with fewer than {FEWEST} of a class the report gives counts in place of an AUC" if few else ""
         yield (
             f"precision, {row['tracer']}, {where} ({row['inputs']}): with {row['positive']} positive and "
             f"{row['negative']} negative patients an AUC of {row['auc']:.2f} comes with a {row['level']:.0%} interval "
-            f"of about [{row['low']:.2f}, {row['high']:.2f}] (width {row['width']:.2f}, {row['method']})"
+            f"of about [{row['low']:.2f}, {row['high']:.2f}] (width {row['width']:.2f}, {row['method']}){counted}"
         )
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from orchestrator.report.counts import NO_AUC, shows_counts
 from orchestrator.report.figures.drawing import FAINT, SERIES, WASH, Drawing, key_of, shortened
 from orchestrator.report.figures.whiskers import LINE, MARKS, beside, partitions_legend, whisker
 from orchestrator.report.layout import PARTITION_NAMES, Record, grouped
@@ -29,10 +30,10 @@ def forest(tracer: str, endpoint: str, rows: Sequence[Record], margin: float, de
     """
     leading = [row for row in rows if row["tracer"] == tracer and _leads(row)]
     shown = [row for row in leading if _is_drawn(row)]
-    areas = [row for row in shown if row["metric"] == "auc"]
-    # A comparison that was refused keeps its line, so that nobody looks for it.
+    # What has counts in place of an AUC, or was not compared, keeps its line, so that nobody looks for it.
+    areas = [row for row in leading if row["metric"] == "auc" and (_is_drawn(row) or shows_counts(row))]
     gaps = [row for row in leading if row["metric"] == "auc_difference"]
-    if not areas:
+    if not any(_is_drawn(row) for row in areas):
         return None
     heights = [len(areas) + 0.2 * len(_lines(areas)), len(gaps) + 0.2 * len(_lines(gaps))]
     inches = sum(heights) * LINE + _AXIS * (2 if gaps else 1) + 0.2
@@ -41,7 +42,7 @@ def forest(tracer: str, endpoint: str, rows: Sequence[Record], margin: float, de
     panels = figure.subplots(len(ratios), 1, height_ratios=ratios, squeeze=False)[:, 0]
     _draw(panels[0], areas, rows[0]["model"])
     panels[0].set_title(f"{tracer}: {shortened(endpoint, 44)}", fontweight="bold", x=0, ha="left")
-    low = min(0.5, *(row["low"] for row in areas))
+    low = min(0.5, *(row["low"] for row in areas if _is_drawn(row)))
     panels[0].axvline(0.5, color=FAINT, linewidth=0.8, linestyle=":")
     panels[0].set(xlabel="AUC (0.5: chance)", xlim=(max(0.0, low - 0.03), 1.0))
     if gaps:
@@ -96,7 +97,7 @@ def _draw(axes: Axes, rows: Sequence[Record], judged: str) -> None:
             if _is_drawn(row):
                 whisker(axes, row, place, SERIES[0] if row["model"] == judged else SERIES[1])
             else:
-                beside(axes, place, "not compared")
+                beside(axes, place, NO_AUC if row["metric"] == "auc" else "not compared")
             place += 1
         place += 0.2
     axes.set_yticks(ticks, [shortened(name) for name in names])
@@ -120,7 +121,8 @@ def _caption(
         parts.append(f"; {PARTITION_NAMES[partition]}: ")
         text = f"{rows[0]['patients']} patients ({rows[0]['positives']} events)"
         parts.append(of_summary(rows[0], text, "patients", "positives"))
-        parts.append(f", {rows[0]['method']}")
+        # By the first method that drew something; without one there are counts.
+        parts.append(f", {next((row['method'] for row in rows if _is_drawn(row)), NO_AUC)}")
     if gaps:
         meant = "not worse by the declared margin" if declared else "zone of equivalence"
         parts.append(f". Below: paired differences on the same patients; shaded: {meant}")

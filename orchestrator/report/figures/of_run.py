@@ -76,8 +76,10 @@ def _drawings(tables: RunTables, summary: pd.DataFrame, settings: StatisticsSett
     yield from _there(forest(one.name, one.endpoint, one.rows, margin, question is not None) for one in tracers)
     # Section by section, so that the panels of a section and tracer stand together.
     for one in tracers:
-        for sides in one.sides:
-            yield roc(one.place("development", sides.inputs), one.place("test", sides.inputs), sides, one.level)
+        yield from _there(
+            roc(one.place("development", sides.inputs), one.place("test", sides.inputs), sides, one.level)
+            for sides in one.sides
+        )
     for one in tracers:
         yield from _of_probabilities(one)
     yield from _there(subgroups(one.name, one.endpoint, one.rows) for one in tracers)

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from orchestrator.report.counts import too_few
 from orchestrator.report.figures.drawing import FAINT, INK, SERIES, Drawing, Place, key_of, panel, square
 from orchestrator.report.figures.models import Sides
 from orchestrator.report.models import CrossValidated, Tested
@@ -13,8 +14,8 @@ from orchestrator.statistics.roc import mean_curve, patient_band, roc_curve
 _DRAWS = 500
 
 
-def roc(development: Place, test: Place, sides: Sides, level: float) -> Drawing:
-    """The curves of one input configuration.
+def roc(development: Place, test: Place, sides: Sides, level: float) -> Drawing | None:
+    """The curves of one input configuration; None where only a test partition with too few patients was judged.
 
     Args:
         development: Of the cross-validation.
@@ -30,9 +31,14 @@ def roc(development: Place, test: Place, sides: Sides, level: float) -> Drawing:
         frames.append(_cross_validated(axes, sides.development, level))
         band = f" Line: mean of the folds' curves over all repeats, at equal specificity; band: {level:.0%} of patient "
         caption += [band, "bootstraps, each point by itself; ", *development.counted]
-    if sides.test is not None:
+    # A curve of few steps invites to read an AUC off it.
+    if sides.test is not None and too_few(sides.test.scores.exams):
+        caption += [" The test partition has too few patients of a class for a curve; ", *test.counted]
+    elif sides.test is not None:
         frames.append(_tested(axes, sides.test))
         caption += [" Steps: the final network on the test partition, cross: at its frozen threshold; ", *test.counted]
+    if not frames:
+        return None
     square(axes, "1 − specificity", "sensitivity")
     axes.set_title(sides.inputs)
     axes.legend(loc="lower right")

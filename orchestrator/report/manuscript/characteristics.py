@@ -4,7 +4,7 @@ Only columns that the experiment declares, and age, sex and site, are shown: oth
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -127,7 +127,9 @@ def left_out(exams: pd.DataFrame, settings: Experiment, *, test_labels: bool) ->
             for tracer in sorted(exams.loc[inside, "tracer"].unique())
         ]
         columns = [name for name in ("age", "sex") if name in exams]
-        rows = [*_counts(groups), *_levels("tracer", groups), *events]
+        # Of exams: a patient studied with both tracers would count for the first one only.
+        tracers = [replace(row, name="exams by tracer") for row in _levels("tracer", groups)]
+        rows = [*_counts(groups), *tracers, *events]
         rows += [row for column in columns for row in _column(column, groups)]
         title = f"{partition.capitalize()}: exams that lack a phase, beside the others"
         tables.append(_table(title, groups, rows, [_PER_PATIENT] + [_CLOSED] * closed))
@@ -212,10 +214,8 @@ def _column(column: str, groups: _Groups) -> list[Characteristic]:
 
 
 def _levels(column: str, groups: _Groups) -> list[Characteristic]:
-    """One row a value; where there are many, the rarer ones together in the last."""
-    values = {
-        name: frame.drop_duplicates("patient_id")[column].fillna(_BLANK).astype(str) for name, frame in groups.items()
-    }
+    """One row a value, counting the rows of the frames; where there are many, the rarer ones together in the last."""
+    values = {name: frame[column].fillna(_BLANK).astype(str) for name, frame in groups.items()}
     counts = pd.concat(list(values.values())).value_counts()
     levels = sorted(counts.index) if len(counts) <= _MOST_LEVELS else sorted(counts.index[: _MOST_LEVELS - 1])
     tables = [_tabulated(one, sorted(counts.index)) for one in values.values()]

@@ -104,7 +104,7 @@ def on_members(settings: Experiment) -> list[str]:
 def on_decision(settings: Experiment) -> list[str]:
     """When an exam is called positive."""
     threshold = {
-        "fixed": "An exam was called positive from a class-balanced probability of 0.5 on.",
+        "fixed": "An exam was called positive where its class-balanced probability was 0.5 or more.",
         "balanced_accuracy": "An exam was called positive from the threshold on that had the highest balanced accuracy "
         "in the inner out-of-fold scores of its tracer.",
     }
@@ -136,7 +136,8 @@ def on_measures(settings: Experiment, *, tested: bool) -> list[str]:
     )
     test = (
         "; on the test partition the interval is DeLong's [@delong1988] on the logit scale [@perme2019], or Newcombe's "
-        "method 5 [@newcombe2006] below 15 patients of a class"
+        "method 5 [@newcombe2006] below 15 patients of a class; below ten, numbers of correct decisions are given in "
+        "place of an AUC"
         if tested
         else ""
     )
@@ -187,7 +188,7 @@ def on_subgroups(settings: Experiment, columns: Collection[str]) -> list[str]:
     subgroups = [name for name in settings.statistics.subgroups if name in columns]
     if not subgroups:
         return ["No subgroup was reported apart."]
-    return [f"Performance is reported apart by {listed(subgroups)}, with gaps between the groups."]
+    return [f"Performance is reported separately by {listed(subgroups)}, with the differences between groups."]
 
 
 def on_clusters(settings: Experiment) -> list[str]:

@@ -54,7 +54,7 @@ def on_missing(description: RunDescription) -> list[str]:
     excluded = f"Exams were left out: {listed(told)}." if told else "No exam was left out."
     return [
         excluded,
-        "A map that was not acquired was never replaced; blank entries of a stratum were one of their own.",
+        "A map that was not acquired was never replaced; a blank entry of a stratum counted as a stratum of its own.",
     ]
 
 

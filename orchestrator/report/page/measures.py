@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from orchestrator.report.further import further_table
 from orchestrator.report.layout import MISSING, PARTITION_NAMES, Record, Table, estimate, grouped, numbered
 from orchestrator.report.records import EVERYONE, MEASURES, Report
 from orchestrator.report.traced import Phrase, of_summary
@@ -22,8 +23,13 @@ _SHIFTED = (
     "would look perfect by construction."
 )
 _RECALIBRATED = (
-    "They were recalibrated (Platt) on scores of inner validation folds before any of these exams was seen; the "
-    "curve of the raw ones is dashed."
+    "They were recalibrated by Platt's method before any of these exams was seen, on training exams that the networks "
+    "scored without having learned from them; the curve of the raw ones is dashed."
+)
+
+_DIRECTIONS = (
+    "Calibration in the large below 0: probabilities are too high on average, above 0 too low. Slope below 1: they are "
+    "too extreme, above 1 too cautious."
 )
 
 
@@ -36,8 +42,9 @@ class Measures:
 
 
 def discrimination(report: Report) -> Measures | None:
-    """Sensitivity and specificity at the frozen threshold; the AUCs stand in the answer."""
-    tables = _tables(report, _DECISIONS, "at the frozen threshold")
+    """Sensitivity and specificity at the frozen threshold, and what would narrow the intervals of the AUCs."""
+    further = further_table(report)
+    tables = (*_tables(report, _DECISIONS, "at the frozen threshold"), *(() if further is None else (further,)))
     return Measures(tables=tables) if tables else None
 
 
@@ -50,8 +57,8 @@ def calibration(report: Report) -> Measures | str | None:
     shifted = any("class-balanced" in row["reason"] for row in rows)
     # Predictions made elsewhere come from any training.
     known = "calibration" in report.facts
-    remarks = ((_BALANCED + (_SHIFTED if shifted else _RECALIBRATED),),) if known else ()
-    return Measures(tables=tables, remarks=remarks)
+    remarks = (_BALANCED + (_SHIFTED if shifted else _RECALIBRATED), _DIRECTIONS) if known else (_DIRECTIONS,)
+    return Measures(tables=tables, remarks=tuple((one,) for one in remarks))
 
 
 def net_benefit(report: Report) -> Measures | str | None:

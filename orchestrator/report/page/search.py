@@ -54,13 +54,14 @@ def _optimism(report: Report) -> Table | None:
         title="Optimism of the search",
         columns=tuple(_COLUMNS[place] for place in kept),
         rows=tuple(tuple(line[place] for place in kept) for line in body),
-        note=f"{_FLAT if flat else _NESTED} Optimism: the first column less the cross-validated AUC.",
+        note=f"{_FLAT} Optimism: the first column less the cross-validated AUC." if flat else _NESTED,
     )
 
 
 _NESTED = (
-    "A search reports its best candidate on the inner folds that it was chosen by (here the mean over tracers); the "
-    "outer folds took no part."
+    "A search reports its best candidate on the inner folds that it was chosen by, here as a mean over tracers; the "
+    "outer folds took no part. Optimism: that value less the mean of the cross-validated AUCs over tracers. It may be "
+    "negative: a candidate of the search learned from fewer patients, and was one network where the model has several."
 )
 _FLAT = (
     f"{FLAT_SEARCH.capitalize()}: best candidates on the folds that they were chosen by; BBC-CV takes off most of what "
@@ -69,4 +70,4 @@ _FLAT = (
 
 
 def _number(row: Record | None) -> Phrase:
-    return MISSING if row is None else of_summary(row, f"{row['estimate']:.3f}", "estimate")
+    return MISSING if row is None or row["estimate"] is None else of_summary(row, f"{row['estimate']:.3f}", "estimate")

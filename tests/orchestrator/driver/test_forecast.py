@@ -22,6 +22,8 @@ from orchestrator.driver.simulated_search import Fold, Workload, side_by_side
 from orchestrator.driver.untimed_kinds import with_untimed
 from orchestrator.experiment.settings import SearchSettings
 from orchestrator.ledger.reading import Run
+from orchestrator.report.build import report_of
+from orchestrator.report.export import export
 from orchestrator.statistics.intervals import Method
 
 KIND = Kind(encoder_stages=None, freeze_depth=0)
@@ -240,7 +242,8 @@ def test_the_clusters_workers_are_those_that_its_file_allows(tmp_path):
 def test_after_a_run_plan_says_what_more_patients_would_buy(finished, paths_of, capsys):
     """From the run's own intervals and times; of more repeats nothing is said where the run has one."""
     assert main(["plan", str(finished), "--json"]) == 0
-    found = pd.DataFrame(json.loads(capsys.readouterr().out)["further"])
+    told = json.loads(capsys.readouterr().out)
+    found = pd.DataFrame(told["further"])
     summary = Run(paths_of(finished)).summary
     default = summary[(summary["metric"] == "auc") & (summary["method"] == Method.WITHIN_FOLD) & summary["low"].notna()]
 
@@ -255,4 +258,15 @@ def test_after_a_run_plan_says_what_more_patients_would_buy(finished, paths_of, 
         assert (rows["worker_hours"] / rows["patients"]).tolist() == pytest.approx([rows["worker_hours"].iloc[0]] * 4)
 
     assert main(["plan", str(finished)]) == 0
-    assert "what more would buy, Tc-99m (stress): the 95% interval is" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "what more would buy, Tc-99m (stress): the 95% interval is" in printed
+    tested = [row for row in told["precision"] if row["partition"] == "test"]
+    few = [row for row in tested if min(row["positive"], row["negative"]) < 10]
+    assert printed.count("the report gives counts in place of an AUC") == len(few) > 0
+
+    # The report has the same widths, and no hours: equal runs give equal reports.
+    text = export(report_of(Run(paths_of(finished)), drawn=False), "markdown").partition("## What more would buy")[2]
+    work, *lines = [line.split(" | ")[1:] for line in text.partition("\n\n")[2].partition("\n\n")[0].splitlines()[2:]]
+    assert [cell.strip(" |") for cell in work] == ["1", "1.5", "2", "4"]
+    widths = [rows["width"].map("{:.3f}".format).tolist() for _, rows in found.groupby(["tracer", "inputs"])]
+    assert sorted([cell.strip(" |") for cell in line] for line in lines) == sorted(widths)

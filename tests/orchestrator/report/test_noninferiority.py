@@ -9,9 +9,11 @@ from scipy import stats
 
 from orchestrator.experiment.settings import Noninferiority, StatisticsSettings
 from orchestrator.report.export import export
+from orchestrator.report.page.answer import answer
 from orchestrator.report.records import Report, RunTables
 from orchestrator.report.summary import summarise
 from orchestrator.report.summary_tables import summary_tables
+from orchestrator.report.traced import plain
 from orchestrator.statistics.precision import noninferiority_power
 
 QUESTION = StatisticsSettings(noninferiority=Noninferiority(pair="stress-dual", margin=0.05))
@@ -40,6 +42,8 @@ def test_one_primary_hypothesis_a_tracer_and_partition_is_not_adjusted(answered:
     assert rows["p_holm"].isna().all()
     assert pairs.groupby("partition")["p_holm"].count().max() <= 6
     assert set(pairs["family"]) == {"secondary, Holm over 6 comparisons (2 tracers)"}
+    classes = answered[answered["metric"].isin(["sensitivity_difference", "specificity_difference"])]
+    assert classes["reason"].str.contains("not adjusted for multiplicity").all()
 
 
 def test_the_answer_and_the_limit_say_the_same(answered: pd.DataFrame) -> None:
@@ -50,6 +54,11 @@ def test_the_answer_and_the_limit_say_the_same(answered: pd.DataFrame) -> None:
     assert (shown == (rows["p"] < 0.025)).all()
     assert (shown == rows["reason"].str.contains("not worse than dual by 0.05 or more: shown")).all()
     assert rows.loc[~shown, "reason"].str.contains("is not known|is worse").all()
+    pairs = answered[(answered["metric"] == "auc_difference") & answered["primary"] & (answered["subgroup"] == "all")]
+    same = pairs[(pairs["inputs"] == "stress-dual") & (pairs["state"] == "ok")]
+    merged = rows.merge(same, on=["partition", "tracer"], suffixes=("", "_of_pair"))
+    assert len(merged) == 4
+    assert merged[["low", "high"]].to_numpy() == pytest.approx(merged[["low_of_pair", "high_of_pair"]].to_numpy())
 
 
 def test_the_two_answers_below_a_table_say_whose_they_are(answered: pd.DataFrame) -> None:
@@ -63,6 +72,18 @@ def test_the_two_answers_below_a_table_say_whose_they_are(answered: pd.DataFrame
         reasons = rows[rows["tracer"] == table.title.partition(",")[0]].set_index("partition")["reason"]
         assert f"CV non-inferiority: {reasons['development']}." in str(table.note)
         assert f"test non-inferiority: {reasons['test']}." in str(table.note)
+
+
+def test_the_page_begins_with_the_answers(answered: pd.DataFrame) -> None:
+    """The first sentence about each tracer answers the declared question, for the test and for cross-validation."""
+    sentences = [plain(one) for one in answer(Report(name="first", summary=answered, statistics=QUESTION)).sentences]
+    rows = primary(answered).set_index(["tracer", "partition"])["reason"]
+
+    assert len(sentences) == 4
+    for tracer, said in zip(("Tc-99m", "Tl-201"), sentences[::2], strict=True):
+        test, development = rows[tracer, "test"], rows[tracer, "development"]
+        assert said.startswith(f"{tracer}, ")
+        assert said.endswith(f". Test partition: {test}. Cross-validation: {development}.")
 
 
 def test_equal_inputs_are_shown_not_to_be_worse(closed_run: RunTables) -> None:
@@ -121,3 +142,24 @@ def test_power_agrees_with_simulated_comparisons() -> None:
     assert noninferiority_power(600, 900, margin).power > 0.99
     enough = noninferiority_power(round(0.4 * found.patients), round(0.6 * found.patients), margin)
     assert enough.power == pytest.approx(0.8, abs=0.01)
+
+
+def test_a_difference_that_holm_takes_back_is_not_called_one(answered: pd.DataFrame) -> None:
+    """The sentence about a secondary pair says so where its interval excludes 0 and its adjusted p is above .05."""
+    pair = (answered["metric"] == "auc_difference") & answered["primary"] & (answered["model"] == "network")
+    chosen = pair & (answered["inputs"] == "stress-rest") & (answered["subgroup"] == "all")
+    said = []
+    for adjusted in (0.04, 0.06):
+        summary = answered.assign(
+            low=answered["low"].mask(chosen, 0.01),
+            estimate=answered["estimate"].mask(chosen, 0.1),
+            high=answered["high"].mask(chosen, 0.2),
+            p_holm=answered["p_holm"].mask(chosen, adjusted),
+            state=answered["state"].mask(chosen, "ok"),
+        )
+        readings = answer(Report(name="pairs", summary=summary, statistics=QUESTION)).readings
+        said.append([plain(line) for line in readings if "stress has a higher AUC than rest" in plain(line)])
+
+    assert [len(lines) for lines in said] == [2, 2]
+    assert all("but not after Holm's correction" not in line for line in said[0])
+    assert all("but not after Holm's correction" in line for line in said[1])

@@ -70,7 +70,7 @@ def report(tables: RunTables) -> Report:
         exclusions=(("development", "no rest map", 7),),
         openings=2,
         statistics=SETTINGS,
-        extracts=extracts_of(tables),
+        extracts=extracts_of(tables, summary),
         figures=figures_of(tables, summary, SETTINGS),
         notices=(HOSTILE,),
     )
@@ -260,7 +260,7 @@ def test_one_repeat_has_no_flips_and_says_so(tables: RunTables) -> None:
     once = tables.predictions[tables.predictions["repeat"].isin([0]) | tables.predictions["repeat"].isna()]
     one = replace(tables, predictions=once, folds=tables.folds[tables.folds["repeat"] == 0])
     summary = summarise(one, StatisticsSettings(subgroups=()))
-    report = Report(name="once", summary=summary, extracts=extracts_of(one))
+    report = Report(name="once", summary=summary, extracts=extracts_of(one, summary))
 
     assert "hardest_exams" not in report.extracts
     assert "Needs two repeats" in export(report, "html")
@@ -270,7 +270,7 @@ def test_one_repeat_has_no_flips_and_says_so(tables: RunTables) -> None:
 
 def test_hardest_exams_are_those_of_a_naive_count(tables: RunTables) -> None:
     """The share of wrong decisions over repeats and input configurations, counted row by row, worst first."""
-    found = extracts_of(tables)["hardest_exams"]
+    found = extracts_of(tables, summarise(tables, SETTINGS))["hardest_exams"]
     rows = tables.predictions.query("partition == 'development'")
     wrong = (rows["probability"] >= rows["threshold"]) != (rows["label"] == 1)
     by_exam = wrong.groupby(rows["exam_id"]).mean()

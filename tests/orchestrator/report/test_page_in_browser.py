@@ -75,7 +75,7 @@ def page(finished_run: RunTables, summary: pd.DataFrame, tmp_path_factory: pytes
         exclusions=(("development", "no rest map", 7),),
         openings=1,
         statistics=settings,
-        extracts=extracts_of(finished_run),
+        extracts=extracts_of(finished_run, summary),
         figures=figures_of(replace(finished_run), summary, settings),
     )
     path = tmp_path_factory.mktemp("page") / "report.html"

@@ -165,7 +165,10 @@ def test_exams_that_lack_a_phase_stand_beside_the_others():
     assert development.groups == ("all phases", "a phase missing")
     found = {(row.name, row.level): [str(cell) for cell in row.cells] for row in development.rows}
     assert found["exams", ""] == ["66", "14"]
-    assert found["tracer", "Tl-201"][1] == "14 (100%)"
+    assert found["exams by tracer", "Tl-201"][1] == "14 (100%)"
+    complete = exams[(exams["partition"] == "development") & exams["has_rest"]]
+    for tracer, count in complete["tracer"].value_counts().items():
+        assert found["exams by tracer", tracer][0].startswith(f"{count} (")
     missing = exams[(exams["partition"] == "development") & ~exams["has_rest"]]
     assert found["Tl-201 exams with intermediate or high risk", ""][1].startswith(str(missing["label"].sum()))
     ages = missing["age"].astype(float)

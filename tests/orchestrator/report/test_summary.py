@@ -148,7 +148,7 @@ def test_models_at_chance_are_not_compared(closed_run: RunTables) -> None:
     pairs = leading(summary, "auc_difference", partition="development")
 
     assert (pairs["state"] == "refused").all()
-    assert pairs["reason"].str.contains("at chance").all()
+    assert pairs["reason"].str.contains("shown to exceed 0.5").all()
 
 
 def test_small_subgroups_are_counted_and_not_estimated(closed_run: RunTables) -> None:

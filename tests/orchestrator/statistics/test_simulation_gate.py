@@ -172,6 +172,22 @@ def test_the_gate_fails_where_a_control_covers_or_none_was_run() -> None:
     assert coverage._verdict([sound]) == 1
 
 
+def test_the_gate_fails_where_a_lower_limit_is_too_high_too_often(slack: float) -> None:
+    """Six settings with lower limits at 95 % pass, at 90 % fail, though each of them is within its own range."""
+    settings = [
+        Measured(
+            world="A: learner", setting=str(number), method="within-fold t, difference", quantity="coverage", rate=0.95,
+            above=0.024, width=0.2, undefined=0.0, truth=0.0, accepted=(0.92, 0.995), control=False, simulations=400,
+        )
+        for number in range(6)
+    ]  # fmt: skip
+    broken = [replace(one, rate=0.90, above=0.048) for one in settings]
+
+    assert all(one.verdict(slack) for one in (*settings, *broken))
+    assert coverage.one_sided(settings).verdict(0.0)
+    assert not coverage.one_sided(broken).verdict(0.0)
+
+
 def test_the_gates_pieces_can_be_run_and_stored_apart(tmp_path: Path) -> None:
     """Names are unique, rows come back as they were written, and a piece run again replaces its own rows only."""
     names = [piece.name for piece in coverage.pieces()]

@@ -1,0 +1,176 @@
+"""Below ten patients of a class: counts in place of an AUC, in every table, sentence and figure."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+from statsmodels.stats.multitest import multipletests
+
+from orchestrator.experiment.settings import Noninferiority, StatisticsSettings
+from orchestrator.report.evaluate import evaluation_report
+from orchestrator.report.export import export
+from orchestrator.report.figures.drawing import Place
+from orchestrator.report.figures.forest import forest
+from orchestrator.report.figures.models import sides_of
+from orchestrator.report.figures.roc import roc
+from orchestrator.report.layout import numbered
+from orchestrator.report.records import Report, RunTables
+from orchestrator.report.summary import summarise
+from orchestrator.report.traced import plain
+
+SETTINGS = StatisticsSettings(subgroups=("sex",), noninferiority=Noninferiority(pair="stress-dual", margin=0.05))
+PARTS = ("development", "test")
+OF_AUCS = ["auc", "partial_auc", "auc_above_chance", "auc_difference", "auc_noninferiority"]
+
+
+def with_positives(run: RunTables, count: int) -> RunTables:
+    """The run with so many positive test patients of Tc-99m, who were told apart well."""
+    rows = run.predictions
+    tested = (rows["partition"] == "test") & (rows["tracer"] == "Tc-99m")
+    positives = sorted(rows.loc[tested & (rows["label"] == 1), "patient_id"].unique())
+    rows = rows[~rows["patient_id"].isin(positives[count:])]
+    easy = rows["score"] + np.where(rows["partition"] == "test", 1.5 * (rows["label"] - 0.5), 0.0)
+    return replace(run, predictions=rows.assign(score=easy).reset_index(drop=True))
+
+
+def of_test(summary: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the test partition of Tc-99m, of all exams."""
+    return summary[
+        (summary["partition"] == "test") & (summary["tracer"] == "Tc-99m") & (summary["subgroup"] == "all")
+    ].reset_index(drop=True)
+
+
+@pytest.fixture(scope="module")
+def nine(finished_run: RunTables) -> RunTables:
+    """Nine positive and eighteen negative test patients of Tc-99m."""
+    return with_positives(finished_run, 9)
+
+
+@pytest.fixture(scope="module")
+def counted(nine: RunTables) -> pd.DataFrame:
+    """Its summary."""
+    return summarise(nine, SETTINGS)
+
+
+def test_the_summary_keeps_the_rows_and_marks_each(nine: RunTables, counted: pd.DataFrame) -> None:
+    """Whoever reads the table has scikit-learn's AUC, and in `reason` the counts by hand and why nobody is shown it."""
+    rows = of_test(counted)
+    for area in rows[(rows["metric"] == "auc") & rows["primary"]].itertuples():
+        mine = nine.predictions.query("partition == 'test' and tracer == 'Tc-99m' and inputs == @area.inputs")
+        right = (mine["probability"] >= mine["threshold"]) == mine["label"]
+        positive, negative = (int(right[mine["label"] == label].sum()) for label in (1, 0))
+
+        assert area.estimate == pytest.approx(roc_auc_score(mine["label"], mine["score"]))
+        assert area.state == "ok"
+        assert area.reason == (
+            f"correct: {positive} of 9 positive, {negative} of 18 negative at the threshold; too few for an AUC"
+        )
+    marked = rows[rows["metric"].isin(OF_AUCS)]
+    ends = ("too few for an AUC", "too few for a difference of AUCs")
+    assert len(marked) == 20
+    assert marked["reason"].str.endswith(ends).all()
+    assert not counted.loc[counted["partition"] == "development", "reason"].str.endswith(ends[1]).any()
+
+
+def test_no_report_shows_what_is_marked(nine: RunTables, counted: pd.DataFrame) -> None:
+    """Markdown, page and LaTeX hold the counts, and no interval of a marked row."""
+    report = Report(name="nine", summary=counted, statistics=SETTINGS)
+    rows = of_test(counted)
+    marked = rows[rows["metric"].isin(OF_AUCS) & rows["low"].notna()]
+
+    for text in (export(report, name) for name in ("markdown", "html", "latex")):
+        assert rows.loc[rows["metric"] == "auc", "reason"].iloc[0].split(";")[0] in text
+        for low, high in marked[["low", "high"]].itertuples(index=False):
+            assert f"[{low:.3f}, {high:.3f}]" not in text
+            assert f"{low:.3f} to {high:.3f}" not in text
+            assert f"{low:+.3f} to {high:+.3f}" not in text
+
+
+def test_no_figure_draws_what_is_marked(nine: RunTables, counted: pd.DataFrame) -> None:
+    """The forest has the words and not the point, and the steps of the small test partition are not drawn."""
+    rows = [row for row in numbered(counted) if row["tracer"] == "Tc-99m"]
+    drawn = forest("Tc-99m", "label 1", rows, 0.05, declared=True)
+    sides = next(one for one in sides_of(nine, "Tc-99m") if one.inputs == "stress")
+    places = [Place(tracer="Tc-99m", endpoint="label 1", partition=one, inputs="stress", counted=()) for one in PARTS]
+    curve = roc(*places, sides, 0.95)
+
+    assert drawn is not None
+    assert set(drawn.data["partition"]) == {"development"}
+    assert "too few for an AUC" in plain(drawn.caption)
+    assert curve is not None
+    assert set(curve.data["partition"]) == {"development"}
+    assert "too few patients" in plain(curve.caption)
+    assert roc(*places, replace(sides, development=None), 0.95) is None
+
+
+def test_ten_of_a_class_have_an_auc(finished_run: RunTables) -> None:
+    """The rule begins below ten: with ten patients of a class nothing is marked, and the report shows the AUC."""
+    summary = summarise(with_positives(finished_run, 10), SETTINGS)
+    area = of_test(summary).query("metric == 'auc' and primary").iloc[0]
+
+    assert not of_test(summary)["reason"].str.contains("too few for").any()
+    assert f"[{area['low']:.3f}, {area['high']:.3f}]" in export(Report(name="ten", summary=summary), "markdown")
+
+
+def test_what_is_not_shown_does_not_ease_what_is(counted: pd.DataFrame) -> None:
+    """Holm over six: the three comparisons of the small tracer count with p = 1, however small theirs is."""
+    pairs = counted[
+        (counted["metric"] == "auc_difference")
+        & counted["primary"]
+        & (counted["partition"] == "test")
+        & (counted["model"] == "network")
+        & (counted["subgroup"] == "all")
+    ]
+    small = pairs["tracer"] == "Tc-99m"
+    expected = multipletests(np.where(small, 1.0, pairs["p"].fillna(1.0)), method="holm")[1]
+    other = (~small & pairs["p"].notna()).to_numpy()
+
+    assert pairs["p_holm"].to_numpy(dtype=float)[other] == pytest.approx(expected[other])
+    assert pairs.loc[small, "p_holm"].isna().all()
+
+
+def test_several_exams_of_a_patient_do_not_make_a_class_larger() -> None:
+    """Nine patients with two positive exams each are nine: `evaluate` counts eighteen exams and gives no AUC."""
+    generator = np.random.default_rng(3)
+    frame = pd.DataFrame({"patient_id": np.repeat(np.arange(29), 2), "label": np.repeat(np.arange(29) < 9, 2) * 1})
+    frame["exam_id"] = np.arange(58)
+    frame["probability"] = np.clip(0.3 + 0.4 * frame["label"] + generator.normal(scale=0.2, size=58), 0.01, 0.99)
+    right = (frame["probability"] >= 0.5) == frame["label"]
+    text = export(evaluation_report(frame, "two exams each"), "markdown")
+
+    positive, negative = (int(right[frame["label"] == label].sum()) for label in (1, 0))
+    assert f"correct: {positive} of 18 positive, {negative} of 40 negative at the threshold; too few for an AUC" in text
+    assert "Newcombe" not in text
+
+
+def test_a_small_subgroup_has_counts_and_a_very_small_one_only_its_size(finished_run: RunTables) -> None:
+    """From five of a class how many were decided rightly, by hand; below, how a single person was decided stays out."""
+    rows = finished_run.predictions.query("partition == 'development' and inputs == 'stress' and tracer == 'Tl-201'")
+    ids = {label: sorted(rows.loc[rows["label"] == label, "exam_id"].unique()) for label in (0, 1)}
+    names = {**dict.fromkeys(ids[1][:6] + ids[0][:12], "six"), **dict.fromkeys(ids[1][6:10] + ids[0][12:22], "four")}
+    exams = finished_run.exams.assign(scanner=finished_run.exams["exam_id"].map(names).fillna("other"))
+    summary = summarise(
+        replace(finished_run, exams=exams), StatisticsSettings(subgroups=("scanner",)), partitions=("development",)
+    )
+    found = summary[(summary["tracer"] == "Tl-201") & (summary["inputs"] == "stress")].set_index("subgroup")["reason"]
+    six = rows[rows["exam_id"].map(names) == "six"]
+    right = ((six["probability"] >= six["threshold"]) == six["label"]).groupby(six["label"]).sum() / 3
+
+    assert found["scanner=six"] == (
+        f"correct: {round(right[1], 1):g} of 6 positive, {round(right[0], 1):g} of 12 negative at the threshold; "
+        "too few for an AUC"
+    )
+    assert found["scanner=four"] == "4 positive, 10 negative exams; too few for an AUC"
+    table = export(Report(name="scanners", summary=summary), "markdown").partition("cross-validation: subgroups")[2]
+    assert found["scanner=six"] in table
+    assert found["scanner=four"] in table
+
+
+def test_a_reader_of_rows_gets_no_number_to_show(counted: pd.DataFrame) -> None:
+    """Tables, sentences and figures begin with `numbered`, which leaves the counts and takes the numbers away."""
+    marked = [row for row in numbered(counted) if str(row["reason"]).endswith("too few for an AUC")]
+
+    assert marked
+    assert {row[name] for row in marked for name in ("estimate", "low", "high", "p", "p_holm", "sd")} == {None}
