@@ -159,7 +159,7 @@ OPTIONS: list[tuple[list[str], str]] = [
     (["--subgroup", "PATIENT_ID"], "names single exams"),
     (["--subgroup", "exam_id"], "names single exams"),
     (["--subgroup", "colour"], "no column `colour`"),
-    (["--subgroup", "score"], "different values"),
+    (["--subgroup", "score"], "is no subgroup"),
     (["--format", "docx"], "invalid choice"),
     (["--json", "/dev/full"], "cannot write"),
     (["--json", "/nowhere/x.json"], "cannot write"),
