@@ -48,7 +48,7 @@ def _write_pages(prepared: Prepared, html: Path | None, patients: Path | None) -
         # Only a new file is sure to have this mode from its first byte on: a written one keeps that of its user.
         new_named_file(patients, single_maps_of(prepared).encode("utf-8"))
     if html is not None:
-        write_named_file(html, cohort_page_of(prepared).encode("utf-8"))
+        write_named_file(html, cohort_page_of(prepared).encode("utf-8"), ".html")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pandas as pd
 from orchestrator.cohort.identifiers import refusal
 from orchestrator.cohort.spellings import counted_values
 from orchestrator.experiment.settings import MOST_SUBGROUPS, NAMING_COLUMNS
-from orchestrator.report.prediction_table import KNOWN, NUMBERS, numbers_of
+from orchestrator.report.prediction_table import KNOWN, numbers_of
 
 _LARGEST_SCORE: Final = 1e300
 """Larger ones are nobody's, and their differences are no longer numbers."""
@@ -57,21 +57,19 @@ def value_problems(frame: pd.DataFrame) -> Iterator[str]:
     """Cells that cannot be what their column says."""
     rows = frame.index
     if "label" in frame:
-        ids = frozenset(frame["patient_id"].astype(str)) if "patient_id" in frame else frozenset()
-        owners = frame["patient_id"] if "patient_id" in frame else pd.Series(rows)
-        shown = frame["label"].astype(object).where(frame["label"].notna(), "")
         wrong = ~np.isin(numbers_of(frame["label"]), (0, 1))
-        held = f"; the column holds {counted_values(zip(map(str, owners), map(str, shown), strict=True), ids)}"
+        held = f"; the column holds {_held(frame, 'label')}" if wrong.any() else ""
         yield from (problem + held for problem in rows_problem("`label` must be 0 or 1", wrong, rows))
-    for name in NUMBERS - {"label"}:
+    for name in ("score", "probability", "threshold"):
         if name in frame:
             values = numbers_of(frame[name])
-            yield from rows_problem(f"`{name}` must be a finite number", ~np.isfinite(values), rows)
-            large = np.isfinite(values) & (np.abs(values) > _LARGEST_SCORE)
-            yield from rows_problem(f"`{name}` must lie in [-1e300, 1e300]", large, rows)
-            if name != "score":
-                outside = np.isfinite(values) & ~large & ((values < 0) | (values > 1))
-                yield from rows_problem(f"`{name}` must lie in [0, 1]", outside, rows)
+            finite = np.isfinite(values)
+            found = "" if finite.all() else f"; found {_held(frame[~finite], name)}"
+            rule = f"`{name}` must be a finite number"
+            yield from (problem + found for problem in rows_problem(rule, ~finite, rows))
+            low, high = (-_LARGEST_SCORE, _LARGEST_SCORE) if name == "score" else (0, 1)
+            outside = finite & ((values < low) | (values > high))
+            yield from rows_problem(f"`{name}` must lie in [{low:g}, {high:g}]", outside, rows)
     for name in ("patient_id", "exam_id", "tracer", "inputs", "model", "member"):
         if name in frame:
             blank = frame[name].isna() | (frame[name].astype(str).str.strip() == "")
@@ -92,6 +90,13 @@ def value_problems(frame: pd.DataFrame) -> Iterator[str]:
             frame["fold"].isna().to_numpy(),
             rows,
         )
+
+
+def _held(frame: pd.DataFrame, name: str) -> str:
+    """The values of a column with their counts, as far as they are nobody's id."""
+    owners = frame["patient_id"].astype(str) if "patient_id" in frame else frame.index.astype(str)
+    cells = frame[name].astype(object).where(frame[name].notna(), "").map(str)
+    return counted_values(zip(owners, cells, strict=True), frozenset(owners) if "patient_id" in frame else frozenset())
 
 
 def design_problems(predictions: pd.DataFrame, subgroups: Sequence[str]) -> Iterator[str]:
