@@ -172,7 +172,6 @@ MANIFESTS: dict[str, tuple[Spoil, str]] = {
         "no development exam: every `partition` is test",
     ),
     "links to web pages": (_row(1, stress="https://example.org/a.png"), "no such file"),
-    "half an exam's path in another case": (_row(1, stress="000-STRESS.NPY"), "no such file"),
     "one patient alone": (
         _both(*[_row(row, patient_id="P") for row in range(1, 37)]),
         "have one exam_id",

@@ -420,3 +420,10 @@ def test_one_patient_alone_gets_no_calibration():
     frame = _sound().assign(patient_id="P", exam_id=[f"E{row}" for row in range(60)])
     summary = polarmap.evaluate(frame).summary.set_index("metric")
     assert "one patient" in str(summary.loc["calibration_slope", "reason"])
+
+
+def test_an_exam_in_two_subgroups_is_refused():
+    """A site that changes from one repeat to the next is not settled by taking the first."""
+    frame = _folds(_sound(), 2).assign(site=["a"] * 60 + ["b"] * 60)
+    with pytest.raises(StatisticsError, match="an exam has several values of `site`"):
+        polarmap.evaluate(frame, subgroups=["site"])
