@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mpi_model.errors import ExperimentError
+from mpi_model.regular_files import is_regular
 
 
 @contextmanager
@@ -34,7 +35,7 @@ def write_named_file(path: Path, content: bytes, ending: str = "") -> None:
     Raises:
         ExperimentError: The file cannot be written, exists and is of another kind, or is no file.
     """
-    if path.is_file() and path.suffix.lower() != (ending or path.suffix.lower()):
+    if is_regular(path) and path.suffix.lower() != (ending or path.suffix.lower()):
         raise ExperimentError(f"{str(path)[:200]} exists and is no {ending} file; name another file")
     # Where a link leads: a person may keep results elsewhere, and the link itself should stay.
     target = Path(os.path.realpath(path))

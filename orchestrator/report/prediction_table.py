@@ -81,23 +81,31 @@ def with_known_names(frame: pd.DataFrame, subgroups: Sequence[str] = ()) -> pd.D
     known = known.rename(columns=names)
     if known.columns.duplicated().any():
         return known
-    read = [name for name in known.columns if name in KNOWN or name in subgroups]
-    for name in read:
-        if isinstance(known[name].dtype, pd.CategoricalDtype | pd.SparseDtype) or known[name].dtype == object:
+    for name in (name for name in known.columns if name in KNOWN or name in subgroups):
+        if isinstance(known[name].dtype, pd.CategoricalDtype | pd.SparseDtype):
             known[name] = known[name].astype(object)
-            wrong = ~known[name].map(_is_one_value).to_numpy(np.bool_)
-            if wrong.any():
-                row = known.index[wrong][0]
-                raise StatisticsError(
-                    f"`{name}` must hold one plain value a cell, no list and no control character: row {row} "
-                    f"(line {row + 1}) and {wrong.sum() - 1} more"
-                )
+        wrong = _not_plain(known[name])
+        if wrong.any():
+            row = known.index[wrong][0]
+            raise StatisticsError(
+                f"`{name}` must hold one plain value a cell, no list and no control character: row {row} "
+                f"(line {row + 1}) and {wrong.sum() - 1} more"
+            )
     for name, change in _CHANGES.items():
         if name in known:
             # Each spelling once: a cross-validation repeats its ids.
             spellings = {value: change(str(value).strip()) for value in known[name].dropna().unique()}
             known[name] = known[name].map(spellings)
     return known
+
+
+def _not_plain(column: "pd.Series[Any]") -> NDArray[np.bool_]:
+    """`[N]`, where a cell is a list, an array, bytes, or a text that commands a terminal."""
+    if column.dtype == object:
+        return ~column.map(_is_one_value).to_numpy(np.bool_)
+    if pd.api.types.is_string_dtype(column.dtype):
+        return column.isin([text for text in column.dropna().unique() if not _is_one_value(text)]).to_numpy(np.bool_)
+    return np.zeros(len(column), dtype=np.bool_)
 
 
 def _is_one_value(cell: object) -> bool:

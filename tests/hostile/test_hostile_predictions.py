@@ -311,7 +311,6 @@ OBJECTS: dict[str, tuple[Callable[[pd.DataFrame], object], str]] = {
     ),
     "a list as fold": (_nested("fold", [0]), "`fold` must hold one plain value"),
     "a dictionary as member": (_nested("member", {"a": 1}), "`member` must hold one plain value"),
-    "half of a character": (lambda frame: frame.assign(patient_id=["\ud800", *frame["patient_id"][1:]]), "plain value"),
     "an escape as tracer": (lambda frame: frame.assign(tracer="\x1b[31m"), "no control character"),
 }
 
