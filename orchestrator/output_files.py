@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mpi_model.errors import ExperimentError
+from mpi_model.regular_files import is_regular
 
 
 @contextmanager
@@ -24,12 +25,19 @@ def private_files() -> Iterator[None]:
         os.umask(mask)
 
 
-def write_named_file(path: Path, content: bytes) -> None:
-    """Write a file whole, and replace an existing one.
+def write_named_file(path: Path, content: bytes, ending: str = "") -> None:
+    """Write a file whole, and replace an existing one of its kind.
+
+    Args:
+        path: The file.
+        content: Its bytes.
+        ending: Of the names of such files, `.html`; an existing file with another one may be somebody's manifest.
 
     Raises:
-        ExperimentError: The file cannot be written, or something of that name is no file.
+        ExperimentError: The file cannot be written, exists and is of another kind, or is no file.
     """
+    if is_regular(path) and path.suffix.lower() != (ending or path.suffix.lower()):
+        raise ExperimentError(f"{str(path)[:200]} exists and is no {ending} file; name another file")
     # Where a link leads: a person may keep results elsewhere, and the link itself should stay.
     target = Path(os.path.realpath(path))
     try:

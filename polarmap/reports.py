@@ -7,6 +7,7 @@ from typing import Literal, Self
 
 import pandas as pd
 
+from mpi_model.errors import StatisticsError
 from orchestrator.output_files import private_files
 from orchestrator.report import records
 from orchestrator.report.compare import comparison_report
@@ -114,6 +115,11 @@ def evaluate(
     Raises:
         StatisticsError: The predictions cannot be judged; one line a problem, with the numbers of its rows from 1.
     """
+    if not isinstance(predictions, pd.DataFrame | str | Path):
+        raise StatisticsError(
+            f"predictions are a data frame, or the path of a CSV or Parquet file, not a {type(predictions).__name__}; "
+            "pandas.DataFrame(…) makes one"
+        )
     found = predictions if isinstance(predictions, pd.DataFrame) else read_predictions(Path(predictions))
     name = "predictions" if isinstance(predictions, pd.DataFrame) else Path(predictions).stem
     report = evaluation_report(

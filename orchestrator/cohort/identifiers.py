@@ -57,11 +57,12 @@ def _look_alike(text: str) -> str:
     return re.sub(r"(?<![0-9])0+(?=[0-9])", "", re.sub(r"\s", "", plain)) or plain
 
 
-def look_alike_notices(ids: Iterable[tuple[int, str]]) -> list[str]:
+def look_alike_notices(ids: Iterable[tuple[int, str]], called: str = "manifest") -> list[str]:
     """Ids that may be spellings of one patient, whom a split by patient would then not keep together.
 
     Args:
-        ids: Manifest row and patient id of every exam.
+        ids: Row and patient id of every exam.
+        called: What the file with the rows is called.
 
     Returns:
         A notice a group, at most `MAX_LISTED`, and a count of the rest.
@@ -71,8 +72,8 @@ def look_alike_notices(ids: Iterable[tuple[int, str]]) -> list[str]:
         groups.setdefault(_look_alike(patient), {}).setdefault(patient, []).append(row)
     alike: Sequence[dict[str, list[int]]] = [spellings for spellings in groups.values() if len(spellings) > 1]
     notices = [
-        f"{rows_text(row for rows in spellings.values() for row in rows)} have patient ids that look alike (case, "
-        "leading zeros, `.0`, spaces, or letters of another alphabet); they are taken as different patients"
+        f"{rows_text((row for rows in spellings.values() for row in rows), called)} have patient ids that look alike "
+        "(case, leading zeros, `.0`, spaces, or letters of another alphabet); they are taken as different patients"
         for spellings in alike[:MAX_LISTED]
     ]
     more = len(alike) - MAX_LISTED

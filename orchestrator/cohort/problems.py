@@ -43,11 +43,12 @@ def _shortened(kind: str, lines: Sequence[str]) -> list[str]:
     return [*lines[:MAX_LISTED], f"… and {left_out} more of the kind: {kind}"]
 
 
-def rows_text(rows: Iterable[int]) -> str:
+def rows_text(rows: Iterable[int], called: str = "manifest") -> str:
     """Name manifest rows, with their lines in the file, which a spreadsheet or an editor shows.
 
     Args:
         rows: 1-based rows below the header.
+        called: What the file is called.
 
     Returns:
         `manifest row 3 (line 4)` or `manifest rows 3, 7 and 9 (lines 4, 8 and 10)`, in increasing order.
@@ -57,7 +58,7 @@ def rows_text(rows: Iterable[int]) -> str:
     lines = [number + 1 for number in numbers]
     # Of many rows the rule is shorter than a second list.
     where = f"line{several} {_listed(lines)}" if len(numbers) <= _WITH_LINES else "row 1 is line 2"
-    return f"manifest row{several} {_listed(numbers)} ({where})"
+    return f"{called} row{several} {_listed(numbers)} ({where})".strip()
 
 
 def _listed(numbers: Sequence[int]) -> str:

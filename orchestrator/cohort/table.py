@@ -4,8 +4,6 @@ import codecs
 import csv
 import datetime
 import io
-import unicodedata
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -13,12 +11,13 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mpi_model.errors import CohortError
-from mpi_model.printable import printable
 from mpi_model.regular_files import open_regular
-from orchestrator.cohort.problems import Problem, lines_of
+from orchestrator.cohort.problems import lines_of
+from orchestrator.cohort.table_problems import table_problems
 
 MOST_BYTES: Final = 256 * 2**20
 """Of a table's file."""
@@ -26,12 +25,13 @@ _MOST_UNPACKED: Final = 4 * 2**30
 _MOST_ROWS: Final = 5_000_000
 _MOST_COLUMNS: Final = 1000
 _MOST_CELLS: Final = 100_000_000
+_MOST_HELD: Final = 2**30
+"""Characters of all cells; a value that a Parquet file stores once may fill a million cells."""
+_PART: Final = 1024
 _LONGEST_CELL: Final = 131_072
 """Characters; the limit of Python's csv module."""
 _MOST_STREAMED: Final = 2**40
 """Bytes of a table that is read in parts."""
-_LONGEST_NAME: Final = 200
-"""Characters of a column's name."""
 
 _Row = tuple[int, list[str]]
 """The number of a line in the file, and its cells."""
@@ -153,7 +153,7 @@ def _parquet_parts(file: BinaryIO, rows: int, named: str) -> Iterator[tuple[list
         with pq.ParquetFile(file) as table:
             _check_declared(table.metadata, named)
             for batch in table.iter_batches(batch_size=rows):
-                header, body = _texts_of(batch.to_pandas(), line)
+                header, body = _texts_of(batch, line)
                 line += len(body)
                 yield header, body
     except CohortError:
@@ -174,11 +174,14 @@ def _no_parquet(named: str, error: Exception) -> CohortError:
     return CohortError(f"the {named} cannot be read as Parquet ({type(error).__name__}); write it again")
 
 
-def _texts_of(frame: pd.DataFrame, line: int) -> tuple[list[str], list[_Row]]:
+def _texts_of(batch: pa.RecordBatch, line: int) -> tuple[list[str], list[_Row]]:
     """Names and rows; as in a spreadsheet, the names of the columns are line 1."""
-    columns = [[_as_text(value) for value in frame.iloc[:, place]] for place in range(frame.shape[1])]
+    # What pandas wrote about its index is ignored: an index may hold the patients. One without a name holds nothing.
+    frame = batch.to_pandas(ignore_metadata=True, integer_object_nulls=True)
+    places = [place for place, name in enumerate(frame.columns) if not str(name).startswith("__index_level_")]
+    columns = [[_as_text(value) for value in frame.iloc[:, place]] for place in places]
     rows = map(list, zip(*columns, strict=True))
-    return [str(name) for name in frame.columns], list(enumerate(rows, start=line))
+    return [str(frame.columns[place]) for place in places], list(enumerate(rows, start=line))
 
 
 def _read_csv(file: BinaryIO, named: str) -> tuple[list[str], list[_Row]]:
@@ -190,14 +193,16 @@ def _read_csv(file: BinaryIO, named: str) -> tuple[list[str], list[_Row]]:
 
 
 def _read_parquet(file: BinaryIO, named: str) -> tuple[list[str], list[_Row]]:
-    try:
-        table = pq.ParquetFile(file)
-        _check_declared(table.metadata, named)
-        return _texts_of(table.read().to_pandas(), 2)
-    except CohortError:
-        raise
-    except Exception as error:  # pyarrow raises several trees of errors on a damaged file
-        raise _no_parquet(named, error) from error
+    names: list[str] = []
+    body: list[_Row] = []
+    held = 0
+    for header, rows in _parquet_parts(file, _PART, named):
+        names = header
+        body += rows
+        held += sum(len(cell) for _, cells in rows for cell in cells)
+        if held > _MOST_HELD:
+            raise CohortError(f"the {named} holds more than {_MOST_HELD} characters, too many to read; divide it")
+    return names, body
 
 
 def _as_text(value: object) -> str:
@@ -208,6 +213,8 @@ def _as_text(value: object) -> str:
         return "" if value != value else str(int(value)) if value.is_integer() else repr(value)
     if isinstance(value, bool):
         return str(int(value))
+    if isinstance(value, bytes):  # what older programs write for text
+        return value.decode("utf-8")
     if isinstance(value, datetime.datetime):
         midnight = value.time() == datetime.time()
         return value.date().isoformat() if midnight else value.isoformat()
@@ -215,6 +222,9 @@ def _as_text(value: object) -> str:
 
 
 def _checked_table(path: Path, header: Sequence[str], body: Sequence[_Row], called: str) -> TextTable:
+    if any("\0" in name for name in header):
+        # UTF-16 or UTF-32 without its mark, or no text at all.
+        raise CohortError(f"line 1 of the {called} {path.name} is not UTF-8 text; save it as 'CSV UTF-8'")
     columns = [name.strip() for name in header]
     # A row is a line below the header, so that row 3 is line 4 whatever stands between.
     numbered = [(line - 1, [cell.strip() for cell in cells]) for line, cells in body]
@@ -222,70 +232,11 @@ def _checked_table(path: Path, header: Sequence[str], body: Sequence[_Row], call
     filled = [(row, cells) for row, cells in numbered if any(cells)]
     if not columns or not filled:
         raise CohortError(f"the {called} {path.name} has no exams; it needs a header and one row an exam")
-    problems = [
-        *_column_problems(columns, filled, called),
-        *_length_problems(columns, filled, called),
-        *_character_problems(columns, filled, called),
-    ]
+    problems = lines_of(table_problems(columns, filled, called))
     if problems:
-        raise CohortError(*lines_of(problems))
+        raise CohortError(*problems)
     named = [place for place, name in enumerate(columns) if name]
     return TextTable(
         columns=tuple(columns[place] for place in named),
         rows=tuple((row, {columns[place]: cells[place] for place in named}) for row, cells in filled),
     )
-
-
-def _character_problems(
-    columns: Sequence[str], rows: Sequence[tuple[int, list[str]]], called: str
-) -> Iterator[Problem]:
-    """Names and cells with characters that would command a terminal; a cell may hold tabs and line ends."""
-    for place, name in enumerate(columns, start=1):
-        if name != printable(name) or len(name) > _LONGEST_NAME:
-            line = f"the name of column {place} of the {called} is long or not printable; rename the column"
-            yield Problem(kind="name of a column", line=line)
-    for row, cells in rows:
-        for name, cell in zip(columns, cells, strict=False):
-            if cell.isprintable():
-                continue
-            found = next((c for c in cell if _commands(c)), None)
-            if found is not None:
-                line = f"{called} row {row} (line {row + 1}), {name}: holds the control character U+{ord(found):04X}"
-                yield Problem(kind="control character", line=f"{line}; take it out")
-
-
-def _commands(character: str) -> bool:
-    """Whether a character would command a terminal, or turn the direction of what follows."""
-    kind = unicodedata.category(character)
-    turns = unicodedata.bidirectional(character) in {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
-    return turns or (kind in {"Cc", "Cs"} and character not in "\t\n\r")
-
-
-def _column_problems(columns: Sequence[str], rows: Sequence[tuple[int, list[str]]], called: str) -> list[Problem]:
-    twice = [name for name, count in Counter(columns).items() if name and count > 1]
-    places = [[str(place) for place, name in enumerate(columns, start=1) if name == again] for again in twice]
-    problems = [
-        Problem(
-            kind="columns of one name",
-            line=f"columns {' and '.join(same)} of the {called} have one name; rename one, or add the header",
-        )
-        for same in places
-    ]
-    # An empty column without a name is harmless, and often left by a spreadsheet.
-    nameless = [place for place, name in enumerate(columns) if not name]
-    if any(place < len(cells) and cells[place] for _, cells in rows for place in nameless):
-        line = f"a {called} column without a name holds values; name it or delete it"
-        problems.append(Problem(kind="column without a name", line=line))
-    return problems
-
-
-def _length_problems(columns: Sequence[str], rows: Sequence[tuple[int, list[str]]], called: str) -> list[Problem]:
-    return [
-        Problem(
-            kind="row of another length than the header",
-            line=f"{called} row {row} (line {row + 1}) has {len(cells)} cells, the header {len(columns)}; "
-            "put quotes around a cell that holds the separator",
-        )
-        for row, cells in rows
-        if len(cells) != len(columns)
-    ]

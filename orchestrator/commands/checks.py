@@ -50,7 +50,7 @@ def _write_pages(prepared: Prepared, html: Path | None, patients: Path | None) -
         name, cohort = prepared.loaded.experiment.name, prepared.cohort
         new_named_file(patients, single_maps_page(name, cohort.exams, cohort.maps).encode("utf-8"))
     if html is not None:
-        write_named_file(html, cohort_page_of(prepared).encode("utf-8"))
+        write_named_file(html, cohort_page_of(prepared).encode("utf-8"), ".html")
 
 
 @contextmanager

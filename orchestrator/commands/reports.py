@@ -89,7 +89,7 @@ def _checklist(arguments: argparse.Namespace) -> int:
     if arguments.out is None:
         sys.stdout.write(content.decode("utf-8"))
     else:
-        write_named_file(arguments.out, content)
+        write_named_file(arguments.out, content, f".{arguments.format}")
     return 0
 
 
@@ -112,5 +112,5 @@ def evaluate(arguments: argparse.Namespace) -> int:
     )
     print_report(found, arguments.format, full=arguments.full)
     if arguments.json is not None:
-        write_named_file(arguments.json, export(found, "json").encode("utf-8"))
+        write_named_file(arguments.json, export(found, "json").encode("utf-8"), ".json")
     return 0

@@ -100,6 +100,11 @@ def _tracer_mix(text: str | None) -> dict[str, float] | None:
     if text is None:
         return None
     try:
-        return {tracer.strip(): float(share) for tracer, share in (item.split("=") for item in text.split(","))}
+        shares = [(tracer.strip(), float(share)) for tracer, share in (item.split("=") for item in text.split(","))]
+        if len(dict(shares)) < len(shares):
+            raise ValueError("a tracer twice")
+        return dict(shares)
     except ValueError:
-        raise ExperimentError(f"--tracer-mix takes TRACER=SHARE,TRACER=SHARE, but got {text!r}") from None
+        raise ExperimentError(
+            f"--tracer-mix takes TRACER=SHARE,TRACER=SHARE, each tracer once, but got {text!r}"
+        ) from None

@@ -15,6 +15,7 @@ from orchestrator.cells.records import CellKey, sample_keys
 from orchestrator.cells.tasks import purposes_of, sample_task
 from orchestrator.driver.prepare import Prepared
 from orchestrator.driver.resume import ResolvedRun, RunOptions, quarantine_failed, record_of, resolve_run
+from orchestrator.experiment.bounds import MOST_AGAIN
 from orchestrator.experiment.settings import LoadedExperiment
 from orchestrator.folds.bootstrap import patients_drawn
 from orchestrator.ledger.compaction import compact
@@ -53,6 +54,10 @@ def measure_instability(
     """
     if samples < _FEWEST:
         raise ExperimentError(f"`--samples` must be at least {_FEWEST}, but is {samples}; 200 give stable percentiles")
+    if samples > MOST_AGAIN:
+        raise ExperimentError(
+            f"`--samples` must be at most {MOST_AGAIN}, but is {samples}; 200 give stable percentiles"
+        )
     if loaded.experiment.search.scheme == "flat":
         raise ExperimentError(
             '`search.scheme` = "flat" shares trainings between folds, and a bootstrap sample has none; '

@@ -29,6 +29,10 @@ BOUNDS: Final = MappingProxyType(
 )
 """Smallest and largest value by dotted name, both allowed; the JSON Schema and the rules are written from it."""
 
+HIGHEST_LEVEL: Final = 0.9999
+"""Confidence level; nearer to 1 an interval says nothing, and its ends are no longer computed."""
+MOST_AGAIN: Final = 10_000
+"""Permutations, or bootstrap samples, on each of which the whole procedure runs again."""
 MOST_CELLS: Final = 10_000
 """Folds times repeats of an input configuration."""
 FEWEST_FLAT_FOLDS: Final = 3

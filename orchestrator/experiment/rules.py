@@ -9,6 +9,7 @@ from mpi_model.vocabulary import TRACERS
 from orchestrator.experiment.bounds import (
     BOUNDS,
     FEWEST_FLAT_FOLDS,
+    HIGHEST_LEVEL,
     LONGEST_DEADLINE,
     LONGEST_ENDPOINT,
     MOST_CELLS,
@@ -140,7 +141,7 @@ def _flat_search(experiment: Experiment) -> Iterator[str]:
 
 
 def _statistics(statistics: StatisticsSettings) -> Iterator[str]:
-    yield from _between("statistics.level", statistics.level, 0.5, 1.0)
+    yield from _between("statistics.level", statistics.level, 0.5, HIGHEST_LEVEL)
     yield from _between("statistics.equivalence", statistics.equivalence, 0.0, 0.5)
     yield from _between("statistics.specificity", statistics.specificity, 0.0, 1.0)
     yield from _names_of_persons("statistics.subgroups", statistics.subgroups)

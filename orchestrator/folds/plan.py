@@ -20,6 +20,7 @@ from orchestrator.folds.draws import MIN_PATIENTS, FoldPlan, Membership, Purpose
 from orchestrator.folds.strata import PROTOCOL_COLUMNS, strata_of
 from orchestrator.hashing import digest
 
+_REPEATS_TRIED: Final = 20
 _DEFAULT_STRATIFY: Final = FoldSettings().stratify
 _SEARCH_ONLY: Final[tuple[Purpose, ...]] = ("inner",)
 
@@ -49,6 +50,10 @@ def plan_folds(
     """
     # Patients without a usable exam are not part of the plan.
     used = (exams["partition"] == "development").to_numpy() & np.logical_or.reduce(list(eligible.values()))
+    if not (exams["partition"] == "development").any():
+        raise FoldsError(
+            "the manifest has no development exam: every `partition` is test; networks need some to train on"
+        )
     if not used.any():
         raise FoldsError(
             "no development exam has the phases that `cohort.inputs` asks for; see the exclusions of `polarmap check`"
@@ -207,7 +212,8 @@ def _remedy(plan: FoldPlan, settings: FoldSettings, inner_folds: int, purposes: 
     for inner in range(inner_folds, 0, -1):
         for count in range(min(settings.folds, most), 1, -1):
             candidate = replace(plan, count=count)
-            folds = draw_folds(candidate, settings.repeats)
+            # What some repeats allow, the others nearly always do; a thousand of them would be waited for.
+            folds = draw_folds(candidate, min(settings.repeats, _REPEATS_TRIED))
             if folds is not None and _inner_folds_work(replace(candidate, folds=folds), inner, purposes):
                 inside = "" if inner == inner_folds else f" with inner_folds = {inner}"
                 return f"folds = {count}{inside} would work"

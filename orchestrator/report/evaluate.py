@@ -11,22 +11,18 @@ import numpy as np
 import pandas as pd
 
 from mpi_model.errors import StatisticsError
-from orchestrator.cohort.identifiers import refusal
-from orchestrator.cohort.spellings import counted_values
-from orchestrator.experiment.settings import (
-    DEFAULT_SUBGROUPS,
-    MOST_SUBGROUPS,
-    NAMING_COLUMNS,
-    Noninferiority,
-    StatisticsSettings,
-)
-from orchestrator.report.prediction_table import with_known_names
+from orchestrator.cohort.identifiers import look_alike_notices
+from orchestrator.experiment.bounds import HIGHEST_LEVEL
+from orchestrator.experiment.settings import DEFAULT_SUBGROUPS, Noninferiority, StatisticsSettings
+from orchestrator.report.prediction_problems import column_problems, design_problems, value_problems
+from orchestrator.report.prediction_table import KNOWN, numbers_of, with_known_names
 from orchestrator.report.records import Report, RunTables
 from orchestrator.report.summary import summarise
 
 _NO_TRACER = "not stated"
 _NO_INPUTS = "model"
 _NO_MODEL = "not stated"
+_MOST_REFUSALS = 5
 _DEFAULTS = {"tracer": _NO_TRACER, "inputs": _NO_INPUTS, "model": _NO_MODEL}
 
 
@@ -53,23 +49,36 @@ def evaluation_report(
     Raises:
         StatisticsError: The predictions cannot be judged, or an option is out of its range.
     """
-    columns = DEFAULT_SUBGROUPS if subgroups is None else tuple(subgroups)
-    question = None if noninferiority is None else Noninferiority(pair=noninferiority[0], margin=noninferiority[1])
-    settings = StatisticsSettings(
-        level=level,
-        subgroups=tuple(column for column in columns if column in predictions or subgroups is not None),
-        endpoints={},
-        noninferiority=question,
-        prevalence=prevalence,
-    )
-    problems = list(_option_problems(settings))
+    wanted = [subgroups] if isinstance(subgroups, str) else list(DEFAULT_SUBGROUPS if subgroups is None else subgroups)
+    problems = list(_option_problems(level, noninferiority, prevalence, wanted))
     if problems:
         raise StatisticsError(*problems)
-    summary = _evaluate_predictions(predictions, settings)
+    # A column is found by the name it was given, and by its own: `Sex` is `sex`.
+    columns = [name.strip().casefold() if name.strip().casefold() in KNOWN else name for name in wanted]
+    known = with_known_names(predictions, columns)
+    settings = StatisticsSettings(
+        level=level,
+        subgroups=tuple(dict.fromkeys(column for column in columns if column in known or subgroups is not None)),
+        endpoints={},
+        noninferiority=None
+        if noninferiority is None
+        else Noninferiority(pair=noninferiority[0], margin=noninferiority[1]),
+        prevalence=prevalence,
+    )
+    summary = _evaluate_predictions(known, settings)
     # A report of nothing but refusals would look like a success to a script.
     if (summary["state"] == "refused").all():
-        raise StatisticsError(*dict.fromkeys(map(_refused, summary.to_dict("records"))))
-    return Report(name=name, summary=summary)
+        refusals = list(dict.fromkeys(map(_refused, summary.to_dict("records"))))
+        more = [f"… and {len(refusals) - _MOST_REFUSALS} more of the kind"] * (len(refusals) > _MOST_REFUSALS)
+        raise StatisticsError(*refusals[:_MOST_REFUSALS], *more)
+    return Report(name=name, summary=summary, notices=_notices(known))
+
+
+def _notices(known: pd.DataFrame) -> tuple[str, ...]:
+    if "patient_id" not in known:
+        return ()
+    first = known["patient_id"].drop_duplicates()
+    return tuple(look_alike_notices(zip(first.index.tolist(), first, strict=True), called=""))
 
 
 def _refused(row: dict[Hashable, object]) -> str:
@@ -77,17 +86,35 @@ def _refused(row: dict[Hashable, object]) -> str:
     return f"nothing can be judged: {row['tracer']}, {row['inputs']}, {part}: {row['reason']}"
 
 
-def _option_problems(settings: StatisticsSettings) -> Iterator[str]:
-    if not 0.5 < settings.level < 1:
-        yield f"`level` must lie between 0.5 and 1, but is {settings.level}"
-    if settings.prevalence is not None and not 0 < settings.prevalence < 1:
-        yield f"`prevalence` must lie between 0 and 1, but is {settings.prevalence}"
-    question = settings.noninferiority
-    if question is not None and not (0 < question.margin < 0.5 and all(question.sides)):
+def _option_problems(
+    level: float, noninferiority: tuple[str, float] | None, prevalence: float | None, subgroups: Sequence[str]
+) -> Iterator[str]:
+    if not _is_number(level) or not 0.5 < level < HIGHEST_LEVEL:
+        yield f"`level` must lie between 0.5 and {HIGHEST_LEVEL}, but is {level!r}"
+    if prevalence is not None and not (_is_number(prevalence) and 0 < prevalence < 1):
+        yield f"`prevalence` must lie between 0 and 1, but is {prevalence!r}"
+    if noninferiority is not None and not _is_question(noninferiority):
         yield (
             "a non-inferiority question is a pair of inputs joined by a dash and a margin between 0 and 0.5, such as "
-            f"stress-dual and 0.05, but is {question.pair!r} and {question.margin}"
+            f"stress-dual and 0.05, but is {noninferiority!r}"
         )
+    if not all(isinstance(column, str) for column in subgroups):
+        yield "`subgroups` must be names of columns"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_question(asked: object) -> bool:
+    """Whether a non-inferiority question has two different sides and a margin."""
+    if not isinstance(asked, tuple | list) or len(asked) != 2:
+        return False
+    pair, margin = asked
+    if not isinstance(pair, str) or not _is_number(margin) or not 0 < margin < 0.5:
+        return False
+    first, second = Noninferiority(pair=pair, margin=margin).sides
+    return bool(first and second and first != second)
 
 
 def _evaluate_predictions(frame: pd.DataFrame, settings: StatisticsSettings) -> pd.DataFrame:
@@ -104,14 +131,14 @@ def _evaluate_predictions(frame: pd.DataFrame, settings: StatisticsSettings) -> 
         StatisticsError: The frame cannot be judged; every problem on a line, with the numbers of its rows
             (the first data row is row 1).
     """
-    frame = with_known_names(frame)
-    problems = list(_column_problems(frame, settings.subgroups))
+    frame = with_known_names(frame, settings.subgroups)
+    problems = list(column_problems(frame, settings.subgroups))
     # Values are looked at in columns that are there once.
-    problems += [] if problems else list(_value_problems(frame))
+    problems += [] if problems else list(value_problems(frame))
     if problems:
         raise StatisticsError(*problems)
     predictions = _completed(frame)
-    problems = list(_design_problems(predictions))
+    problems = list(design_problems(predictions, settings.subgroups))
     if problems:
         raise StatisticsError(*problems)
     return summarise(_as_tables(predictions), settings)
@@ -131,74 +158,19 @@ def _as_tables(predictions: pd.DataFrame) -> RunTables:
     )
 
 
-def _column_problems(frame: pd.DataFrame, subgroups: Sequence[str]) -> Iterator[str]:
-    twice = sorted({str(name) for name in frame.columns[frame.columns.duplicated()]})
-    if twice:
-        yield f"{len(twice)} columns are there twice: {', '.join(twice)[:80]}; delete or rename one of each"
-        return
-    for column in subgroups:
-        if column.strip().casefold() in NAMING_COLUMNS:
-            yield f"`{column}` names single exams and is no subgroup; leave it out"
-        elif column not in frame:
-            yield f"there is no column `{column[:80]}` to report apart"
-        elif frame[column].nunique() > MOST_SUBGROUPS:
-            yield f"`{column}` has {frame[column].nunique()} different values; {MOST_SUBGROUPS} can be reported apart"
-    if frame.empty:
-        yield "there are no predictions"
-    if "label" not in frame:
-        yield "a column `label` (0 or 1) is required"
-    if "score" not in frame and "probability" not in frame:
-        yield "a column `score` or `probability` is required"
-    if "repeat" in frame and "fold" not in frame:
-        yield "`repeat` without `fold`: cross-validation needs both; add the fold in which each exam was held out"
-    if "fold" in frame and "patient_id" not in frame and "exam_id" not in frame:
-        yield "`fold` without `patient_id` or `exam_id`: exams of several repeats cannot be told apart; add one of them"
-
-
-def _value_problems(frame: pd.DataFrame) -> Iterator[str]:
-    if "label" in frame:
-        labels = pd.to_numeric(frame["label"], errors="coerce")
-        ids = frozenset(frame["patient_id"].astype(str)) if "patient_id" in frame else frozenset()
-        owners = frame["patient_id"] if "patient_id" in frame else pd.Series(range(len(frame)))
-        cells = zip(map(str, owners), map(str, frame["label"]), strict=True)
-        wrong = ~labels.isin([0, 1]).to_numpy()
-        held = f"; the column holds {counted_values(cells, ids)}" if wrong.any() else ""
-        yield from (problem + held for problem in _rows("`label` must be 0 or 1", wrong))
-    for name in ("score", "probability", "threshold"):
-        if name in frame:
-            values = pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64)
-            yield from _rows(f"`{name}` must be a finite number", ~np.isfinite(values))
-    if "probability" in frame:
-        values = pd.to_numeric(frame["probability"], errors="coerce").to_numpy(np.float64)
-        yield from _rows("`probability` must lie in [0, 1]", np.isfinite(values) & ((values < 0) | (values > 1)))
-    for name in ("patient_id", "exam_id", "tracer", "inputs", "model"):
-        if name in frame:
-            blank = frame[name].isna() | (frame[name].astype(str).str.strip() == "")
-            yield from _rows(f"`{name}` must not be blank", blank.to_numpy())
-    for name in ("patient_id", "exam_id"):
-        if name in frame:
-            refused = [bool(refusal(text)) for text in frame[name].fillna("").astype(str)]
-            yield from _rows(f"`{name}` must not hold invisible characters, nor begin as a formula", refused)
-    if "partition" in frame:
-        other = ~frame["partition"].isin(["development", "test"])
-        yield from _rows("`partition` must be development or test", other.to_numpy())
-
-
 def _completed(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with every column of `predictions`; its index is the row number a person sees, from 1."""
-    known = frame.reset_index(drop=True)
-    # Row numbers in messages start at 1; the header is not counted.
-    known.index += 1
+    """The frame with every column of `predictions`."""
+    known = frame
     score = known["score"] if "score" in known else known["probability"]
     probability = known["probability"] if "probability" in known else pd.Series(np.nan, index=known.index)
     # Only probabilities have a natural threshold; a score without one is not decided on.
     cut = pd.Series(0.5 if "probability" in known else np.nan, index=known.index)
     exam = known["exam_id"] if "exam_id" in known else _exam_ids(known)
     columns: dict[str, pd.Series] = {
-        "label": pd.to_numeric(known["label"]).astype("int64"),
-        "score": pd.to_numeric(score).astype("float64"),
-        "probability": pd.to_numeric(probability).astype("float64"),
-        "threshold": pd.to_numeric(known.get("threshold", cut)).astype("float64"),
+        "label": pd.Series(numbers_of(known["label"]), index=known.index).astype("int64"),
+        "score": pd.Series(numbers_of(score), index=known.index),
+        "probability": pd.Series(numbers_of(probability), index=known.index),
+        "threshold": pd.Series(numbers_of(known.get("threshold", cut)), index=known.index),
         "exam_id": exam.astype(str),
         "patient_id": known.get("patient_id", exam).astype(str),
         "member": known.get("member", pd.Series(0, index=known.index)),
@@ -231,48 +203,3 @@ def _numbered(known: pd.DataFrame, name: str) -> pd.Series:
         return nothing
     codes = pd.Series(pd.factorize(known[name], sort=True)[0], index=known.index, dtype="Int64")
     return codes.where(codes >= 0)
-
-
-def _design_problems(predictions: pd.DataFrame) -> Iterator[str]:
-    held_out = predictions["partition"] == "development"
-    yield from _rows("a development prediction needs a `fold`", (held_out & predictions["fold"].isna()).to_numpy())
-    yield from _rows(
-        "a prediction with a `fold` needs a `repeat`",
-        (predictions["fold"].notna() & predictions["repeat"].isna()).to_numpy(),
-    )
-    yield from _rows("a test prediction has no `fold`", (~held_out & predictions["fold"].notna()).to_numpy())
-    key = ["model", "inputs", "tracer", "partition", "repeat", "exam_id", "member"]
-    yield from _rows(
-        "an exam is predicted twice in the same place (name repeats with `repeat`, exams with `exam_id`)",
-        predictions.duplicated(key, keep=False).to_numpy(),
-    )
-    labels = predictions.groupby("exam_id")["label"].transform("nunique")
-    yield from _rows("an exam has both labels", (labels > 1).to_numpy())
-    tracers = predictions.groupby("exam_id")["tracer"].transform("nunique")
-    yield from _rows("an exam has several tracers", (tracers > 1).to_numpy())
-    owners = predictions.groupby("exam_id")["patient_id"].transform("nunique")
-    yield from _rows("an exam belongs to several patients", (owners > 1).to_numpy())
-    # A patient on two sides, or in two folds, makes estimates too high: refused, not repaired.
-    sides = predictions.groupby("patient_id")["partition"].transform("nunique")
-    yield from _rows("a patient is in development and in test", (sides > 1).to_numpy())
-    folds = predictions.groupby(["inputs", "repeat", "patient_id"])["fold"].transform("nunique")
-    yield from _rows("a patient is in two folds of one repeat", (folds > 1).fillna(False).to_numpy())
-    # Averages over exams that happen to be there would be biased, so nothing is left out quietly.
-    model = ["model", "inputs", "tracer", "partition"]
-    places = predictions.groupby([*model, "repeat", "member"], dropna=False).ngroup()
-    wanted = places.groupby([predictions[name] for name in model]).transform("nunique")
-    found = predictions.groupby([*model, "exam_id"])["exam_id"].transform("size")
-    yield from _rows(
-        "an exam is not predicted in every repeat and by every member; add what is missing, or take the exam out",
-        (found < wanted).to_numpy(),
-    )
-
-
-def _rows(rule: str, wrong: Sequence[bool] | np.ndarray) -> Iterator[str]:
-    """The rule with the numbers of the rows that break it, if any."""
-    places = (np.flatnonzero(np.asarray(wrong, dtype=np.bool_)) + 1).tolist()
-    if places:
-        more = f" and {len(places) - 5} more" if len(places) > 5 else ""
-        rows, lines = (", ".join(str(place + header) for place in places[:5]) for header in (0, 1))
-        several = "s" if len(places) > 1 else ""
-        yield f"{rule}: row{several} {rows}{more} (line{several} {lines}{more})"

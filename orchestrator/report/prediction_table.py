@@ -1,22 +1,31 @@
 """Tables of predictions made elsewhere: read as a manifest is, with the same spellings."""
 
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from mpi_model.errors import CohortError, ExperimentError
+from mpi_model.errors import CohortError, ExperimentError, StatisticsError
+from mpi_model.vocabulary import INPUTS
 from orchestrator.cohort.identifiers import canonical
 from orchestrator.cohort.spellings import sex_of, tracer_of
 from orchestrator.cohort.table import read_table
 
-_KNOWN: Final = frozenset(
+KNOWN: Final = frozenset(
     {
         *("patient_id", "exam_id", "tracer", "inputs", "model", "partition", "repeat", "fold", "member"),
         *("label", "score", "probability", "threshold", "sex"),
     }
 )
 """Columns whose names are recognised whatever their capitals."""
+NUMBERS: Final = frozenset({"label", "score", "probability", "threshold"})
+"""Columns that hold a number a row."""
+_FILE_ROW: Final = "row of the file"
+"""The name of an index that holds row numbers; blank rows are left out, and counted."""
 _DECIMAL_COMMA: Final = r"^([+-]?\d+),(\d+(?:[eE][+-]?\d+)?)$"
 
 
@@ -31,37 +40,102 @@ def read_predictions(path: Path) -> pd.DataFrame:
     except CohortError as error:
         raise ExperimentError(*error.problems) from error
     frame = pd.DataFrame({name: [cells[name] for _, cells in table.rows] for name in table.columns}, dtype="str")
-    frame.index = pd.Index([row for row, _ in table.rows])
-    for name in frame.columns:
-        if name.casefold() in ("score", "probability", "threshold"):
-            # A spreadsheet of a country with decimal commas writes them between semicolons.
+    frame.index = pd.Index([row for row, _ in table.rows], name=_FILE_ROW)
+    decimals = [name for name in frame.columns if name.casefold() in NUMBERS - {"label"}]
+    # A spreadsheet of a country with decimal commas writes them in every number; beside points they part thousands.
+    if not any(frame[name].str.contains(".", regex=False).any() for name in decimals):
+        for name in decimals:
             frame[name] = frame[name].str.replace(_DECIMAL_COMMA, r"\1.\2", regex=True)
-        elif name.casefold() in ("repeat", "fold", "member"):
+    for name in frame.columns:
+        if name.casefold() in ("repeat", "fold", "member"):
             numbers = pd.to_numeric(frame[name], errors="coerce")
             frame[name] = numbers if numbers.notna().equals(frame[name] != "") else frame[name]
     return frame.replace("", pd.NA)
 
 
-def with_known_names(frame: pd.DataFrame) -> pd.DataFrame:
-    """`Label` is `label` unless there are both, ids are compared after NFKC, tracers and sex in one spelling each."""
-    lower = [str(name).strip().casefold() for name in frame.columns]
+def with_known_names(frame: pd.DataFrame, subgroups: Sequence[str] = ()) -> pd.DataFrame:
+    """`Label` is `label` unless there are both, ids are compared after NFKC, tracers and sex in one spelling each.
+
+    Args:
+        frame: As somebody made it; levels of its index that have a known name are columns, too.
+        subgroups: Further columns that are read.
+
+    Returns:
+        The frame; its index is the row number a person sees, from 1.
+
+    Raises:
+        StatisticsError: Columns have several levels, or a cell that is read holds more than one value.
+    """
+    if frame.columns.nlevels > 1:
+        raise StatisticsError("the columns have names of several levels; give each one name, such as `label`")
+    levels = [name for name in frame.index.names if isinstance(name, str) and name.strip().casefold() in KNOWN]
+    known = frame.reset_index(level=[name for name in levels if name not in frame])
+    if known.index.name != _FILE_ROW:
+        known.index = pd.RangeIndex(1, len(known) + 1)
+    lower = [str(name).strip().casefold() for name in known.columns]
     names = {
         name: folded
-        for name, folded in zip(frame.columns, lower, strict=True)
-        if folded in _KNOWN and lower.count(folded) == 1
+        for name, folded in zip(known.columns, lower, strict=True)
+        if folded in KNOWN and lower.count(folded) == 1
     }
-    known = frame.rename(columns=names)
-    changes = {
-        "patient_id": canonical,
-        "exam_id": canonical,
-        "sex": sex_of,
-        "tracer": lambda text: tracer_of(text) or text,
-        "partition": str.casefold,
-    }
-    return known.assign(
-        **{
-            name: known[name].map(lambda value, change=change: value if pd.isna(value) else change(str(value).strip()))
-            for name, change in changes.items()
-            if name in known and not known.columns.duplicated().any()
-        }
-    )
+    known = known.rename(columns=names)
+    if known.columns.duplicated().any():
+        return known
+    for name in (name for name in known.columns if name in KNOWN or name in subgroups):
+        if isinstance(known[name].dtype, pd.CategoricalDtype | pd.SparseDtype):
+            known[name] = known[name].astype(object)
+        wrong = _not_plain(known[name])
+        if wrong.any():
+            row = known.index[wrong][0]
+            raise StatisticsError(
+                f"`{name}` must hold one plain value a cell, no list and no control character: row {row} "
+                f"(line {row + 1}) and {wrong.sum() - 1} more"
+            )
+    for name, change in _CHANGES.items():
+        if name in known:
+            # Each spelling once: a cross-validation repeats its ids.
+            spellings = {value: change(str(value).strip()) for value in known[name].dropna().unique()}
+            known[name] = known[name].map(spellings)
+    return known
+
+
+def _not_plain(column: "pd.Series[Any]") -> NDArray[np.bool_]:
+    """`[N]`, where a cell is a list, an array, bytes, or a text that commands a terminal."""
+    if column.dtype == object:
+        return ~column.map(_is_one_value).to_numpy(np.bool_)
+    if pd.api.types.is_string_dtype(column.dtype):
+        return column.isin([text for text in column.dropna().unique() if not _is_one_value(text)]).to_numpy(np.bool_)
+    return np.zeros(len(column), dtype=np.bool_)
+
+
+def _is_one_value(cell: object) -> bool:
+    if isinstance(cell, str):
+        return cell.isprintable() or not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in cell.strip())
+    return bool(pd.api.types.is_scalar(cell)) and not isinstance(cell, bytes)
+
+
+def numbers_of(column: "pd.Series[Any]") -> NDArray[np.float64]:
+    """The cells as numbers, NaN where they are none: dates, intervals and complex numbers are none."""
+    kind = column.dtype
+    if pd.api.types.is_object_dtype(kind) or pd.api.types.is_string_dtype(kind):
+        # A truth value is 0 or 1; a number of more digits than float64 has becomes infinite by way of its text.
+        plain = column.map(lambda cell: int(cell) if isinstance(cell, bool | np.bool_) else cell)
+        column = pd.to_numeric(plain.where(plain.notna(), "").astype(str), errors="coerce")
+    elif not pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_complex_dtype(kind):
+        return np.full(len(column), np.nan)
+    return column.to_numpy(np.float64, na_value=np.nan)
+
+
+def _inputs_of(text: str) -> str:
+    """`stress`, `rest` and `dual` whatever their capitals; another name as it is."""
+    return text.casefold() if text.casefold() in INPUTS else text
+
+
+_CHANGES: Final[Mapping[str, Callable[[str], str]]] = {
+    "patient_id": canonical,
+    "exam_id": canonical,
+    "sex": sex_of,
+    "tracer": lambda text: tracer_of(text) or text,
+    "inputs": _inputs_of,
+    "partition": str.casefold,
+}

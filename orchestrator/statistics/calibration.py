@@ -164,6 +164,8 @@ def _interval_of(fit: _Fit, exams: Exams, level: float) -> Interval:
     # With one exam a patient the model-based variance is the usual one and needs no sandwich.
     if patients == size:
         return _wald(fit.value, fit.variance, level, "logistic recalibration")
+    if patients == 1:
+        raise StatisticsError("all exams are one patient's, so an interval over patients does not exist")
     # The small-sample factor of a clustered sandwich, as Stata and statsmodels have it.
     factor = patients / (patients - 1) * (size - 1) / (size - fit.parameters)
     variance = factor * float((fit.influence**2).sum())

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -157,6 +158,24 @@ MANIFESTS: dict[str, tuple[Spoil, str]] = {
     "an escape in a column's name": (_text("patient_id,tracer,label,\x1b[31m\nP1,Tc-99m,1,x\n"), "column 4"),
     "a column's name of 300 letters": (_text(f"patient_id,tracer,label,{'x' * 300}\nP1,Tc-99m,1,x\n"), "column 4"),
     "a nameless column": (_text("patient_id,tracer,label,\nP1,Tc-99m,1,x\n"), "without a name"),
+    "UTF-16 without its mark": (
+        _text("patient_id,tracer,label,stress\nP,Tc-99m,1,x\n".encode("utf-16-be")),
+        "not UTF-8",
+    ),
+    "UTF-32": (_text("patient_id,tracer,label,stress\nP,Tc-99m,1,x\n".encode("utf-32")), "not UTF-8"),
+    "a separator after every row": (
+        _text("patient_id,tracer,label,stress\n" + "P1,Tc-99m,1,x,\n" * 50),
+        "and 30 more (row 1 is line 2) have 5 cells, the header 4",
+    ),
+    "test exams alone": (
+        lambda folder: _text((folder / "manifest.csv").read_text().replace(",development,", ",test,"))(folder),
+        "no development exam: every `partition` is test",
+    ),
+    "links to web pages": (_row(1, stress="https://example.org/a.png"), "no such file"),
+    "one patient alone": (
+        _both(*[_row(row, patient_id="P") for row in range(1, 37)]),
+        "have one exam_id",
+    ),
     "null bytes": (_text(b"patient_id,tracer,label,stress\nP\x00,Tc-99m,1,x\n"), "control character"),
     "random bytes": (_text(bytes(range(256)) * 10), "manifest"),
     "a Parquet file called CSV": (_text(b"PAR1" + bytes(range(200)) + b"PAR1"), "manifest"),
@@ -415,6 +434,27 @@ def test_a_parquet_manifest_that_is_wrong_is_refused(name, sound, refused):
     spoil, fragment = PARQUETS[name]
     spoil(sound)
     refused(["check", "experiment.toml", "--set", "cohort.manifest=manifest.parquet"], 3, fragment)
+
+
+def test_other_forms_of_a_parquet_manifest_say_the_same(sound, capsys, monkeypatch):
+    """Patients in the index, an index without a name, categories and bytes for text are read as plain columns."""
+    from asking import ask  # noqa: PLC0415 - beside this file
+
+    monkeypatch.chdir(sound)
+    plain = pd.read_csv("manifest.csv")
+    texts = ["patient_id", "tracer", "sex", "partition", "stress", "rest"]
+    said = []
+    for form in (
+        plain,
+        plain.set_index(["patient_id", "tracer"]),
+        plain.set_index(pd.Index(range(100, 136))),
+        plain.astype(dict.fromkeys(texts, "category")),
+        plain.assign(**{name: [text.encode() for text in plain[name]] for name in texts}),
+    ):
+        form.to_parquet("manifest.parquet")
+        assert ask(["check", "experiment.toml", "--set", "cohort.manifest=manifest.parquet"]) == 0
+        said.append(capsys.readouterr().out)
+    assert len(set(said)) == 1
 
 
 def test_common_forms_of_a_manifest_are_read_alike(sound, capsys, monkeypatch):

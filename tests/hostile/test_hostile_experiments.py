@@ -243,3 +243,31 @@ def test_a_space_or_weights_file_that_is_no_file_is_refused(make, sound, refused
     make(sound / "mine.pth")
     refused(["check", "experiment.toml", "--set", "search.space=mine.toml"], 2, "cannot read the space file")
     refused(["check", "experiment.toml", "--set", "network.weights=mine.pth"], 2, "network.weights")
+
+
+COMMANDS: list[tuple[list[str], str]] = [
+    (["permute", "experiment.toml", "--times", "1000000000"], "`--times` must be at most 10000"),
+    (["instability", "experiment.toml", "--samples", "1000000000"], "`--samples` must be at most 10000"),
+    (["run", "experiment.toml", "--tensorboard", "manifest.csv"], "`--tensorboard` names a file"),
+    (["check", "experiment.toml", "--html", "manifest.csv"], "manifest.csv exists and is no .html file"),
+    (["check", "experiment.toml", "--html", "experiment.toml"], "experiment.toml exists and is no .html file"),
+    (["evaluate", "predictions.csv", "--json", "manifest.csv"], "manifest.csv exists and is no .json file"),
+    (["synth", "new", "--patients", "2", "--tracer-mix", "Tc-99m=.1,Tc-99m=.2"], "each tracer once"),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "fragment"), COMMANDS, ids=[" ".join(words[:1] + words[2:]) for words, _ in COMMANDS]
+)
+def test_a_command_without_a_bound_or_over_another_file_is_refused(words, fragment, sound, refused):
+    """Billions of runs are not begun, and no output takes the place of a manifest or an experiment file."""
+    (sound / "predictions.csv").write_text("label,score\n" + "0,1\n1,2\n" * 20)
+    before = {path: path.read_bytes() for path in sound.iterdir()}
+    refused([*words, "--runner", "inline"] if words[0] in ("permute", "instability", "run") else words, 2, fragment)
+    assert {path: path.read_bytes() for path in sound.iterdir()} == before
+
+
+def test_a_thousand_repeats_of_too_many_folds_are_refused_at_once(refused):
+    """What would work is looked for in a few repeats, not in all."""
+    words = ["check", "experiment.toml", "--set", "folds.folds=10", "--set", "folds.repeats=1000"]
+    refused(words, 3, "would work")

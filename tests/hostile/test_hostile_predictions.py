@@ -1,13 +1,22 @@
 """`polarmap evaluate` with tables and options that cannot be judged: each with its exit code and its message."""
 
+import datetime
+import decimal
+import gzip
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from asking import ask
+
+import polarmap
+from mpi_model.errors import StatisticsError
+from orchestrator.cohort.table import read_table
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 
@@ -89,6 +98,56 @@ FRAMES: dict[str, tuple[Change, str]] = {
         ),
         "a patient is in two folds",
     ),
+    **{
+        f"{name} of score {value!r}": (_cell("score", value), "`score` must")
+        for name, value in {
+            "thousands": "1,234",
+            "a space for thousands": "1\u202f000",
+            "a minus of typography": "\u22121.5",
+            "Arabic figures": "\u0661",
+            "an underscore": "1_000",
+            "a complex number": "1+2j",
+            "Fortran's exponent": "1d5",
+            "the largest number": "1e308",
+        }.items()
+    },
+    **{
+        f"threshold {value!r}": (lambda frame, value=value: frame.assign(threshold=value), "`threshold` must")
+        for value in (5, -1, "high", "")
+    },
+    "a threshold for scores": (
+        lambda frame: frame.drop(columns="probability").assign(threshold=0.5),
+        "`threshold` without `probability`",
+    ),
+    "a fold that is blank for some": (
+        lambda frame: _folds(frame).astype({"fold": object}).assign(fold=["", *_folds(frame)["fold"][1:]]),
+        "`fold` is blank beside others",
+    ),
+    "a blank member": (
+        lambda frame: pd.concat([frame.assign(member=""), frame.assign(member="1")]),
+        "`member` must not be blank",
+    ),
+    "60 input configurations": (
+        lambda frame: pd.concat([frame.assign(inputs=f"i{number}") for number in range(60)]),
+        "`inputs` has 60 different values",
+    ),
+    "a tracer an exam": (
+        lambda frame: frame.assign(tracer=[f"t{row}" for row in range(60)]),
+        "`tracer` has 60 different values",
+    ),
+    "stress in two capitals": (
+        lambda frame: pd.concat([frame.assign(inputs="stress"), frame.assign(inputs="Stress")]),
+        "predicted twice",
+    ),
+    "a label that turns in the second repeat": (
+        lambda frame: _folds(frame, 2).assign(label=[1, *_folds(frame, 2)["label"][1:]]),
+        "an exam has both labels: rows 1, 61",
+    ),
+    "other patients in the second repeat": (
+        lambda frame: _folds(frame, 2).assign(patient_id=[f"P{row}" for row in range(120)]),
+        "in every repeat and by every member",
+    ),
+    "a soft label": (lambda frame: frame.assign(label=frame["probability"]), "`label` must be 0 or 1"),
     "a patient on both sides": (
         lambda frame: pd.concat(
             [frame.assign(partition="development", fold=0), frame.assign(partition="test", fold=None)]
@@ -128,6 +187,21 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a column in two capitals": (lambda path: path.write_text("label,Label,score\n1,1,3\n0,0,1\n"), ""),
     "Latin-1": (lambda path: path.write_bytes("label,score,ä\n1,2,3\n".encode("latin-1")), "line 1"),
     "a ZIP archive": (lambda path: path.write_bytes(b"PK\x03\x04" + bytes(200)), ""),
+    "UTF-16 without its mark": (lambda path: path.write_bytes("label,score\n1,2\n".encode("utf-16-le")), "not UTF-8"),
+    "UTF-32": (lambda path: path.write_bytes("label,score\n1,2\n".encode("utf-32")), "not UTF-8"),
+    "nothing but nulls": (lambda path: path.write_bytes(bytes(10_000)), "not UTF-8"),
+    "bars for separators": (lambda path: path.write_text("label|score\n1|2\n0|1\n"), "there is one column"),
+    "a page": (lambda path: path.write_text("<table>\n<tr><td>1</td></tr>\n"), "there is one column"),
+    "a million columns": (lambda path: path.write_text("," * 1_000_000), "more than 1000 columns"),
+    "a separator after every row": (
+        lambda path: path.write_text("label,score\n" + "1,2,\n" * 100),
+        "rows 1, 2, 3",
+    ),
+    "a comment above the header": (
+        lambda path: path.write_text("# made by R\nlabel,score\n" + "1,2\n" * 9),
+        "have 2 cells",
+    ),
+    "a gzip file": (lambda path: path.write_bytes(gzip.compress(b"label,score\n1,2\n")), "not UTF-8"),
     "an escape as a name": (lambda path: path.write_text("label,score,\x1b[31m\n1,2,3\n"), "column 3"),
 }
 
@@ -145,21 +219,23 @@ def test_a_file_that_is_no_table_is_refused(name, refused):
 OPTIONS: list[tuple[list[str], str]] = [
     *(
         (["--level", value], "`level` must lie between")
-        for value in ("0", "0.5", "1", "1.5", "-1", "nan", "inf", "1e9")
+        for value in ("0", "0.5", "1", "1.5", "-1", "nan", "inf", "1e9", "0.9999999999999999")
     ),
     *((["--prevalence", value], "`prevalence` must lie between") for value in ("0", "1", "-0.5", "nan", "inf")),
     *(
         (["--noninferiority", "a-b", "--margin", value], "non-inferiority question")
         for value in ("0", "0.5", "-1", "nan", "inf")
     ),
-    *((["--noninferiority", value], "non-inferiority question") for value in ("-", "a-", "a")),
+    *((["--noninferiority", value], "non-inferiority question") for value in ("-", "a-", "a", "a-a")),
     (["--level", "high"], "invalid float"),
     (["--margin", "wide", "--noninferiority", "a-b"], "invalid float"),
     (["--subgroup", "patient_id"], "names single exams"),
     (["--subgroup", "PATIENT_ID"], "names single exams"),
     (["--subgroup", "exam_id"], "names single exams"),
+    (["--subgroup", "LABEL"], "belongs to the prediction"),
+    (["--subgroup", ""], "no column"),
     (["--subgroup", "colour"], "no column `colour`"),
-    (["--subgroup", "score"], "different values"),
+    (["--subgroup", "score"], "is no subgroup"),
     (["--format", "docx"], "invalid choice"),
     (["--json", "/dev/full"], "cannot write"),
     (["--json", "/nowhere/x.json"], "cannot write"),
@@ -200,3 +276,153 @@ def test_common_forms_of_predictions_are_read_alike(refused, capsys):
         assert ask(["evaluate", "predictions.csv", "--format", "csv"]) == 0
         said.append(capsys.readouterr().out)
     assert len(set(said)) == 1
+
+
+def _nested(name: str, value: object) -> Change:
+    return lambda frame: frame.assign(**{name: pd.Series([value] * 60, dtype=object)})
+
+
+OBJECTS: dict[str, tuple[Callable[[pd.DataFrame], object], str]] = {
+    "a list of rows": (lambda frame: frame.to_dict("records"), "not a list"),
+    "a series": (lambda frame: frame["score"], "not a Series"),
+    "an array": (lambda frame: frame.to_numpy(), "not a ndarray"),
+    "nothing": (lambda frame: None, "not a NoneType"),
+    "no columns": (lambda frame: pd.DataFrame(), "no predictions"),
+    "columns of two levels": (lambda frame: pd.concat({"a": frame}, axis=1), "several levels"),
+    "a column twice": (lambda frame: pd.concat([frame, frame[["score"]]], axis=1), "there twice: score"),
+    **{
+        f"a list as {name}": (_nested(name, ["x"]), f"`{name}` must hold one plain value a cell")
+        for name in ("label", "score", "patient_id", "tracer", "sex")
+    },
+    **{
+        f"{name} as {kind}": (lambda frame, name=name, make=make: frame.assign(**{name: make(frame)}), f"`{name}` must")
+        for name in ("label", "score")
+        for kind, make in {
+            "dates": lambda frame: pd.to_datetime(frame["label"]),
+            "durations": lambda frame: pd.to_timedelta(frame["label"]),
+            "complex numbers": lambda frame: frame["label"].astype(complex),
+            "periods": lambda frame: pd.period_range("2020", periods=60, freq="D"),
+        }.items()
+    },
+    "a whole number of 400 digits": (lambda frame: frame.assign(score=[10**400, *frame["score"][1:]]), "finite number"),
+    "a missing nullable label": (
+        lambda frame: frame.assign(label=pd.array([None, *frame["label"][1:]], dtype="Int64")),
+        "blank (1 time)",
+    ),
+    "a list as fold": (_nested("fold", [0]), "`fold` must hold one plain value"),
+    "a dictionary as member": (_nested("member", {"a": 1}), "`member` must hold one plain value"),
+    "an escape as tracer": (lambda frame: frame.assign(tracer="\x1b[31m"), "no control character"),
+}
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_an_object_that_is_no_table_of_predictions_is_refused(name):
+    """In a notebook every wrong object, column type and cell is polarmap's own error, and no other library's."""
+    make, fragment = OBJECTS[name]
+    with pytest.raises(StatisticsError) as caught:
+        polarmap.evaluate(make(_sound()))
+    assert fragment in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"level": "0.95"},
+        {"level": None},
+        {"level": True},
+        {"prevalence": "0.1"},
+        {"noninferiority": "stress-dual"},
+        {"noninferiority": ("stress-dual",)},
+        {"noninferiority": ("stress-dual", "0.05")},
+        {"noninferiority": (None, 0.05)},
+        {"subgroups": [1]},
+        {"subgroups": [None]},
+    ],
+    ids=str,
+)
+def test_an_option_of_another_type_is_refused(options):
+    """A text for a number, or half a question, is refused in words."""
+    with pytest.raises(StatisticsError):
+        polarmap.evaluate(_sound(), **options)
+
+
+def _auc(predictions: object) -> tuple[object, ...]:
+    row = polarmap.evaluate(predictions).summary.query("metric == 'auc' and subgroup == 'all'").iloc[0]
+    return tuple(row[["estimate", "low", "high", "patients", "exams"]])
+
+
+TYPES: dict[str, Change] = {
+    "categories": lambda frame: frame.assign(**{name: frame[name].astype("category") for name in ("label", "sex")}),
+    "truth values": lambda frame: frame.assign(label=frame["label"].astype(bool)),
+    "nullable types": lambda frame: frame.convert_dtypes(),
+    "Arrow's types": lambda frame: frame.convert_dtypes(dtype_backend="pyarrow"),
+    "decimals": lambda frame: frame.assign(score=[decimal.Decimal(str(score)) for score in frame["score"]]),
+    "an index of patients": lambda frame: frame.set_index("patient_id"),
+    "an index of two levels": lambda frame: frame.set_index(["patient_id", "tracer"]),
+    "other capitals": lambda frame: frame.rename(columns=str.upper),
+}
+
+
+@pytest.mark.parametrize("name", TYPES)
+@pytest.mark.parametrize("kind", ["frame", "parquet"])
+def test_other_types_of_columns_say_the_same(name, kind, tmp_path):
+    """Categories, truth values, decimals and patients in the index are read as plain columns; nobody is lost."""
+    plain = _sound().assign(patient_id=[f"P{row // 2}" for row in range(60)], exam_id=[f"E{row}" for row in range(60)])
+    typed = TYPES[name](plain)
+    if kind == "parquet":
+        typed.to_parquet(tmp_path / "p.parquet")
+    assert _auc(typed if kind == "frame" else tmp_path / "p.parquet") == _auc(plain)
+    assert _auc(plain)[3:] == (30, 60)
+
+
+def test_long_numbers_stay_different(tmp_path):
+    """Numbers of 19 digits beside a missing cell of their column do not become one float."""
+    pq.write_table(
+        pa.table({"exam_id": pa.array([None, 2**60, 2**60 + 1]), "label": [0, 1, 1]}), tmp_path / "p.parquet"
+    )
+    table = read_table(tmp_path / "p.parquet")
+    assert [cells["exam_id"] for _, cells in table.rows] == ["", str(2**60), str(2**60 + 1)]
+
+
+def test_a_value_stored_once_for_a_hundred_thousand_rows_is_refused(tmp_path, refused):
+    """A small file that unpacks to ten gigabytes ends in a line, before the memory does."""
+    repeated = pa.DictionaryArray.from_arrays(pa.array([0] * 100_000, pa.int32()), pa.array(["z" * 100_000]))
+    labels = pa.array([0, 1] * 50_000)
+    pq.write_table(pa.table({"label": labels, "score": labels, "note": repeated}), "bomb.parquet", compression="zstd")
+    refused(["evaluate", "bomb.parquet"], 2, "too many to read")
+
+
+def test_times_as_labels_are_refused_with_their_values(refused):
+    """A column of dates is no label, and the message shows what it holds."""
+    frame = _sound().assign(label=[datetime.date(2020, 1, 1 + row % 2) for row in range(60)])
+    frame.to_parquet("p.parquet")
+    refused(["evaluate", "p.parquet"], 3, "`label` must be 0 or 1", "2020-01-01")
+
+
+def test_lines_are_the_files_own_below_blank_rows(refused):
+    """Blank rows are left out, and counted: the line that is named is the one an editor shows."""
+    header, *lines = _sound().to_csv(index=False).splitlines()
+    lines[10] = lines[10].replace(",F,", ",F,x").replace(",M,", ",M,x")
+    Path("p.csv").write_text("\n".join([header, *lines[:5], "", "", *lines[5:]]))
+    refused(["evaluate", "p.csv"], 3, "row 13 (line 14)")
+
+
+def test_ids_that_look_alike_are_reported_with_predictions():
+    """`P000` and `p000` in two folds may be one patient: a notice with the rows, as for a manifest."""
+    frame = _folds(_sound()).assign(patient_id=lambda table: [*table["patient_id"][:59], "p000"])
+    (notice,) = polarmap.evaluate(frame).notices
+    assert notice.startswith("rows 1 and 60 (lines 2 and 61) have patient ids that look alike")
+
+
+def test_one_patient_alone_gets_no_calibration():
+    """Sixty exams of one patient have no variance over patients: refused in rows, and no division by zero."""
+    frame = _sound().assign(patient_id="P", exam_id=[f"E{row}" for row in range(60)])
+    summary = polarmap.evaluate(frame).summary.set_index("metric")
+    assert "one patient" in str(summary.loc["calibration_slope", "reason"])
+
+
+def test_an_exam_in_two_subgroups_is_refused():
+    """A site that changes from one repeat to the next is not settled by taking the first."""
+    frame = _folds(_sound(), 2).assign(site=["a"] * 60 + ["b"] * 60)
+    with pytest.raises(StatisticsError, match="an exam has several values of `site`"):
+        polarmap.evaluate(frame, subgroups=["site"])

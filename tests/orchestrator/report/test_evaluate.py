@@ -102,7 +102,7 @@ def test_all_problems_are_reported_together_with_their_rows() -> None:
         _evaluate_predictions(frame, SETTINGS)
     assert caught.value.problems == (
         "`label` must be 0 or 1: row 2 (line 3); the column holds 0 (4 times), 1 (3 times), yes (1 time)",
-        "`probability` must be a finite number: row 6 (line 7)",
+        "`probability` must be a finite number: row 6 (line 7); found blank (1 time)",
         "`probability` must lie in [0, 1]: row 3 (line 4)",
         "`patient_id` must not be blank: row 4 (line 5)",
     )
