@@ -36,7 +36,7 @@ def check(experiment: str | Path, settings: Mapping[str, object] | None = None) 
     Raises:
         PolarmapError: All problems together; `problems` holds one line each.
     """
-    return check_experiment(Path(experiment), settings or {}, progress_for("none"))
+    return check_experiment(Path(experiment), settings or {}, progress_for("none"))[0]
 
 
 def plan(

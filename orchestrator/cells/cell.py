@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mpi_model.network import TracerNetwork
 from mpi_model.prediction import predict_scores
@@ -14,8 +15,7 @@ from mpi_model.saved_model import save_network
 from mpi_model.training import refit
 from mpi_model.vocabulary import TRACERS
 from orchestrator.cells.baseline import fit_baseline
-from orchestrator.cells.calibration import fresh_scores
-from orchestrator.cells.decision import Decision, decide, out_of_fold, predictions_of
+from orchestrator.cells.decision import Decision, OutOfFold, decide, out_of_fold, predictions_of
 from orchestrator.cells.flat import judged_candidates, score_candidates
 from orchestrator.cells.race import race
 from orchestrator.cells.recipe import length_of_refit, recipe_for
@@ -116,7 +116,7 @@ def _decisions(task: CellTask, context: WorkerContext, refitted: Sequence[Candid
     # The candidates' inner scores stand inner fold after inner fold.
     scores = np.asarray([candidate.inner_scores for candidate in refitted], dtype=np.float64).mean(axis=0)
     inner = out_of_fold(scores, task.inner, context.maps)
-    return decide(inner, context.procedure.decision.threshold, fresh_scores(task, context, refitted))
+    return decide(inner, context.procedure.decision.threshold, _fresh_scores(task, context, refitted))
 
 
 def member_network(task: CellTask, context: WorkerContext, candidate: CandidateResult, member: int) -> TracerNetwork:
@@ -151,3 +151,41 @@ def _saved(
     }
     weights, text = save_network(network, description)
     return SavedModel(member=member, weights=weights, description=text)
+
+
+def _fresh_scores(task: CellTask, context: WorkerContext, refitted: Sequence[CandidateResult]) -> OutOfFold | None:
+    """The out-of-fold scores of a cell's members in its calibration folds; None where it has none.
+
+    The search's own inner scores are too good to calibrate by: every fold kept its best epoch by them, and the winner
+    was chosen by them. What was measured of it is in `docs/coverage.md`. Each member is trained once a fold, as its refit is: for a number of steps, nothing watched. Their mean is the
+    score, as it is for exams that are predicted.
+
+    Args:
+        task: The cell; its `calibration` folds are drawn apart from those of the search.
+        context: The worker's data and settings.
+        refitted: The candidate of each member.
+    """
+    if not task.calibration:
+        return None
+    scores = [
+        np.mean([_member_scores(task, context, fold, number, one) for number, one in enumerate(refitted)], axis=0)
+        for fold in range(len(task.calibration))
+    ]
+    return out_of_fold(np.concatenate(scores), task.calibration, context.maps)
+
+
+def _member_scores(
+    task: CellTask, context: WorkerContext, fold: int, member: int, candidate: CandidateResult
+) -> NDArray[np.float64]:
+    split = task.calibration[fold]
+    steps, horizon = length_of_refit(split.training, task, context.procedure.training, candidate)
+    network = refit(
+        context.maps,
+        split.training,
+        # A purpose of its own, so that no network of the search or of the refit has the same start.
+        recipe=recipe_for(task, context, candidate.values, "calibration", member, fold),
+        steps=steps,
+        horizon=horizon,
+        device=torch.device(context.device),
+    )
+    return predict_scores(network, context.maps, split.validation.rows, device=torch.device(context.device))

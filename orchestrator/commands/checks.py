@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mpi_model.errors import PolarmapError
-from orchestrator.driver.cohort_check import checked
+from orchestrator.driver.cohort_check import check_experiment
 from orchestrator.driver.prepare import Prepared
 from orchestrator.experiment.file import load_experiment
 from orchestrator.experiment.settings import LoadedExperiment
@@ -24,7 +24,7 @@ def loaded_from(arguments: argparse.Namespace) -> LoadedExperiment:
 def check(arguments: argparse.Namespace) -> int:
     """`polarmap check EXPERIMENT`, and what is in the run directory of its name."""
     with problems_as_json(arguments.json):
-        found, prepared = checked(arguments.experiment, arguments.overrides, progress_for())
+        found, prepared = check_experiment(arguments.experiment, arguments.overrides, progress_for())
         _write_pages(prepared, arguments.html, arguments.patients)
     if arguments.json:
         print_json({**found.to_dict(), "exit_code": 0})

@@ -64,12 +64,7 @@ class CohortCheck:
         return self.cohort.to_html(index=False, border=0)
 
 
-def check_experiment(path: Path, overrides: Sequence[str] | Mapping[str, object], progress: Progress) -> CohortCheck:
-    """Check an experiment file, its cohort, its folds and the run directory of its name; see `checked`."""
-    return checked(path, overrides, progress)[0]
-
-
-def checked(
+def check_experiment(
     path: Path, overrides: Sequence[str] | Mapping[str, object], progress: Progress
 ) -> tuple[CohortCheck, Prepared]:
     """Check an experiment file, its cohort, its folds and the run directory of its name.

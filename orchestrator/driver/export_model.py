@@ -7,9 +7,10 @@ from typing import Any, Literal
 import safetensors.torch
 
 from mpi_model.determinism import single_threaded
+from mpi_model.errors import ExperimentError
 from mpi_model.pipeline import WEIGHTS
-from mpi_model.vocabulary import PHASES_OF, TRACERS
-from orchestrator.driver.final_model import FinalModel, chosen_inputs
+from mpi_model.vocabulary import INPUTS, PHASES_OF, TRACERS, Inputs
+from orchestrator.driver.final_model import FinalModel
 from orchestrator.export import reference_code
 from orchestrator.export.bundle import write_bundle
 from orchestrator.export.card import model_card
@@ -40,7 +41,7 @@ def export_model(
         ExperimentError: The folder is in use, the input configuration is unknown, or an extra is missing.
     """
     description = run.description
-    model = FinalModel.of(run, chosen_inputs(run, inputs))
+    model = FinalModel.of(run, _chosen_inputs(run, inputs))
     is_graph = format in ("torch", "onnx")
     config = _config(model, description, pixels if is_graph else None)
     with new_folder(folder) as work, single_threaded():
@@ -104,3 +105,17 @@ def _tracers(model: FinalModel, endpoints: Mapping[str, str]) -> dict[str, Any]:
             "distance_unknown_because": known.reason,
         }
     return found
+
+
+def _chosen_inputs(run: Run, named: str | None) -> Inputs:
+    """The input configuration that was named, or the only one that the run has.
+
+    Raises:
+        ExperimentError: The run has no such configuration, or several and none was named.
+    """
+    here = run.description.settings.cohort.inputs
+    if named is None and len(here) == 1:
+        return here[0]
+    if named not in here or named not in INPUTS:
+        raise ExperimentError(f"--inputs takes one of this run's input configurations ({', '.join(here)}), got {named}")
+    return named

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mpi_model.errors import ExperimentError, IncompleteRunError
+from mpi_model.errors import IncompleteRunError
 from mpi_model.pipeline import Pipeline, PipelineConfig
-from mpi_model.vocabulary import INPUTS, TRACERS, Inputs, Tracer
+from mpi_model.vocabulary import TRACERS, Inputs, Tracer
 from orchestrator.cells.decision import Decision
 from orchestrator.cohort.segments import points_in_pixels
 from orchestrator.driver.development_maps import KnownMaps
@@ -59,20 +59,6 @@ class FinalModel:
         _fill_decisions(pipeline, decisions)
         _fill_reference(pipeline, known)
         return cls(pipeline=pipeline, decisions=decisions, known=known)
-
-
-def chosen_inputs(run: Run, named: str | None) -> Inputs:
-    """The input configuration that was named, or the only one that the run has.
-
-    Raises:
-        ExperimentError: The run has no such configuration, or several and none was named.
-    """
-    here = run.description.settings.cohort.inputs
-    if named is None and len(here) == 1:
-        return here[0]
-    if named not in here or named not in INPUTS:
-        raise ExperimentError(f"--inputs takes one of this run's input configurations ({', '.join(here)}), got {named}")
-    return named
 
 
 def _as_dict(record: object) -> dict[str, object]:

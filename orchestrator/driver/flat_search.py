@@ -16,13 +16,6 @@ Scores = Mapping[tuple[int, int], NDArray[np.float64]]
 """`[candidates, exams]` of each part of an input configuration, by repeat and fold; NaN where it has none."""
 
 
-def stages_of(keys: Sequence[CellKey]) -> list[list[CellKey]]:
-    """The cells that can be done at the same time: the parts of a flat search, where there is one, then all others."""
-    parts = [key for key in keys if key.partition == "search"]
-    others = [key for key in keys if key.partition != "search"]
-    return [stage for stage in (parts, others) if stage]
-
-
 def scores_of_parts(
     state: RunState, keys: Sequence[CellKey], candidates: int, exams: int
 ) -> dict[Inputs, Scores | None]:

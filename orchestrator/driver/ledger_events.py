@@ -1,20 +1,14 @@
 """What the driver does with work that comes back: writes results to the ledger and updates log and display."""
 
 import logging
-import os
-import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from mpi_model.errors import PolarmapError
 from orchestrator.cells.records import CandidateResult, CellKey, CellResult, Worker
-from orchestrator.ledger.identity import Facts, experiment_hash
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.counters import RunCounters
-from orchestrator.monitoring.log import event, without_message
+from orchestrator.monitoring.log import event
 from orchestrator.monitoring.progress import Progress
-from orchestrator.runners.runner import Hang, Runner, Unfit
+from orchestrator.runners.runner import Hang, Unfit
 
 if TYPE_CHECKING:
     from orchestrator.monitoring.event_files import EventFiles
@@ -153,52 +147,3 @@ def log_hang(key: CellKey, hang: Hang, message: str) -> None:
 def _place(worker: Worker) -> dict[str, object]:
     """Where a cell is, as keys of a line of the log."""
     return {"worker": worker.process, "host": worker.host, "processor": worker.processor}
-
-
-@contextmanager
-def log_lifecycle(counters: RunCounters, facts: Facts, runner: Runner) -> Iterator[None]:
-    """Log the beginning of the work and its end, whatever ends it."""
-    begun = counters.progress()
-    resumed = bool(begun.complete or begun.failed or counters.half_done)
-    left = f"{len(counters.left)} of {begun.total} cells to do"
-    event(
-        logging.INFO,
-        "run_resumed" if resumed else "run_begun",
-        f"the run {'goes on' if resumed else 'begins'}: {left}",
-        host=platform.node(),
-        pid=os.getpid(),
-        runner=type(runner).__name__,
-        device=facts["device"],
-        experiment=experiment_hash(facts),
-        versions={key.removeprefix("versions."): value for key, value in facts.items() if key.startswith("versions.")},
-    )
-    try:
-        yield
-    # What was finished is in the ledger whichever way this ends; the log tells a person which way it was.
-    except KeyboardInterrupt:
-        event(logging.WARNING, "interrupted", "interrupted; the same command goes on", **_counts(counters))
-        raise
-    except PolarmapError as error:
-        event(logging.ERROR, "stopped", f"the run stops: {error}", **_counts(counters))
-        raise
-    except OSError as error:
-        # A missing right or a full disk is no bug; the file's name is left out, as it may be a patient's.
-        why = error.strerror or type(error).__name__
-        event(logging.ERROR, "stopped", f"the run stops: the system refuses to go on ({why})", **_counts(counters))
-        raise
-    except BaseException as error:
-        # The words of an unexpected error may quote a patient's data; its place in the code does not.
-        trace = without_message(type(error), error.__traceback__)
-        event(logging.CRITICAL, "crashed", f"a bug: {type(error).__name__}", traceback=trace, **_counts(counters))
-        raise
-    event(logging.INFO, "ended", "every cell has ended", **_counts(counters))
-
-
-def _counts(counters: RunCounters) -> dict[str, object]:
-    now = counters.progress()
-    return {
-        "complete": now.complete,
-        "failed": now.failed,
-        "candidates": now.candidates,
-        "seconds": round(now.seconds, 3),
-    }

@@ -1,6 +1,5 @@
 """Everything that can be known before training: cohort, eligible exams, fold plan. No torch, no Ray."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +23,6 @@ from orchestrator.experiment.processor import device_for, precision_notices
 from orchestrator.experiment.settings import DEFAULT_SUBGROUPS, MOST_SUBGROUPS, Experiment, LoadedExperiment
 from orchestrator.folds.draws import FoldPlan
 from orchestrator.folds.plan import plan_folds
-from orchestrator.hashing import digest
 from orchestrator.monitoring.progress import Progress
 from search_spaces.space import SearchSpace
 
@@ -105,16 +103,6 @@ def rows_of_test_exams(prepared: Prepared, inputs: Inputs) -> NDArray[np.int64]:
     return np.flatnonzero(prepared.eligible[inputs] & (prepared.cohort.exams["partition"] == "test").to_numpy())
 
 
-def check_test_exams(prepared: Prepared) -> None:
-    """Refuse to open a test that is not there, before anything is trained for it.
-
-    Raises:
-        CohortError: The cohort has no test exams.
-    """
-    if not (prepared.cohort.exams["partition"] == "test").any():
-        raise CohortError("`--open-test` needs exams with `partition` = test, but the manifest has none; leave it out")
-
-
 def weights_of(loaded: LoadedExperiment) -> Path | None:
     """The file of pretrained weights; None for random ones. ImageNet's may still have to be downloaded.
 
@@ -136,31 +124,6 @@ def weights_of(loaded: LoadedExperiment) -> Path | None:
             f"({error.strerror})"
         ) from error
     return path
-
-
-def weights_digest(path: Path) -> str:
-    """SHA-256 of a file of weights: a file that was moved is the same experiment, an edited one is not.
-
-    Raises:
-        WeightsError: It cannot be read.
-    """
-    try:
-        with open_regular(path, MOST_WEIGHT_BYTES) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise WeightsError(f"cannot read the weights {path.name} ({error.strerror}); fetch them again") from error
-
-
-def used_digest(prepared: Prepared) -> str:
-    """Digest of what else in the manifest decides numbers: the exams of each input configuration, and the subgroups."""
-    exams = prepared.cohort.exams
-    columns = [column for column in prepared.loaded.experiment.statistics.subgroups if column in exams]
-    return digest(
-        {
-            "eligible": {name: exams.loc[mask, "exam_id"].tolist() for name, mask in prepared.eligible.items()},
-            "subgroups": {column: exams[column].fillna("").astype(str).tolist() for column in columns},
-        }
-    )
 
 
 def _check_subgroups(cohort: Cohort, subgroups: tuple[str, ...]) -> None:

@@ -1,6 +1,7 @@
 """Which run an experiment is, and whether anything of it is left to do. No torch, no Ray."""
 
 import datetime
+import hashlib
 import platform
 import subprocess
 from collections import Counter
@@ -9,13 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from mpi_model.errors import ExperimentError
-from mpi_model.regular_files import is_regular
+from mpi_model.errors import CohortError, ExperimentError, WeightsError
+from mpi_model.imagenet import MOST_WEIGHT_BYTES
+from mpi_model.regular_files import is_regular, open_regular
 from orchestrator.cells.records import CellKey, cell_keys
 from orchestrator.driver.map_facts import facts_of_maps
-from orchestrator.driver.prepare import Prepared, check_test_exams, prepare, used_digest, weights_digest, weights_of
+from orchestrator.driver.prepare import Prepared, prepare, weights_of
 from orchestrator.experiment.processor import device_for
 from orchestrator.experiment.settings import LoadedExperiment
+from orchestrator.hashing import digest
 from orchestrator.ledger.description import RunDescription
 from orchestrator.ledger.directory import RunRecord, begin_run
 from orchestrator.ledger.identity import Facts, experiment_hash, identity
@@ -96,7 +99,7 @@ def resolve_run(loaded: LoadedExperiment, options: RunOptions, progress: Progres
     device = device_for(loaded.experiment.resources)
     # Refused now: after the training it would cost hours to learn that there is no test partition.
     if options.open_test:
-        check_test_exams(prepared)
+        _check_test_exams(prepared)
     return ResolvedRun(
         options=options,
         prepared=prepared,
@@ -106,15 +109,6 @@ def resolve_run(loaded: LoadedExperiment, options: RunOptions, progress: Progres
         keys=cell_keys(prepared.loaded.experiment, final=options.permutation is None),
         paths=run_paths(loaded.run_directory),
     )
-
-
-def is_finished(resolved: ResolvedRun, state: RunState) -> bool:
-    """Whether a run has nothing left to do of what is asked for, and its report is current."""
-    options, states = resolved.options, {state.state_of(key) for key in resolved.keys}
-    # A failed cell counts as done, unless it is asked for again.
-    left = None in states or (options.retry_failed and "failed" in states)
-    due = options.open_test and not state.is_test_open(resolved.keys)
-    return state.is_reported and not left and not due
 
 
 def resume_summary(prepared: Prepared) -> str | None:
@@ -147,17 +141,6 @@ def quarantine_failed(state: RunState, keys: Sequence[CellKey]) -> None:
             state.quarantine(key.name, "failed")
 
 
-def outcome_of(resolved: ResolvedRun, state: RunState, *, done_now: int, opened_now: bool) -> RunOutcome:
-    """How the run stands at the end of a call."""
-    return RunOutcome(
-        paths=resolved.paths,
-        cells=len(resolved.keys),
-        done_now=done_now,
-        opened_now=opened_now,
-        failed=tuple(key for key in resolved.keys if state.state_of(key) != "complete"),
-    )
-
-
 def _weights_file(loaded: LoadedExperiment, progress: Progress) -> Path | None:
     """The file of pretrained weights, downloaded if it must be; None for random weights.
 
@@ -180,10 +163,10 @@ def _facts_of(prepared: Prepared, weights: Path | None, device: str) -> Facts:
         prepared.loaded.experiment,
         prepared.space,
         data=prepared.cohort.digest,
-        used=used_digest(prepared),
+        used=_used_digest(prepared),
         plan=prepared.plan.digest,
         # The content, not the path: a file that was moved is the same experiment, an edited one is not.
-        weights="random" if weights is None else weights_digest(weights),
+        weights="random" if weights is None else _weights_digest(weights),
         device=device,
     )
 
@@ -215,7 +198,7 @@ def record_of(prepared: Prepared, facts: Facts, *, final: bool) -> RunRecord:
 
 
 def _git_revision(folder: Path) -> str | None:
-    """The revision of the code or experiment folder, where it is a git checkout."""
+    """The revision of the code, where it is a git checkout."""
     try:
         found = subprocess.run(
             ["git", "-C", str(folder), "rev-parse", "HEAD"],
@@ -244,3 +227,38 @@ def _processor() -> str:
         (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")),
         platform.processor(),
     )
+
+
+def _check_test_exams(prepared: Prepared) -> None:
+    """Refuse to open a test that is not there, before anything is trained for it.
+
+    Raises:
+        CohortError: The cohort has no test exams.
+    """
+    if not (prepared.cohort.exams["partition"] == "test").any():
+        raise CohortError("`--open-test` needs exams with `partition` = test, but the manifest has none; leave it out")
+
+
+def _used_digest(prepared: Prepared) -> str:
+    """Digest of what else in the manifest decides numbers: the exams of each input configuration, and the subgroups."""
+    exams = prepared.cohort.exams
+    columns = [column for column in prepared.loaded.experiment.statistics.subgroups if column in exams]
+    return digest(
+        {
+            "eligible": {name: exams.loc[mask, "exam_id"].tolist() for name, mask in prepared.eligible.items()},
+            "subgroups": {column: exams[column].fillna("").astype(str).tolist() for column in columns},
+        }
+    )
+
+
+def _weights_digest(path: Path) -> str:
+    """SHA-256 of a file of weights: a file that was moved is the same experiment, an edited one is not.
+
+    Raises:
+        WeightsError: It cannot be read.
+    """
+    try:
+        with open_regular(path, MOST_WEIGHT_BYTES) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"cannot read the weights {path.name} ({error.strerror}); fetch them again") from error

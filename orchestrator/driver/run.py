@@ -4,18 +4,9 @@ import logging
 from collections.abc import Sequence
 
 from orchestrator.cells.records import CellKey, cell_keys
-from orchestrator.driver.flat_search import scores_of_parts, stages_of, task_of
+from orchestrator.driver.flat_search import scores_of_parts, task_of
 from orchestrator.driver.prepare import Prepared
-from orchestrator.driver.resume import (
-    ResolvedRun,
-    RunOptions,
-    RunOutcome,
-    is_finished,
-    outcome_of,
-    quarantine_failed,
-    record_of,
-    resolve_run,
-)
+from orchestrator.driver.resume import ResolvedRun, RunOptions, RunOutcome, quarantine_failed, record_of, resolve_run
 from orchestrator.experiment.processor import check_precision
 from orchestrator.experiment.settings import LoadedExperiment
 from orchestrator.ledger.compaction import compact
@@ -58,8 +49,8 @@ def run_experiment(
             state.is_reported = False
             progress.say("tables or report are not what was written; they are made again from the cells")
         # A finished run answers here, without torch, Ray or a new line in its log.
-        if is_finished(resolved, state) and not damage.is_of_results:
-            return outcome_of(resolved, state, done_now=0, opened_now=False)
+        if _is_finished(resolved, state) and not damage.is_of_results:
+            return _outcome_of(resolved, state, done_now=0, opened_now=False)
         with logging_to(paths):
             return _run_remaining(resolved, state, damage, progress, runner)
 
@@ -74,7 +65,7 @@ def _run_remaining(
     if options.retry_failed:
         quarantine_failed(state, keys)
     done = 0
-    for stage in stages_of(keys):
+    for stage in _stages_of(keys):
         # Listed only now: in a flat search, what the first stage found is part of the jobs of the second.
         jobs = pending_jobs(resolved.prepared, state, stage)
         done += len(jobs)
@@ -90,7 +81,7 @@ def _run_remaining(
         open_test(resolved, state)
         event(logging.INFO, "test_opened", "the test partition was opened and predicted")
         _refresh_report(state)
-    return outcome_of(resolved, state, done_now=done, opened_now=opened)
+    return _outcome_of(resolved, state, done_now=done, opened_now=opened)
 
 
 def _train(jobs: list[Job], resolved: ResolvedRun, state: RunState, progress: Progress, runner: Runner | None) -> None:
@@ -135,3 +126,30 @@ def _log_warnings(lines: Sequence[str], progress: Progress) -> None:
     for line in lines:
         progress.say(line)
         event(logging.WARNING, "quarantined", line)
+
+
+def _is_finished(resolved: ResolvedRun, state: RunState) -> bool:
+    """Whether a run has nothing left to do of what is asked for, and its report is current."""
+    options, states = resolved.options, {state.state_of(key) for key in resolved.keys}
+    # A failed cell counts as done, unless it is asked for again.
+    left = None in states or (options.retry_failed and "failed" in states)
+    due = options.open_test and not state.is_test_open(resolved.keys)
+    return state.is_reported and not left and not due
+
+
+def _outcome_of(resolved: ResolvedRun, state: RunState, *, done_now: int, opened_now: bool) -> RunOutcome:
+    """How the run stands at the end of a call."""
+    return RunOutcome(
+        paths=resolved.paths,
+        cells=len(resolved.keys),
+        done_now=done_now,
+        opened_now=opened_now,
+        failed=tuple(key for key in resolved.keys if state.state_of(key) != "complete"),
+    )
+
+
+def _stages_of(keys: Sequence[CellKey]) -> list[list[CellKey]]:
+    """The cells that can be done at the same time: the parts of a flat search, where there is one, then all others."""
+    parts = [key for key in keys if key.partition == "search"]
+    others = [key for key in keys if key.partition != "search"]
+    return [stage for stage in (parts, others) if stage]

@@ -1,17 +1,23 @@
 """Trains what is left of a run. `run.py` imports this module only when there are jobs: they take Ray or torch."""
 
+import logging
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mpi_model.errors import RunDirectoryError
+from mpi_model.errors import PolarmapError, RunDirectoryError
 from orchestrator.cells.records import Procedure, WorkerContext
-from orchestrator.driver.ledger_events import LedgerEvents, log_lifecycle
+from orchestrator.driver.ledger_events import LedgerEvents
 from orchestrator.driver.prepare import Prepared
 from orchestrator.driver.resume import ResolvedRun, RunOptions
 from orchestrator.ledger.identity import Facts, experiment_hash
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.counters import RunCounters
 from orchestrator.monitoring.heartbeat import heartbeat_thread
+from orchestrator.monitoring.log import event, without_message
 from orchestrator.monitoring.progress import Progress
 from orchestrator.monitoring.status import cells_by_inputs, read_objectives
 from orchestrator.runners.deadline import Pace, pace_of
@@ -41,7 +47,7 @@ def train(
     context = worker_context(resolved.prepared, resolved.weights, resolved.device, facts)
     counters = _counters(jobs, resolved, state, pace_of(jobs, context, experiment.resources))
     # The heartbeat is outermost: whatever happens inside, its last beat says that this driver is over.
-    with heartbeat_thread(resolved.paths, counters), log_lifecycle(counters, facts, runner):
+    with heartbeat_thread(resolved.paths, counters), _log_lifecycle(counters, facts, runner):
         followed = _event_files(resolved)
         try:
             # Results are written here, in the driver; workers do not write to the run directory.
@@ -124,3 +130,52 @@ def _pretrained(prepared: Prepared, weights: Path | None) -> "State | None":
 
     channels = prepared.cohort.maps.stress.shape[1]
     return load_state(weights, prepared.loaded.experiment.network.backbone, image_channels=channels)
+
+
+@contextmanager
+def _log_lifecycle(counters: RunCounters, facts: Facts, runner: Runner) -> Iterator[None]:
+    """Log the beginning of the work and its end, whatever ends it."""
+    begun = counters.progress()
+    resumed = bool(begun.complete or begun.failed or counters.half_done)
+    left = f"{len(counters.left)} of {begun.total} cells to do"
+    event(
+        logging.INFO,
+        "run_resumed" if resumed else "run_begun",
+        f"the run {'goes on' if resumed else 'begins'}: {left}",
+        host=platform.node(),
+        pid=os.getpid(),
+        runner=type(runner).__name__,
+        device=facts["device"],
+        experiment=experiment_hash(facts),
+        versions={key.removeprefix("versions."): value for key, value in facts.items() if key.startswith("versions.")},
+    )
+    try:
+        yield
+    # What was finished is in the ledger whichever way this ends; the log tells a person which way it was.
+    except KeyboardInterrupt:
+        event(logging.WARNING, "interrupted", "interrupted; the same command goes on", **_counts(counters))
+        raise
+    except PolarmapError as error:
+        event(logging.ERROR, "stopped", f"the run stops: {error}", **_counts(counters))
+        raise
+    except OSError as error:
+        # A missing right or a full disk is no bug; the file's name is left out, as it may be a patient's.
+        why = error.strerror or type(error).__name__
+        event(logging.ERROR, "stopped", f"the run stops: the system refuses to go on ({why})", **_counts(counters))
+        raise
+    except BaseException as error:
+        # The words of an unexpected error may quote a patient's data; its place in the code does not.
+        trace = without_message(type(error), error.__traceback__)
+        event(logging.CRITICAL, "crashed", f"a bug: {type(error).__name__}", traceback=trace, **_counts(counters))
+        raise
+    event(logging.INFO, "ended", "every cell has ended", **_counts(counters))
+
+
+def _counts(counters: RunCounters) -> dict[str, object]:
+    now = counters.progress()
+    return {
+        "complete": now.complete,
+        "failed": now.failed,
+        "candidates": now.candidates,
+        "seconds": round(now.seconds, 3),
+    }

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from mpi_model.errors import FoldsError
 from mpi_model.vocabulary import Inputs
+from orchestrator.cohort.problems import rows_text
 from orchestrator.experiment.settings import FoldSettings
 from orchestrator.folds.draws import MIN_PATIENTS, FoldPlan, Membership, Purpose, draw_folds, inner_parts
-from orchestrator.folds.sites import check_sites, site_of_patients
 from orchestrator.folds.strata import PROTOCOL_COLUMNS, strata_of
 from orchestrator.hashing import digest
 
@@ -82,10 +82,10 @@ def _plan_of_sites(
     Raises:
         FoldsError: Sites are missing, blank or shared by a patient, or what is left without one cannot be trained on.
     """
-    check_sites(exams)
+    _check_sites(exams)
     sites = sorted(exams["site"].unique())
     empty = _without_draws(exams, eligible, columns, notices, replace(settings, folds=len(sites)))
-    codes = np.searchsorted(np.asarray(sites, dtype=np.str_), site_of_patients(exams, empty.patients))
+    codes = np.searchsorted(np.asarray(sites, dtype=np.str_), _site_of_patients(exams, empty.patients))
     plan = replace(empty, folds=codes.astype(np.int64)[np.newaxis])
     for fold, site in enumerate(sites):
         # Refused before the run, not hours into it.
@@ -126,7 +126,7 @@ def _without_draws(
     patients, strata = strata_of(exams, columns, settings.folds)
     # Sorted, so that the digest does not depend on the order of the manifest.
     labels = exams.sort_values("exam_id")[["patient_id", "exam_id", "tracer", "label"]]
-    sites = {} if settings.by == "patient" else {"by": "site", "sites": site_of_patients(exams, patients).tolist()}
+    sites = {} if settings.by == "patient" else {"by": "site", "sites": _site_of_patients(exams, patients).tolist()}
     # Everything the plan depends on, and nothing else: not the inputs, the maps or the order of the manifest.
     identity = {
         "patients": patients,
@@ -213,3 +213,33 @@ def _remedy(plan: FoldPlan, settings: FoldSettings, inner_folds: int, purposes: 
                 return f"folds = {count}{inside} would work"
     more = "include more patients"
     return f"no number of folds would work: {more if plan.training_share == 1 else f'raise the share, or {more}'}"
+
+
+def _check_sites(exams: pd.DataFrame) -> None:
+    """Refuse exams that cannot be divided by site.
+
+    Raises:
+        FoldsError: There is no column `site`, a site is blank, a patient has two, or there is only one.
+    """
+    if "site" not in exams:
+        raise FoldsError('`folds.by` = "site" needs a column `site`, which the manifest does not have; add it')
+    blank = exams.loc[exams["site"].isna() | (exams["site"] == ""), "manifest_row"]
+    moved = exams[exams.groupby("patient_id")["site"].transform("nunique") > 1]["manifest_row"]
+    problems = [
+        f"{rows_text(rows)}: {rule}"
+        for rows, rule in (
+            (blank.tolist(), 'the site is blank; `folds.by` = "site" needs it for every development exam'),
+            (moved.tolist(), "a patient has exams at two sites and would be trained on and judged; name one site"),
+        )
+        if rows
+    ]
+    if not problems and exams["site"].nunique() < 2:
+        problems = ['`folds.by` = "site" needs two sites, but all development exams are of one; use "patient"']
+    if problems:
+        raise FoldsError(*problems)
+
+
+def _site_of_patients(exams: pd.DataFrame, patients: Sequence[str]) -> NDArray[np.str_]:
+    """The site of each patient, `[patients]`."""
+    sites = exams.drop_duplicates("patient_id").set_index("patient_id")["site"]
+    return sites.loc[list(patients)].to_numpy(dtype=np.str_)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ray import tune
 from ray.tune.experiment import Trial
-from ray.tune.stopper import Stopper
 
 from mpi_model.errors import PolarmapError
 from orchestrator.cells.records import CandidateResult, CellResult, Worker, failed_cell
@@ -186,18 +185,3 @@ class LedgerCallback(tune.Callback):
             handler()
         except PolarmapError as error:
             self.error = error
-
-
-class StopOnError(Stopper):
-    """Ends Tune when the ledger cannot be written any more."""
-
-    def __init__(self, delivery: LedgerCallback) -> None:
-        self.delivery = delivery
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Whether this trial should end."""
-        return self.delivery.error is not None
-
-    def stop_all(self) -> bool:
-        """Whether all trials should."""
-        return self.delivery.error is not None

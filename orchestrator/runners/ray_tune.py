@@ -18,6 +18,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
+from ray.tune.stopper import Stopper
 
 from mpi_model.errors import ExperimentError
 from orchestrator.cells.records import CandidateResult, WorkerContext
@@ -27,7 +28,7 @@ from orchestrator.runners.deadline import Watch, pace_of
 from orchestrator.runners.faults import cause_of
 from orchestrator.runners.hung_worker import let_stacks_be_read
 from orchestrator.runners.packing import allowed_fraction
-from orchestrator.runners.ray_delivery import ATTEMPT, PAYLOAD, LedgerCallback, StopOnError
+from orchestrator.runners.ray_delivery import ATTEMPT, PAYLOAD, LedgerCallback
 from orchestrator.runners.ray_nodes import NodeWatch, nodes_of_cluster
 from orchestrator.runners.runner import Events, Job, Unfit, Work, this_worker
 
@@ -138,7 +139,7 @@ def _settings(queue: CellQueue, delivery: LedgerCallback, folder: Path, batch: i
             storage_path=str(folder),
             verbose=0,
             callbacks=[delivery],
-            stop=StopOnError(delivery),
+            stop=_StopOnError(delivery),
         ),
     }
 
@@ -277,3 +278,18 @@ class _CellSearch(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing, for the same reason."""
+
+
+class _StopOnError(Stopper):
+    """Ends Tune when the ledger cannot be written any more."""
+
+    def __init__(self, delivery: LedgerCallback) -> None:
+        self.delivery = delivery
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether this trial should end."""
+        return self.delivery.error is not None
+
+    def stop_all(self) -> bool:
+        """Whether all trials should."""
+        return self.delivery.error is not None
