@@ -30,7 +30,7 @@ from mpi_model.training import Epoch, train
 from mpi_model.weights import load_state
 from orchestrator.cells.recipe import recipe_for
 from orchestrator.cells.records import CellTask, Procedure, WorkerContext
-from orchestrator.cells.study import random_candidates
+from orchestrator.cells.study import startup_candidates
 from orchestrator.cohort.loading import load_cohort
 from orchestrator.cohort.records import Cohort
 from orchestrator.experiment.settings import DecisionSettings, SearchSettings
@@ -118,7 +118,9 @@ def trained(cohort: Cohort, bench: WorkerContext, task: CellTask) -> dict[str, N
     sizes = [len(split.validation) for split in task.inner]
     losses, steps = np.full((CANDIDATES, folds, epochs), np.nan), np.zeros((CANDIDATES, folds, epochs), np.int64)
     scores = np.full((CANDIDATES, epochs, sum(sizes)), np.nan, np.float32)
-    sampler = optuna.samplers.TPESampler(seed=task.key.fold, n_startup_trials=random_candidates(bench.procedure.search))
+    sampler = optuna.samplers.TPESampler(
+        seed=task.key.fold, n_startup_trials=startup_candidates(bench.procedure.search)
+    )
     study = optuna.create_study(sampler=sampler)
     study.enqueue_trial(first_candidate(space))
     values = []

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mpi_model.loss import class_weights
 from orchestrator.cells import rungs
 from orchestrator.cells.records import CellTask, InnerSplit
-from orchestrator.cells.study import PRUNING_WARM_UP, random_candidates
+from orchestrator.cells.study import PRUNING_WARM_UP, startup_candidates
 from orchestrator.experiment.settings import SearchSettings
 
 CANDIDATES: Final = SearchSettings().candidates
@@ -142,7 +142,7 @@ def raced(cell: Stored, tracer: NDArray[np.int8], tie: float, prune: bool) -> Ch
 def median() -> optuna.pruners.BasePruner:
     """The pruner of `orchestrator.cells.study`."""
     return optuna.pruners.MedianPruner(
-        n_startup_trials=random_candidates(SearchSettings()), n_warmup_steps=PRUNING_WARM_UP
+        n_startup_trials=startup_candidates(SearchSettings()), n_warmup_steps=PRUNING_WARM_UP
     )
 
 

@@ -80,7 +80,6 @@ def run_cell(
     return CellResult(
         key=task.key,
         state="complete",
-        reason="",
         candidate=refitted[0].number,
         steps=length_of_refit(task.training, task, context.procedure.training, refitted[0])[0],
         values=refitted[0].values,
@@ -157,7 +156,9 @@ def _fresh_scores(task: CellTask, context: WorkerContext, refitted: Sequence[Can
     """The out-of-fold scores of a cell's members in its calibration folds; None where it has none.
 
     The search's own inner scores are too good to calibrate by: every fold kept its best epoch by them, and the winner
-    was chosen by them. What was measured of it is in `docs/coverage.md`. Each member is trained once a fold, as its refit is: for a number of steps, nothing watched. Their mean is the
+    was chosen by them. What was measured of it is in `docs/coverage.md`.
+
+    Each member is trained once a fold, as its refit is: for a number of steps, nothing watched. Their mean is the
     score, as it is for exams that are predicted.
 
     Args:

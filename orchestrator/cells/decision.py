@@ -12,7 +12,7 @@ from scipy.special import expit
 from mpi_model.errors import WeightsError
 from mpi_model.maps import Maps
 from mpi_model.vocabulary import TRACERS
-from orchestrator.cells.records import NETWORK, InnerSplit, Model, Prediction
+from orchestrator.cells.records import NETWORK, InnerSplit, ModelKind, Prediction
 from orchestrator.experiment.reading import read_record
 from orchestrator.experiment.settings import ThresholdRule
 
@@ -117,7 +117,7 @@ def predictions_of(
     tracer: NDArray[np.int8],
     decisions: Mapping[int, Decision],
     member: int,
-    model: Model = NETWORK,
+    model: ModelKind = NETWORK,
 ) -> list[Prediction]:
     """Scores, row by row, with the probability and threshold of each exam's tracer."""
     return [

@@ -10,12 +10,11 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-import optuna
 import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from mpi_model.errors import PolarmapError, TrainingDivergedError
+from mpi_model.errors import TrainingDivergedError
 from mpi_model.prediction import predict_scores
 from mpi_model.schedule import horizon_steps
 from mpi_model.training import refit
@@ -30,17 +29,17 @@ from orchestrator.cells.records import (
     failed_cell,
 )
 from orchestrator.cells.rungs import fold_cost
-from orchestrator.cells.study import OnCandidate
+from orchestrator.cells.study import OnCandidate, check_replay, random_candidates
 from orchestrator.hashing import derive_seed
 from search_spaces.conditions import Value
-from search_spaces.space import SearchSpace, first_candidate, propose
+from search_spaces.space import SearchSpace
 
 _NOT_TRAINED = "could not be trained in every part of the flat search"
 
 _Values = dict[str, Value | None]
 
 
-def fixed_candidates(plan: str, space: SearchSpace, count: int) -> list[_Values]:
+def _fixed_candidates(plan: str, space: SearchSpace, count: int) -> list[_Values]:
     """The candidates of a flat search: the space's defaults, then random draws that depend on the plan alone.
 
     Args:
@@ -48,11 +47,7 @@ def fixed_candidates(plan: str, space: SearchSpace, count: int) -> list[_Values]
         space: What is drawn.
         count: Candidates.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.RandomSampler(seed=derive_seed(plan, "flat search") % 2**32)
-    study = optuna.create_study(sampler=sampler)
-    study.enqueue_trial(first_candidate(space))
-    return [propose(space, study.ask()) for _ in range(count)]
+    return random_candidates(space, count, seed=derive_seed(plan, "flat search") % 2**32)
 
 
 def score_candidates(
@@ -72,9 +67,9 @@ def score_candidates(
     started = time.perf_counter()
     search = context.procedure.search
     results = list(finished)
-    for number, values in enumerate(fixed_candidates(task.plan, context.procedure.space, search.candidates)):
+    for number, values in enumerate(_fixed_candidates(task.plan, context.procedure.space, search.candidates)):
         if number < len(finished):
-            _check_same(finished[number], values)
+            check_replay(finished[number], values)
             continue
         results.append(_scored(task, context, number, values))
         on_candidate(results[-1])
@@ -85,12 +80,7 @@ def score_candidates(
     return CellResult(
         key=task.key,
         state="complete",
-        reason="",
-        candidate=None,
-        steps=None,
-        values={},
         predictions=tuple(one for result in results for one in _predictions(task, result)),
-        models=(),
         seconds=seconds,
         host=platform.node(),
         device=context.device,
@@ -114,22 +104,14 @@ def judged_candidates(
     """
     assert task.scores is not None, "only a task with scores comes here"
     results = []
-    proposed = fixed_candidates(task.plan, context.procedure.space, len(task.scores))
+    proposed = _fixed_candidates(task.plan, context.procedure.space, len(task.scores))
     for number, (values, scores) in enumerate(zip(proposed, task.scores, strict=True)):
         results.append(_judged(task, context, number, values, scores))
         if number >= len(finished):
             on_candidate(results[-1])
         else:
-            _check_same(finished[number], values)
+            check_replay(finished[number], values)
     return results
-
-
-def _check_same(result: CandidateResult, values: _Values) -> None:
-    if result.values != values:
-        raise PolarmapError(
-            f"candidate {result.number} of the ledger has other hyperparameters than are drawn now; the run directory "
-            "was written by another version: use a new experiment name"
-        )
 
 
 def _scored(task: CellTask, context: WorkerContext, number: int, values: _Values) -> CandidateResult:
@@ -161,8 +143,6 @@ def _scored(task: CellTask, context: WorkerContext, number: int, values: _Values
         objective=None,
         best_steps=() if error else (steps,),
         inner_scores=tuple(scores),
-        reported=(),
-        epochs=(),
         error=error,
         seconds=time.perf_counter() - started,
     )
@@ -184,10 +164,7 @@ def _judged(
     """A candidate as a cell judges it: the mean over the parts that it may choose by."""
     settings = context.procedure
     if not np.isfinite(scores).all():
-        return CandidateResult(
-            number=number, state="failed", values=values, objective=None, best_steps=(), inner_scores=(), reported=(),
-            epochs=(), error=_NOT_TRAINED, seconds=0.0,
-        )  # fmt: skip
+        return CandidateResult(number=number, state="failed", values=values, objective=None, error=_NOT_TRAINED)
     ends = np.cumsum([len(split.validation) for split in task.inner])[:-1]
     costs = [
         fold_cost(part, split, context.maps.tracer, settings.search.objective)
@@ -200,8 +177,4 @@ def _judged(
         objective=signed_objective(float(np.mean(costs)), settings.search.objective),
         best_steps=tuple(horizon_steps(len(split.training), settings.training) for split in task.inner),
         inner_scores=tuple(scores.tolist()),
-        reported=(),
-        epochs=(),
-        error="",
-        seconds=0.0,
     )

@@ -5,15 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-import optuna
-
 from mpi_model.errors import TrainingDivergedError
 from mpi_model.vocabulary import Inputs
 from orchestrator.cells.candidate import InnerTraining, cost_of, inner_training
 from orchestrator.cells.records import CellTask, WorkerContext
+from orchestrator.cells.study import random_candidates
 from orchestrator.cells.timed import Kind, TimedTraining
 from search_spaces.conditions import Value
-from search_spaces.space import SearchSpace, first_candidate, hyperparameters, propose
+from search_spaces.space import SearchSpace, hyperparameters
 
 _ENOUGH: Final = 6
 """Finished trainings of a kind, after which timing more of it tells little."""
@@ -32,12 +31,8 @@ _Values = dict[str, Value | None]
 
 def drawn_kinds(space: SearchSpace) -> dict[Kind, list[_Values]]:
     """What a space proposes at random, its first candidate included, by kind; untrained."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    study.enqueue_trial(first_candidate(space))
     kinds: dict[Kind, list[_Values]] = {}
-    for _ in range(_DRAWN):
-        values = propose(space, study.ask())
+    for values in random_candidates(space, _DRAWN, seed=0):
         kinds.setdefault(_kind(values), []).append(values)
     ordered = sorted(kinds, key=lambda kind: (kind.encoder_stages or 0, kind.freeze_depth))
     # Multiples of the golden ratio: the first few kinds, too, are spread over all of them.

@@ -77,18 +77,7 @@ def _first_fold(
     if number < len(finished):
         result = replayed(finished[number], trial, values)
     else:
-        nothing = CandidateResult(
-            number=number,
-            state="pruned",
-            values=values,
-            objective=None,
-            best_steps=(),
-            inner_scores=(),
-            reported=(),
-            epochs=(),
-            error="",
-            seconds=0.0,
-        )
+        nothing = CandidateResult(number=number, state="pruned", values=values, objective=None)
         result = _trained(task, context, nothing, 0, question(trial, context.procedure.search.prune))
         on_candidate(result)
     _tell_first_fold(study, trial, result)

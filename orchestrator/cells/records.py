@@ -6,7 +6,7 @@ exams are row numbers of `Maps`, labels come only inside `LabelledExams`, and ev
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import numpy as np
@@ -24,11 +24,11 @@ CandidateState = Literal["complete", "pruned", "failed"]
 """Pruned is also who was dropped from a race, and who is still in it."""
 _CellState = Literal["complete", "failed"]
 _Fault = Literal["", "gpu_memory", "gpu_fault"]
-Model = Literal["network", "segments"]
+ModelKind = Literal["network", "segments"]
 ExplainedNetwork = Literal["trained", "randomised", "none"]
 """The model; the same with weights drawn at random; no network at all, only how the map differs from its reference."""
-NETWORK: Final[Model] = "network"
-SEGMENTS: Final[Model] = "segments"
+NETWORK: Final[ModelKind] = "network"
+SEGMENTS: Final[ModelKind] = "segments"
 """The baseline, `orchestrator.cells.baseline`."""
 
 
@@ -180,15 +180,15 @@ class CandidateResult:
     objective: float | None
     """Mean over inner folds, each at the epoch it is judged by; None unless complete, and in parts of a flat search,
     which know no label of the exams that they score."""
-    best_steps: tuple[int, ...]
+    best_steps: tuple[int, ...] = ()
     """Optimiser steps at the epoch that judges it, for each inner fold that it ended; without a race all or none."""
-    inner_scores: tuple[float, ...]
+    inner_scores: tuple[float, ...] = ()
     """Scores of the inner validation exams at these epochs, inner folds one after another."""
-    reported: tuple[float, ...]
+    reported: tuple[float, ...] = ()
     """The objective after each epoch, as the pruner received it; in a race, of the first inner fold."""
-    epochs: tuple[EpochRecord, ...]
-    error: str
-    seconds: float
+    epochs: tuple[EpochRecord, ...] = ()
+    error: str = ""
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +200,7 @@ class Prediction:
     score: float
     probability: float
     threshold: float
-    model: Model = NETWORK
+    model: ModelKind = NETWORK
     """Who predicts; a baseline has member 0 only."""
 
 
@@ -236,12 +236,16 @@ class CellResult:
 
     key: CellKey
     state: _CellState
-    reason: str
-    candidate: int | None
-    steps: int | None
-    values: dict[str, Value | None]
-    predictions: tuple[Prediction, ...]
-    models: tuple[SavedModel, ...]
+    reason: str = ""
+    """Why a failed cell failed."""
+    candidate: int | None = None
+    """The number of the first member's candidate."""
+    steps: int | None = None
+    """Optimiser steps of its refit."""
+    values: dict[str, Value | None] = field(default_factory=dict)
+    """What the space proposed for it."""
+    predictions: tuple[Prediction, ...] = ()
+    models: tuple[SavedModel, ...] = ()
     seconds: float
     host: str
     device: str
@@ -263,11 +267,6 @@ def failed_cell(key: CellKey, device: str, reason: str, seconds: float) -> CellR
         key=key,
         state="failed",
         reason=reason,
-        candidate=None,
-        steps=None,
-        values={},
-        predictions=(),
-        models=(),
         seconds=seconds,
         host=platform.node(),
         device=device,

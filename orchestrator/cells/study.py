@@ -1,6 +1,6 @@
 """The search inside one cell: a seeded, sequential Optuna study, replayed where it was interrupted."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import optuna
@@ -55,7 +55,21 @@ def search(
     return results
 
 
-def random_candidates(settings: SearchSettings) -> int:
+def random_candidates(space: SearchSpace, count: int, *, seed: int) -> list[dict[str, Value | None]]:
+    """The space's defaults, then random draws; no candidate depends on what became of another.
+
+    Args:
+        space: What is drawn.
+        count: Candidates, the first of them included.
+        seed: Of the draws, below 2**32.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    study.enqueue_trial(first_candidate(space))
+    return [propose(space, study.ask()) for _ in range(count)]
+
+
+def startup_candidates(settings: SearchSettings) -> int:
     """Candidates drawn at random before TPE models them and the median prunes."""
     # A third, at least three: with few candidates TPE would model almost nothing.
     return min(_MOST_RANDOM, max(3, settings.candidates // 3))
@@ -64,7 +78,7 @@ def random_candidates(settings: SearchSettings) -> int:
 def new_study(task: CellTask, settings: SearchSettings, space: SearchSpace) -> optuna.Study:
     """An empty study of a cell; its seed depends on the plan, the repeat and the fold only."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    random = random_candidates(settings)
+    random = startup_candidates(settings)
     # Without the inputs: input configurations of one fold try the same random candidates, which pairs them.
     seed = derive_seed(task.plan, task.key.repeat, task.key.fold, "study") % 2**32
     study = optuna.create_study(
@@ -99,16 +113,24 @@ def question(trial: Trial, prune: bool) -> Callable[[int, float], bool]:
 
 def replayed(result: CandidateResult, trial: Trial, values: dict[str, Value | None]) -> CandidateResult:
     """A candidate of an earlier call, with its reports made again; refused if the sampler proposes another one."""
-    # The same seed must propose the same values; if not, going on would mix two different searches.
+    check_replay(result, values)
+    # The median pruner compares later candidates with these values, so they are reported again.
+    for epoch, objective in enumerate(result.reported, start=1):
+        trial.report(objective, epoch)
+    return result
+
+
+def check_replay(result: CandidateResult, values: Mapping[str, Value | None]) -> None:
+    """Refuse to go on from a candidate that would be another one now: it would mix two different searches.
+
+    Raises:
+        PolarmapError: Its hyperparameters are not those that are proposed for its number.
+    """
     if result.values != values:
         raise PolarmapError(
             f"candidate {result.number} of the ledger has other hyperparameters than its replay proposes; "
             "the run directory was written by another version: use a new experiment name"
         )
-    # The median pruner compares later candidates with these values, so they are reported again.
-    for epoch, objective in enumerate(result.reported, start=1):
-        trial.report(objective, epoch)
-    return result
 
 
 def tell(study: optuna.Study, trial: Trial, state: CandidateState, objective: float | None) -> None:

@@ -24,6 +24,6 @@ def explain(arguments: argparse.Namespace) -> int:
     )
     found = explain_run(run, options, progress_for(arguments.progress))
     found.check()
-    print_attributions(found.run.attributions)
+    print_attributions(run.attributions)
     print(f"{found.done_now} cells explained now; every group: {run.paths.table('attributions')}")
     return 0

@@ -51,10 +51,9 @@ class ExplainOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Explained:
+class _Explained:
     """How it ended."""
 
-    run: Run
     done_now: int
     """Cells that this call explained."""
     test: bool
@@ -75,7 +74,7 @@ class Explained:
             )
 
 
-def explain_run(run: Run, options: ExplainOptions, progress: Progress, runner: Runner | None = None) -> Explained:
+def explain_run(run: Run, options: ExplainOptions, progress: Progress, runner: Runner | None = None) -> _Explained:
     """Explain a run, or what is left of it; run it again to resume.
 
     Args:
@@ -109,7 +108,7 @@ def explain_run(run: Run, options: ExplainOptions, progress: Progress, runner: R
             from orchestrator.report.build import write_report  # noqa: PLC0415 - matplotlib; only the report needs it
 
             write_report(run)
-    return Explained(run=run, done_now=done, test=opened, failed=failed)
+    return _Explained(done_now=done, test=opened, failed=failed)
 
 
 def _check_exams(run: Run, options: ExplainOptions) -> bool:

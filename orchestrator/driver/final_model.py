@@ -1,6 +1,6 @@
 """A run's final networks of one input configuration as one model that can leave the house, verified byte by byte."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -50,7 +50,7 @@ class FinalModel:
             {
                 "inputs": inputs,
                 "size": settings.images.size,
-                "members": [_as_dict(network.architecture) for network in networks],
+                "members": [asdict(network.architecture) for network in networks],
             }
         )
         known = {TRACERS[number]: KnownMaps.of(run, inputs, TRACERS[number]) for number in decisions[0]}
@@ -59,10 +59,6 @@ class FinalModel:
         _fill_decisions(pipeline, decisions)
         _fill_reference(pipeline, known)
         return cls(pipeline=pipeline, decisions=decisions, known=known)
-
-
-def _as_dict(record: object) -> dict[str, object]:
-    return {name: getattr(record, name) for name in record.__dataclass_fields__}  # type: ignore[attr-defined]
 
 
 def _fill_decisions(pipeline: Pipeline, decisions: tuple[dict[int, Decision], ...]) -> None:

@@ -23,15 +23,12 @@ from orchestrator.storage.base import Blob
 from orchestrator.storage.locations import open_storage
 
 
-def open_test(resolved: ResolvedRun, state: RunState) -> int:
+def open_test(resolved: ResolvedRun, state: RunState) -> None:
     """Predict the test exams with the final networks and their baselines, once the opening is logged.
 
     Args:
         resolved: The run; its final cells are judged.
         state: What its ledger holds.
-
-    Returns:
-        How often this test partition has been opened.
 
     Raises:
         IncompleteRunError: A final cell is not complete; the test stays closed.
@@ -46,7 +43,7 @@ def open_test(resolved: ResolvedRun, state: RunState) -> int:
     # Before the first prediction: what is judged cannot change between opening and result.
     frozen = frozen_hash(paths, resolved.hash)
     # Written down before anything is predicted: an opening that is not logged has not happened.
-    openings = record_opening(
+    record_opening(
         open_storage(prepared.loaded.test_openings),
         hash_of_test_exams(prepared.cohort.exams),
         prepared.loaded.experiment.name,
@@ -58,7 +55,6 @@ def open_test(resolved: ResolvedRun, state: RunState) -> int:
             # After an interruption only the missing predictions are made; the opening is not counted twice.
             if state.tests.get(key.name) is None:
                 state.commit_test(key, _predict(prepared, paths, key, resolved.device), resolved.hash)
-    return openings
 
 
 def _predict(prepared: Prepared, paths: RunPaths, key: CellKey, device: str) -> list[Prediction]:

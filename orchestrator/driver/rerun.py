@@ -35,7 +35,7 @@ _COMPARED: Final = ("candidates", "epochs", "predictions", "cells")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rerun:
+class _Rerun:
     """How a cell that was done again compares with the ledger."""
 
     cell: str
@@ -78,7 +78,7 @@ def rerun_cell(
     manifest: Path | None = None,
     *,
     unguarded: bool = False,
-) -> Rerun:
+) -> _Rerun:
     """Do one cell again, from its first candidate.
 
     Args:
@@ -147,7 +147,7 @@ def _task(key: CellKey, resolved: ResolvedRun, there: RunState, sampled: bool) -
     return task
 
 
-def _compared(run: Run, key: CellKey, state: RunState, there: RunState, resolved: ResolvedRun) -> Rerun:
+def _compared(run: Run, key: CellKey, state: RunState, there: RunState, resolved: ResolvedRun) -> _Rerun:
     mine, theirs = _tables(state, key), _tables(there, key)
     cell = mine["cells"].to_pylist()[0]
     if there.state_of(key) is None:
@@ -158,7 +158,7 @@ def _compared(run: Run, key: CellKey, state: RunState, there: RunState, resolved
         }
     same = [name for name in theirs if table_bytes(mine[name]) == table_bytes(theirs[name])]
     networks = dict(_networks(state.paths, there, key))
-    return Rerun(
+    return _Rerun(
         cell=key.name,
         folder=Path(state.paths.root),
         state=str(cell["state"]),

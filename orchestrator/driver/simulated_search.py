@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from mpi_model.settings import TrainingSettings
 from mpi_model.vocabulary import Inputs
 from orchestrator.cells.rungs import places
-from orchestrator.cells.study import PRUNING_WARM_UP, random_candidates
+from orchestrator.cells.study import PRUNING_WARM_UP, startup_candidates
 from orchestrator.cells.timed import Kind, TimedTraining
 from orchestrator.experiment.settings import SearchSettings
 
@@ -81,7 +81,7 @@ def cell_seconds(
     if work.search.scheme == "flat":
         return _with_part(generator, pool, preferred, work, inputs)
     kinds, shares = list(work.shares), np.array(list(work.shares.values()))
-    random = random_candidates(work.search)
+    random = startup_candidates(work.search)
     proposed = []
     for number in range(work.search.candidates):
         kind = kinds[int(generator.choice(len(kinds), p=shares if number < random else preferred))]
@@ -172,7 +172,7 @@ def _pruned_at(folds: Sequence[Fold], complete: Sequence[Sequence[Fold]], search
         complete: Those of each earlier candidate that came to its end.
         search: Whether there is pruning, and from when on.
     """
-    if not search.prune or len(complete) < random_candidates(search):
+    if not search.prune or len(complete) < startup_candidates(search):
         return None
     most = max(fold.length for fold in folds)
     mine = np.minimum.accumulate(np.mean([fold.path for fold in folds], axis=0))

@@ -53,17 +53,13 @@ def _explain(task: CellTask, context: WorkerContext, finished: Sequence[Candidat
     return CellResult(
         key=task.key,
         state="complete",
-        reason="",
         candidate=refitted[0].number,
-        steps=None,
-        values={},
         predictions=tuple(
             # Scores alone are compared; decisions were fixed when the cell was run.
             Prediction(member=member, row=row, score=score, probability=float("nan"), threshold=float("nan"))
             for member, found in enumerate(scores)
             for row, score in zip(task.evaluation.tolist(), found.tolist(), strict=True)
         ),
-        models=(),
         attributions=tuple(attributions),
         seconds=time.perf_counter() - started,
         host=platform.node(),

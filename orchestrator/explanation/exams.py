@@ -49,7 +49,7 @@ def explain_exams(
     inputs = networks[0].architecture.inputs
     kinds: list[tuple[ExplainedNetwork, list[TracerNetwork]]] = [("trained", [_still(one, device) for one in networks])]
     if seed is not None:
-        drawn = [randomised(one, derive_seed(seed, "randomised", number)) for number, one in enumerate(networks)]
+        drawn = [_randomised(one, derive_seed(seed, "randomised", number)) for number, one in enumerate(networks)]
         kinds.append(("randomised", [_still(one, device) for one in drawn]))
     images, tracers = input_tensor(maps, rows, inputs).to(device), tracer_tensor(maps, rows).to(device)
     found: list[Attribution] = []
@@ -65,7 +65,7 @@ def explain_exams(
     return found
 
 
-def randomised(network: TracerNetwork, seed: int) -> TracerNetwork:
+def _randomised(network: TracerNetwork, seed: int) -> TracerNetwork:
     """A network of the same architecture with weights drawn at random, none of them learned.
 
     References:

@@ -15,7 +15,7 @@ from scipy import stats
 
 from orchestrator.cells.records import NETWORK
 from orchestrator.cohort.segments import TERRITORIES
-from orchestrator.ledger.schemas import ATTRIBUTIONS, SEGMENT_COLUMNS
+from orchestrator.ledger.schemas import GROUP_ATTRIBUTIONS, SEGMENT_COLUMNS
 from orchestrator.statistics.members import Model
 from orchestrator.statistics.patient_bootstrap import bootstrap_intervals
 from orchestrator.statistics.scores import Codes, Flags, Floats
@@ -44,8 +44,8 @@ def attribution_groups(exams: pd.DataFrame, predictions: pd.DataFrame, level: fl
         level: Of the intervals.
 
     Returns:
-        The columns of `orchestrator.ledger.schemas.ATTRIBUTIONS`; `label` and `outcome` are null where a row is not
-        about one class or outcome, `phase` where it is about both.
+        The columns of `orchestrator.ledger.schemas.GROUP_ATTRIBUTIONS`; `label` and `outcome` are null where a row is
+        not about one class or outcome, `phase` where it is about both.
     """
     frame = exams.merge(_outcomes(predictions), on=_EXAM, how="left")
     rows: list[dict[str, object]] = []
@@ -59,7 +59,7 @@ def attribution_groups(exams: pd.DataFrame, predictions: pd.DataFrame, level: fl
                 rows += _rows(nets.phases, nets.values[chosen], nets.who[chosen], about)
                 if network != "trained" and nets.is_paired_with(trained):
                     rows += _correlation(nets.values[chosen], trained.values[chosen], nets.who[chosen], about)
-    return pa.Table.from_pylist(rows, schema=ATTRIBUTIONS)
+    return pa.Table.from_pylist(rows, schema=GROUP_ATTRIBUTIONS)
 
 
 def with_permuted(exams: pd.DataFrame, permuted: pd.DataFrame) -> pd.DataFrame:

@@ -43,11 +43,6 @@ def stored_candidates(
             values={name: row[f"hp_{name}"] for name in _NAMES},
             objective=row["objective"],
             best_steps=_best_steps(task, _epochs_of(row["candidate"], watched), training, objective),
-            inner_scores=(),
-            reported=(),
-            epochs=(),
-            error="",
-            seconds=0.0,
         )
         for row in complete
     )

@@ -15,8 +15,8 @@ from mpi_model.printable import printable
 from orchestrator.ledger.files import json_object
 from orchestrator.ledger.reading import Run
 
-CONFIG: Final = "config.json"
-FORMAT: Final = 2
+_CONFIG: Final = "config.json"
+_FORMAT: Final = 2
 """Version of the configuration."""
 
 
@@ -53,16 +53,16 @@ def write_config(folder: Path, config: Mapping[str, Any]) -> None:
     digests = {
         name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names if name not in _TO_COMPLETE
     }
-    content = {"format": FORMAT, **config, "files": digests}
+    content = {"format": _FORMAT, **config, "files": digests}
     # Of itself, too: another threshold or fusion fits the same weights, and gives other answers.
     content["digest"] = digest_of(content)
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+    (folder / _CONFIG).write_text(text + "\n", encoding="utf-8")
 
 
 def is_export(folder: Path) -> bool:
     """Whether a folder was written by `polarmap export`, as far as its names tell."""
-    return (folder / CONFIG).is_file() and not (folder / "experiment.json").exists()
+    return (folder / _CONFIG).is_file() and not (folder / "experiment.json").exists()
 
 
 def verify_folder(folder: Path) -> None:
@@ -72,12 +72,12 @@ def verify_folder(folder: Path) -> None:
         ExperimentError: It is damaged, or a file is missing, changed, or not in the folder.
     """
     restore = "restore the folder, or export it again"
-    content = json_object((folder / CONFIG).read_bytes())
-    if content is None or content.get("format") != FORMAT:
-        raise ExperimentError(f"{folder.name} is no export of format {FORMAT}; {restore}")
+    content = json_object((folder / _CONFIG).read_bytes())
+    if content is None or content.get("format") != _FORMAT:
+        raise ExperimentError(f"{folder.name} is no export of format {_FORMAT}; {restore}")
     digests = content.get("files")
     if not is_as_written(content) or not isinstance(digests, dict):
-        raise ExperimentError(f"{folder.name}: {CONFIG} is not what was exported; {restore}")
+        raise ExperimentError(f"{folder.name}: {_CONFIG} is not what was exported; {restore}")
     for name in sorted(digests):
         path = folder / name
         # Names come from the file: one with `..`, or a link, could lead anywhere.

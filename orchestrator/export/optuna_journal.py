@@ -23,12 +23,13 @@ from orchestrator.output_files import new_named_file
 from search_spaces.stored import StoredParameter, drawn_values, read_stored_space
 
 _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
-CELL = ["inputs", "partition", "repeat", "fold"]
+_CELL = ["inputs", "partition", "repeat", "fold"]
 _DIRECTIONS: Final[Mapping[Objective, StudyDirection]] = {
     "balanced_log_loss": StudyDirection.MINIMIZE,
     "auc": StudyDirection.MAXIMIZE,
 }
-FINAL: Final = -1
+_FINAL: Final = -1
+"""In place of the repeat and the fold that a final cell does not have."""
 _BEGINNING: Final = datetime.datetime(2000, 1, 1)
 
 
@@ -49,14 +50,14 @@ def export_studies(run: Run, path: Path) -> tuple[int, int]:
     objective = description.settings.search.objective
     space = read_stored_space(description.space)
     candidates, timings, epochs = map(_numbered, run.tables("candidates", "timings", "epochs"))
-    candidates = candidates.merge(timings[[*CELL, "candidate", "seconds"]], on=[*CELL, "candidate"], how="left")
+    candidates = candidates.merge(timings[[*_CELL, "candidate", "seconds"]], on=[*_CELL, "candidate"], how="left")
     # The parts of a flat search have no objectives; the cells, which judge the same candidates, have.
     candidates = candidates[candidates["partition"] != "search"]
     if description.settings.search.strategy == "race":
         epochs = epochs[epochs["inner_fold"] == 0]  # the pruner of a race is told of the first inner fold only
     budget = description.settings.training.budget
     reported = {
-        key: _reported(rows, objective, budget) for key, rows in epochs.groupby([*CELL, "candidate"], sort=False)
+        key: _reported(rows, objective, budget) for key, rows in epochs.groupby([*_CELL, "candidate"], sort=False)
     }
     with tempfile.TemporaryDirectory() as folder:
         # Optuna appends to its file study by study; the person's file is written once, whole.
@@ -76,7 +77,7 @@ def _write_studies(
     space: Sequence[StoredParameter],
 ) -> None:
     objective = description.settings.search.objective
-    for cell, rows in candidates.groupby(CELL, sort=False):
+    for cell, rows in candidates.groupby(_CELL, sort=False):
         key = _key(cell)
         study = optuna.create_study(study_name=key.name, storage=storage, direction=_DIRECTIONS[objective])
         for name, value in {"experiment": description.name, "objective": objective, **asdict(key)}.items():
@@ -87,13 +88,13 @@ def _write_studies(
 
 def _numbered(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with -1 where a final cell has no repeat and no fold: nulls cannot be looked up."""
-    numbers = {name: frame[name].fillna(FINAL).astype("int64") for name in ("repeat", "fold")}
+    numbers = {name: frame[name].fillna(_FINAL).astype("int64") for name in ("repeat", "fold")}
     return frame.assign(**numbers)
 
 
 def _key(cell: tuple[Any, ...]) -> CellKey:
     inputs, partition, repeat, fold = cell
-    numbers = (None, None) if repeat == FINAL else (int(repeat), int(fold))
+    numbers = (None, None) if repeat == _FINAL else (int(repeat), int(fold))
     return CellKey(inputs=inputs, partition=partition, repeat=numbers[0], fold=numbers[1])
 
 

@@ -13,7 +13,6 @@ from orchestrator.hashing import digest
 from orchestrator.ledger.description import read_description
 from orchestrator.ledger.files import COMPRESSION, json_object, table_from, write_json
 from orchestrator.ledger.joining import committed_pieces, join, read_cohort
-from orchestrator.ledger.parts import fields_of
 from orchestrator.ledger.paths import RunPaths
 from orchestrator.ledger.schemas import TABLES
 from orchestrator.ledger.state import RunState
@@ -117,4 +116,4 @@ def current_table(paths: RunPaths, record: Compaction, name: str) -> pa.Table | 
 
 def _markers_of(state: RunState) -> dict[str, str]:
     both = {**state.cells, **{f"{cell}/test": marker for cell, marker in state.tests.items()}}
-    return {name: "" if marker is None else digest(fields_of(marker)) for name, marker in sorted(both.items())}
+    return {name: "" if marker is None else marker.digest for name, marker in sorted(both.items())}

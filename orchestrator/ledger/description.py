@@ -14,7 +14,7 @@ from orchestrator.ledger.identity import Facts, experiment_hash, facts_of_settin
 from orchestrator.ledger.paths import RunPaths
 from search_spaces.stored import PlainParameter
 
-LAYOUT: Final = 2
+_LAYOUT: Final = 2
 """Of the run directory; 1 had a file a table in every cell."""
 _RESTORE: Final = "restore it, or give the experiment another `name` and run anew"
 
@@ -23,7 +23,7 @@ _RESTORE: Final = "restore it, or give the experiment another `name` and run ane
 class RunDescription:
     """An experiment as its run directory describes it; the fields are the keys of `experiment.json`."""
 
-    layout: int = LAYOUT
+    layout: int = _LAYOUT
     name: str
     """The experiment's name, as in the settings."""
     settings: Experiment
@@ -71,11 +71,11 @@ def read_description(paths: RunPaths) -> RunDescription:
     problems: list[str] = []
     content = {key: value for key, value in stored.items() if key != "digest"}
     is_whole = stored.get("digest") == digest_as_stored(content)
-    if is_whole and stored.get("layout") != LAYOUT:
+    if is_whole and stored.get("layout") != _LAYOUT:
         raise RunDirectoryError(
             f"{paths.root} has layout {stored.get('layout', 1)} of a run directory (`layout` of experiment.json), and "
-            f"this version of polarmap reads layout {LAYOUT}; read it with the version that `facts` names, or give the "
-            "experiment another `name` and run anew"
+            f"this version of polarmap reads layout {_LAYOUT}; read it with the version that `facts` names, or give "
+            "the experiment another `name` and run anew"
         )
     found = read_record(RunDescription, content, "", problems)
     if problems or not isinstance(found, RunDescription):

@@ -31,11 +31,8 @@ class RunRecord:
     """What is kept of the maps themselves, in the same order: see `orchestrator.driver.map_facts`."""
 
 
-def begin_run(paths: RunPaths, record: RunRecord) -> bool:
+def begin_run(paths: RunPaths, record: RunRecord) -> None:
     """Begin a run, or recognise the one that is there.
-
-    Returns:
-        Whether the run was there already.
 
     Raises:
         RunDirectoryError: The directory holds another experiment (its differing keys are named), or a description,
@@ -54,7 +51,6 @@ def begin_run(paths: RunPaths, record: RunRecord) -> bool:
     else:
         # Last, for it is what makes a folder a run: a directory without it is begun anew.
         write_description(paths, record.description)
-    return begun
 
 
 def _verify(paths: RunPaths, mine: RunDescription) -> None:

@@ -49,11 +49,6 @@ def parquet_bytes(frame: pd.DataFrame) -> bytes:
     return table_bytes(pa.Table.from_pandas(frame, preserve_index=False))
 
 
-def write_frame(blob: Blob, frame: pd.DataFrame) -> None:
-    """Write a data frame as Parquet, without its index."""
-    blob.write_bytes(parquet_bytes(frame))
-
-
 def table_from(content: bytes) -> pa.Table | None:
     """The table in the bytes of a Parquet file; None where they are damaged."""
     try:

@@ -49,6 +49,16 @@ class Marker:
         """A part's digest; empty where the marker does not name the part."""
         return str(self.parts.get(part, {}).get("sha256", ""))
 
+    @property
+    def fields(self) -> dict[str, object]:
+        """Its fields as plain values."""
+        return {name: getattr(self, name) for name in Marker.__dataclass_fields__}
+
+    @property
+    def digest(self) -> str:
+        """The digest that its file carries."""
+        return digest(self.fields)
+
 
 def _sealed(content: bytes) -> dict[str, object]:
     """A file's entry in a marker."""
@@ -57,13 +67,7 @@ def _sealed(content: bytes) -> dict[str, object]:
 
 def _marker_bytes(marker: Marker) -> bytes:
     """A marker as a file, with a digest of itself."""
-    content = fields_of(marker)
-    return json_bytes(content | {"digest": digest(content)})
-
-
-def fields_of(marker: Marker) -> dict[str, object]:
-    """A marker as plain values."""
-    return {name: getattr(marker, name) for name in Marker.__dataclass_fields__}
+    return json_bytes(marker.fields | {"digest": marker.digest})
 
 
 def marker_in(content: bytes) -> Marker | None:

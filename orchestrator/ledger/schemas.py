@@ -115,7 +115,7 @@ EXAM_ATTRIBUTIONS: Final = pa.schema(
     ]
 )
 """The same, joined, in the order of the cells and of their rows."""
-ATTRIBUTIONS: Final = pa.schema(
+GROUP_ATTRIBUTIONS: Final = pa.schema(
     [
         ("inputs", TEXT),
         ("partition", TEXT),

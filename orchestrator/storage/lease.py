@@ -1,7 +1,7 @@
 """A lock in object storage: an object that only one driver can create, and that goes stale without a heartbeat.
 
 The holder replaces the object every `_BEAT` seconds, on condition that nobody else has. Another driver may take it
-over once it is `STALE` seconds old by the storage's own clock, or its process has died on this machine. A holder
+over once it is `_STALE` seconds old by the storage's own clock, or its process has died on this machine. A holder
 writes only within `_CONFIRMED` seconds of a heartbeat that the storage took; since a request ends within 30 seconds,
 no write of an old holder lands after a new one began, except one of a large blob, which is complete in itself.
 """
@@ -21,7 +21,7 @@ from orchestrator.storage.holder import Holder, has_died, holder_in, holder_text
 _BEAT: Final = 30.0
 _PAUSE: Final = 0.25
 _CONFIRMED: Final = 45.0
-STALE: Final = 90.0
+_STALE: Final = 90.0
 
 
 def _now() -> float:
@@ -170,7 +170,7 @@ def _take(storage: _Leasable, name: str, timeout: float) -> _Lease:
 def _is_free(storage: _Leasable, found: Version) -> bool:
     holder = holder_in(found.content)
     # Both times come from the storage, so that clocks of two machines are never compared.
-    return bool(holder and has_died(holder)) or storage.now() - found.modified > datetime.timedelta(seconds=STALE)
+    return bool(holder and has_died(holder)) or storage.now() - found.modified > datetime.timedelta(seconds=_STALE)
 
 
 def _give_back(lease: _Lease) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from mpi_model.settings import TrainingSettings
-from orchestrator.cells.study import PRUNING_WARM_UP, random_candidates
+from orchestrator.cells.study import PRUNING_WARM_UP, startup_candidates
 from orchestrator.cells.timed import Kind, TimedTraining
 from orchestrator.cli import main
 from orchestrator.clusters.lint.prices import worker_types
@@ -152,7 +152,7 @@ def test_the_median_rule_is_optunas():
                 folds.append(Fold(length, length, path))
             proposed.append((KIND, folds))
         tried = side_by_side(proposed, search)
-        random_ones = random_candidates(search)
+        random_ones = startup_candidates(search)
         study = optuna.create_study(
             pruner=optuna.pruners.MedianPruner(n_startup_trials=random_ones, n_warmup_steps=PRUNING_WARM_UP)
         )

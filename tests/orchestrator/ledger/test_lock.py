@@ -124,7 +124,7 @@ def test_a_silent_lock_of_another_machine_is_taken_over_only_when_it_is_old(buck
     storage.write(".lock", holder_text(elsewhere, token="t", beat=3))
     with pytest.raises(RunDirectoryError, match="@elsewhere"), storage.hold():
         pass
-    monkeypatch.setattr(lease, "STALE", 1.0)
+    monkeypatch.setattr(lease, "_STALE", 1.0)
 
     def taken() -> bool:
         try:
@@ -139,7 +139,7 @@ def test_a_silent_lock_of_another_machine_is_taken_over_only_when_it_is_old(buck
 def test_a_lock_with_a_heartbeat_is_not_taken_over(bucket, monkeypatch):
     """A holder that beats keeps its lock beyond the bound, and its record changes with every beat."""
     monkeypatch.setattr(lease, "_BEAT", 0.1)
-    monkeypatch.setattr(lease, "STALE", 2.0)
+    monkeypatch.setattr(lease, "_STALE", 2.0)
     storage, other = open_storage(f"{bucket}/run"), open_storage(f"{bucket}/run")
     monkeypatch.setattr(lease, "has_died", lambda holder: False)
     with storage.hold():
@@ -182,7 +182,7 @@ def test_a_driver_stopped_beyond_its_lease_and_continued_writes_nothing_more(buc
     """SIGSTOP, another driver takes over, SIGCONT: the first one's next write is refused, and it says by whom."""
     url = f"{bucket}/run"
     storage = open_storage(url)
-    monkeypatch.setattr(lease, "STALE", 2.0)
+    monkeypatch.setattr(lease, "_STALE", 2.0)
     with subprocess.Popen([sys.executable, "-c", SLEEPER, url], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "0\n"
         process.send_signal(signal.SIGSTOP)
