@@ -25,7 +25,7 @@ from mpi_model.maps import FULL_SCALE
 from mpi_model.network import Architecture, TracerNetwork, architecture_in
 from mpi_model.vocabulary import PHASES_OF, TRACERS, Inputs
 
-SEGMENTS: Final = 17
+_SEGMENTS: Final = 17
 WEIGHTS: Final = "model.safetensors"
 BUNDLE_WEIGHTS: Final = "models/model.pt"
 """Where MONAI wants them."""
@@ -113,12 +113,12 @@ class Pipeline(nn.Module):
         self.config = config
         draw = torch.Generator().manual_seed(0)
         self.members = nn.ModuleList(networks or [TracerNetwork(one, draw) for one in config.members])
-        members, tracers, summaries = len(self.members), len(TRACERS), SEGMENTS * config.phases
+        members, tracers, summaries = len(self.members), len(TRACERS), _SEGMENTS * config.phases
         for name, shape in {
             "slope": (members, tracers),
             "intercept": (members, tracers),
             "threshold": (tracers,),
-            "points": (SEGMENTS, config.size**2),
+            "points": (_SEGMENTS, config.size**2),
             "centre": (tracers, summaries),
             "per_scale": (tracers, summaries),
             "precision": (tracers, summaries, summaries),

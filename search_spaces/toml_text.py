@@ -64,17 +64,17 @@ def value_problems(tables: Mapping[str, object]) -> Iterator[str]:
             return
         if isinstance(value, Mapping):
             for key, inner in value.items():
-                yield from text_problems(str(key), f"a key of [{place[:80]}]" if place else "a key")
+                yield from _text_problems(str(key), f"a key of [{place[:80]}]" if place else "a key")
                 left.append((inner, f"{place}.{printable(str(key))[:80]}".lstrip("."), depth + 1))
         elif isinstance(value, list | tuple):
             left.extend((inner, place, depth + 1) for inner in value)
         elif isinstance(value, str):
-            yield from text_problems(value, f"`{place[:80]}`")
+            yield from _text_problems(value, f"`{place[:80]}`")
         elif isinstance(value, int) and not -_LARGEST_INTEGER <= value <= _LARGEST_INTEGER:
             yield f"`{place[:80]}` is a whole number of more than 64 bits"
 
 
-def text_problems(text: str, place: str) -> Iterator[str]:
+def _text_problems(text: str, place: str) -> Iterator[str]:
     """Why a text is not kept: too long, or with characters that would command a terminal."""
     if len(text) > _LONGEST_TEXT:
         yield f"{place} has {len(text)} characters; {_LONGEST_TEXT} are the most"

@@ -42,11 +42,13 @@ def _write_pages(prepared: Prepared, html: Path | None, patients: Path | None) -
     if html is None and patients is None:
         return
     # Statistics and drawing, for these files alone.
-    from orchestrator.driver.cohort_page import cohort_page_of, single_maps_of  # noqa: PLC0415
+    from orchestrator.driver.cohort_page import cohort_page_of  # noqa: PLC0415
+    from orchestrator.report.cohort_page.single_maps import single_maps_page  # noqa: PLC0415
 
     if patients is not None:
         # Only a new file is sure to have this mode from its first byte on: a written one keeps that of its user.
-        new_named_file(patients, single_maps_of(prepared).encode("utf-8"))
+        name, cohort = prepared.loaded.experiment.name, prepared.cohort
+        new_named_file(patients, single_maps_page(name, cohort.exams, cohort.maps).encode("utf-8"))
     if html is not None:
         write_named_file(html, cohort_page_of(prepared).encode("utf-8"))
 

@@ -12,7 +12,8 @@ from orchestrator.importers.merge import merge_imports, parts_of
 from orchestrator.importers.segments import import_segments
 from orchestrator.importers.source_files import Source
 from orchestrator.importers.written_cohort import Progress, WrittenCohort, counted_text
-from orchestrator.terminal.progress import counted, progress_for
+from orchestrator.monitoring.progress import counted
+from orchestrator.terminal.progress import progress_for
 
 
 def dicom_sa(arguments: argparse.Namespace) -> int:

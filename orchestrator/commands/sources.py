@@ -10,10 +10,11 @@ from orchestrator.cohort.pseudonyms import Pseudonym, as_it_is, pseudonyms
 from orchestrator.experiment.file import template
 from orchestrator.experiment.schema import SCHEMA_FILE, experiment_schema
 from orchestrator.importers.spectf import import_spectf as convert_spectf
+from orchestrator.monitoring.progress import counted
 from orchestrator.output_files import new_named_file, write_named_file
 from orchestrator.phantom.preview import preview
 from orchestrator.phantom.writer import write_cohort
-from orchestrator.terminal.progress import counted, progress_for
+from orchestrator.terminal.progress import progress_for
 
 
 def init(arguments: argparse.Namespace) -> int:

@@ -9,7 +9,6 @@ from orchestrator.cohort.duplicates import ReadImage, near_duplicates
 from orchestrator.cohort.encodings import encodings
 from orchestrator.driver.prepare import Prepared
 from orchestrator.report.cohort_page.page import CohortFacts, cohort_page
-from orchestrator.report.cohort_page.single_maps import single_maps_page
 
 
 def cohort_page_of(prepared: Prepared) -> str:
@@ -35,11 +34,6 @@ def cohort_page_of(prepared: Prepared) -> str:
             notices=tuple(one for one in prepared.notices if one not in near),
         )
     )
-
-
-def single_maps_of(prepared: Prepared) -> str:
-    """A page with maps of single patients: identifying."""
-    return single_maps_page(prepared.loaded.experiment.name, prepared.cohort.exams, prepared.cohort.maps)
 
 
 def _scanned(exams: pd.DataFrame, maps: Maps) -> list[ReadImage]:

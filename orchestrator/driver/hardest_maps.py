@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mpi_model.errors import ExperimentError
-from orchestrator.driver.run_cohort import cohort_of_run
+from orchestrator.driver.reopening import cohort_of_run
 from orchestrator.ledger.reading import Run
 from orchestrator.report.build import run_tables
 from orchestrator.report.cohort_page.single_maps import hardest_maps_page

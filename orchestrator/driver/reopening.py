@@ -1,13 +1,17 @@
-"""A run's experiment with its cohort, read again from where it lies: pixels are nowhere in a run directory."""
+"""A run's experiment and cohort, read again from where they lie: pixels are nowhere in a run directory. No torch."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from mpi_model.errors import RunDirectoryError
+from mpi_model.errors import ExperimentError, RunDirectoryError
+from mpi_model.vocabulary import PHASES
+from orchestrator.cohort.loading import load_cohort
+from orchestrator.cohort.records import Cohort
+from orchestrator.driver.map_facts import facts_of_maps
 from orchestrator.driver.permute import permutation_number
 from orchestrator.driver.resume import ResolvedRun, RunOptions, resolve_run
-from orchestrator.driver.run_cohort import experiment_of_run
+from orchestrator.experiment.settings import LoadedExperiment
 from orchestrator.ledger.identity import SAMPLED, differences
 from orchestrator.ledger.reading import Run
 from orchestrator.monitoring.progress import Progress
@@ -30,7 +34,7 @@ def reopened(
         RunDirectoryError: It is another one, or the experiment is.
     """
     description = run.description
-    loaded = experiment_of_run(run, manifest)
+    loaded = _experiment_of_run(run, manifest)
     number = None if description.final else permutation_number(description.name)
     resolved = replace(resolve_run(loaded, replace(options, permutation=number), progress), paths=run.paths)
     if SAMPLED in description.facts:
@@ -45,3 +49,48 @@ def reopened(
             "own manifest with --manifest"
         )
     return resolved
+
+
+def _experiment_of_run(run: Run, manifest: Path | None) -> LoadedExperiment:
+    """A run's settings with the folder that their paths start from: the one that holds `storage.runs`.
+
+    Args:
+        run: The run.
+        manifest: Its cohort, where that does not lie where the run found it.
+
+    Raises:
+        ExperimentError: The cohort is not there.
+    """
+    settings = run.description.settings
+    root, runs = run.paths.root, settings.storage.runs
+    folder = Path.cwd() if "://" in root or Path(runs).is_absolute() else Path(root).parents[len(Path(runs).parts)]
+    if manifest is not None:
+        settings = replace(settings, cohort=replace(settings.cohort, manifest=str(manifest.resolve())))
+    loaded = LoadedExperiment(experiment=settings, folder=folder)
+    if not loaded.manifest.is_file():
+        raise ExperimentError("the run's manifest is not where it was; name it with --manifest FILE")
+    return loaded
+
+
+def cohort_of_run(run: Run, manifest: Path | None) -> Cohort:
+    """A run's exams with their maps, each the one that the run has read.
+
+    Args:
+        run: A run that keeps facts of its maps.
+        manifest: The run's cohort, where that does not lie where the run found it.
+
+    Raises:
+        ExperimentError: The cohort is not there.
+        RunDirectoryError: It is another one, or a map was changed.
+        CohortError: Manifest or images are unusable.
+    """
+    loaded = _experiment_of_run(run, manifest)
+    cohort = load_cohort(loaded.manifest, size=loaded.experiment.images.size)
+    columns = [f"{phase}_sha256" for phase in PHASES]
+    prints = facts_of_maps(cohort.maps)[columns].set_axis(cohort.exams["exam_id"].to_numpy())
+    due = run.maps[columns].set_axis(run.cohort["exam_id"].to_numpy())
+    if not prints.sort_index().equals(due.sort_index()):
+        raise RunDirectoryError(
+            f"{run.paths.name} was made from other maps than that manifest names; name the run's own with --manifest"
+        )
+    return cohort

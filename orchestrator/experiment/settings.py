@@ -13,8 +13,8 @@ from typing import Literal
 from mpi_model.settings import NetworkSettings, TrainingSettings
 from mpi_model.vocabulary import INPUTS, Inputs
 
-Patients = Literal["common", "available"]
-Exams = Literal["all", "first"]
+_Patients = Literal["common", "available"]
+_Exams = Literal["all", "first"]
 Objective = Literal["balanced_log_loss", "auc"]
 _Scheme = Literal["nested", "flat"]
 _Strategy = Literal["all_folds", "race"]
@@ -44,9 +44,9 @@ class CohortSettings:
 
     manifest: str
     """The cohort's manifest, relative to the experiment file."""
-    patients: Patients = "common"
+    patients: _Patients = "common"
     """`common`: every input configuration trains and is judged on the same exams; `available`: on what it can use."""
-    exams: Exams = "all"
+    exams: _Exams = "all"
     """`all` exams of a patient, or the `first` of each patient and tracer by `exam_date`."""
     inputs: tuple[Inputs, ...] = INPUTS
     """The input configurations to run."""

@@ -3,8 +3,10 @@
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
-from orchestrator.importers.sheet import GAP, PANEL, grey_picture, picture
+from orchestrator.importers.sheet import GAP, PANEL, picture
 from orchestrator.importers.short_axis import Floats, Limits, Volume
 
 PANELS: Final = 3
@@ -44,7 +46,7 @@ def _panel(
     ]
     (top, bottom), (left, right) = spans
     image = picture(
-        grey_picture(cut[top:bottom, left:right]),
+        _grey_picture(cut[top:bottom, left:right]),
         x=(left - 0.5) * spacing[1],
         y=(top - 0.5) * spacing[0],
         width=(right - left) * spacing[1],
@@ -69,3 +71,9 @@ def _long_axis(limits: Limits, at_apex: float, at_base: float) -> str:
     ]
     rim = f"M{base:.1f} {at_base - limits.search:.1f}V{at_base + limits.search:.1f}"
     return "".join(walls) + f'<path d="{rim}M{apex:.1f} {at_apex:.1f}L{base:.1f} {at_base:.1f}"/>'
+
+
+def _grey_picture(values: NDArray[np.float64]) -> Image.Image:
+    """Counts `[H, W]` as grey levels, white for the highest."""
+    levels = np.clip(values, 0, None) * (255.0 / max(float(values.max()), 1e-300))
+    return Image.fromarray(np.rint(levels).astype(np.uint8))

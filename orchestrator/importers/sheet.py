@@ -57,12 +57,6 @@ def _shown(pixels: NDArray[Any]) -> Image.Image:
     return Image.fromarray(_table()[levels] if levels.ndim == 2 else levels)
 
 
-def grey_picture(values: NDArray[np.float64]) -> Image.Image:
-    """Counts `[H, W]` as grey levels, white for the highest."""
-    levels = np.clip(values, 0, None) * (255.0 / max(float(values.max()), 1e-300))
-    return Image.fromarray(np.rint(levels).astype(np.uint8))
-
-
 def picture(image: Image.Image, *, x: float = 0.0, y: float = 0.0, width: float = PANEL, height: float = PANEL) -> str:
     """An SVG image element; the pixels travel inside it."""
     buffer = io.BytesIO()

@@ -1,6 +1,7 @@
 """How far a run is: one record for bar, lines, log, heartbeat and status, and the interface that shows it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
@@ -141,3 +142,22 @@ class NullProgress:
 
     def end(self) -> None:
         """Nothing."""
+
+
+@contextmanager
+def counted(progress: Progress, task: str) -> Iterator[Callable[[int, int], None]]:
+    """Progress for a function that reports what is done and what there is in all."""
+    begun = False
+
+    def advance(done: int, total: int) -> None:
+        nonlocal begun
+        # The total is known only at the first call.
+        if not begun:
+            progress.begin(task, total)
+            begun = True
+        progress.advance(done)
+
+    try:
+        yield advance
+    finally:
+        progress.end()

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 from orchestrator.cells.records import CandidateResult
 from orchestrator.runners.faults import COUNTED, Cause
-from orchestrator.runners.packing import doubled
 from orchestrator.runners.runner import Job
 
 
@@ -102,7 +101,7 @@ class CellQueue:
             self.ended(attempt)
             return None
         if cause == "gpu_memory":
-            self.gpus = max(self.gpus, doubled(attempt.gpus))
+            self.gpus = max(self.gpus, _doubled(attempt.gpus))
         self._put_back(attempt)  # at the head: what it has delivered is remembered only until it ends
         return self._spent[attempt.cell] + 1
 
@@ -114,10 +113,15 @@ class CellQueue:
 
     def _again(self, attempt: Attempt, cause: Cause) -> bool:
         if cause == "gpu_memory":
-            return doubled(attempt.gpus) > attempt.gpus
+            return _doubled(attempt.gpus) > attempt.gpus
         # An error of our own code or data would only come again.
         return cause != "error" and self._spent[attempt.cell] < self.attempts
 
     def _put_back(self, attempt: Attempt) -> None:
         del self._underway[attempt.id]
         self.waiting.appendleft(attempt.cell)
+
+
+def _doubled(share: float) -> float:
+    """The share of a cell that ran out of its memory: half as many cells on the GPU."""
+    return min(1.0, 2 * share) if share < 1 else share

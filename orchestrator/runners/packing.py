@@ -36,11 +36,6 @@ def share_for(use: "GpuUse", cores: float, cells: float) -> float:
     return math.floor(_GRAIN / count) / _GRAIN
 
 
-def doubled(share: float) -> float:
-    """The share of a cell that ran out of its memory: half as many cells on the GPU."""
-    return min(1.0, 2 * share) if share < 1 else share
-
-
 def allowed_fraction(share: float, total: int) -> float:
     """What torch may take of a GPU's bytes in a process with a share, its context left out."""
     # At least half of the share, where the context would take most of a small GPU.

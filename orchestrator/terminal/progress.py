@@ -3,8 +3,6 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Final, Literal, TextIO
 
 from rich.console import Console
@@ -27,25 +25,6 @@ def progress_for(kind: _Kind = "auto", stream: TextIO | None = None) -> Progress
     if kind == "json":
         return _JsonProgress(stream)
     return Bar(console) if kind == "bar" or (kind == "auto" and console.is_terminal) else _Lines(stream)
-
-
-@contextmanager
-def counted(progress: Progress, task: str) -> Iterator[Callable[[int, int], None]]:
-    """Progress for a function that reports what is done and what there is in all."""
-    begun = False
-
-    def advance(done: int, total: int) -> None:
-        nonlocal begun
-        # The total is known only at the first call.
-        if not begun:
-            progress.begin(task, total)
-            begun = True
-        progress.advance(done)
-
-    try:
-        yield advance
-    finally:
-        progress.end()
 
 
 class _Lines:

@@ -6,11 +6,11 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import Final
 
+from orchestrator.report.layout import Table
+from orchestrator.report.layout_of_run import facts_table, failure_tables, tables_of
 from orchestrator.report.page.answer import answer
 from orchestrator.report.page.checklists import checklists
-from orchestrator.report.page.folded_tables import folded_tables
 from orchestrator.report.page.measures import calibration, discrimination, net_benefit, subgroups
-from orchestrator.report.page.plain_sections import errors, provenance
 from orchestrator.report.page.search import search
 from orchestrator.report.page.stability import stability
 from orchestrator.report.records import Report, ReportFigure
@@ -37,6 +37,31 @@ TITLES: Final[Mapping[str, str]] = MappingProxyType(
 )
 """The heading of each section by its key, in the order of the page; `templates/<key>.html` prints it."""
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tables:
+    """A section that is tables alone."""
+
+    tables: tuple[Table, ...]
+
+
+def _errors(report: Report) -> _Tables:
+    """Failed cells, and every number that was refused with its reason; no table where nothing was."""
+    return _Tables(tables=tuple(failure_tables(report)))
+
+
+def _provenance(report: Report) -> Table | None:
+    """Hashes, versions, settings."""
+    table = facts_table(report)
+    return table if table.rows else None
+
+
+def _all_tables(report: Report) -> _Tables | None:
+    """Every table of the report, folded; None for a report without any."""
+    tables = tuple(tables_of(report))
+    return _Tables(tables=tables) if tables else None
+
+
 _FROM_REPORT: Final[Mapping[str, Callable[[Report], object]]] = MappingProxyType(
     {
         "answer": answer,
@@ -47,16 +72,16 @@ _FROM_REPORT: Final[Mapping[str, Callable[[Report], object]]] = MappingProxyType
         "stability": stability,
         "search": search,
         "checklists": checklists,
-        "errors": errors,
-        "provenance": provenance,
-        "tables": folded_tables,
+        "errors": _errors,
+        "provenance": _provenance,
+        "tables": _all_tables,
     }
 )
 """Sections that any report has; the others are in `Report.sections`, or are figures alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
+class _Section:
     """A section with what its template prints."""
 
     key: str
@@ -74,16 +99,16 @@ class Section:
         return f"{self.key}.html"
 
 
-def sections_of(report: Report) -> list[Section]:
+def sections_of(report: Report) -> list[_Section]:
     """The sections of a report that say something, or say why they do not; the others are left out."""
     found = (_section(key, report) for key in TITLES)
     return [one for one in found if one.content is not None or one.reason or one.figures]
 
 
-def _section(key: str, report: Report) -> Section:
+def _section(key: str, report: Report) -> _Section:
     content = _FROM_REPORT[key](report) if key in _FROM_REPORT else report.sections.get(key)
     figures = [figure for figure in report.figures if figure.section == key]
-    return Section(
+    return _Section(
         key=key,
         title=TITLES[key],
         content=None if isinstance(content, str) else content,
