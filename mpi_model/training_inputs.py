@@ -31,7 +31,7 @@ from mpi_model.vocabulary import PHASES_OF, Inputs
 
 _LAST_DIGEST: Final[dict[str, tuple[object, str]]] = {}
 _VIEWS: Final = 8
-"""_Views of an exam; view 0 is the exam as it is."""
+"""Views of an exam; view 0 is the exam as it is."""
 _CHUNK: Final = 64
 """Exams at a time, at most, while a bank is filled; fixed, as the last bits may depend on it."""
 
@@ -67,7 +67,7 @@ class _Views:
 def _views_of(maps: Maps, inputs: Inputs, *, seed: int | None, device: torch.device) -> _Views:
     """The views of every exam of a cohort, kept for the process where they fit.
 
-    _Views are drawn and made on the CPU, so that they are the same on every device.
+    Views are drawn and made on the CPU, so that they are the same on every device.
 
     Args:
         maps: The cohort; exams that lack a phase have black views, which nobody asks for.
@@ -163,7 +163,7 @@ def training_inputs(
     seed: int | None,
     device: torch.device,
 ) -> TrainingInputs:
-    """_Views of a cohort, through the network's frozen stages where that is worth keeping.
+    """Views of a cohort, through the network's frozen stages where that is worth keeping.
 
     Whether it is kept depends on the cohort's size and the settings, never on what the process did before: the
     numbers of a training must not.

@@ -53,7 +53,9 @@ class RunPlan:
     """One row a tracer and group of input configurations: patients, and patients with a positive or a negative exam,
     in the smallest and the largest fold over all repeats."""
     cells: int
-    """Cells of the experiment, final ones included."""
+    """Cells of the experiment, final ones and the parts of a flat search included."""
+    parts: int
+    """Parts of a flat search, in which its candidates are trained; 0 for a nested one."""
     trainings: int
     """The most networks that will be trained."""
     epochs: int
@@ -94,6 +96,7 @@ class RunPlan:
             "folds": self.folds,
             "fold_sizes": [_listed(row) for row in records(self.fold_sizes)],
             "cells": self.cells,
+            "parts": self.parts,
             "trainings": self.trainings,
             "epochs": self.epochs,
             "backbone": self.backbone,
@@ -166,6 +169,7 @@ def _plan_of(prepared: Prepared, earlier: Run | None = None) -> RunPlan:
         folds=plan.count,
         fold_sizes=_fold_sizes(prepared),
         cells=judged + parts,
+        parts=parts,
         # Pruning and early stopping make it fewer; how many is not known before.
         trainings=judged * _trainings_of_cell(experiment) + parts * experiment.search.candidates,
         epochs=experiment.training.epochs,

@@ -55,10 +55,13 @@ def _network(plan: RunPlan) -> str:
 
 def _work(plan: RunPlan) -> str:
     # One cell for each outer fold of each repeat, and one for the final model.
-    inputs = plan.cells // (plan.repeats * plan.folds + 1)
+    judged = plan.cells - plan.parts
+    configurations = judged // (plan.repeats * plan.folds + 1)
+    parts = f" and {plan.parts} parts of the flat search" if plan.parts else ""
     return (
-        f"work: {inputs} inputs × ({plan.repeats} repeats × {plan.folds} folds + 1 final) = "
-        f"{plan.cells} cells; at most {plan.trainings} trainings of up to {plan.epochs} epochs"
+        f"work: {configurations} input {'configurations' if configurations > 1 else 'configuration'} × "
+        f"({plan.repeats} repeats × {plan.folds} folds + 1 final) = {judged} cells{parts}; "
+        f"at most {plan.trainings} trainings of up to {plan.epochs} epochs"
     )
 
 

@@ -73,6 +73,13 @@ def test_plan_answers_programs(tiny, capsys):
     assert sizes["inputs"] == ["stress", "dual"]
 
 
+def test_a_plan_counts_a_flat_searchs_parts_apart(tiny, capsys):
+    """A part for each cell that is no final one, never taken for another input configuration."""
+    flat = ("--set", "search.scheme=flat", "--set", "training.budget=schedule", "--set", "folds.folds=3")
+    assert main(["plan", str(tiny), *flat]) == 0
+    assert "2 input configurations × (1 repeats × 3 folds + 1 final) = 8 cells and 6 parts" in capsys.readouterr().out
+
+
 def test_a_plan_prints_what_it_holds(tiny, capsys):
     """The printed plan and the record give the same numbers."""
     found = plan(tiny)
