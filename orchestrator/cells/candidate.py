@@ -19,7 +19,7 @@ GiveUp = Callable[[int, float], bool]
 """Takes an epoch and the objective after it; returns whether the candidate should be given up."""
 
 
-def cost_of(epoch: Epoch, objective: Objective) -> float:
+def cost_of(epoch: Epoch | EpochRecord, objective: Objective) -> float:
     """The objective after an epoch, as something to be made small."""
     if objective == "balanced_log_loss":
         return epoch.validation_loss

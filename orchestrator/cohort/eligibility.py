@@ -10,17 +10,7 @@ from numpy.typing import NDArray
 from mpi_model.errors import CohortError
 from mpi_model.vocabulary import PHASES, PHASES_OF, Inputs, Phase
 from orchestrator.cohort.problems import rows_text
-from orchestrator.cohort.records import PARTITIONS, Cohort, Exclusion
-
-
-def exams_for(
-    cohort: Cohort,
-    inputs_asked: Sequence[Inputs],
-    patients: Literal["common", "available"],
-    exams: Literal["all", "first"],
-) -> tuple[Mapping[Inputs, NDArray[np.bool_]], tuple[Exclusion, ...]]:
-    """`eligible_exams` of a cohort's exams."""
-    return eligible_exams(cohort.exams, inputs_asked, patients, exams)
+from orchestrator.cohort.records import PARTITIONS, Exclusion
 
 
 def eligible_exams(

@@ -11,7 +11,7 @@ from orchestrator.importers.label_rules import label_rules
 from orchestrator.importers.merge import merge_imports, parts_of
 from orchestrator.importers.segments import import_segments
 from orchestrator.importers.source_files import Source
-from orchestrator.importers.written_cohort import Progress, WrittenCohort, counted_text
+from orchestrator.importers.written_cohort import Advance, WrittenCohort, counted_text
 from orchestrator.monitoring.progress import counted
 from orchestrator.terminal.progress import progress_for
 
@@ -91,7 +91,7 @@ def _imported(arguments: argparse.Namespace, run: Callable[[ImportRequest], Writ
     return _print_written(written)
 
 
-def _request(arguments: argparse.Namespace, advance: Progress) -> ImportRequest:
+def _request(arguments: argparse.Namespace, advance: Advance) -> ImportRequest:
     return ImportRequest(
         source=arguments.source,
         folder=arguments.folder,

@@ -13,22 +13,14 @@ from orchestrator.report.cohort_page.page import CohortFacts, cohort_page
 
 def cohort_page_of(prepared: Prepared) -> str:
     """The page on a prepared experiment's cohort: no patient's id, path or pixel."""
-    exams, plan = prepared.cohort.exams, prepared.plan
-    repeats, patients = plan.folds.shape
-    folds = pd.DataFrame(
-        {
-            "repeat": np.repeat(np.arange(repeats), patients),
-            "patient_id": list(plan.patients) * repeats,
-            "fold": plan.folds.ravel(),
-        }
-    )
+    exams = prepared.cohort.exams
     near = near_duplicates(_scanned(exams, prepared.cohort.maps))
     return cohort_page(
         CohortFacts(
             experiment=prepared.loaded.experiment,
             exams=exams,
             maps=prepared.cohort.maps,
-            folds=folds,
+            folds=pd.DataFrame(prepared.plan.columns()),
             encodings=encodings(prepared.loaded.manifest),
             near_duplicates=tuple(near),
             notices=tuple(one for one in prepared.notices if one not in near),

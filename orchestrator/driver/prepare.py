@@ -14,7 +14,7 @@ from mpi_model.regular_files import open_regular
 from mpi_model.stages import backbone
 from mpi_model.vocabulary import Inputs
 from orchestrator.cells.tasks import purposes_of
-from orchestrator.cohort.eligibility import exams_for
+from orchestrator.cohort.eligibility import eligible_exams
 from orchestrator.cohort.loading import load_cohort
 from orchestrator.cohort.permutation import with_permuted_labels
 from orchestrator.cohort.records import Cohort, Exclusion
@@ -66,8 +66,8 @@ def prepare(loaded: LoadedExperiment, progress: Progress, permutation: int | Non
     if permutation is not None:
         # Before the plan is drawn, because folds are stratified by label.
         cohort = with_permuted_labels(cohort, permutation)
-    eligible, exclusions = exams_for(
-        cohort, experiment.cohort.inputs, experiment.cohort.patients, experiment.cohort.exams
+    eligible, exclusions = eligible_exams(
+        cohort.exams, experiment.cohort.inputs, experiment.cohort.patients, experiment.cohort.exams
     )
     _check_subgroups(cohort, experiment.statistics.subgroups)
     purposes = purposes_of(experiment.decision.calibration != "none")
@@ -150,7 +150,7 @@ def _kept_by_available(
     """A notice where some input configuration could use exams that `patients = "common"` leaves out."""
     if experiment.cohort.patients != "common":
         return []
-    wider = exams_for(cohort, experiment.cohort.inputs, "available", experiment.cohort.exams)[0]
+    wider = eligible_exams(cohort.exams, experiment.cohort.inputs, "available", experiment.cohort.exams)[0]
     used, usable = (np.logical_or.reduce(list(masks.values())) for masks in (eligible, wider))
     count = int(usable.sum() - used.sum())
     if not count:

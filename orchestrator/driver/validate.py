@@ -15,7 +15,7 @@ import pandas as pd
 from mpi_model.determinism import single_threaded
 from mpi_model.errors import CohortError, ExperimentError, RunDirectoryError, StatisticsError
 from mpi_model.vocabulary import PHASES, PHASES_OF, Inputs
-from orchestrator.cohort.eligibility import exams_for
+from orchestrator.cohort.eligibility import eligible_exams
 from orchestrator.cohort.loading import load_cohort
 from orchestrator.cohort.problems import MAX_LISTED, rows_text
 from orchestrator.cohort.records import Cohort
@@ -146,7 +146,7 @@ def _validated(run: Run, cohort: Cohort, name: str) -> Validation:
     """Predict a cohort; each input configuration is judged on all exams that have its maps."""
     settings = run.description.settings
     # All available exams, also where the run itself compared patients with every phase.
-    masks, left_out = exams_for(cohort, settings.cohort.inputs, "available", settings.cohort.exams)
+    masks, left_out = eligible_exams(cohort.exams, settings.cohort.inputs, "available", settings.cohort.exams)
     used = {inputs: mask for inputs, mask in masks.items() if mask.any()}
     with single_threaded():
         tables = [predict_rows(run, cohort, inputs, np.flatnonzero(mask)) for inputs, mask in used.items()]

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from mpi_model.schedule import batches_per_epoch
 from mpi_model.settings import Hyperparameters, TrainingSettings
+from orchestrator.cells.candidate import cost_of
 from orchestrator.cells.records import CandidateResult, CellTask, EpochRecord
 from orchestrator.experiment.settings import Objective
 
@@ -63,13 +64,6 @@ def _best_steps(
         if training.budget == "best_epoch":
             mine = [one for one in epochs if one.inner_fold == fold]
             # `min` keeps the first of equals, as the search did.
-            judged = min(mine, key=lambda one: _cost(one, objective)).epoch
+            judged = min(mine, key=lambda one: cost_of(one, objective)).epoch
         steps.append(judged * batches_per_epoch(len(split.training), training.batch_size))
     return tuple(steps)
-
-
-def _cost(epoch: EpochRecord, objective: Objective) -> float:
-    if objective == "balanced_log_loss":
-        return epoch.validation_loss
-    assert epoch.validation_auc is not None, "every inner validation part has both classes"
-    return -epoch.validation_auc

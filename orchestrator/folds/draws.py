@@ -66,6 +66,14 @@ class FoldPlan:
         """The number of repeats."""
         return len(self.folds)
 
+    def columns(self) -> dict[str, object]:
+        """The plan as `repeat, patient_id, fold`, one row a patient and repeat."""
+        return {
+            "repeat": np.repeat(np.arange(self.repeats, dtype=np.int64), len(self.patients)),
+            "patient_id": list(self.patients) * self.repeats,
+            "fold": self.folds.reshape(-1),
+        }
+
 
 def draw_folds(plan: FoldPlan, repeats: int) -> NDArray[np.int64] | None:
     """Assign the folds of every repeat; None if a repeat has no valid draw."""

@@ -14,7 +14,7 @@ from orchestrator.importers.found_maps import FoundMap, ReadMap
 from orchestrator.importers.label_rules import LabelRule
 from orchestrator.importers.source_files import Source, SourceFile
 from orchestrator.importers.supplied_facts import read_exams_table
-from orchestrator.importers.written_cohort import Format, ImportRecord, Progress, WrittenCohort, write_cohort
+from orchestrator.importers.written_cohort import Advance, Format, ImportRecord, WrittenCohort, write_cohort
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class ImportRequest:
     names: PatientNames = field(default_factory=PatientNames)
     exam_days: int = EXAM_DAYS
     format: Format = "png"
-    progress: Progress | None = None
+    progress: Advance | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,8 +25,8 @@ from orchestrator.cohort.table import read_table
 from orchestrator.importers.exams import GroupedExams, ImportedExam, PatientNames
 from orchestrator.importers.found_maps import FoundMap, ReadMap
 from orchestrator.importers.written_cohort import (
+    Advance,
     ImportRecord,
-    Progress,
     WrittenCohort,
     check_new_folder,
     write_cohort,
@@ -76,7 +76,7 @@ def parts_of(texts: Sequence[str]) -> tuple[_Part, ...]:
 
 
 def merge_imports(
-    folder: Path, parts: Sequence[_Part], *, same_ids: bool = False, progress: Progress | None = None
+    folder: Path, parts: Sequence[_Part], *, same_ids: bool = False, progress: Advance | None = None
 ) -> WrittenCohort:
     """Write one cohort of several imports.
 

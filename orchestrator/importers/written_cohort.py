@@ -31,7 +31,8 @@ from orchestrator.importers.label_rules import LabelRule
 from orchestrator.importers.sheet import exam_html, map_drawing, sheet_html
 
 Format = Literal["png", "npy"]
-Progress = Callable[[int, int], None]
+Advance = Callable[[int, int], None]
+"""Takes the maps that are done, and all that there are."""
 _FIRST_COLUMNS: Final = ("patient_id", "exam_id", "tracer", "label", "stress", "rest", "partition", "exam_date")
 _ALWAYS: Final = ("patient_id", "exam_id", "tracer", "label", "stress", "rest")
 
@@ -105,7 +106,7 @@ def write_cohort(
     *,
     problems: Sequence[Problem] = (),
     format: Format = "png",
-    progress: Progress | None = None,
+    progress: Advance | None = None,
 ) -> WrittenCohort:
     """Read the pixels of every map and write the cohort.
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -66,7 +65,7 @@ def _verify(paths: RunPaths, mine: RunDescription) -> None:
 def _tables(paths: RunPaths, record: RunRecord) -> dict[Blob, pa.Table]:
     """What follows from the experiment, and where it is kept."""
     return {
-        paths.folds: _folds_table(record.plan),
+        paths.folds: pa.table(record.plan.columns(), schema=_FOLDS),
         paths.cohort: pa.Table.from_pandas(record.exams, preserve_index=False),
         paths.maps: pa.Table.from_pandas(record.maps, preserve_index=False),
     }
@@ -91,16 +90,3 @@ def _compared(blob: Blob, paths: RunPaths, frame: pd.DataFrame) -> pd.DataFrame:
 def _fingerprints(maps: pd.DataFrame) -> pd.DataFrame:
     """The columns that are the same on every machine; segment means may differ by rounding."""
     return maps.filter(like="_sha256").astype("object").fillna("")
-
-
-def _folds_table(plan: FoldPlan) -> pa.Table:
-    """The plan as the contract's table: `repeat, patient_id, fold`."""
-    repeats, patients = plan.folds.shape
-    return pa.table(
-        {
-            "repeat": np.repeat(np.arange(repeats, dtype=np.int64), patients),
-            "patient_id": list(plan.patients) * repeats,
-            "fold": plan.folds.reshape(-1),
-        },
-        schema=_FOLDS,
-    )

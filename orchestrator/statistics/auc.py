@@ -14,7 +14,7 @@ from scipy.optimize import brentq
 
 from mpi_model.errors import StatisticsError
 from orchestrator.statistics.intervals import Interval, logit_interval, normal_quantile
-from orchestrator.statistics.scores import Codes, Exams, Flags, Floats, PatientScores, require_same_exams
+from orchestrator.statistics.scores import Codes, Exams, Flags, Floats, PatientScores
 
 SMALL_CLASS = 15
 """Below this many patients of a class the default interval is Newcombe's method 5."""
@@ -150,17 +150,6 @@ def delong_variance(model: PatientScores) -> float:
     return auc_influence(model).variance(model.exams)
 
 
-def _delong_covariance(models: Sequence[PatientScores]) -> tuple[Floats, Floats]:
-    """The AUCs of K models on the same exams, `[K]`, and their covariance, `[K, K]`.
-
-    Raises:
-        StatisticsError: The exams differ, or a class comes from a single patient.
-    """
-    require_same_exams(models)
-    influences = [auc_influence(model) for model in models]
-    return np.array([influence.auc for influence in influences]), influence_covariance(influences, models[0].exams)
-
-
 def logit_delong_interval(model: PatientScores, level: float) -> Interval:
     """DeLong's variance on the logit scale (Perme & Manevski 2019, doi:10.1177/0962280218814556).
 
@@ -222,11 +211,6 @@ def _newcombe_low(area: float, positives: float, negatives: float, level: float,
         return 0.0
     # At a level of almost 0 the limit lies nearer to A = 1 than that.
     return ceiling if excess(ceiling) >= 0 else float(brentq(excess, 0.0, ceiling, xtol=1e-12))
-
-
-def _newcombe_auc_interval(model: PatientScores, level: float) -> Interval:
-    """Newcombe's method 5 with patients as counts, so that several exams of a patient never narrow it."""
-    return newcombe_interval(auc(model), *model.exams.class_patients, level)
 
 
 def auc_intervals(model: PatientScores, level: float) -> tuple[Interval, ...]:

@@ -17,9 +17,6 @@ from orchestrator.statistics.intervals import Interval, logit_interval, normal_q
 from orchestrator.statistics.patient_means import PatientMean, mean_by_patient
 from orchestrator.statistics.scores import Exams, Floats, PatientScores
 
-SMOOTH_CURVE_PATIENTS = 200
-"""Fewer patients than this do not carry a smooth calibration curve (Van Calster et al. 2019)."""
-
 # Probabilities of exactly 0 or 1 have no logit; they are moved this far inside.
 _EDGE = 1e-7
 # Of Newton's method.
@@ -176,31 +173,6 @@ def _interval_of(fit: _Fit, exams: Exams, level: float) -> Interval:
 def _wald(estimate: float, variance: float, level: float, method: str) -> Interval:
     reach = normal_quantile(level) * float(np.sqrt(variance))
     return Interval(estimate=estimate, low=estimate - reach, high=estimate + reach, level=level, method=method)
-
-
-def smooth_calibration(model: PatientScores) -> Floats:
-    """The observed frequency along the predicted probability, `[points, 2]`, by local regression (loess).
-
-    Austin & Steyerberg (2014, doi:10.1002/sim.5941).
-
-    Raises:
-        StatisticsError: Fewer than `SMOOTH_CURVE_PATIENTS` patients.
-    """
-    patients = model.exams.patient_count
-    if patients < SMOOTH_CURVE_PATIENTS:
-        raise StatisticsError(
-            f"a smooth calibration curve needs {SMOOTH_CURVE_PATIENTS} patients, but there are {patients}"
-        )
-    # The one use of statsmodels, which takes longer to import than a summary to compute.
-    from statsmodels.nonparametric.smoothers_lowess import lowess  # noqa: PLC0415
-
-    probabilities = _probabilities(model)
-    # `it=0`: no robust reweighting, because a binary outcome has no outliers; 0.75 is the span of Austin & Steyerberg.
-    curve = np.asarray(lowess(model.exams.labels.astype(np.float64), probabilities, frac=0.75, it=0))
-    # The curve ends at the 1 % and 99 % quantiles: beyond them it rests on single exams.
-    low, high = (float(np.quantile(probabilities, tail)) for tail in (0.01, 0.99))
-    points = np.linspace(low, high, 101)
-    return np.column_stack([points, np.clip(np.interp(points, curve[:, 0], curve[:, 1]), 0, 1)])
 
 
 def _probabilities(model: PatientScores) -> Floats:

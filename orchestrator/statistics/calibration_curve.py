@@ -6,7 +6,6 @@ from typing import Final, Literal
 import numpy as np
 from scipy.special import expit, logit
 
-from orchestrator.statistics.calibration import SMOOTH_CURVE_PATIENTS
 from orchestrator.statistics.intervals import Interval
 from orchestrator.statistics.patient_means import PatientMean
 from orchestrator.statistics.proportions import wilson_interval
@@ -14,6 +13,8 @@ from orchestrator.statistics.scores import Codes, Exams, Floats
 
 CURVE_EVENTS: Final = 20
 """Patients of each class below which no curve is drawn: two parameters would follow single patients."""
+_LOESS_PATIENTS: Final = 200
+"""Fewer patients than this do not carry a smooth calibration curve (Van Calster et al. 2019)."""
 _GROUPS, _EXAMS_OF_GROUP = (5, 10), 20
 _DRAWS: Final = 200
 # Seeds the bootstrap of a report, so that a report repeats.
@@ -86,7 +87,7 @@ def _group(inside: Codes, values: Floats, exams: Exams, level: float, inflation:
 def calibration_curve(probabilities: Floats, exams: Exams, level: float) -> CalibrationCurve | None:
     """A curve where events allow one; None with fewer than `CURVE_EVENTS` patients of a class.
 
-    From `SMOOTH_CURVE_PATIENTS` patients on local regression (loess; Austin & Steyerberg 2014, doi:10.1002/sim.5941),
+    From `_LOESS_PATIENTS` patients on local regression (loess; Austin & Steyerberg 2014, doi:10.1002/sim.5941),
     below that a logistic curve, expit(a + b · logit p), whose two parameters are intercept and slope (Cox 1958). Of a
     cross-validation it is the mean of the repeats' curves. The band is a bootstrap of patients, each with all exams in
     all repeats; networks stay as they are.
@@ -104,7 +105,7 @@ def calibration_curve(probabilities: Floats, exams: Exams, level: float) -> Cali
     generator, patients = np.random.default_rng(_SEED), exams.patient_count
     drawn = generator.multinomial(patients, np.full(patients, 1 / patients), size=_DRAWS)
     weights = np.vstack([np.ones((1, patients)), drawn])[:, exams.patients]
-    kind: _Kind = "loess" if patients >= SMOOTH_CURVE_PATIENTS else "logistic"
+    kind: _Kind = "loess" if patients >= _LOESS_PATIENTS else "logistic"
     fit = _loess if kind == "loess" else _logistic
     labels = exams.labels.astype(np.float64)
     curves = np.mean([fit(repeat, labels, weights, points) for repeat in values], axis=0)

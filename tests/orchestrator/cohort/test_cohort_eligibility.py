@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mpi_model.errors import CohortError
-from orchestrator.cohort.eligibility import exams_for
+from orchestrator.cohort.eligibility import eligible_exams
 from orchestrator.cohort.loading import load_cohort
 from orchestrator.cohort.records import Cohort, Exclusion
 
@@ -24,7 +24,7 @@ def cohort(write_manifest: Write, rows: Rows) -> Cohort:
 
 def test_common_uses_the_same_complete_exams_for_all_inputs(cohort: Cohort) -> None:
     """Configurations compared in pairs are judged on the same exams, and the rest is counted."""
-    masks, exclusions = exams_for(cohort, ["stress", "rest", "dual"], "common", "all")
+    masks, exclusions = eligible_exams(cohort.exams, ["stress", "rest", "dual"], "common", "all")
     assert {inputs: mask.tolist() for inputs, mask in masks.items()} == {
         inputs: [False, False, True, True] for inputs in ("stress", "rest", "dual")
     }
@@ -36,14 +36,14 @@ def test_common_uses_the_same_complete_exams_for_all_inputs(cohort: Cohort) -> N
 
 def test_common_needs_only_the_phases_that_were_asked_for(cohort: Cohort) -> None:
     """A stress-only experiment does not lose exams for a rest map nobody looks at."""
-    masks, exclusions = exams_for(cohort, ["stress"], "common", "all")
+    masks, exclusions = eligible_exams(cohort.exams, ["stress"], "common", "all")
     assert masks["stress"].tolist() == [True, False, True, True]
     assert [exclusion.reason for exclusion in exclusions] == ["no stress map (stress)"]
 
 
 def test_available_gives_each_inputs_what_has_its_phases(cohort: Cohort) -> None:
     """Each configuration uses all exams it can read."""
-    masks, exclusions = exams_for(cohort, ["stress", "rest", "dual"], "available", "all")
+    masks, exclusions = eligible_exams(cohort.exams, ["stress", "rest", "dual"], "available", "all")
     assert masks["stress"].tolist() == [True, False, True, True]
     assert masks["rest"].tolist() == [False, True, True, True]
     assert masks["dual"].tolist() == [False, False, True, True]
@@ -55,7 +55,7 @@ def test_available_gives_each_inputs_what_has_its_phases(cohort: Cohort) -> None
 
 def test_first_takes_the_earliest_exam_of_a_patient_and_tracer(cohort: Cohort) -> None:
     """Zoe's exam of January counts, not the one of March that stands before it in the manifest."""
-    masks, exclusions = exams_for(cohort, ["stress"], "available", "first")
+    masks, exclusions = eligible_exams(cohort.exams, ["stress"], "available", "first")
     assert masks["stress"].tolist() == [True, False, False, True]
     first = Exclusion(reason="not the patient's first exam with this tracer", partition="development", count=1)
     assert first in exclusions
@@ -65,11 +65,11 @@ def test_first_is_per_tracer_and_does_not_look_at_phases(write_manifest: Write, 
     """An exam with the other tracer stays; an incomplete index exam is not replaced by a later complete one."""
     rows[0]["tracer"] = "Tl-201"
     both = load_cohort(write_manifest(rows), size=16)
-    assert exams_for(both, ["dual"], "common", "first")[0]["dual"].tolist() == [True] * 4
+    assert eligible_exams(both.exams, ["dual"], "common", "first")[0]["dual"].tolist() == [True] * 4
     rows[0]["tracer"] = "Tc-99m"
     rows[2]["rest"] = ""
-    incomplete = load_cohort(write_manifest(rows), size=16)
-    assert exams_for(incomplete, ["dual"], "common", "first")[0]["dual"].tolist() == [True, True, False, False]
+    incomplete = load_cohort(write_manifest(rows), size=16).exams
+    assert eligible_exams(incomplete, ["dual"], "common", "first")[0]["dual"].tolist() == [True, True, False, False]
 
 
 def test_first_without_dates_is_refused_by_row(write_manifest: Write, rows: Rows) -> None:
@@ -77,8 +77,8 @@ def test_first_without_dates_is_refused_by_row(write_manifest: Write, rows: Rows
     rows[3]["exam_date"] = ""
     undated = load_cohort(write_manifest(rows), size=16)
     with pytest.raises(CohortError, match=r"blank in manifest row 4 \(line 5\)$"):
-        exams_for(undated, ["dual"], "common", "first")
+        eligible_exams(undated.exams, ["dual"], "common", "first")
     for row in rows:
         del row["exam_date"]
     with pytest.raises(CohortError, match="needs the column exam_date"):
-        exams_for(load_cohort(write_manifest(rows), size=16), ["dual"], "common", "first")
+        eligible_exams(load_cohort(write_manifest(rows), size=16).exams, ["dual"], "common", "first")

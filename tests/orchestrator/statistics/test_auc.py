@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 from mpi_model.errors import StatisticsError
 from orchestrator.statistics.auc import (
     SMALL_CLASS,
-    _delong_covariance,
-    _newcombe_auc_interval,
     auc,
     auc_intervals,
     delong_variance,
     newcombe_interval,
 )
+from orchestrator.statistics.comparisons import paired_delong
 from orchestrator.statistics.scores import Exams, PatientScores
 
 LEVEL = 0.95
@@ -158,7 +157,8 @@ def test_more_exams_of_the_same_patients_do_not_narrow_newcombe() -> None:
     once = PatientScores(exams=Exams.of(labels), scores=scores)
     thrice = PatientScores(exams=Exams.of(np.tile(labels, 3), np.tile(np.arange(7), 3)), scores=np.tile(scores, 3))
 
-    assert _newcombe_auc_interval(thrice, LEVEL) == _newcombe_auc_interval(once, LEVEL)
+    found = [newcombe_interval(auc(model), *model.exams.class_patients, LEVEL) for model in (once, thrice)]
+    assert found[0] == found[1]
     assert delong_variance(thrice) == pytest.approx(delong_variance(once), rel=1e-12)
 
 
@@ -199,7 +199,7 @@ def test_models_on_different_exams_are_not_paired() -> None:
     second = PatientScores(exams=Exams.of([1, 0, 0, 1]), scores=np.arange(4.0))
 
     with pytest.raises(StatisticsError, match="same exams"):
-        _delong_covariance([first, second])
+        paired_delong(first, second, LEVEL)
 
 
 def test_a_hundred_thousand_exams_need_no_table_of_pairs() -> None:

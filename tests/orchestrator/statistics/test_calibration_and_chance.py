@@ -15,7 +15,6 @@ from orchestrator.statistics.calibration import (
     brier_score,
     calibration_in_the_large,
     calibration_slope,
-    smooth_calibration,
 )
 from orchestrator.statistics.chance import mann_whitney, permutation_p_value
 from orchestrator.statistics.intervals import Interval
@@ -118,15 +117,6 @@ def test_separated_classes_have_no_slope() -> None:
 
     with pytest.raises(StatisticsError, match="infinite"):
         calibration_slope(model, LEVEL)
-
-
-def test_a_smooth_curve_needs_patients() -> None:
-    """With enough patients the curve of a calibrated model follows the diagonal; with few it is refused."""
-    curve = smooth_calibration(calibrated())
-
-    assert np.abs(curve[:, 1] - curve[:, 0]).max() < 0.06
-    with pytest.raises(StatisticsError, match="200 patients"):
-        smooth_calibration(calibrated(199))
 
 
 def test_net_benefit_of_a_perfect_test_and_of_treating_all() -> None:

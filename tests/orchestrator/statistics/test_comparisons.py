@@ -8,7 +8,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from mpi_model.errors import StatisticsError
-from orchestrator.statistics.auc import _delong_covariance, auc, logit_delong_interval
+from orchestrator.statistics.auc import auc, auc_influence, influence_covariance, logit_delong_interval
 from orchestrator.statistics.comparisons import (
     above_chance,
     corrected_resampled_t,
@@ -51,7 +51,8 @@ def fold_pair(*, gains: tuple[float, float], repeats: int = 4) -> tuple[FoldScor
 def test_paired_delong_uses_the_covariance_of_the_two_models() -> None:
     """The variance of the difference is that of the covariance matrix, not the sum of two variances."""
     first, second = pair()
-    areas, covariance = _delong_covariance([first, second])
+    areas = [auc(first), auc(second)]
+    covariance = influence_covariance([auc_influence(first), auc_influence(second)], first.exams)
     error = np.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     found = paired_delong(first, second, LEVEL)
 
@@ -94,7 +95,7 @@ def test_the_difference_squares_and_adds_the_two_aucs_own_limits() -> None:
     """Newcombe's rule written out: distances to the reported limits, joined with DeLong's correlation."""
     first, second = pair(80, gains=(2.5, 1.0))
     one, other = (logit_delong_interval(model, LEVEL) for model in (first, second))
-    _, covariance = _delong_covariance([first, second])
+    covariance = influence_covariance([auc_influence(first), auc_influence(second)], first.exams)
     rho = covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1])
     found = held_out_difference(first, second, LEVEL).interval
     a, b = one.estimate - one.low, other.high - other.estimate

@@ -8,10 +8,10 @@ import pytest
 from scipy import stats
 
 from orchestrator.statistics.auc import (
-    _delong_covariance,
     auc,
     auc_influence,
     delong_variance,
+    influence_covariance,
     logit_delong_interval,
     newcombe_interval,
     wins,
@@ -94,7 +94,9 @@ def test_the_precision_statement_agrees_with_the_study(each: int, low: float, hi
 
 def test_delong_reproduces_the_ovarian_markers(ovarian: dict[str, PatientScores]) -> None:
     """AUCs, standard errors and the joint test of DeLong, DeLong & Clarke-Pearson's own data."""
-    areas, covariance = _delong_covariance(list(ovarian.values()))
+    influences = [auc_influence(marker) for marker in ovarian.values()]
+    areas = np.array([influence.auc for influence in influences])
+    covariance = influence_covariance(influences, next(iter(ovarian.values())).exams)
     contrasts = np.array([[1, 0, -1], [0, 1, -1]])
     distance = contrasts @ areas
     chi2 = distance @ np.linalg.solve(contrasts @ covariance @ contrasts.T, distance)
