@@ -9,7 +9,7 @@ import pandas as pd
 
 from orchestrator.statistics.scores import Floats
 
-WALLS: Final[Mapping[str, tuple[int, ...]]] = {
+_WALLS: Final[Mapping[str, tuple[int, ...]]] = {
     "anterior": (1, 7, 13),
     "septal": (2, 3, 8, 9, 14),
     "inferior": (4, 10, 15),
@@ -65,7 +65,7 @@ def defect_in_words(below: Floats) -> str:
     Args:
         below: `[17]`, standard deviations below what is usual.
     """
-    depths = {wall: float(max(below[number - 1] for number in numbers)) for wall, numbers in WALLS.items()}
+    depths = {wall: float(max(below[number - 1] for number in numbers)) for wall, numbers in _WALLS.items()}
     parts = []
     for place, (least, name) in enumerate(_SEVERITIES):
         beyond = _SEVERITIES[place - 1][0] if place else np.inf

@@ -10,7 +10,7 @@ from typing import Final
 
 FEWEST_EVENTS: Final = 10
 """With fewer events, or fewer exams without one, an interval is printed and nothing is said about it."""
-WIDE: Final = 0.2
+_WIDE: Final = 0.2
 """An interval of an AUC that is wider than this is called wide: .75 to .95 is from poor to excellent."""
 
 
@@ -98,7 +98,7 @@ def auc_in_words(name: str, found: Limits) -> str:
         Verdict.TOO_FEW: f"{name}: too few events to say anything from the AUC",
         Verdict.UNKNOWN: f"{name}: the AUC cannot be told from chance",
         Verdict.LOWER: f"{name}: the AUC is below chance",
-        Verdict.HIGHER: "" if found.high - found.low <= WIDE else f"{name}: the interval of the AUC is wide",
+        Verdict.HIGHER: "" if found.high - found.low <= _WIDE else f"{name}: the interval of the AUC is wide",
     }[of_auc(found)]
 
 

@@ -1,13 +1,10 @@
 """What the page tells of a run beyond summary and figures, without patients' ids."""
 
-from collections.abc import Sequence
-
 import pandas as pd
 
 from orchestrator.report.hardest import hardest_over_inputs
 from orchestrator.report.records import RunTables
-
-_STATES = ("complete", "pruned", "failed")
+from orchestrator.report.search_extracts import candidate_counts
 
 
 def extracts_of(tables: RunTables) -> dict[str, pd.DataFrame]:
@@ -19,18 +16,6 @@ def extracts_of(tables: RunTables) -> dict[str, pd.DataFrame]:
     judged = tables.of(tables.models[0])
     found = {
         "hardest_exams": hardest_over_inputs(judged, tables.maps),
-        "_candidate_counts": _candidate_counts(tables.candidates, tables.inputs),
+        "candidate_counts": candidate_counts(tables.candidates, tables.inputs),
     }
     return {name: frame for name, frame in found.items() if len(frame)}
-
-
-def _candidate_counts(candidates: pd.DataFrame, inputs: Sequence[str]) -> pd.DataFrame:
-    """`inputs, cells, complete, pruned, failed`: over all cells, the final ones included."""
-    if candidates.empty:
-        return pd.DataFrame()
-    rows = []
-    for name in inputs:
-        mine = candidates[candidates["inputs"] == name]
-        cells = len(mine[["repeat", "fold"]].drop_duplicates())
-        rows.append((name, cells, *(int((mine["state"] == state).sum()) for state in _STATES)))
-    return pd.DataFrame(rows, columns=["inputs", "cells", *_STATES])

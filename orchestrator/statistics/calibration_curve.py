@@ -27,7 +27,7 @@ _Kind = Literal["logistic", "loess"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CalibrationGroup:
+class _CalibrationGroup:
     """Exams with neighbouring probabilities."""
 
     predicted: float
@@ -51,7 +51,7 @@ class CalibrationCurve:
 
 def calibration_groups(
     probabilities: Floats, exams: Exams, level: float, *, inflation: float = 1.0
-) -> list[CalibrationGroup]:
+) -> list[_CalibrationGroup]:
     """Groups of nearly equal size by probability, each with Wilson's interval of its share of events.
 
     Five groups, or one for twenty exams up to ten. Exams with the same probability are never parted, so that there can
@@ -70,14 +70,14 @@ def calibration_groups(
     return [_group(groups == group, values, exams, level, inflation) for group in np.unique(groups)]
 
 
-def _group(inside: Codes, values: Floats, exams: Exams, level: float, inflation: float) -> CalibrationGroup:
+def _group(inside: Codes, values: Floats, exams: Exams, level: float, inflation: float) -> _CalibrationGroup:
     share = inside.mean(axis=0)
     patients = exams.patient_count
     observed = PatientMean(
         sums=np.bincount(exams.patients, share * exams.labels, patients).astype(np.float64),
         counts=np.bincount(exams.patients, share, patients).astype(np.float64),
     )
-    return CalibrationGroup(
+    return _CalibrationGroup(
         predicted=float(values[inside].mean()),
         observed=wilson_interval(observed, level, inflation=inflation),
         exams=float(share.sum()),

@@ -16,7 +16,7 @@ _MOST = 1e7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SampleSize:
+class _SampleSize:
     """Patients for an external validation, by what is to be estimated to a width."""
 
     auc: int
@@ -26,7 +26,7 @@ class SampleSize:
     """None where the probabilities do not vary."""
 
 
-def sample_size(auc: float, prevalence: float, probabilities: Floats, level: float) -> SampleSize:
+def sample_size(auc: float, prevalence: float, probabilities: Floats, level: float) -> _SampleSize:
     """Patients, one exam each, that an external validation needs.
 
     Args:
@@ -37,7 +37,7 @@ def sample_size(auc: float, prevalence: float, probabilities: Floats, level: flo
     """
     z = normal_quantile(level)
     # The AUC is limited to [0.5, 0.999]: at 1 Newcombe's variance vanishes.
-    return SampleSize(
+    return _SampleSize(
         auc=_for_auc(min(max(auc, 0.5), 0.999), prevalence, _AUC_WIDTH / (2 * z)),
         ratio=_for_ratio(prevalence, _RATIO_WIDTH, z),
         slope=_for_slope(probabilities, _SLOPE_WIDTH / (2 * z)),

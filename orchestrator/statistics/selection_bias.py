@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from orchestrator.statistics.scores import Codes, Flags, Floats
 
-DRAWS: Final = 500
+_DRAWS: Final = 500
 _CHUNK: Final = 50
 """Draws at a time; bounds memory."""
 _SEED: Final = 20180511
@@ -51,7 +51,7 @@ class ScoredCandidates:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BiasCorrected:
+class _BiasCorrected:
     """BBC-CV of one tracer."""
 
     estimate: float
@@ -68,7 +68,7 @@ class SelectionBias:
 
     naive: float
     """Of the best candidates on the exams by which they were chosen."""
-    corrected: BiasCorrected | None
+    corrected: _BiasCorrected | None
     """None where no draw leaves a pair to compare."""
 
 
@@ -90,7 +90,7 @@ def naive_aucs(found: ScoredCandidates) -> Floats:
     return np.array([_weighted_auc(scores, pairs, everybody)[0] for pairs in _pairs(found)])
 
 
-def bootstrap_bias_corrected(found: ScoredCandidates, level: float, draws: int = DRAWS) -> list[BiasCorrected | None]:
+def bootstrap_bias_corrected(found: ScoredCandidates, level: float, draws: int = _DRAWS) -> list[_BiasCorrected | None]:
     """BBC-CV of every tracer; None where no draw leaves a pair to compare.
 
     Args:
@@ -116,12 +116,12 @@ def bootstrap_bias_corrected(found: ScoredCandidates, level: float, draws: int =
     return [_summarised(column, level) for column in areas.T]
 
 
-def _summarised(areas: Floats, level: float) -> BiasCorrected | None:
+def _summarised(areas: Floats, level: float) -> _BiasCorrected | None:
     known = areas[np.isfinite(areas)]
     if not known.size:
         return None
     low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
-    return BiasCorrected(estimate=float(known.mean()), low=float(low), high=float(high), draws=known.size)
+    return _BiasCorrected(estimate=float(known.mean()), low=float(low), high=float(high), draws=known.size)
 
 
 def _pairs(found: ScoredCandidates) -> list[tuple[Codes, Codes]]:

@@ -13,14 +13,14 @@ from orchestrator.report.layout import Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Storage:
+class _Storage:
     """How maps are stored and drawn."""
 
     table: Table
     warnings: tuple[str, ...]
 
 
-def storage(exams: pd.DataFrame, maps: Maps, encodings: pd.DataFrame) -> Storage:
+def storage(exams: pd.DataFrame, maps: Maps, encodings: pd.DataFrame) -> _Storage:
     """What kinds of maps there are, by partition, tracer, phase and site.
 
     Args:
@@ -35,7 +35,7 @@ def storage(exams: pd.DataFrame, maps: Maps, encodings: pd.DataFrame) -> Storage
     counted = joined.fillna({"site": "(blank)"} if "site" in joined else {}).groupby(keys, sort=True).size()
     rows = tuple((*map(str, key if isinstance(key, tuple) else (key,)), str(count)) for key, count in counted.items())
     heads = [{"stored_as": "stored as", "scale": "colour scale"}.get(name, name) for name in keys]
-    return Storage(
+    return _Storage(
         table=Table(title="How the maps are stored", columns=(*heads, "maps"), rows=rows),
         warnings=tuple(_warnings(joined)),
     )

@@ -13,14 +13,14 @@ _ONE_REPEAT = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Instability:
+class _Instability:
     """Sentences under the figures, and the exams to look up."""
 
     sentences: tuple[tuple[Phrase, ...], ...]
     tables: tuple[Table, ...]
 
 
-def stability(report: Report) -> Instability | str | None:
+def stability(report: Report) -> _Instability | str | None:
     """What repeats disagree about; a reason with one repeat; None for predictions without repeats or tables."""
     rows = [
         row for row in numbered(report.summary) if row["subgroup"] == EVERYONE and row["partition"] == "development"
@@ -32,7 +32,7 @@ def stability(report: Report) -> Instability | str | None:
     if not any(row["state"] == "ok" for row in flips):
         return _ONE_REPEAT
     sentences = tuple(_sentence(mine) for _, mine in grouped(flips, "tracer", "endpoint"))
-    return Instability(sentences=sentences, tables=_hardest(report))
+    return _Instability(sentences=sentences, tables=_hardest(report))
 
 
 def _sentence(rows: list[Record]) -> tuple[Phrase, ...]:
