@@ -1,4 +1,4 @@
-"""Does `polarmap plan --pilot` foretell what runs take? Three small experiments, forecast and run.
+"""How well does `polarmap plan --pilot` forecast what runs take? Three small experiments, forecast and run.
 
 Run from the repository: `OMP_NUM_THREADS=1 python -m benchmarks.pilot`. Forecast and run are compared by processor time
 in one process, which other work on the machine changes little: the forecast's worker-hours, and the time in which the

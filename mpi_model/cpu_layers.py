@@ -167,7 +167,7 @@ class _ChannelwiseMaxPool(nn.MaxPool2d):
 
     def forward(self, images: Tensor) -> Tensor:
         """Pool: `[B, C, H, W]` to `[B, C, H', W']`, in the same layout."""
-        # A graph that leaves the house has the ordinary layer: the turning below goes map by map, and a graph cannot.
+        # An exported graph has the ordinary layer: the turning below goes map by map, and a graph cannot.
         if images.device.type != "cpu" or torch.compiler.is_exporting() or not images.is_contiguous():
             return super().forward(images)  # type: ignore[no-any-return]
         geometry = (int(self.kernel_size), int(self.stride), int(self.padding))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""A run's final networks of one input configuration as one model that can leave the house, verified byte by byte."""
+"""A run's final networks of one input configuration as one model to export, verified byte by byte."""
 
 from dataclasses import asdict, dataclass
 

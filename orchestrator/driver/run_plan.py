@@ -81,7 +81,7 @@ class RunPlan:
     """What more repeats or patients would still buy, after a finished run: `tracer, inputs, repeats, patients` (a
     multiple), `low, high, width, level, worker_hours`; the first row of a model is the run's own. Else empty."""
     pilot: "PilotForecast | None" = None
-    """What a pilot foretells; None where none was asked for."""
+    """What a pilot forecasts; None where none was asked for."""
 
     @property
     def worker_hours(self) -> float | None:

@@ -116,7 +116,7 @@ def _further(plan: RunPlan) -> Iterator[str]:
 
 
 def _pilot(plan: RunPlan) -> Iterator[str]:
-    """What a pilot foretells, where one was asked for."""
+    """What a pilot forecasts, where one was asked for."""
     if plan.pilot is None:
         return
     run, workers = plan.pilot.run, plan.pilot.workers

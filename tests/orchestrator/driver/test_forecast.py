@@ -1,4 +1,4 @@
-"""What a pilot foretells: closed forms where there is one, Optuna's own pruner where there is none."""
+"""What a pilot forecasts: closed forms where there is one, Optuna's own pruner where there is none."""
 
 import json
 import random
