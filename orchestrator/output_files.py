@@ -1,7 +1,8 @@
-"""Writes files that a user names on the command line; their folder has to exist."""
+"""Writes files and folders that a user names on the command line; what holds them has to exist."""
 
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,6 +53,30 @@ def new_named_file(path: Path, content: bytes = b"") -> None:
         raise ExperimentError(f"{path} exists already and was not changed; name another file") from None
     except (OSError, ValueError) as error:
         raise _unwritable(path, error) from error
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill, beside the named one; it takes the name when the block ends, and is deleted on an error.
+
+    Args:
+        folder: Missing or empty; the folder that holds it is there.
+
+    Raises:
+        ExperimentError: The folder cannot be written.
+    """
+    try:
+        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.unfinished-", dir=folder.absolute().parent))
+    except OSError as error:
+        raise ExperimentError(f"cannot write {folder} ({error.strerror}); name a folder you can write") from error
+    try:
+        yield work
+        if folder.exists():
+            folder.rmdir()
+        # Beside the named folder, so on the same file system: renaming is one step that cannot stop halfway.
+        work.rename(folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from orchestrator.explanation.exams import explain_exams
 from orchestrator.explanation.reference_maps import read_reference_maps
 from orchestrator.ledger.reading import Run
 from orchestrator.ledger.schemas import attribution_columns
-from orchestrator.monitoring.progress import Progress
+from orchestrator.monitoring.progress import Progress, shown
 
 _MARK: Final = "single patient: identifying"
 
@@ -45,8 +45,7 @@ def explain_new_exams(run: Run, manifest: Path, progress: Progress) -> pd.DataFr
     }
     cohort = load_cohort(manifest, size=settings.images.size, labelled=False)
     tables = []
-    progress.begin("explaining", len(references))
-    with single_threaded():
+    with shown(progress, "explaining", len(references)), single_threaded():
         for done, (name, known) in enumerate(references.items()):
             progress.advance(done, name)
             networks = [one for one, _ in final_networks(run.paths, name, settings)]
@@ -63,7 +62,6 @@ def explain_new_exams(run: Run, manifest: Path, progress: Progress) -> pd.DataFr
             maps = with_channels(cohort.maps, networks[0].architecture.image_channels)
             found = explain_exams(networks, maps, rows, known, seed=None, device=torch.device("cpu"))
             tables.append(pd.DataFrame([attribution_columns(one) for one in found]).assign(inputs=name))
-    progress.end()
     table = pd.concat(tables, ignore_index=True)
     about = cohort.exams.loc[table["row"], ["patient_id", "exam_id", "tracer"]].reset_index(drop=True)
     about.insert(0, "marked", _MARK)

@@ -22,7 +22,7 @@ from orchestrator.hashing import derive_seed
 from orchestrator.ledger.integrity import read_results
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.log import event
-from orchestrator.monitoring.progress import Progress
+from orchestrator.monitoring.progress import Progress, shown
 from orchestrator.runners.runner import Hang, Job, Unfit
 
 _ROUNDING: Final = 0.05
@@ -69,9 +69,8 @@ def explain_final_networks(resolved: ResolvedRun, state: RunState, made_from: st
     """
     prepared, settings = resolved.prepared, resolved.prepared.loaded.experiment
     left = [key for key in resolved.keys if key.partition == "test" and state.explained.get(key.name) is None]
-    progress.begin("explaining the final networks", len(left))
     # One thread, as in the workers: the same networks give the same bytes.
-    with single_threaded():
+    with shown(progress, "explaining the final networks", len(left)), single_threaded():
         for done, key in enumerate(left):
             progress.advance(done, key.name)
             task = cell_task(key, prepared.plan, prepared.cohort.exams, prepared.eligible, settings.search.inner_folds)
@@ -85,7 +84,6 @@ def explain_final_networks(resolved: ResolvedRun, state: RunState, made_from: st
                 device=torch.device("cpu"),
             )
             state.commit_attributions(key, found, made_from)
-    progress.end()
     return len(left)
 
 

@@ -14,7 +14,7 @@ from orchestrator.driver.final_model import FinalModel
 from orchestrator.export import reference_code
 from orchestrator.export.bundle import write_bundle
 from orchestrator.export.card import model_card
-from orchestrator.export.folder import new_folder, write_config
+from orchestrator.export.folder import export_folder, write_config
 from orchestrator.export.graphs import Pixels, write_onnx, write_torch
 from orchestrator.export.network_code import copy_network_code
 from orchestrator.ledger.description import RunDescription
@@ -44,7 +44,7 @@ def export_model(
     model = FinalModel.of(run, _chosen_inputs(run, inputs))
     is_graph = format in ("torch", "onnx")
     config = _config(model, description, pixels if is_graph else None)
-    with new_folder(folder) as work, single_threaded():
+    with export_folder(folder) as work, single_threaded():
         (work / "README.md").write_text(model_card(run, config), encoding="utf-8")
         (work / "predict.py").write_bytes(Path(str(reference_code.__file__)).read_bytes())
         if format == "torch":

@@ -24,7 +24,7 @@ from orchestrator.driver.simulated_search import Workload
 from orchestrator.driver.training import worker_context
 from orchestrator.experiment.processor import check_precision, device_for
 from orchestrator.experiment.settings import ResourceSettings
-from orchestrator.monitoring.progress import Progress
+from orchestrator.monitoring.progress import Progress, shown
 
 _SECONDS: Final = 75.0
 """When the pilot ends, unless a few epochs of every kind take longer."""
@@ -142,18 +142,14 @@ def _timed(
     drawn = sum(map(len, kinds.values()))
     # A pilot stores no network, so none has to say where it comes from.
     context = worker_context(prepared, weights_of(prepared.loaded), device, facts={"versions.torch": ""})
-    progress.begin("timing trainings", int(_SECONDS))
-    try:
-        with single_threaded():  # as in a worker
-            timed = time_trainings(
-                tasks,
-                context,
-                kinds,
-                _SECONDS,
-                lambda seconds: progress.advance(min(int(seconds), int(_SECONDS)), f"{seconds:.0f} s"),
-            )
-    finally:
-        progress.end()
+    with shown(progress, "timing trainings", int(_SECONDS)), single_threaded():  # one thread, as in a worker
+        timed = time_trainings(
+            tasks,
+            context,
+            kinds,
+            _SECONDS,
+            lambda seconds: progress.advance(min(int(seconds), int(_SECONDS)), f"{seconds:.0f} s"),
+        )
     return timed, {kind: len(values) / drawn for kind, values in kinds.items()}
 
 

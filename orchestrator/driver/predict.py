@@ -27,7 +27,7 @@ from orchestrator.cohort.records import Cohort
 from orchestrator.cohort.segments import segment_means
 from orchestrator.driver.final_model import FinalModel
 from orchestrator.ledger.reading import Run
-from orchestrator.monitoring.progress import Progress
+from orchestrator.monitoring.progress import Progress, shown
 from orchestrator.statistics.map_distances import MapReference
 from orchestrator.statistics.members import Model
 
@@ -86,11 +86,10 @@ def predict_exams(ensembles: Sequence[Ensemble], manifest: Path, progress: Progr
         CohortError: The manifest or an image is unusable, or of a kind that the networks were not trained on; what is
             wrong with the text is said before the first prediction, what is wrong with images after the last.
     """
-    progress.begin("checking exams", 0)
-    count, problems = text_problems(manifest)
-    if not problems:
-        problems = [problem for part in exam_parts(manifest) for problem in _unanswerable(ensembles, part)]
-    progress.end()
+    with shown(progress, "checking exams"):
+        count, problems = text_problems(manifest)
+        if not problems:
+            problems = [problem for part in exam_parts(manifest) for problem in _unanswerable(ensembles, part)]
     if problems:
         raise CohortError(*lines_of(problems))
     yield from _predicted(ensembles, exam_parts(manifest), count, progress)
@@ -111,8 +110,7 @@ def _predicted(
     ensembles: Sequence[Ensemble], parts: Iterator[tuple[ManifestExam, ...]], count: int, progress: Progress
 ) -> Iterator[pd.DataFrame]:
     reader, done = ImageReader(), 0
-    progress.begin("predicting exams", count)
-    try:
+    with shown(progress, "predicting exams", count):
         for part in parts:
             maps = _maps_of(part, ensembles, reader)
             # One problem is enough to drop everything; the other images are read to report all problems together.
@@ -123,8 +121,6 @@ def _predicted(
                     yield pd.concat([_frame(one, part, maps) for one in asked], ignore_index=True)
             done += len(part)
             progress.advance(done)
-    finally:
-        progress.end()
     reader.check()
 
 

@@ -23,7 +23,7 @@ from orchestrator.experiment.processor import device_for, precision_notices
 from orchestrator.experiment.settings import DEFAULT_SUBGROUPS, MOST_SUBGROUPS, Experiment, LoadedExperiment
 from orchestrator.folds.draws import FoldPlan
 from orchestrator.folds.plan import plan_folds
-from orchestrator.monitoring.progress import Progress
+from orchestrator.monitoring.progress import Progress, shown
 from search_spaces.space import SearchSpace
 
 _FLAT_SEARCH: Final = (
@@ -87,15 +87,12 @@ def prepare(loaded: LoadedExperiment, progress: Progress, permutation: int | Non
 
 def _read_cohort(loaded: LoadedExperiment, progress: Progress) -> Cohort:
     """Read the experiment's cohort, with progress."""
-    progress.begin("reading the cohort", 0)
-    try:
+    with shown(progress, "reading the cohort"):
         return load_cohort(
             loaded.manifest,
             size=loaded.experiment.images.size,
             progress=lambda done, total: progress.advance(done, f"{done} of {total} maps"),
         )
-    finally:
-        progress.end()
 
 
 def rows_of_test_exams(prepared: Prepared, inputs: Inputs) -> NDArray[np.int64]:

@@ -25,7 +25,7 @@ from orchestrator.driver.open_test import final_networks
 from orchestrator.driver.predict import predict_rows
 from orchestrator.ledger.openings import frozen_hash, hash_of_exams, record_validation
 from orchestrator.ledger.reading import Run
-from orchestrator.monitoring.progress import Progress
+from orchestrator.monitoring.progress import Progress, shown
 from orchestrator.report.validation import Validation
 from orchestrator.statistics.map_distances import MapDistances, map_distances
 from orchestrator.storage.locations import beside, open_storage
@@ -84,11 +84,8 @@ def _unseen_cohort(run: Run, manifest: Path, progress: Progress) -> tuple[Cohort
     Raises:
         CohortError: It is unusable, or shares patients or maps.
     """
-    progress.begin(f"reading {manifest.name}", 0)
-    try:
+    with shown(progress, f"reading {manifest.name}"):
         cohort = load_cohort(manifest, size=run.description.settings.images.size)
-    finally:
-        progress.end()
     known, facts = run.cohort, facts_of_maps(cohort.maps)
     if not run.paths.maps.exists():
         raise RunDirectoryError(

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +12,7 @@ from mpi_model.pipeline import digest_of, is_as_written
 from mpi_model.printable import printable
 from orchestrator.ledger.files import json_object
 from orchestrator.ledger.reading import Run
+from orchestrator.output_files import new_folder
 
 _CONFIG: Final = "config.json"
 _FORMAT: Final = 2
@@ -25,8 +24,8 @@ _TO_COMPLETE: Final = ("README.md", "LICENSE", "docs/README.md", "configs/metada
 
 
 @contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
-    """A folder to fill, beside the one that was named; it becomes that one when the block ends.
+def export_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which gets its name when the block ends.
 
     Raises:
         ExperimentError: The folder is there already and not empty, or cannot be written.
@@ -35,16 +34,10 @@ def new_folder(folder: Path) -> Iterator[Path]:
         raise ExperimentError(f"{folder} exists already and was not changed; name a new or empty folder")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     except OSError as error:
         raise ExperimentError(f"cannot write {folder} ({error.strerror}); name a folder you can write") from error
-    try:
+    with new_folder(folder) as work:
         yield work
-        if folder.exists():
-            folder.rmdir()
-        work.rename(folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:

@@ -9,10 +9,7 @@ own maximum and would lose the percent.
 import csv
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +26,7 @@ from orchestrator.importers.exams import GroupedExams, ImportedExam, PatientName
 from orchestrator.importers.found_maps import FoundMap, ReadMap
 from orchestrator.importers.label_rules import LabelRule
 from orchestrator.importers.sheet import exam_html, map_drawing, sheet_html
+from orchestrator.output_files import new_folder
 
 Format = Literal["png", "npy"]
 Advance = Callable[[int, int], None]
@@ -77,27 +75,6 @@ def check_new_folder(folder: Path) -> None:
         raise ExperimentError(f"there is no folder {folder.absolute().parent}; make it first")
 
 
-@contextmanager
-def _unfinished_folder(folder: Path) -> Iterator[Path]:
-    """A folder beside the named one, with its subfolders; it takes the name at the end, or is deleted on an error."""
-    check_new_folder(folder)
-    try:
-        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.unfinished-", dir=folder.absolute().parent))
-    except OSError as error:
-        raise ExperimentError(f"cannot write beside {folder} ({error.strerror}); name another folder") from error
-    try:
-        (work / "maps").mkdir()
-        (work / "sheet").mkdir()
-        yield work
-        if folder.exists():
-            folder.rmdir()
-        # Beside the named folder, so on the same file system: renaming is one step that cannot stop halfway.
-        work.rename(folder)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
-
-
 def write_cohort(
     folder: Path,
     grouped: GroupedExams,
@@ -125,7 +102,10 @@ def write_cohort(
     """
     if not grouped.exams and not problems:
         raise CohortError("the source holds no map that this import can use" + _counted(record.decisions))
-    with _unfinished_folder(folder) as work:
+    check_new_folder(folder)
+    with new_folder(folder) as work:
+        (work / "maps").mkdir()
+        (work / "sheet").mkdir()
         found = [*problems, *grouped.problems]
         total = sum(len(exam.maps) for exam in grouped.exams)
         rows, records, sections, done = [], [], [], 0

@@ -145,6 +145,16 @@ class NullProgress:
 
 
 @contextmanager
+def shown(progress: Progress, task: str, total: int = 0) -> Iterator[None]:
+    """A piece of work on the display, which is over however the block ends."""
+    progress.begin(task, total)
+    try:
+        yield
+    finally:
+        progress.end()
+
+
+@contextmanager
 def counted(progress: Progress, task: str) -> Iterator[Callable[[int, int], None]]:
     """Progress for a function that reports what is done and what there is in all."""
     begun = False
