@@ -1,4 +1,4 @@
-"""Time and memory of `polarmap check` at four sizes, each in a process of its own: `python benchmarks/large_cohort.py`.
+"""Time and memory of `polarmap check` at four sizes, each in a process of its own: `python -m benchmarks.large_cohort`.
 
 Maps are simulated: a common pattern, 14 % of difference between patients in 36 regions, noise, as 16-bit PNG of 64
 pixels, stress and rest. Every hundredth patient is another one's map exported again, so that the search for nearly

@@ -61,11 +61,11 @@ def sample_task(
 
     Args:
         key: Of the partition `bootstrap`.
-        plan: As for `cell_task`, like all that follows.
-        exams: Likewise.
-        eligible: Likewise.
-        inner_folds: Likewise.
-        calibrated: Likewise.
+        plan: The fold plan.
+        exams: The cohort's exams, row for row with its maps.
+        eligible: For each input configuration, the exams it may use.
+        inner_folds: Inner folds of the search.
+        calibrated: Whether the cell gets as many folds again, drawn anew, to calibrate its winners by.
     """
     counts, parts = patients_drawn(plan, key.repeat, inner_folds, purposes_of(calibrated))
     return _task(key, plan, exams, eligible, counts, parts, np.ones(len(plan.patients), dtype=np.bool_))[0]
@@ -76,9 +76,9 @@ def scoring_task(key: CellKey, plan: FoldPlan, exams: pd.DataFrame, eligible: Ma
 
     Args:
         key: Of the partition `search`.
-        plan: As for `cell_task`, like all that follows.
-        exams: Likewise.
-        eligible: Likewise.
+        plan: The fold plan.
+        exams: The cohort's exams, row for row with its maps.
+        eligible: For each input configuration, the exams it may use.
     """
     assert key.repeat is not None, "a part of a flat search names a repeat and a fold"
     assert key.fold is not None, "a part of a flat search names a repeat and a fold"

@@ -37,9 +37,8 @@ def run_experiment(
     resolved = resolve_run(loaded, options, progress)
     paths = resolved.paths
     if not paths.experiment.exists():
-        check_precision(
-            loaded.experiment.training.precision, resolved.device
-        )  # a run that cannot begin leaves no directory
+        # Before anything is written: a run that cannot begin leaves no directory.
+        check_precision(loaded.experiment.training.precision, resolved.device)
     # One driver a run directory: two would train the same cells and overwrite each other's markers.
     with paths.storage.hold():
         begin_run(paths, record_of(resolved.prepared, resolved.facts, final=options.permutation is None))
@@ -76,7 +75,7 @@ def _run_remaining(
     opened = options.open_test and not state.is_test_open(keys)
     if opened:
         state.forget_report()
-        from orchestrator.driver.open_test import open_test  # noqa: PLC0415 - torch, likewise
+        from orchestrator.driver.open_test import open_test  # noqa: PLC0415 - torch; only an opening needs it
 
         open_test(resolved, state)
         event(logging.INFO, "test_opened", "the test partition was opened and predicted")
