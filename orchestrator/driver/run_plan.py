@@ -3,7 +3,6 @@
 No torch and no Ray, unless a pilot is asked for.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -13,7 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mpi_model.stages import backbone
-from orchestrator.driver.cohort_check import CohortCheck, ExamGroup, check_of, exam_groups, records
+from orchestrator.driver.cohort_check import CohortCheck, check_of, records
+from orchestrator.driver.expected_precision import expected_power, expected_precision
 from orchestrator.driver.further_precision import FURTHER_COLUMNS, further_precision
 from orchestrator.driver.prepare import Prepared, prepare
 from orchestrator.experiment.settings import Experiment, LoadedExperiment
@@ -21,23 +21,15 @@ from orchestrator.folds.draws import Membership
 from orchestrator.ledger.paths import run_paths
 from orchestrator.ledger.reading import Run
 from orchestrator.monitoring.progress import Progress
-from orchestrator.statistics.precision import SUPPOSED_CORRELATION, ExpectedWidth, expected_width, noninferiority_power
 
 if TYPE_CHECKING:
     from orchestrator.driver.pilot import PilotForecast  # torch
 
-_SUPPOSED_AUC: Final = 0.85
-"""The AUC that the expected intervals suppose: about what this field reports."""
 _CELL: Final = ["inputs", "partition", "repeat", "fold"]
 _DECIDING_TIME: Final = ("images", "network", "search", "training", "decision")
 _FOLD_COLUMNS: Final = (
     *("tracer", "inputs", "patients_min", "patients_max"),
     *("positive_min", "positive_max", "negative_min", "negative_max"),
-)
-
-_POWER_COLUMNS: Final = (
-    *("partition", "tracer", "first", "second", "margin", "power"),
-    *("patients", "patients_needed", "auc", "correlation"),
 )
 
 
@@ -177,8 +169,8 @@ def _plan_of(prepared: Prepared, earlier: Run | None = None) -> RunPlan:
         encoder=backbone(network.backbone, network.encoder_stages).stage_names,
         backbone_stages=backbone(network.backbone).stage_count,
         encoder_searched=any(parameter.name == "encoder_stages" for parameter in prepared.space.parameters),
-        precision=pd.DataFrame([_precision_row(group, width) for group, width in _expected(prepared)]),
-        power=pd.DataFrame(list(_power(prepared)), columns=list(_POWER_COLUMNS)),
+        precision=expected_precision(prepared),
+        power=expected_power(prepared),
         timed_cells=len(seconds),
         seconds_per_cell=float(seconds.mean()) if len(seconds) else None,
         further=_further(earlier, seconds),
@@ -228,62 +220,6 @@ def _alike(memberships: tuple[Membership, ...]) -> list[list[Membership]]:
 def _range(folds: NDArray[np.int64], count: int, mask: NDArray[np.bool_]) -> tuple[int, int]:
     sizes = [int((row[mask] == fold).sum()) for row in folds for fold in range(count)]
     return min(sizes), max(sizes)
-
-
-def _expected(prepared: Prepared) -> Iterator[tuple[ExamGroup, ExpectedWidth]]:
-    """The interval to expect for every group of exams that holds both classes."""
-    level = prepared.loaded.experiment.statistics.level
-    for group in exam_groups(prepared):
-        positive, negative = _classes(group)
-        # Without both classes there is no AUC to estimate.
-        if positive and negative:
-            yield group, expected_width(positive, negative, _SUPPOSED_AUC, *_design(prepared, group), level)
-
-
-def _power(prepared: Prepared) -> Iterator[tuple[object, ...]]:
-    """The primary hypothesis, in every group of exams that both its input configurations use."""
-    statistics = prepared.loaded.experiment.statistics
-    question = statistics.noninferiority
-    for group in exam_groups(prepared):
-        positive, negative = _classes(group)
-        # A paired comparison takes exams that both configurations use, and a variance takes two patients a class.
-        if question is None or not set(question.sides) <= set(group.inputs) or min(positive, negative) < 2:
-            continue
-        design = _design(prepared, group)
-        found = noninferiority_power(positive, negative, question.margin, _SUPPOSED_AUC, *design, statistics.level)
-        yield (
-            *(group.partition, group.tracer, *question.sides, question.margin, found.power),
-            *(found.present, found.patients, found.auc, SUPPOSED_CORRELATION),
-        )
-
-
-def _classes(group: ExamGroup) -> tuple[int, int]:
-    """Patients with a positive exam, and with a negative one."""
-    owners = (group.exams.loc[group.exams["label"] == label, "patient_id"] for label in (1, 0))
-    positive, negative = (one.nunique() for one in owners)
-    return positive, negative
-
-
-def _design(prepared: Prepared, group: ExamGroup) -> tuple[int | None, int | None]:
-    """Folds and repeats; none for a test. A fold reuses the training patients of the others, which widens intervals."""
-    return (None, None) if group.partition == "test" else (prepared.plan.count, prepared.plan.repeats)
-
-
-def _precision_row(group: ExamGroup, expected: ExpectedWidth) -> dict[str, object]:
-    interval = expected.interval
-    return {
-        "partition": group.partition,
-        "tracer": group.tracer,
-        "inputs": ", ".join(group.inputs),
-        "positive": expected.positives,
-        "negative": expected.negatives,
-        "auc": interval.estimate,
-        "low": interval.low,
-        "high": interval.high,
-        "width": expected.width,
-        "level": interval.level,
-        "method": interval.method,
-    }
 
 
 def _seconds_of_cells(prepared: Prepared, earlier: Run | None) -> pd.Series:
