@@ -91,5 +91,5 @@ def test_the_demo_tells_what_the_study_asks(tmp_path, capsys):
     assert len(places) == 2 * 3 * 2
     assert run.candidates.groupby(["inputs", "partition", "fold"], dropna=False).size().tolist() == [6] * 18
     assert run.candidates["hp_freeze_depth"].nunique() > 1
-    for words in ("segments", "not worse", "Tc-99m", "Tl-201"):
+    for words in ("segments", "non-inferiority", "Tc-99m", "Tl-201"):
         assert words in printed
