@@ -26,7 +26,7 @@ from orchestrator.ledger.description import RunDescription, write_description
 from orchestrator.ledger.identity import experiment_hash, facts_of_settings
 from orchestrator.ledger.integrity import find_damage, quarantine_damaged
 from orchestrator.ledger.paths import RunPaths, run_paths
-from orchestrator.ledger.seals import sealed_frame
+from orchestrator.ledger.seals import write_sealed
 from orchestrator.ledger.state import RunState
 
 CANDIDATES: Final = 20
@@ -106,7 +106,7 @@ def begin(paths: RunPaths) -> str:
         exclusions=(),
     )
     write_description(paths, description)
-    paths.cohort.write_bytes(sealed_frame(cohort(), description.hash))
+    write_sealed(paths.cohort, cohort(), description.hash)
     return description.hash
 
 

@@ -27,7 +27,7 @@ from orchestrator.hashing import digest
 from orchestrator.ledger.integrity import find_damage, quarantine_attributions
 from orchestrator.ledger.joining import joined_attributions
 from orchestrator.ledger.reading import Run
-from orchestrator.ledger.seals import sealed_bytes
+from orchestrator.ledger.seals import write_sealed
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.log import logging_to
 from orchestrator.monitoring.progress import Progress
@@ -166,9 +166,9 @@ def _write_tables(run: Run, state: RunState, permuted: Run | None) -> None:
     """Write the attributions of exams, and of groups of them."""
     exams, (predictions,) = joined_attributions(state), run.tables("predictions")
     experiment = run.description.hash
-    run.paths.table("exam_attributions").write_bytes(sealed_bytes(exams, experiment))
+    write_sealed(run.paths.table("exam_attributions"), exams, experiment)
     found = exams.to_pandas()
     if permuted is not None:
         found = with_permuted(found, permuted.exam_attributions)
     groups = attribution_groups(found, predictions, run.description.settings.statistics.level)
-    run.paths.table("attributions").write_bytes(sealed_bytes(groups, experiment))
+    write_sealed(run.paths.table("attributions"), groups, experiment)

@@ -23,7 +23,7 @@ from orchestrator.ledger.directory import begin_run
 from orchestrator.ledger.identity import SAMPLED
 from orchestrator.ledger.integrity import find_damage, quarantine_damaged
 from orchestrator.ledger.reading import Run
-from orchestrator.ledger.seals import sealed_frame
+from orchestrator.ledger.seals import write_sealed
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.log import logging_to
 from orchestrator.monitoring.progress import Progress
@@ -125,9 +125,9 @@ def _report(resolved: ResolvedRun, state: RunState, samples: int) -> Report:
     asked = predictions["repeat"].isna() | (predictions["repeat"] <= samples)
     settings = resolved.prepared.loaded.experiment.statistics
     table = instability_table(predictions[asked], exams, _patients_of(resolved, samples), settings.level)
-    resolved.paths.table("instability").write_bytes(sealed_frame(table, resolved.hash))
+    write_sealed(resolved.paths.table("instability"), table, resolved.hash)
     summary = instability_rows(table, exams, samples, settings)
-    resolved.paths.summary.write_bytes(sealed_frame(summary, resolved.hash))
+    write_sealed(resolved.paths.summary, summary, resolved.hash)
     notices = (
         (f"{len(failed)} of {len(resolved.keys)} cells failed and are left out; `--retry-failed` does them again",)
         if failed

@@ -12,7 +12,7 @@ from orchestrator.ledger.description import RunDescription, read_description, wr
 from orchestrator.ledger.identity import differences
 from orchestrator.ledger.paths import RunPaths
 from orchestrator.ledger.schemas import TEXT, WHOLE
-from orchestrator.ledger.seals import read_sealed, sealed_bytes
+from orchestrator.ledger.seals import read_sealed, write_sealed
 from orchestrator.storage.base import Blob
 
 _FOLDS: Final = pa.schema([("repeat", WHOLE), ("patient_id", TEXT), ("fold", WHOLE)])
@@ -44,7 +44,7 @@ def begin_run(paths: RunPaths, record: RunRecord) -> None:
     experiment = record.description.hash
     for blob, table in _tables(paths, record).items():
         if not blob.exists():
-            blob.write_bytes(sealed_bytes(table, experiment))
+            write_sealed(blob, table, experiment)
     if begun:
         _verify_tables(paths, record)
     else:

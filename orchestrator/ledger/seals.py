@@ -1,6 +1,7 @@
-"""Parquet files that carry the digest of their own rows, and the hash of the experiment they belong to.
+"""Parquet files that carry their own name, the digest of their rows, and the hash of the experiment they belong to.
 
-Read back, a file is believed only if both are right: a flipped bit, an edited value, a file of another run is refused.
+Read back, a file is believed only if all are right: a flipped bit, an edited value, a file of another run, or another
+file of this one, is refused.
 Whoever computes the digest anew is not kept out; the whole directory is private to its user.
 """
 
@@ -16,25 +17,30 @@ from orchestrator.ledger.files import table_bytes, table_from
 from orchestrator.storage.base import Blob
 
 
-def sealed_bytes(table: pa.Table, experiment: str, more: Mapping[str, str] | None = None) -> bytes:
-    """A table as the bytes of a Parquet file that says what it is.
+def write_sealed(
+    blob: Blob, rows: pa.Table | pd.DataFrame, experiment: str, more: Mapping[str, str] | None = None
+) -> None:
+    """Write rows as a Parquet file that says what it is.
 
     Args:
-        table: The rows.
+        blob: The file.
+        rows: What is written; of a data frame without its index.
         experiment: The experiment's hash.
         more: What else the file says of itself, under its digest, too.
     """
-    said = {"experiment": experiment, **(more or {})}
-    return table_bytes(table, said | {"digest": _digest(table, said)})
+    table = pa.Table.from_pandas(rows, preserve_index=False) if isinstance(rows, pd.DataFrame) else rows
+    said = {"experiment": experiment, "file": blob.name, **(more or {})}
+    blob.write_bytes(table_bytes(table, said | {"digest": _digest(table, said)}))
 
 
-def sealed_frame(frame: pd.DataFrame, experiment: str, more: Mapping[str, str] | None = None) -> bytes:
-    """A data frame likewise, without its index."""
-    return sealed_bytes(pa.Table.from_pandas(frame, preserve_index=False), experiment, more)
+def opened(content: bytes, experiment: str, name: str) -> tuple[pa.Table, Mapping[str, str]] | None:
+    """The rows and what the file says of itself; None where it is damaged, changed, or another file.
 
-
-def opened(content: bytes, experiment: str) -> tuple[pa.Table, Mapping[str, str]] | None:
-    """The rows and what the file says of itself; None where it is damaged, changed or of another experiment."""
+    Args:
+        content: The file.
+        experiment: The experiment's hash.
+        name: The file's name in its run directory.
+    """
     table = table_from(content)
     if table is None:
         return None
@@ -44,7 +50,8 @@ def opened(content: bytes, experiment: str) -> tuple[pa.Table, Mapping[str, str]
         return None
     digest = said.pop("digest", "")
     rows = table.replace_schema_metadata(None)
-    if said.get("experiment") != experiment or digest != _digest(rows, said):
+    # Files that were written until 26 November 2026 do not say their name.
+    if (said.get("experiment"), said.get("file", name)) != (experiment, name) or digest != _digest(rows, said):
         return None
     return rows, said
 
@@ -58,9 +65,9 @@ def read_sealed(blob: Blob, experiment: str, remedy: str) -> pa.Table:
         remedy: What to do where it cannot be believed.
 
     Raises:
-        RunDirectoryError: It is missing, damaged, changed after it was written, or of another experiment.
+        RunDirectoryError: It is missing, damaged, changed after it was written, another file, or of another experiment.
     """
-    found = opened(blob.read_bytes(), experiment)
+    found = opened(blob.read_bytes(), experiment, blob.name)
     if found is None:
         raise RunDirectoryError(f"{blob} is not what was written (damaged, edited, or of another run); {remedy}")
     return found[0]

@@ -10,7 +10,7 @@ from mpi_model.errors import IncompleteRunError
 from orchestrator.ledger.compaction import read_compaction
 from orchestrator.ledger.files import read_frame
 from orchestrator.ledger.reading import Run
-from orchestrator.ledger.seals import sealed_frame
+from orchestrator.ledger.seals import write_sealed
 from orchestrator.report.export import export
 from orchestrator.report.figures.of_run import figures_of
 from orchestrator.report.manuscript_of_run import ManuscriptParts, manuscript_of
@@ -39,8 +39,7 @@ def write_report(run: Run) -> Report:
     experiment = run.description.hash
     tables = made_of(read_compaction(run.paths, experiment))
     seals = json.dumps({name: hashlib.sha256(content).hexdigest() for name, content in files.items()}, sort_keys=True)
-    summary = sealed_frame(report.summary, experiment, {"tables": tables, "files": seals})
-    run.paths.summary.write_bytes(summary)
+    write_sealed(run.paths.summary, report.summary, experiment, {"tables": tables, "files": seals})
     return report
 
 

@@ -33,7 +33,7 @@ def is_current(state: RunState, experiment: str) -> bool:
     if record is None or not record.is_of(state):
         return False
     found = paths.storage.find(paths.summary.name)
-    summary = opened(found.content, experiment) if found else None
+    summary = opened(found.content, experiment, paths.summary.name) if found else None
     if summary is None or summary[1].get("tables") != made_of(record):
         return False
     tables = {paths.table(name): sha for name, sha in record.tables.items()}

@@ -240,6 +240,17 @@ def test_damaged_descriptions_are_refused_with_the_remedy(mine, finished, run, n
         assert path.read_bytes() == whole
 
 
+def test_files_of_a_run_that_changed_places_are_refused(mine, finished):
+    """Cohort and folds are whole and of this experiment, each under the other's name."""
+    root = root_of(mine)
+    cohort, folds = (root / "cohort.parquet").read_bytes(), (root / "folds.parquet").read_bytes()
+    (root / "cohort.parquet").write_bytes(folds)
+    (root / "folds.parquet").write_bytes(cohort)
+    for read in (lambda found: found.cohort, lambda found: found.folds):
+        with pytest.raises(RunDirectoryError, match="is not what was written"):
+            read(open_run(root))
+
+
 @pytest.mark.thorough
 def test_a_table_that_was_deleted_is_made_again(mine, finished, run):
     """Compacted tables are never the only copy: deleted, they come back byte for byte."""
