@@ -5,7 +5,7 @@ from typing import Final
 import pandas as pd
 
 from orchestrator.ledger.reading import Run
-from orchestrator.report.further import further_designs
+from orchestrator.report.further_designs import further_designs
 
 FURTHER_COLUMNS: Final = (
     *("tracer", "inputs", "repeats", "patients", "low", "high", "width", "level"),

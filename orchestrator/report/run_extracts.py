@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from orchestrator.report.further import FURTHER, further_designs
+from orchestrator.report.further import FURTHER
+from orchestrator.report.further_designs import further_designs
 from orchestrator.report.hardest import hardest_over_inputs
 from orchestrator.report.records import RunTables
 from orchestrator.report.search_extracts import candidate_counts

@@ -160,6 +160,8 @@ def _sides(row: Record, judged: str) -> tuple[str, str]:
 
 def _warnings(rows: Sequence[Record]) -> list[tuple[Phrase, ...]]:
     areas = [row for row in _areas(rows) if row["low"] is not None]
+    if not areas:
+        return []
     about = f"{rows[0]['tracer']}, {_where(rows[0])}"
     named: dict[str, list[str]] = {}
     for row in areas:
