@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from mpi_model.errors import ExperimentError
 from mpi_model.stages import backbone
@@ -27,6 +28,10 @@ from orchestrator.experiment.settings import (
 # A folder of this name is made, in a local file system or a bucket; 64 characters fit both.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w.-]+)*/?")
+_NO_SUBGROUPS: Final = {
+    "label": "it is what is predicted, and a group of one class has no AUC",
+    "tracer": "every estimate is of one tracer already",
+}
 
 
 def broken_rules(experiment: Experiment) -> list[str]:
@@ -145,6 +150,9 @@ def _statistics(statistics: StatisticsSettings) -> Iterator[str]:
     yield from _between("statistics.equivalence", statistics.equivalence, 0.0, 0.5)
     yield from _between("statistics.specificity", statistics.specificity, 0.0, 1.0)
     yield from _names_of_persons("statistics.subgroups", statistics.subgroups)
+    for column in statistics.subgroups:
+        if (reason := _NO_SUBGROUPS.get(column.strip().casefold())) is not None:
+            yield f"`statistics.subgroups` names {column!r}: {reason}; take it out"
     if len(set(statistics.subgroups)) < len(statistics.subgroups):
         yield f"`statistics.subgroups` must name nothing twice, but is {list(statistics.subgroups)}"
     if statistics.prevalence is not None:

@@ -93,6 +93,8 @@ OVERRIDES: list[tuple[str, str]] = [
         for column in ("patient_id", "exam_id", "PATIENT_ID", "manifest_row")
     ),
     ('statistics.subgroups=[""]', "names an empty column"),
+    ('statistics.subgroups=["label"]', "it is what is predicted"),
+    ('statistics.subgroups=["Tracer"]', "every estimate is of one tracer already"),
     ('statistics.subgroups=["sex", "sex"]', "name nothing twice"),
     ('folds.stratify=["label", "label"]', "name nothing twice"),
     ('statistics.endpoints={"Tc-99m" = ""}', "must say in 1 to 200 characters"),
