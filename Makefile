@@ -68,7 +68,7 @@ test-part: setup  # of test-pythons
 BRANCHES ?= 90
 test-coverage: setup  ## the tests under coverage.py, with its gate on branches
 	$(BIN)/coverage erase
-	POLARMAP_TEST_INSTALLED=1 $(BIN)/coverage run -m pytest -m 'not slow and not thorough and not browser and not ray'
+	$(BIN)/coverage run -m pytest -m 'not slow and not browser and not ray'
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 	$(BIN)/coverage json --quiet -o .coverage.json
