@@ -36,7 +36,7 @@ def write_named_file(path: Path, content: bytes, ending: str = "") -> None:
     Raises:
         ExperimentError: The file cannot be written, exists and is of another kind, or is no file.
     """
-    if is_regular(path) and path.suffix.lower() != (ending or path.suffix.lower()):
+    if ending and is_regular(path) and path.suffix.lower() != ending:
         raise ExperimentError(f"{str(path)[:200]} exists and is no {ending} file; name another file")
     # Where a link leads: a person may keep results elsewhere, and the link itself should stay.
     target = Path(os.path.realpath(path))

@@ -9,7 +9,7 @@ from orchestrator.driver.instability import measure_instability
 from orchestrator.driver.permute import permute_labels
 from orchestrator.driver.resume import RunOptions, RunOutcome
 from orchestrator.driver.run import run_experiment
-from orchestrator.experiment.bounds import MOST_AGAIN
+from orchestrator.experiment.bounds import MOST_SAMPLES
 from orchestrator.ledger.reading import Run
 from orchestrator.report.stored import stored_report
 from orchestrator.terminal.progress import progress_for
@@ -53,8 +53,8 @@ def permute(arguments: argparse.Namespace) -> int:
     """`polarmap permute EXPERIMENT --times N`."""
     if arguments.times < 1:
         raise ExperimentError(f"`--times` must be at least 1, but is {arguments.times}")
-    if arguments.times > MOST_AGAIN:
-        raise ExperimentError(f"`--times` must be at most {MOST_AGAIN}, but is {arguments.times}; 999 are many")
+    if arguments.times > MOST_SAMPLES:
+        raise ExperimentError(f"`--times` must be at most {MOST_SAMPLES}, but is {arguments.times}; 999 are many")
     options = RunOptions(runner=arguments.runner, address=arguments.address)
     report = permute_labels(loaded_from(arguments), arguments.times, options, progress_for(arguments.progress))
     print_report(report, "rich", full=True)

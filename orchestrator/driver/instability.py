@@ -15,7 +15,7 @@ from orchestrator.cells.records import CellKey, sample_keys
 from orchestrator.cells.tasks import purposes_of, sample_task
 from orchestrator.driver.prepare import Prepared
 from orchestrator.driver.resume import ResolvedRun, RunOptions, quarantine_failed, record_of, resolve_run
-from orchestrator.experiment.bounds import MOST_AGAIN
+from orchestrator.experiment.bounds import MOST_SAMPLES
 from orchestrator.experiment.settings import LoadedExperiment
 from orchestrator.folds.bootstrap import patients_drawn
 from orchestrator.ledger.compaction import compact
@@ -54,9 +54,9 @@ def measure_instability(
     """
     if samples < _FEWEST:
         raise ExperimentError(f"`--samples` must be at least {_FEWEST}, but is {samples}; 200 give stable percentiles")
-    if samples > MOST_AGAIN:
+    if samples > MOST_SAMPLES:
         raise ExperimentError(
-            f"`--samples` must be at most {MOST_AGAIN}, but is {samples}; 200 give stable percentiles"
+            f"`--samples` must be at most {MOST_SAMPLES}, but is {samples}; 200 give stable percentiles"
         )
     if loaded.experiment.search.scheme == "flat":
         raise ExperimentError(

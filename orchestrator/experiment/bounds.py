@@ -31,7 +31,7 @@ BOUNDS: Final = MappingProxyType(
 
 HIGHEST_LEVEL: Final = 0.9999
 """Confidence level; nearer to 1 an interval says nothing, and its ends are no longer computed."""
-MOST_AGAIN: Final = 10_000
+MOST_SAMPLES: Final = 10_000
 """Permutations, or bootstrap samples, on each of which the whole procedure runs again."""
 MOST_CELLS: Final = 10_000
 """Folds times repeats of an input configuration."""

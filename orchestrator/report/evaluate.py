@@ -158,9 +158,8 @@ def _as_tables(predictions: pd.DataFrame) -> RunTables:
     )
 
 
-def _completed(frame: pd.DataFrame) -> pd.DataFrame:
+def _completed(known: pd.DataFrame) -> pd.DataFrame:
     """The frame with every column of `predictions`."""
-    known = frame
     score = known["score"] if "score" in known else known["probability"]
     probability = known["probability"] if "probability" in known else pd.Series(np.nan, index=known.index)
     # Only probabilities have a natural threshold; a score without one is not decided on.
