@@ -22,6 +22,8 @@ _BEGIN_UNTIL: Final = 0.6
 """Share of the time after which no further kind is begun."""
 _FEWEST: Final = 4
 """Kinds that are timed whatever it takes."""
+_WAITING: Final = 4.0
+"""Seconds by the clock on the wall that count as one of the processor's, so that other work makes no pilot endless."""
 _GOLDEN: Final = (5**0.5 - 1) / 2
 _DRAWN: Final = 400
 """Candidates drawn to see which kinds a space has, and how often."""
@@ -61,21 +63,20 @@ class _Timing:
         """Whether enough of this kind has been timed."""
         return self.tried > _ENOUGH
 
-    def train(self, context: WorkerContext, clock: Callable[[], float], most: int | None, until: float) -> None:
+    def train(self, context: WorkerContext, clock: Callable[[], float], enough: Callable[[int], bool]) -> None:
         """Time one training more.
 
         Args:
             context: What a worker would hold.
             clock: Seconds that count.
-            most: Epochs after which it is left; None for as many as it takes.
-            until: When it is left, by the clock on the wall.
+            enough: Whether it is left after so many epochs.
         """
         values, fold = self.proposals[self.tried % len(self.proposals)], self.tried % len(self.task.inner)
         started = clock()
         training = inner_training(self.task, context, self.tried, values, fold)
         setup, seconds = clock() - started, list[float]()
         try:
-            while training.running and len(seconds) != most and (most or time.perf_counter() < until or not seconds):
+            while training.running and not enough(len(seconds)):
                 before = clock()
                 training.advance()
                 seconds.append(clock() - before)
@@ -121,24 +122,29 @@ def time_trainings(
         tasks: A cell for each input configuration.
         context: What a worker would hold.
         kinds: From `drawn_kinds`.
-        seconds: When to end, by the clock on the wall; a few kinds are timed in any case.
+        seconds: When to end, by the processor's time where that is what is timed, and four times as late by the clock
+            on the wall; a few kinds are timed in any case.
         progress: Told the seconds gone.
     """
-    begun = time.perf_counter()
     # On a processor a training is one thread at full speed, so its time there is what an idle machine would take.
     clock = time.process_time if context.device == "cpu" else time.perf_counter
+    begun, wall = clock(), time.perf_counter()
+
+    def gone() -> float:
+        return max(clock() - begun, (time.perf_counter() - wall) / _WAITING)
+
     # The first training of a process loads what the later ones find loaded.
-    _Timing(next(iter(tasks.values())), *next(iter(kinds.items()))).train(context, clock, 1, begun)
+    _Timing(next(iter(tasks.values())), *next(iter(kinds.items()))).train(context, clock, lambda epochs: epochs == 1)
     timings: list[_Timing] = []
     for number, (kind, values) in enumerate(kinds.items()):
-        if number >= _FEWEST and time.perf_counter() - begun > _BEGIN_UNTIL * seconds:
+        if number >= _FEWEST and gone() > _BEGIN_UNTIL * seconds:
             break
         # The inputs together, so that time that runs out runs out for all of them alike.
         for task in tasks.values():
             timings.append(_Timing(task, kind, values))
-            timings[-1].train(context, clock, _FIRST_EPOCHS, begun)
-            progress(time.perf_counter() - begun)
-    while time.perf_counter() - begun < seconds and (left := [one for one in timings if not one.over]):
-        min(left, key=lambda one: one.spent).train(context, clock, None, begun + seconds)
-        progress(time.perf_counter() - begun)
+            timings[-1].train(context, clock, lambda epochs: epochs == _FIRST_EPOCHS)
+            progress(gone())
+    while gone() < seconds and (left := [one for one in timings if not one.over]):
+        min(left, key=lambda one: one.spent).train(context, clock, lambda epochs: epochs > 0 and gone() >= seconds)
+        progress(gone())
     return tuple(timed for one in timings for timed in one.told())

@@ -93,10 +93,12 @@ def cell_seconds(
     inner, whole, _ = work.exams[inputs]
     seconds = sum(sum(one.epochs) * pool.epoch[one.kind] + len(one.epochs) * pool.setup[one.kind] for one in tried)
     winners = sorted((one for one in tried if one.complete), key=lambda one: one.objective)[: work.search.winners]
+    # A whole schedule is as many epochs on more patients; else a refit takes as many steps as its candidate.
+    grown = whole / inner if work.training.budget == "schedule" else 1.0
     for member in range(work.training.members):
         winner = winners[member % len(winners)]
         epochs = float(np.median([fold.best for fold in winner.folds])) * pool.epoch[winner.kind]
-        seconds += pool.setup[winner.kind] + epochs * whole / inner
+        seconds += pool.setup[winner.kind] + epochs * grown
         if work.calibrated:
             seconds += work.search.inner_folds * (pool.setup[winner.kind] + epochs)
     return seconds

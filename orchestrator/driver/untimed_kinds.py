@@ -37,12 +37,14 @@ def _completed(timed: Sequence[TimedTraining], kinds: Sequence[Kind]) -> list[Ti
     seconds = {kind: float(np.median([np.median(one.seconds) for one in some])) for kind, some in known.items()}
     stages = max(max(kind.encoder_stages or 0, kind.freeze_depth) for kind in (*known, *missing))
     fitted = _stage_seconds(seconds, stages)
+    # What frozen stages make of the maps is computed once a worker, and no training of a kind repeats it.
+    setup = min(one.setup for one in timed)
     found = list(timed)
     for kind in missing:
         nearest = min(known, key=lambda other: _distance(kind, other))
         ratio = float(_learning(kind, stages) @ fitted) / seconds[nearest]
         found += [
-            replace(one, kind=kind, first=False, seconds=tuple(ratio * epoch for epoch in one.seconds))
+            replace(one, kind=kind, first=False, setup=setup, seconds=tuple(ratio * epoch for epoch in one.seconds))
             for one in known[nearest]
         ]
     return found

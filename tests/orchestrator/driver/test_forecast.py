@@ -85,6 +85,14 @@ def test_a_race_takes_the_sum_of_its_rungs(certain):
     assert found.cell_seconds["stress"].estimate == pytest.approx(35 * 15.0 + 24.0)
 
 
+def test_with_a_best_epoch_a_refit_takes_its_candidates_steps(certain):
+    """More patients make an epoch longer, and not the refit: it takes twelve epochs' steps, as its candidate did."""
+    work = workload(SearchSettings(prune=False), TrainingSettings(budget="best_epoch", members=1))
+    found = forecast([timed(0.5, 12)], work, workers=[1], device="cpu")
+
+    assert found.cell_seconds["stress"].estimate == pytest.approx((20 * 3 + 1) * 12 * 0.5)
+
+
 def test_calibration_trains_every_member_once_more_on_every_fold(certain):
     """Three members on three folds of their own are nine more trainings, as long as refits of that size."""
     work = workload(SearchSettings(prune=False), TrainingSettings(budget="schedule"))
@@ -135,6 +143,15 @@ def test_kinds_that_were_not_timed_cost_what_their_stages_cost():
     assert {one.kind for one in found} == set(kinds)
     for one in found:
         assert np.median(one.seconds) == pytest.approx(exact[one.kind], rel=0.01)
+
+
+def test_a_kind_that_was_not_timed_fills_no_cache_in_every_training():
+    """The nearest kind's first training spent a minute on frozen stages; that is a worker's, not a candidate's."""
+    near, far = Kind(encoder_stages=None, freeze_depth=1), Kind(encoder_stages=None, freeze_depth=2)
+    seen = [timed(1.0, 12, setup=0.1), replace(timed(0.8, 12, first=True, setup=60.0), kind=near)]
+    (copied,) = [one for one in with_untimed(seen, [KIND, near, far]) if one.kind == far]
+
+    assert copied.setup == 0.1
 
 
 def test_the_median_rule_is_optunas():
