@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from mpi_model.errors import WeightsError
+from mpi_model.regular_files import is_regular, open_regular
 from mpi_model.stages import Backbone, PackagedWeights, TorchvisionWeights
 
 MOST_WEIGHT_BYTES: Final = 4 * 2**30
@@ -38,6 +39,41 @@ def checkpoint_path(chosen: Backbone) -> Path:
     """
     weights = _imagenet_weights(chosen)
     return _packaged(weights) if isinstance(weights, PackagedWeights) else _cached(weights)
+
+
+def weights_digest(path: Path) -> str:
+    """SHA-256 of a file of weights: a file that was moved is the same experiment, an edited one is not.
+
+    Raises:
+        WeightsError: It cannot be read.
+    """
+    try:
+        with open_regular(path, MOST_WEIGHT_BYTES) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"cannot read the weights {path.name} ({error.strerror}); fetch them again") from error
+
+
+def check_download(chosen: Backbone, path: Path) -> None:
+    """Refuse half a download, or another file, in torch's cache.
+
+    Torchvision names a file after the first digits of its SHA-256, and compares them only when it downloads.
+
+    Args:
+        chosen: The backbone.
+        path: From `checkpoint_path`; what is not there yet is downloaded later.
+
+    Raises:
+        WeightsError: The file cannot be read, or is another one.
+    """
+    if isinstance(chosen.imagenet, PackagedWeights) or not is_regular(path):
+        return
+    expected, found = path.stem.rpartition("-")[2], weights_digest(path)
+    if not found.startswith(expected):
+        raise WeightsError(
+            f"network.weights: {path} has SHA-256 {found[:12]}…, but {expected}… is expected; delete it, and it is "
+            "downloaded again"
+        )
 
 
 def _cached(weights: TorchvisionWeights) -> Path:

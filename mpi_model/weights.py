@@ -1,12 +1,12 @@
 """Pretrained weights: fetched once into torch's cache, checked, and passed on as plain numpy arrays."""
 
-import pickle
+import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import numpy as np
-import safetensors
 import safetensors.torch
 import torch
 import torchvision
@@ -23,17 +23,12 @@ State = Mapping[str, NDArray[np.generic]]
 """Weights and buffers of one encoder by name, the names being `StagedEncoder`'s own."""
 
 _KEYS_SHOWN: Final = 3
+_KEY_SHOWN: Final = 80
+"""Characters of a key."""
 _COUNTER: Final = "num_batches_tracked"
 """Batch norm's counter, which files older than torch 0.4.1 lack and nothing here reads."""
-_UNREADABLE: Final = (
-    pickle.UnpicklingError,
-    safetensors.SafetensorError,
-    RuntimeError,
-    ValueError,
-    EOFError,
-    KeyError,
-    OSError,
-)
+_MOST_TENSORS: Final = 10_000
+"""Of a file; the largest backbone here has 360, and torch takes a millisecond for each."""
 
 
 def fetch_imagenet(name: str, *, progress: bool) -> Path:
@@ -92,7 +87,7 @@ def load_state(path: Path, name: str, *, image_channels: int = 1) -> dict[str, N
     complete = {**counters, **found}
     _check_same_network(complete, expected, path, description)
     # In the encoder's order and types; float16 weights are widened.
-    return {key: complete[key].to(expected[key].dtype).numpy() for key in expected}
+    return {key: _finite(key, complete[key].to(expected[key].dtype), path).numpy() for key in expected}
 
 
 def apply_state(encoder: StagedEncoder, state: State) -> None:
@@ -120,29 +115,59 @@ def _whole_count(encoder: StagedEncoder) -> int:
 
 def _read(path: Path) -> dict[str, Tensor]:
     try:
-        with open_regular(path, MOST_WEIGHT_BYTES) as file:
+        with open_regular(path, MOST_WEIGHT_BYTES) as file, warnings.catch_warnings():
+            # Of torch, about files that are refused below.
+            warnings.simplefilter("ignore")
             if path.suffix == ".safetensors":
                 content = safetensors.torch.load(file.read())
             else:
+                _check_archive(file)
                 # weights_only: unpickling may run code, and this file may come from anywhere.
                 content = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise WeightsError(f"network.weights: there is no file {path}; correct the path") from error
-    except _UNREADABLE as error:
+    except Exception as error:  # what is damaged, or no such file at all, raises nearly anything
         raise WeightsError(
             f"network.weights: {path} is damaged or no state dict ({type(error).__name__}); fetch it again"
         ) from error
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, Mapping) or not all(map(_is_plain, content.values())):
         raise WeightsError(f"network.weights: {path} holds something other than a state dict; save module.state_dict()")
-    return _finite({str(key): value for key, value in content.items()}, path)
+    # Parameters, which are saved where somebody saves `named_parameters()`, become the tensors they hold.
+    return {str(key): value.detach() for key, value in content.items()}
 
 
-def _finite(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+def _check_archive(file: BinaryIO) -> None:
+    """Refuse an archive that unpacks to more than it is, or whose checksums are wrong: torch compares none.
+
+    Raises:
+        ValueError: It is one. Files of torch before 1.6 are no archives, and pass.
+    """
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            records = archive.infolist()
+            # Torch packs nothing.
+            if len(records) > _MOST_TENSORS or any(record.file_size > record.compress_size for record in records):
+                raise ValueError("it is packed, or holds too much")
+            if archive.testzip() is not None:
+                raise ValueError("a checksum is wrong")
+    file.seek(0)
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value is a tensor with a number for every place, and no sparse, quantised or empty shell of one."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout is torch.strided
+        and value.device.type == "cpu"
+        and not (value.is_quantized or value.is_nested or value.is_complex())
+    )
+
+
+def _finite(key: str, value: Tensor, path: Path) -> Tensor:
     """The weights, unless one is not a number: every training from them would diverge."""
-    for key, value in state.items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise WeightsError(f"network.weights: {path} holds NaN or infinite values in {key[:80]}; fetch it again")
-    return state
+    if not bool(torch.isfinite(value).all()):
+        raise WeightsError(f"network.weights: {path} holds NaN or infinite values in {key}; fetch it again")
+    return value
 
 
 def _encoder_name(key: str, description: Backbone) -> str:
@@ -166,6 +191,9 @@ def _check_same_network(
         "missing": sorted(expected.keys() - found.keys()),
         "unexpected": sorted(found.keys() - expected.keys()),
         "of another shape": sorted(key for key in shared if found[key].shape != expected[key].shape),
+        "no fractions": sorted(
+            key for key in shared if expected[key].is_floating_point() and not found[key].is_floating_point()
+        ),
     }
     if any(differences.values()):
         details = "; ".join(f"{what}: {_few(keys)}" for what, keys in differences.items() if keys)
@@ -177,4 +205,4 @@ def _check_same_network(
 
 def _few(keys: list[str]) -> str:
     more = len(keys) - _KEYS_SHOWN
-    return ", ".join(keys[:_KEYS_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(key[:_KEY_SHOWN] for key in keys[:_KEYS_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -57,6 +57,17 @@ def _look_alike(text: str) -> str:
     return re.sub(r"(?<![0-9])0+(?=[0-9])", "", re.sub(r"\s", "", plain)) or plain
 
 
+def rows_alike(ids: Iterable[tuple[int, str]], known: Iterable[str]) -> list[int]:
+    """The rows whose patient id may be another spelling of a known one.
+
+    Args:
+        ids: Row and patient id of every exam.
+        known: Patient ids of another table.
+    """
+    forms = {_look_alike(patient) for patient in known}
+    return [row for row, patient in ids if _look_alike(patient) in forms]
+
+
 def look_alike_notices(ids: Iterable[tuple[int, str]], called: str = "manifest") -> list[str]:
     """Ids that may be spellings of one patient, whom a split by patient would then not keep together.
 

@@ -156,13 +156,15 @@ def _decode_image(source: BinaryIO) -> NDArray[Any]:
         kind = type(error).__name__
         raise CohortError(f"the image cannot be read as PNG, JPEG or TIFF ({kind}); export it again") from error
     if loses_depth:
-        raise CohortError("a 16-bit grey image with transparency would lose half its depth; save it without alpha")
+        raise CohortError(
+            "a 16-bit image in colour or with transparency would lose half its depth; save counts as plain grey"
+        )
     return pixels
 
 
 def _loses_depth(image: Image.Image) -> bool:
-    """Whether Pillow would reduce 16-bit counts to 8 bits without a warning (grey with alpha)."""
-    return any("LA;16" in str(tile) for tile in getattr(image, "tile", ()))
+    """Whether Pillow would reduce 16 bits a channel to 8 without a warning: it keeps those of plain grey alone."""
+    return image.mode not in _COUNTS and any(";16" in str(tile) for tile in getattr(image, "tile", ()))
 
 
 def _grey_or_rgb(image: Image.Image) -> Image.Image:

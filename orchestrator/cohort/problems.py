@@ -47,13 +47,15 @@ def rows_text(rows: Iterable[int], called: str = "manifest") -> str:
     """Name manifest rows, with their lines in the file, which a spreadsheet or an editor shows.
 
     Args:
-        rows: 1-based rows below the header.
+        rows: 1-based rows below the header; 0 alone is an exam that its images name, without a manifest.
         called: What the file is called.
 
     Returns:
         `manifest row 3 (line 4)` or `manifest rows 3, 7 and 9 (lines 4, 8 and 10)`, in increasing order.
     """
     numbers = sorted(rows)
+    if numbers == [0]:
+        return "the exam"
     several = "s" if len(numbers) > 1 else ""
     lines = [number + 1 for number in numbers]
     # Of many rows the rule is shorter than a second list.

@@ -47,7 +47,7 @@ class TextTable:
     """Row and cells; row 1 is line 2 of the file, below the header. Blank rows are counted, but left out."""
 
 
-def read_table(path: Path, *, called: str = "manifest") -> TextTable:
+def read_table(path: Path, *, called: str = "manifest", most_rows: int = _MOST_ROWS) -> TextTable:
     """Read a manifest, or another table, without interpreting its values.
 
     A CSV may be separated by commas, semicolons or tabs; it is UTF-8 text, or UTF-16 with a byte-order mark. In a
@@ -56,6 +56,7 @@ def read_table(path: Path, *, called: str = "manifest") -> TextTable:
     Args:
         path: A `.csv` or `.parquet` file.
         called: What messages call it.
+        most_rows: More are refused before they are read.
 
     Returns:
         The table.
@@ -69,7 +70,7 @@ def read_table(path: Path, *, called: str = "manifest") -> TextTable:
         raise CohortError(f"the {called} is a .csv or .parquet file, not {path.name[:80]}; save it as CSV")
     try:
         with open_regular(path, MOST_BYTES) as file:
-            header, body = readers[path.suffix.lower()](file, f"{called} {path.name}")
+            header, body = readers[path.suffix.lower()](file, f"{called} {path.name}", most_rows)
     except OSError as error:
         raise _unreadable(path, called, error) from error
     return _checked_table(path, header, body, called)
@@ -147,11 +148,13 @@ def _bad_line(error: UnicodeDecodeError, reached: int) -> int:
     return reached + error.object.count(b"\n", 0, error.start) if reached == 1 else reached
 
 
-def _parquet_parts(file: BinaryIO, rows: int, named: str) -> Iterator[tuple[list[str], list[_Row]]]:
+def _parquet_parts(
+    file: BinaryIO, rows: int, named: str, most_rows: int = _MOST_ROWS
+) -> Iterator[tuple[list[str], list[_Row]]]:
     line = 2
     try:
         with pq.ParquetFile(file) as table:
-            _check_declared(table.metadata, named)
+            _check_declared(table.metadata, named, most_rows)
             for batch in table.iter_batches(batch_size=rows):
                 header, body = _texts_of(batch, line)
                 line += len(body)
@@ -162,12 +165,14 @@ def _parquet_parts(file: BinaryIO, rows: int, named: str) -> Iterator[tuple[list
         raise _no_parquet(named, error) from error
 
 
-def _check_declared(declared: pq.FileMetaData, named: str) -> None:
+def _check_declared(declared: pq.FileMetaData, named: str, most_rows: int) -> None:
     """Refuse by the header, before any of it is unpacked: a small file can declare a huge table."""
     rows, columns = declared.num_rows, declared.num_columns
     unpacked = sum(declared.row_group(group).total_byte_size for group in range(declared.num_row_groups))
-    if rows > _MOST_ROWS or columns > _MOST_COLUMNS or rows * columns > _MOST_CELLS or unpacked > _MOST_UNPACKED:
-        raise CohortError(f"the {named} has {rows} rows and {columns} columns, too many to read; divide it")
+    if rows > most_rows or columns > _MOST_COLUMNS or rows * columns > _MOST_CELLS or unpacked > _MOST_UNPACKED:
+        raise CohortError(
+            f"the {named} has {rows} rows and {columns} columns, too many to read ({most_rows} rows at most); divide it"
+        )
 
 
 def _no_parquet(named: str, error: Exception) -> CohortError:
@@ -184,19 +189,19 @@ def _texts_of(batch: pa.RecordBatch, line: int) -> tuple[list[str], list[_Row]]:
     return [str(frame.columns[place]) for place in places], list(enumerate(rows, start=line))
 
 
-def _read_csv(file: BinaryIO, named: str) -> tuple[list[str], list[_Row]]:
+def _read_csv(file: BinaryIO, named: str, most_rows: int) -> tuple[list[str], list[_Row]]:
     # One part more than is allowed would be too many rows.
-    parts = list(islice(_csv_parts(file, _MOST_ROWS, named), 2))
+    parts = list(islice(_csv_parts(file, most_rows, named), 2))
     if len(parts) > 1 and parts[1][1]:
-        raise CohortError(f"the {named} has more than {_MOST_ROWS} rows; divide it")
+        raise CohortError(f"the {named} has more than {most_rows} rows; divide it")
     return parts[0] if parts else ([], [])
 
 
-def _read_parquet(file: BinaryIO, named: str) -> tuple[list[str], list[_Row]]:
+def _read_parquet(file: BinaryIO, named: str, most_rows: int) -> tuple[list[str], list[_Row]]:
     names: list[str] = []
     body: list[_Row] = []
     held = 0
-    for header, rows in _parquet_parts(file, _PART, named):
+    for header, rows in _parquet_parts(file, _PART, named, most_rows):
         names = header
         body += rows
         held += sum(len(cell) for _, cells in rows for cell in cells)

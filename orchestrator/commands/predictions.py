@@ -29,6 +29,8 @@ def predict(arguments: argparse.Namespace) -> int:
     explained: Path | None = arguments.explain
     if explained is not None:
         check_new_table(explained, "--explain")
+        if out is not None and explained.resolve() == out.resolve():
+            raise ExperimentError("`--out` and `--explain` name one file; name two")
     images = {phase: path for phase in PHASES if (path := getattr(arguments, phase)) is not None}
     *sources, last = arguments.sources
     if explained is not None and (images or len(sources) != 1):
@@ -60,7 +62,7 @@ def _exam_of(images: dict[Phase, Path], tracer: str | None) -> ManifestExam:
     if known is None:
         raise ExperimentError(f"--tracer takes {' or '.join(TRACERS)}; a network answers by the exam's tracer")
     return ManifestExam(
-        row=1,
+        row=0,
         patient_id="",
         exam_id="",
         tracer=known,

@@ -8,12 +8,14 @@ from typing import Final
 from mpi_model.errors import ExperimentError, IncompleteRunError
 from mpi_model.printable import printable
 from orchestrator.ledger.reading import open_run
+from orchestrator.monitoring.progress import shown
 from orchestrator.output_files import new_named_file, write_named_file
 from orchestrator.report.build import report_of
 from orchestrator.report.compare import comparison_report
 from orchestrator.report.evaluate import evaluation_report
 from orchestrator.report.export import export
 from orchestrator.report.prediction_table import read_predictions
+from orchestrator.terminal.progress import progress_for
 from orchestrator.terminal.tables import print_report
 
 _LONGEST_NAME: Final = 100
@@ -102,14 +104,18 @@ def compare(arguments: argparse.Namespace) -> int:
 def evaluate(arguments: argparse.Namespace) -> int:
     """`polarmap evaluate PREDICTIONS`."""
     path: Path = arguments.predictions
-    found = evaluation_report(
-        read_predictions(path),
-        printable(path.stem)[:_LONGEST_NAME],
-        level=arguments.level,
-        noninferiority=(arguments.noninferiority, arguments.margin) if arguments.noninferiority else None,
-        prevalence=arguments.prevalence,
-        subgroups=arguments.subgroup,
-    )
+    progress = progress_for()
+    with shown(progress, "reading the predictions"):
+        predictions = read_predictions(path)
+    with shown(progress, f"judging {len(predictions)} predictions"):
+        found = evaluation_report(
+            predictions,
+            printable(path.stem)[:_LONGEST_NAME],
+            level=arguments.level,
+            noninferiority=(arguments.noninferiority, arguments.margin) if arguments.noninferiority else None,
+            prevalence=arguments.prevalence,
+            subgroups=arguments.subgroup,
+        )
     print_report(found, arguments.format, full=arguments.full)
     if arguments.json is not None:
         write_named_file(arguments.json, export(found, "json").encode("utf-8"), ".json")

@@ -1,4 +1,7 @@
-"""What `polarmap check` and `polarmap.check` answer: the cohort as it will be used. No torch, no Ray, no statistics."""
+"""What `polarmap check` and `polarmap.check` answer: the cohort as it will be used. No Ray, no statistics.
+
+No torch either, unless the experiment names a file of weights: only the network itself says whether they are its own.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,11 +12,11 @@ import pandas as pd
 
 from mpi_model.errors import CohortError, ExperimentError
 from orchestrator.cohort.loading import load_cohort
-from orchestrator.driver.prepare import Prepared, prepare
+from orchestrator.driver.prepare import Prepared, prepare, pretrained_state, weights_of
 from orchestrator.driver.resume import resume_summary
 from orchestrator.experiment.file import load_experiment, read_toml
 from orchestrator.experiment.processor import check_precision, device_for
-from orchestrator.monitoring.progress import Progress
+from orchestrator.monitoring.progress import Progress, shown
 
 _SMALL: Final = 32
 """Pixels: enough to see whether an image can be read, where the experiment does not say how large it should be."""
@@ -86,6 +89,10 @@ def check_experiment(
     except ExperimentError as error:
         raise ExperimentError(*error.problems, *_cohort_problems(path)) from error
     prepared = prepare(loaded, progress)
+    if loaded.experiment.network.weights not in ("imagenet", "random"):
+        # ImageNet's are known by their digest; what a file of somebody's own holds, only the network can tell.
+        with shown(progress, "reading the pretrained weights"):
+            pretrained_state(prepared, weights_of(loaded))
     # Last, because it compares the stored run with an experiment that is known to be right.
     return check_of(prepared, resume_summary(prepared)), prepared
 

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpi_model.errors import CohortError, WeightsError
-from mpi_model.imagenet import MOST_WEIGHT_BYTES, checkpoint_path
+from mpi_model.imagenet import MOST_WEIGHT_BYTES, check_download, checkpoint_path
 from mpi_model.regular_files import open_regular
 from mpi_model.stages import backbone
 from mpi_model.vocabulary import Inputs
@@ -25,6 +25,9 @@ from orchestrator.folds.draws import FoldPlan
 from orchestrator.folds.plan import plan_folds
 from orchestrator.monitoring.progress import Progress, shown
 from search_spaces.space import SearchSpace
+
+if TYPE_CHECKING:
+    from mpi_model.weights import State
 
 _FLAT_SEARCH: Final = (
     "flat search, bias-reduced: candidates are drawn beforehand and trained once a part; each cell chooses without the "
@@ -55,12 +58,14 @@ def prepare(loaded: LoadedExperiment, progress: Progress, permutation: int | Non
         permutation: The number of a label permutation; None for the labels as they are.
 
     Raises:
-        WeightsError: The weights' file or package is not there.
+        WeightsError: The weights' file or package is not there, or ImageNet's are other ones.
         CohortError: Anything wrong with the cohort, all problems together.
         FoldsError: The folds asked for cannot be had from it.
     """
     experiment = loaded.experiment
-    weights_of(loaded)
+    weights = weights_of(loaded)
+    if weights is not None and loaded.experiment.network.weights == "imagenet":
+        check_download(backbone(loaded.experiment.network.backbone), weights)
     # After the weights, whose absence is known at once; reading a cohort can take minutes.
     cohort = _read_cohort(loaded, progress)
     if permutation is not None:
@@ -121,6 +126,24 @@ def weights_of(loaded: LoadedExperiment) -> Path | None:
             f"({error.strerror})"
         ) from error
     return path
+
+
+def pretrained_state(prepared: Prepared, weights: Path | None) -> "State | None":
+    """The pretrained weights as arrays; None for random ones.
+
+    Args:
+        prepared: The experiment with its cohort, whose maps' channels some networks depend on.
+        weights: The file, from `weights_of`.
+
+    Raises:
+        WeightsError: The file is damaged, or belongs to another network.
+    """
+    if weights is None:
+        return None
+    from mpi_model.weights import load_state  # noqa: PLC0415 - torch; only reading the numbers needs it
+
+    channels = prepared.cohort.maps.stress.shape[1]
+    return load_state(weights, prepared.loaded.experiment.network.backbone, image_channels=channels)
 
 
 def _check_subgroups(cohort: Cohort, subgroups: tuple[str, ...]) -> None:

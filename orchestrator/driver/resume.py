@@ -1,7 +1,6 @@
 """Which run an experiment is, and whether anything of it is left to do. No torch, no Ray."""
 
 import datetime
-import hashlib
 import platform
 import subprocess
 from collections import Counter
@@ -10,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from mpi_model.errors import CohortError, ExperimentError, WeightsError
-from mpi_model.imagenet import MOST_WEIGHT_BYTES
-from mpi_model.regular_files import is_regular, open_regular
+from mpi_model.errors import CohortError, ExperimentError
+from mpi_model.imagenet import weights_digest
+from mpi_model.regular_files import is_regular
 from orchestrator.cells.records import CellKey, cell_keys
 from orchestrator.driver.map_facts import facts_of_maps
 from orchestrator.driver.prepare import Prepared, prepare, weights_of
@@ -166,7 +165,7 @@ def _facts_of(prepared: Prepared, weights: Path | None, device: str) -> Facts:
         used=_used_digest(prepared),
         plan=prepared.plan.digest,
         # The content, not the path: a file that was moved is the same experiment, an edited one is not.
-        weights="random" if weights is None else _weights_digest(weights),
+        weights="random" if weights is None else weights_digest(weights),
         device=device,
     )
 
@@ -249,16 +248,3 @@ def _used_digest(prepared: Prepared) -> str:
             "subgroups": {column: exams[column].fillna("").astype(str).tolist() for column in columns},
         }
     )
-
-
-def _weights_digest(path: Path) -> str:
-    """SHA-256 of a file of weights: a file that was moved is the same experiment, an edited one is not.
-
-    Raises:
-        WeightsError: It cannot be read.
-    """
-    try:
-        with open_regular(path, MOST_WEIGHT_BYTES) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise WeightsError(f"cannot read the weights {path.name} ({error.strerror}); fetch them again") from error

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mpi_model.errors import PolarmapError, RunDirectoryError
 from orchestrator.cells.records import Procedure, WorkerContext
 from orchestrator.driver.ledger_events import LedgerEvents
-from orchestrator.driver.prepare import Prepared
+from orchestrator.driver.prepare import Prepared, pretrained_state
 from orchestrator.driver.resume import ResolvedRun, RunOptions
 from orchestrator.ledger.identity import Facts, experiment_hash
 from orchestrator.ledger.state import RunState
@@ -25,7 +25,6 @@ from orchestrator.runners.environment import prepare_for_ray
 from orchestrator.runners.runner import Job, Runner, Work
 
 if TYPE_CHECKING:
-    from mpi_model.weights import State
     from orchestrator.monitoring.event_files import EventFiles
 
 
@@ -112,7 +111,7 @@ def worker_context(prepared: Prepared, weights: Path | None, device: str, facts:
             space=prepared.space,
             baseline=experiment.statistics.baseline,
         ),
-        state=_pretrained(prepared, weights),
+        state=pretrained_state(prepared, weights),
         device=device,
         facts={
             "experiment": experiment_hash(facts),
@@ -120,16 +119,6 @@ def worker_context(prepared: Prepared, weights: Path | None, device: str, facts:
             "torch": facts["versions.torch"],
         },
     )
-
-
-def _pretrained(prepared: Prepared, weights: Path | None) -> "State | None":
-    """The pretrained weights as arrays; reading them takes torch, which a driver with random weights does without."""
-    if weights is None:
-        return None
-    from mpi_model.weights import load_state  # noqa: PLC0415
-
-    channels = prepared.cohort.maps.stress.shape[1]
-    return load_state(weights, prepared.loaded.experiment.network.backbone, image_channels=channels)
 
 
 @contextmanager

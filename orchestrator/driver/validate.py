@@ -16,6 +16,7 @@ from mpi_model.determinism import single_threaded
 from mpi_model.errors import CohortError, ExperimentError, RunDirectoryError, StatisticsError
 from mpi_model.vocabulary import PHASES, PHASES_OF, Inputs
 from orchestrator.cohort.eligibility import eligible_exams
+from orchestrator.cohort.identifiers import rows_alike
 from orchestrator.cohort.loading import load_cohort
 from orchestrator.cohort.problems import MAX_LISTED, rows_text
 from orchestrator.cohort.records import Cohort
@@ -107,7 +108,19 @@ def _unseen_cohort(run: Run, manifest: Path, progress: Progress) -> tuple[Cohort
     if problems:
         raise CohortError(*problems)
     same = replace(cohort, exams=cohort.exams.assign(partition="test"))
-    return same, (*cohort.notices, *_nearly_equal(facts, maps, rows))
+    return same, (*cohort.notices, *_alike(cohort, known), *_nearly_equal(facts, maps, rows))
+
+
+def _alike(cohort: Cohort, known: pd.DataFrame) -> list[str]:
+    """Exams whose patient id may be another spelling of one of the run's: one notice."""
+    ids = zip(cohort.exams["manifest_row"].tolist(), cohort.exams["patient_id"], strict=True)
+    rows = rows_alike(ids, known["patient_id"].unique())
+    if not rows:
+        return []
+    return [
+        f"{rows_text(rows)}: a patient id looks like one of the run's cohort (case, leading zeros, `.0`, spaces, or "
+        "letters of another alphabet); check whether it is the same patient"
+    ]
 
 
 def _equal_maps(facts: pd.DataFrame, known: pd.DataFrame) -> "pd.Series[bool]":

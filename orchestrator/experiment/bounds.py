@@ -4,6 +4,7 @@ The upper bounds are far above what a study of patients needs. They keep a typin
 nine zeros, from filling the memory, and a path from failing after the training.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import PurePath
 from types import MappingProxyType
@@ -29,6 +30,8 @@ BOUNDS: Final = MappingProxyType(
 )
 """Smallest and largest value by dotted name, both allowed; the JSON Schema and the rules are written from it."""
 
+BUCKET: Final = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/(?!\.+(/|$))[\w.-]+)*/?")
+"""A place in object storage; parts of a prefix are no `..`."""
 HIGHEST_LEVEL: Final = 0.9999
 """Confidence level; nearer to 1 an interval says nothing, and its ends are no longer computed."""
 MOST_SAMPLES: Final = 10_000

@@ -9,6 +9,7 @@ from mpi_model.stages import backbone
 from mpi_model.vocabulary import TRACERS
 from orchestrator.experiment.bounds import (
     BOUNDS,
+    BUCKET,
     FEWEST_FLAT_FOLDS,
     HIGHEST_LEVEL,
     LONGEST_DEADLINE,
@@ -27,7 +28,6 @@ from orchestrator.experiment.settings import (
 
 # A folder of this name is made, in a local file system or a bucket; 64 characters fit both.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w.-]+)*/?")
 _NO_SUBGROUPS: Final = {
     "label": "it is what is predicted, and a group of one class has no AUC",
     "tracer": "every estimate is of one tracer already",
@@ -205,7 +205,7 @@ def _resources(resources: ResourceSettings) -> Iterator[str]:
 def _storage(experiment: Experiment) -> Iterator[str]:
     runs = experiment.storage.runs
     # One slash, because a URL that went through `Path` has lost the other.
-    if ":/" in runs and not _BUCKET.fullmatch(runs):
+    if ":/" in runs and not BUCKET.fullmatch(runs):
         yield f"`storage.runs` must be a folder or s3://bucket/prefix, but is {runs!r}"
 
 

@@ -5,6 +5,7 @@ pydicom's warnings and errors quote values of the file; none of them is passed o
 
 import io
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ _LARGEST_SIDE: Final = 4096
 _MOST_VALUES: Final = 2**27
 """Pixels times frames times samples: what a file may claim."""
 _PLAIN_SYNTAXES: Final = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
+_DEFLATED: Final = re.compile(rb"\x02\x00\x10\x00UI..1\.2\.840\.10008\.1\.2\.1\.99", re.DOTALL)
+"""The transfer syntax (0002,0010) of a file that is one deflated stream."""
 _SECONDARY_CAPTURE: Final = "1.2.840.10008.5.1.4.1.1.7"
 """The class; its multi-frame forms continue the number."""
 # What pydicom decodes without a further library than Pillow.
@@ -74,8 +77,11 @@ def read_dicom(content: bytes, *, pixels: bool) -> Dataset:
         pixels: Whether the pixel data are read, too.
 
     Raises:
-        CohortError: The file is damaged.
+        CohortError: The file is damaged, or deflated as a whole.
     """
+    # pydicom unpacks all of it before it reads a tag, and a small file may hold any number of gigabytes.
+    if _DEFLATED.search(content):
+        raise CohortError("the file is deflated as a whole; export it uncompressed (explicit little endian)")
     with reading_tags():
         # Without `force`: what is no DICOM file has been sorted out by its first bytes.
         return pydicom.dcmread(io.BytesIO(content), stop_before_pixels=not pixels)

@@ -63,7 +63,7 @@ def read_description(paths: RunPaths) -> RunDescription:
     blob, stored_as = paths.experiment, paths.storage.find(paths.experiment.name)
     if stored_as is None:
         raise RunDirectoryError(
-            f"{paths.root} is not a run directory: it has no experiment.json; name RUNS/<experiment name>"
+            f"{paths.root[:200]} is not a run directory: it has no experiment.json; name RUNS/<experiment name>"
         )
     stored = json_object(stored_as.content)
     if stored is None:

@@ -56,18 +56,18 @@ def report_of(run: Run, *, drawn: bool = True, incomplete: bool = False, manuscr
         IncompleteRunError: `incomplete` is asked for and no repeat is whole.
     """
     description, tables = run.description, run_tables(run)
-    notices, cells = description.notices, tables.cells
+    left_out, cells = "", tables.cells
     # Noted before repeats are left out, because what remains is complete by construction.
     refused = () if incomplete else _lacking(tables)
     if incomplete and any(unfinished(tables, inputs) for inputs in tables.inputs):
         tables, left_out = _whole_repeats(tables)
-        notices = (left_out, *notices)
     summary = summarise(tables, description.settings.statistics)
     parts = manuscript_of(run, tables, pdf=manuscript) if drawn else ManuscriptParts()
+    around = report_around(run, summary, cells, tables.exams)
     return replace(
-        report_around(run, summary, cells, tables.exams),
+        around,
         incomplete_inputs=refused,
-        notices=notices,
+        notices=(left_out, *around.notices) if left_out else around.notices,
         unstable=hardest_exams(tables.of(tables.models[0])),
         extracts={**extracts_of(tables, summary), **parts.extracts},
         sections=parts.sections,

@@ -33,10 +33,13 @@ def comparison_report(first: Run, second: Run) -> Report:
     """The report of two runs, paired; the first run's statistics settings are used.
 
     Raises:
-        StatisticsError: It is the same run twice, or see `_compare_runs`.
+        StatisticsError: It is the same experiment twice, or see `_compare_runs`.
     """
     if resolved(first.paths.root) == resolved(second.paths.root):
         raise StatisticsError("a run cannot be compared with itself; name two run directories")
+    # The hash is of everything that decides the numbers: no difference between two such runs says anything.
+    if first.description.hash == second.description.hash:
+        raise StatisticsError("both are runs of one experiment, whose numbers are equal; name runs of two experiments")
     summary = _compare_runs(_compared(first), _compared(second), first.description.settings.statistics)
     return Report(name=f"{first.name} and {second.name}, paired", summary=summary)
 

@@ -14,6 +14,7 @@ from mpi_model.errors import StatisticsError
 from orchestrator.cohort.identifiers import look_alike_notices
 from orchestrator.experiment.bounds import HIGHEST_LEVEL
 from orchestrator.experiment.settings import DEFAULT_SUBGROUPS, Noninferiority, StatisticsSettings
+from orchestrator.report.prediction_order import order_notices
 from orchestrator.report.prediction_problems import column_problems, design_problems, value_problems
 from orchestrator.report.prediction_table import KNOWN, numbers_of, with_known_names
 from orchestrator.report.records import Report, RunTables
@@ -66,15 +67,16 @@ def evaluation_report(
         prevalence=prevalence,
     )
     summary = _evaluate_predictions(known, settings)
+    notices = (*order_notices(known), *_look_alikes(known))
     # A report of nothing but refusals would look like a success to a script.
     if (summary["state"] == "refused").all():
         refusals = list(dict.fromkeys(map(_refused, summary.to_dict("records"))))
         more = [f"… and {len(refusals) - _MOST_REFUSALS} more of the kind"] * (len(refusals) > _MOST_REFUSALS)
         raise StatisticsError(*refusals[:_MOST_REFUSALS], *more)
-    return Report(name=name, summary=summary, notices=_notices(known))
+    return Report(name=name, summary=summary, notices=notices)
 
 
-def _notices(known: pd.DataFrame) -> tuple[str, ...]:
+def _look_alikes(known: pd.DataFrame) -> tuple[str, ...]:
     if "patient_id" not in known:
         return ()
     first = known["patient_id"].drop_duplicates()

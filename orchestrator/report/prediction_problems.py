@@ -9,7 +9,7 @@ import pandas as pd
 from orchestrator.cohort.identifiers import refusal
 from orchestrator.cohort.spellings import counted_values
 from orchestrator.experiment.settings import MOST_SUBGROUPS, NAMING_COLUMNS
-from orchestrator.report.prediction_table import KNOWN, numbers_of
+from orchestrator.report.prediction_table import KNOWN, MOST_PREDICTIONS, numbers_of
 
 _LARGEST_SCORE: Final = 1e300
 """Larger ones are nobody's, and their differences are no longer numbers."""
@@ -26,6 +26,8 @@ def column_problems(frame: pd.DataFrame, subgroups: Sequence[str]) -> Iterator[s
         return
     if frame.empty:
         yield "there are no predictions"
+    if len(frame) > MOST_PREDICTIONS:
+        yield f"there are {len(frame)} predictions; {MOST_PREDICTIONS} can be judged in one table: divide it"
     if len(frame.columns) == 1 and frame.columns[0] not in KNOWN:
         yield "there is one column; name the columns in line 1, and separate them by commas, semicolons or tabs"
         return

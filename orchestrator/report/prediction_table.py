@@ -22,6 +22,8 @@ KNOWN: Final = frozenset(
     }
 )
 """Columns whose names are recognised whatever their capitals."""
+MOST_PREDICTIONS: Final = 1_000_000
+"""Of a table: reading takes half a minute and two gigabytes for so many."""
 NUMBERS: Final = frozenset({"label", "score", "probability", "threshold"})
 """Columns that hold a number a row."""
 _FILE_ROW: Final = "row of the file"
@@ -36,7 +38,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
         ExperimentError: The file cannot be read.
     """
     try:
-        table = read_table(path, called="table of predictions")
+        table = read_table(path, called="table of predictions", most_rows=MOST_PREDICTIONS)
     except CohortError as error:
         raise ExperimentError(*error.problems) from error
     frame = pd.DataFrame({name: [cells[name] for _, cells in table.rows] for name in table.columns}, dtype="str")

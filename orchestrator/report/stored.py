@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from typing import Final
 
 import pandas as pd
 
@@ -15,6 +16,11 @@ from orchestrator.ledger.state import RunState
 from orchestrator.report.records import BASELINES, FLAT_SEARCH, Report
 from orchestrator.storage.base import read_many
 from orchestrator.storage.locations import beside, open_storage
+
+_NO_LOG: Final = (
+    "the log of test openings (the folder `test_openings` beside the run directory) is not there, or empty; only this "
+    "run's own opening is counted"
+)
 
 
 def stored_report(run: Run) -> Report:
@@ -57,16 +63,22 @@ def made_of(record: Compaction | None) -> str:
 def report_around(run: Run, summary: pd.DataFrame, cells: pd.DataFrame, exams: pd.DataFrame) -> Report:
     """A report of a run's summary, with what `experiment.json` and the tables say beside it."""
     description = run.description
+    openings, is_judged = _openings_of(run, exams), _is_test_judged(summary)
     return Report(
         name=description.name,
         summary=summary,
         cells=cells,
         facts=stored_facts(description, cells),
         exclusions=tuple((item.partition, item.reason, item.count) for item in description.exclusions),
-        openings=_openings_of(run, exams),
-        notices=description.notices,
+        # What was judged was opened, though a run that is copied alone leaves the log behind.
+        openings=1 if is_judged and not openings else openings,
+        notices=(*description.notices, *([_NO_LOG] if is_judged and not openings else [])),
         statistics=description.settings.statistics,
     )
+
+
+def _is_test_judged(summary: pd.DataFrame) -> bool:
+    return bool(((summary["partition"] == "test") & (summary["state"] == "ok")).any())
 
 
 def _openings_of(run: Run, exams: pd.DataFrame) -> int | None:

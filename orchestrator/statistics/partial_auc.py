@@ -1,10 +1,13 @@
 """The part of the area under the ROC curve where few are called positive by mistake."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from mpi_model.errors import StatisticsError
+from orchestrator.statistics.auc import wins
 from orchestrator.statistics.intervals import Interval, Method, logit_interval
-from orchestrator.statistics.scores import Floats, PatientScores
+from orchestrator.statistics.scores import Codes, Flags, Floats, PatientScores
 
 
 def partial_auc_interval(model: PatientScores, specificity: float, level: float) -> Interval:
@@ -21,34 +24,86 @@ def partial_auc_interval(model: PatientScores, specificity: float, level: float)
     Raises:
         StatisticsError: The area is 0 or 1 or does not vary, or leaving out a patient leaves one class.
     """
-    exams, patients = model.exams, model.exams.patient_count
-    if min(exams.class_patients) < 2:
+    patients = model.exams.patient_count
+    if min(model.exams.class_patients) < 2:
         raise StatisticsError("a partial AUC's variance needs two patients of each class")
-    # Row 0 weighs all exams; row p + 1 leaves out patient p with all exams.
-    weights = np.ones((patients + 1, exams.labels.size))
-    weights[exams.patients + 1, np.arange(exams.labels.size)] = 0.0
-    values = _standardised(model, weights, 1 - specificity)
+    whole, *_ = values = _jackknife(model, 1 - specificity)
     # The jackknife: DeLong's influences do not hold for a part of the curve, whose border moves with the scores.
     variance = (patients - 1) / patients * float(((values[1:] - values[1:].mean()) ** 2).sum())
-    return logit_interval(estimate=float(values[0]), variance=variance, level=level, method=Method.PARTIAL)
+    return logit_interval(estimate=float(whole), variance=variance, level=level, method=Method.PARTIAL)
 
 
-def _standardised(model: PatientScores, weights: Floats, most: float) -> Floats:
-    """`[B]`, under each row of exam weights `[B, N]`; straight lines between the points of the curve."""
-    order = np.argsort(-model.scores, kind="stable")
-    labels, drawn = model.exams.labels[order], weights[:, order]
-    # The curve has points only where the score changes; tied exams are joined by a straight line.
-    ends = np.append(np.flatnonzero(np.diff(model.scores[order])), labels.size - 1)
-    curves = [np.cumsum(np.where(mask, drawn, 0.0), axis=1)[:, ends] for mask in (labels, ~labels)]
-    true, false = (np.insert(curve / curve[:, -1:], 0, 0.0, axis=1) for curve in curves)
-    areas = np.array([_area_up_to(x, y, most) for x, y in zip(false, true, strict=True)])
-    standardised: Floats = 0.5 * (1 + (areas - most**2 / 2) / (most - most**2 / 2))
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Removed:
+    """What is taken out of one class of the exams with each patient."""
+
+    keys: Codes
+    """Patient and tie of every exam of the class as one number, sorted."""
+    ties: int
+
+    @classmethod
+    def of(cls, patients: Codes, places: Codes, ties: int) -> "_Removed":
+        return cls(keys=np.sort(patients * (ties + 1) + places), ties=ties)
+
+    def above(self, ends: Codes) -> Codes:
+        """`[P]`, each patient's exams in the first `ends[p]` ties."""
+        first = np.arange(ends.size) * (self.ties + 1)
+        found: Codes = np.searchsorted(self.keys, first + ends) - np.searchsorted(self.keys, first)
+        return found
+
+
+def _jackknife(model: PatientScores, most: float) -> Floats:
+    """`[1 + P]`, the standardised area of everybody, and with each patient left out with all exams.
+
+    From counts of the whole curve, less what a patient adds to them: a curve for every patient takes the square of
+    their number in time and memory.
+    """
+    labels, scores = model.exams.labels, model.scores
+    # Patient 0 is nobody, who is left out of the curve of all.
+    whose, patients = model.exams.patients + 1, model.exams.patient_count + 1
+    # Ties in the order of the curve, from the highest score on; tied exams are joined by a straight line.
+    tie = np.unique(-scores, return_inverse=True)[1]
+    ties = int(tie.max()) + 1
+    up, right = (np.bincount(tie[of_class], minlength=ties) for of_class in (labels, ~labels))
+    true, false = (np.append(0, np.cumsum(count)) for count in (up, right))
+    less_true, less_false = (_Removed.of(whose[of_class], tie[of_class], ties) for of_class in (labels, ~labels))
+    every = np.full(patients, ties)
+    positives, negatives = true[-1] - less_true.above(every), false[-1] - less_false.above(every)
+    border = most * negatives
+    end = _whole_ties(false, less_false, border)
+    # The trapezoids of all ties before the border, of the whole curve ...
+    middle = (true[:-1] + true[1:]) / 2
+    area = np.append(0, np.cumsum(right * middle))[end]
+    # ... less the patient's negatives under it, less the height of the patient's positives, plus what is both.
+    before = tie < end[whose]
+    for of_class, part in (
+        (~labels, middle[tie]),
+        (labels, false[end][whose] - false[tie + 1] + right[tie] / 2),
+        (~labels, -_won(scores, labels, whose, before)),
+    ):
+        counted = before & of_class
+        area = area - np.bincount(whose[counted], part[counted], patients)
+    # The tie at the border is cut there.
+    x, y = false[end] - less_false.above(end), true[end] - less_true.above(end)
+    beyond_x, beyond_y = false[end + 1] - less_false.above(end + 1), true[end + 1] - less_true.above(end + 1)
+    slope = (beyond_y - y) / (beyond_x - x)
+    area = area + (border - x) * (y + slope * (border - x) / 2)
+    standardised: Floats = 0.5 * (1 + (area / (positives * negatives) - most**2 / 2) / (most - most**2 / 2))
     return standardised
 
 
-def _area_up_to(false: Floats, true: Floats, most: float) -> float:
-    # The last point is interpolated at the border itself.
-    inside = int(np.searchsorted(false, most, side="right"))
-    x = np.append(false[:inside], most)
-    y = np.append(true[:inside], np.interp(most, false, true))
-    return float(np.trapezoid(y, x))
+def _whole_ties(false: Codes, less: _Removed, border: Floats) -> Codes:
+    """`[P]`, how many ties the curve has before its border, by bisection for all patients at once."""
+    low, high = np.zeros(border.size, dtype=np.int64), np.full(border.size, false.size - 2)
+    while (low < high).any():
+        middle = (low + high + 1) // 2
+        inside = false[middle] - less.above(middle) <= border
+        low, high = np.where(inside, middle, low), np.where(inside, high, middle - 1)
+    return low
+
+
+def _won(scores: Floats, labels: Flags, whose: Codes, chosen: Flags) -> Floats:
+    """`[N]`, the positives of the same patient that a chosen exam lies under, ties counting half."""
+    found = np.zeros(scores.size)
+    found[chosen] = wins(scores[chosen], labels[chosen], whose[chosen])[0]
+    return found

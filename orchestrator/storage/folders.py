@@ -48,8 +48,15 @@ def parent_of(root: int, name: str, *, make: bool = False) -> Iterator[tuple[int
 
 
 def open_folder(folder: Path) -> int:
-    """The descriptor of a folder that a person named; links to it are the person's own and are followed."""
-    return os.open(folder, _FOLDER)
+    """The descriptor of a folder that a person named; links to it are the person's own and are followed.
+
+    Raises:
+        OSError: It is missing, or no folder.
+    """
+    try:
+        return os.open(folder, _FOLDER)
+    except ValueError as error:
+        raise OSError(errno.EINVAL, "its name holds a null character") from error
 
 
 def read_file(root: int, name: str) -> bytes:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mpi_model.errors import RunDirectoryError
+from orchestrator.experiment.reading import read_record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +50,15 @@ def holder_in(content: bytes) -> Holder | None:
     """The holder that is written down; None where the record is not whole."""
     try:
         stored = json.loads(content)
-        # Other keys are ignored: a lease adds its token and beat.
-        return Holder(**{name: stored[name] for name in Holder.__dataclass_fields__})
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, RecursionError):
         return None
+    names = Holder.__dataclass_fields__.keys()
+    if not isinstance(stored, dict) or not names <= stored.keys():
+        return None
+    problems: list[str] = []
+    # Other keys are left out: a lease adds its token and beat.
+    found = read_record(Holder, {name: stored[name] for name in names}, "", problems)
+    return found if isinstance(found, Holder) else None
 
 
 def has_died(holder: Holder) -> bool:

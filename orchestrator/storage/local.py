@@ -55,7 +55,7 @@ class LocalStorage:
 
     def describe(self, name: str) -> str:
         """The name, and whose it is."""
-        return f"{name} of the run directory {self.folder.name}"
+        return f"{name} of the run directory {self.folder.name[:200]}"
 
     def exists(self, name: str) -> bool:
         """Whether the file is there."""
@@ -234,8 +234,9 @@ class LocalStorage:
     def log_handler(self, name: str) -> logging.Handler:
         """Append to a file, a line at a time; like the folder, it is private to its user."""
         path = self.folder / name
-        if path.is_symlink():
-            raise RunDirectoryError(f"{self.describe(name)} is a link; links inside a run are not followed: remove it")
+        # Neither a link, which may lead anywhere, nor a pipe, which would be waited for.
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise RunDirectoryError(f"{self.describe(name)} is a link, a folder or a pipe, not a file: remove it")
         if not path.exists():
             path.touch(mode=0o600)
         return AppendedLog(path, encoding="utf-8", delay=True)

@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 from typing import Final
 
+from mpi_model.errors import RunDirectoryError
+from orchestrator.experiment.bounds import BUCKET
 from orchestrator.storage.base import Storage
 from orchestrator.storage.local import LocalStorage
 from orchestrator.storage.object_store import ObjectStorage
@@ -18,10 +20,17 @@ def open_storage(location: str | Path) -> Storage:
 
     Args:
         location: A folder, or a URL; one that went through `Path` and lost a slash is understood, too.
+
+    Raises:
+        RunDirectoryError: It begins as a URL and is no name of a bucket with a prefix.
     """
     text = str(location)
     if _S3.match(text):
-        return ObjectStorage(_S3.sub("s3://", text, count=1))
+        url = _S3.sub("s3://", text, count=1)
+        # A storage that was never there would be asked again for seconds.
+        if not BUCKET.fullmatch(url):
+            raise RunDirectoryError(f"{url[:200]!r} is no s3://bucket/prefix; correct the name")
+        return ObjectStorage(url)
     return LocalStorage(Path(text))
 
 

@@ -296,12 +296,12 @@ def _packed(folder: Path) -> str:
     return "bad.npz"
 
 
-def _png(width: int, height: int, *, kind: int = 0, data: bytes | None = None) -> bytes:
+def _png(width: int, height: int, *, kind: int = 0, depth: int = 8, data: bytes | None = None) -> bytes:
     def chunk(name: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
     body = zlib.compress(bytes(1000)) if data is None else data
-    head = struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)
+    head = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 
 
@@ -345,6 +345,14 @@ IMAGES: dict[str, tuple[Callable[[Path], str], str]] = {
     "a PNG with other data": (_bytes("bad.png", _png(32, 32, data=b"\x00" * 50)), "cannot be read"),
     "a PNG of 100,000 × 100,000": (_bytes("bad.png", _png(100_000, 100_000)), "DecompressionBombError"),
     "a PNG of 2³¹ − 1": (_bytes("bad.png", _png(2**31 - 1, 2**31 - 1)), "stress image"),
+    "a PNG of 16-bit colours": (
+        _bytes("bad.png", _png(16, 16, kind=2, depth=16, data=zlib.compress(bytes(16 * 97)))),
+        "half its depth",
+    ),
+    "a PNG of 16-bit grey with transparency": (
+        _bytes("bad.png", _png(16, 16, kind=4, depth=16, data=zlib.compress(bytes(16 * 65)))),
+        "half its depth",
+    ),
     "a PNG of 0 × 0": (_bytes("bad.png", _png(0, 0)), "stress image"),
     "a PNG of 5,000 × 5,000": (_bytes("bad.png", _png(5000, 5000)), "8 to 4096 pixels"),
     "a PNG of 4 × 4": (_saved("bad.png", (4, 4)), "8 to 4096 pixels"),

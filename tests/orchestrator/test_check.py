@@ -1,9 +1,17 @@
 """What `polarmap check` says beyond the cohort: the run directory of that name, and everything at once."""
 
+import pickle
+import zipfile
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
 
+from mpi_model.backbones import build_encoder
+from mpi_model.imagenet import checkpoint_path
+from mpi_model.stages import backbone
 from orchestrator.cli import main
 from orchestrator.ledger.parts import _marker_bytes, marker_in
 
@@ -51,3 +59,96 @@ def test_an_experiment_file_named_as_its_space_is_one_line(verb, tiny, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert "is not a search space" in line
     assert "[head_learning_rate]" in line
+
+
+def _compact() -> dict[str, torch.Tensor]:
+    return build_encoder("compact", torch.Generator().manual_seed(0), image_channels=1).state_dict()
+
+
+def _half(path: Path) -> None:
+    torch.save(_compact(), path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _flipped(path: Path) -> None:
+    """A bit of the first weight is another."""
+    torch.save(_compact(), path)
+    content, first = path.read_bytes(), next(iter(_compact().values())).numpy().tobytes()
+    place = content.index(first)
+    path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+
+
+def _bomb(path: Path) -> None:
+    """Zeros that unpack to a thousand times their size."""
+    torch.save(_compact(), path.with_suffix(".whole"))
+    with (
+        zipfile.ZipFile(path.with_suffix(".whole")) as whole,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        for name in whole.namelist():
+            archive.writestr(name, bytes(2**24) if name.endswith("/data/0") else whole.read(name))
+
+
+def _with_first(change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Path], None]:
+    """Sound weights but for the first."""
+
+    def make(path: Path) -> None:
+        name, *_ = state = _compact()
+        torch.save(state | {name: change(state[name])}, path)
+
+    return make
+
+
+NO_WEIGHTS: dict[str, Callable[[Path], object]] = {
+    "bytes": lambda path: path.write_bytes(bytes(range(256)) * 20),
+    "a page": lambda path: path.write_text("<!doctype html><title>404</title>"),
+    "a pickle": lambda path: path.write_bytes(pickle.dumps({"a": 1})),
+    "half of a file": _half,
+    "one other bit": _flipped,
+    "an archive that unpacks to much more": _bomb,
+    "a name of a million letters": lambda path: torch.save(_compact() | {"x" * 10**6: torch.zeros(1)}, path),
+    "a checkpoint around it": lambda path: torch.save({"state_dict": _compact(), "epoch": 3}, path),
+    "of another network": lambda path: torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7)}, path),
+    "not a number": _with_first(lambda weight: weight * torch.nan),
+    "beyond float32": _with_first(lambda weight: torch.full_like(weight, 1e300, dtype=torch.float64)),
+    "whole numbers": _with_first(lambda weight: weight.to(torch.int8)),
+    "complex numbers": _with_first(lambda weight: weight.to(torch.complex64)),
+    "a sparse tensor": _with_first(lambda weight: weight.to_sparse()),
+    "a shape alone": _with_first(lambda weight: weight.to("meta")),
+    "a trillion numbers in four bytes": _with_first(lambda weight: torch.zeros(1).expand(10**12)),
+}
+
+
+@pytest.mark.parametrize("name", NO_WEIGHTS)
+def test_check_says_of_weights_what_run_would_say(name, tiny, capsys):
+    """A file that holds no weights of the network is refused before a run is begun, and in the run's own words."""
+    NO_WEIGHTS[name](tiny.parent / "mine.pth")
+    options = ["--set", "network.weights=mine.pth"]
+
+    assert main(["check", str(tiny), *options]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "network.weights: " in line
+    assert len(line) < 600
+    assert main(["run", str(tiny), "--runner", "inline", *options]) == 2
+    assert line in capsys.readouterr().err.splitlines()
+
+
+def test_weights_of_ones_own_are_found_sound(tiny, capsys):
+    """Parameters, as `named_parameters()` saves them, are weights like any others."""
+    torch.save(
+        {name: torch.nn.Parameter(value) if value.is_floating_point() else value for name, value in _compact().items()},
+        tiny.parent / "mine.pth",
+    )
+    assert main(["check", str(tiny), "--set", "network.weights=mine.pth"]) == 0
+
+
+def test_half_a_download_in_the_cache_is_found_without_torch(tiny, command_without):
+    """ImageNet's weights are known by their digest, so that `check` stays light."""
+    path = checkpoint_path(backbone("resnet18"))
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"half of it")
+    settings = ["network.backbone=resnet18", "network.weights=imagenet", "images.size=64"]
+    found = command_without(["check", tiny, *(word for one in settings for word in ("--set", one))], "torch")
+
+    assert found.returncode == 2, found.stderr
+    assert "resnet18-f37072fd.pth has SHA-256" in found.stderr

@@ -204,10 +204,13 @@ def test_predictions_and_searches_leave_a_run(run, experiment, tmp_path):
     assert run.export_optuna(tmp_path / "candidates.journal") == (6, 18)
 
 
-def test_a_run_is_not_compared_with_itself(run):
-    """A comparison needs two runs, opened or by their place."""
+def test_a_run_is_not_compared_with_itself(run, tmp_path):
+    """A comparison needs two experiments, opened or by their place; of a copy every difference is zero."""
     with pytest.raises(polarmap.PolarmapError, match="cannot be compared with itself"):
         polarmap.compare(run, run.paths.root)
+    shutil.copytree(run.paths.root, tmp_path / "copy")
+    with pytest.raises(polarmap.PolarmapError, match="both are runs of one experiment"):
+        polarmap.compare(run, tmp_path / "copy")
 
 
 def test_settings_take_the_place_of_the_files(tiny):

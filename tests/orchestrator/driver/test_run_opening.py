@@ -1,10 +1,12 @@
 """The test partition: closed until it is opened, and every opening counted."""
 
 import json
+import shutil
 
 import pytest
 
 from mpi_model.errors import CohortError
+from orchestrator.cli import main
 from orchestrator.report import models
 from polarmap import open_run
 from polarmap.models import predict
@@ -63,3 +65,13 @@ def test_the_report_and_predict_speak_of_one_model(make_tiny, tmp_path, run, pat
         assert model["score"].to_numpy() == pytest.approx(judged.scores.scores, abs=1e-6)
         assert model["probability"].to_numpy() == pytest.approx(judged.probabilities, abs=1e-7)
         assert model["positive"].tolist() == judged.positive.astype(int).tolist()
+
+
+def test_a_run_without_its_log_does_not_call_its_test_closed(mine, folder_of, capsys):
+    """A run that is copied alone leaves the log behind: its report knows of its own opening, and says what it lacks."""
+    shutil.rmtree(mine.parent / "runs" / "test_openings")
+
+    assert main(["report", str(folder_of(mine)), "--format", "markdown"]) == 0
+    said = capsys.readouterr().out
+    assert "The test partition has been opened once." in said
+    assert "the log of test openings" in said

@@ -117,6 +117,16 @@ def test_a_map_of_the_run_in_another_size_is_pointed_out(mine, folder_of, change
     assert notice.startswith("larissa: manifest row 5 (line 6): a map's segments differ by less than")
 
 
+def test_an_id_that_looks_like_one_of_the_runs_is_pointed_out(mine, folder_of, changed):
+    """Capitals and leading zeros differ between two exports of one hospital: a notice with the row, and no refusal."""
+    rows = pd.read_csv(changed)
+    rows.loc[6, "patient_id"] = "Patient-0003"
+    rows.to_csv(changed, index=False)
+
+    (notice,) = polarmap.validate(folder_of(mine), changed).notices
+    assert notice.startswith("larissa: manifest row 7 (line 8): a patient id looks like one of the run's cohort")
+
+
 @pytest.mark.parametrize("file", ["stress-member0.safetensors", "dual-member0.json"])
 def test_a_network_that_was_changed_is_refused(mine, folder_of, centre, file):
     """One other byte in a network or its thresholds, and nothing is predicted or logged."""

@@ -15,7 +15,7 @@ pytest.importorskip("pydicom")
 from pydicom.config import IGNORE, disable_value_validation
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from pydicom.uid import JPEGLosslessSV1
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLosslessSV1
 from pydicom.valuerep import DSfloat
 
 from orchestrator.cli import main
@@ -56,6 +56,12 @@ def _compressed(data: Dataset) -> None:
         b"\xfe\xff\x00\xe0\x00\x00\x00\x00\xfe\xff\x00\xe0\x02\x00\x00\x00\xff\xd8\xfe\xff\xdd\xe0\x00\x00\x00\x00"
     )
     data["PixelData"].is_undefined_length = True
+
+
+def _deflated(data: Dataset) -> None:
+    """A hundred kilobytes that unpack to sixty-four megabytes."""
+    data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    data.PixelData = bytes(2**26)
 
 
 def _zip(members: dict[str, bytes], **words: int) -> Build:
@@ -131,6 +137,7 @@ DICOM: dict[str, tuple[Build, str]] = {
     "cut in the header": (_raw(lambda content: content[:400]), "file 1: the header has no Modality"),
     "cut in the pixels": (_raw(lambda content: content[:-5000]), "file 1: "),
     "compressed": (_dicom(change=_compressed), "file 1: the pixels are compressed"),
+    "deflated": (_dicom(change=_deflated), "file 1: the file is deflated as a whole"),
     "computed tomography": (_dicom(Modality="CT"), "not a reconstructed emission volume: 1"),
     "projections": (_dicom(ImageType=["ORIGINAL", "PRIMARY", "TOMO", "EMISSION"]), "not a reconstructed emission"),
     "transmission": (_dicom(ImageType=["DERIVED", "PRIMARY", "RECON TOMO", "TRANSMISSION"]), "not a reconstructed"),

@@ -1,6 +1,7 @@
 """One driver at a time: who is refused learns by whom, who is gone holds nobody up, who lost the lock stops."""
 
 import getpass
+import json
 import re
 import signal
 import socket
@@ -102,6 +103,20 @@ def test_the_second_driver_is_told_who_the_first_is(location):
     with storage.hold():
         assert holder_in(storage.read(".lock")).pid == this_process().pid
     assert not storage.exists(".lock")
+
+
+@pytest.mark.parametrize("spoiled", [{"pid": "1"}, {"pid": "\0"}, {"machine": ["x"]}, {"host": 5}, {"user": None}])
+def test_a_record_of_other_types_names_no_holder(spoiled):
+    """A lock that somebody has edited is no driver's, and no error of `polarmap status`."""
+    record = json.loads(holder_text(this_process()))
+    assert holder_in(json.dumps(record).encode()) == this_process()
+    assert holder_in(json.dumps(record | spoiled).encode()) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"null", b"[]", b"[" * 100_000, b"\xff{", b"{}"])
+def test_what_is_no_record_names_no_holder(content):
+    """Neither half a file nor brackets by the thousand end a command."""
+    assert holder_in(content) is None
 
 
 def test_a_killed_driver_holds_nobody_up(location):

@@ -1,8 +1,12 @@
 """`evaluate`: predictions made elsewhere, judged by the same rules or refused with the rows at fault."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit
+from scipy.stats import spearmanr
 
 from mpi_model.errors import StatisticsError
 from orchestrator.experiment.settings import StatisticsSettings
@@ -182,3 +186,55 @@ def test_a_pair_that_is_not_there_is_refused_in_a_row() -> None:
 
     assert row["state"] == "refused"
     assert "no estimate" in row["reason"]
+
+
+def scored(change: Callable[[np.ndarray], np.ndarray]) -> pd.DataFrame:
+    """Scores with probabilities made from them."""
+    label = np.arange(60) % 3 == 0
+    score = np.random.default_rng(4).normal(size=60) + label
+    return pd.DataFrame({"label": label.astype(int), "score": score, "probability": change(score)})
+
+
+def test_a_probability_that_falls_as_the_score_rises_is_refused() -> None:
+    """A score of the other class would have an AUC below one half beside sound calibration, and no other sign of it."""
+    opposite = scored(lambda score: expit(-score)).assign(tracer="Tl-201", inputs="dual")
+    with pytest.raises(StatisticsError, match=r"falls as `score` rises \(dual, Tl-201, rank correlation -1\.00\)"):
+        evaluation_report(opposite, "elsewhere")
+    # Of one model among two it is the same mistake.
+    both = pd.concat([scored(expit).assign(model="a"), scored(lambda score: expit(-score)).assign(model="b")])
+    with pytest.raises(StatisticsError, match=r"rises \(b, rank"):
+        evaluation_report(both, "elsewhere")
+
+
+def test_probabilities_in_another_order_are_a_notice_with_their_rank_correlation() -> None:
+    """A person learns that AUC and calibration are of two different columns."""
+    noise = np.random.default_rng(5).normal(size=60)
+    frame = scored(lambda score: expit(score + noise))
+    (notice,) = evaluation_report(frame, "elsewhere").notices
+    assert f"(rank correlation {spearmanr(frame['score'], frame['probability']).statistic:.2f})" in notice
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda score: expit(score).round(1),
+        lambda score: np.where(score > 0, 0.9, 0.2),
+        lambda score: np.full(60, 0.4),
+        lambda score: expit(score).astype(np.float32),
+    ],
+    ids=["rounded", "isotonic", "constant", "of another library"],
+)
+def test_ties_and_rounding_are_no_other_order(change: Callable[[np.ndarray], np.ndarray]) -> None:
+    """A calibration in steps keeps the order of the scores, and so does any number of digits."""
+    frame = scored(change)
+    assert evaluation_report(frame, "elsewhere").notices == ()
+    assert evaluation_report(frame.assign(score=frame["score"].round(1)), "elsewhere").notices == ()
+
+
+def test_each_fold_may_have_its_own_calibration(finished_run: RunTables) -> None:
+    """Platt's calibration of each cell rises with its scores, though over all folds the order is another one."""
+    assert evaluation_report(finished_run.predictions, "a run").notices == ()
+    frame = scored(expit).assign(patient_id=np.arange(60), fold=np.arange(60) // 3 % 3)
+    shifted = frame.assign(probability=expit(frame["score"] + 2 * frame["fold"]))
+    assert evaluation_report(shifted, "elsewhere").notices == ()
+    assert "order" in evaluation_report(shifted.drop(columns="fold"), "elsewhere").notices[0]

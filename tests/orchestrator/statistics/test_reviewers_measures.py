@@ -1,5 +1,7 @@
 """Likelihood ratios, predictive values, paired proportions, partial AUC, sample size, the prior shift."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -132,6 +134,35 @@ def test_the_partial_auc_agrees_with_scikit_learn(decimals: int) -> None:
 
     assert found.estimate == pytest.approx(roc_auc_score(labels, scores, max_fpr=0.2), abs=1e-12)
     assert found.low < found.estimate < found.high
+
+
+@pytest.mark.parametrize("decimals", [0, 8])
+def test_the_partial_auc_varies_as_the_jackknife_over_patients_does(decimals: int) -> None:
+    """The interval is that of scikit-learn's areas with each patient left out, exams of both classes and all."""
+    generator = np.random.default_rng(decimals)
+    labels, patients = generator.random(90) < 0.4, np.append(np.arange(40), generator.integers(0, 40, 50))
+    scores = np.round(2 * (generator.normal(size=90) + labels), decimals)
+    left_out = [
+        roc_auc_score(labels[patients != one], scores[patients != one], max_fpr=0.3) for one in np.unique(patients)
+    ]
+    variance = 39 / 40 * np.sum((left_out - np.mean(left_out)) ** 2)
+    area = roc_auc_score(labels, scores, max_fpr=0.3)
+    half = stats.norm.ppf(0.975) * np.sqrt(variance) / (area * (1 - area))
+    found = partial_auc_interval(PatientScores(exams=Exams.of(labels, patients), scores=scores), 0.7, LEVEL)
+
+    assert (found.low, found.high) == pytest.approx(tuple(expit(logit(area) + np.array([-half, half]))), abs=1e-12)
+
+
+def test_a_partial_auc_of_a_large_cohort_takes_memory_by_its_size() -> None:
+    """A curve for every patient left out of 20,000 would take gigabytes, and `evaluate` would be killed."""
+    labels = np.arange(20_000) % 3 == 0
+    scores = np.random.default_rng(0).normal(size=20_000) + labels
+    tracemalloc.start()
+    partial_auc_interval(PatientScores(exams=Exams.of(labels), scores=scores), 0.8, LEVEL)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak < 1000 * labels.size
 
 
 def test_the_sample_size_for_an_auc_gives_the_width_asked_for() -> None:
