@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from orchestrator.phantom.geometry import PolarGrid, angular_distance
 from orchestrator.phantom.parameters import VESSELS, DiseaseParameters
-from orchestrator.phantom.streams import Floats, Integers, Stage, Streams, pick, take_rows
+from orchestrator.phantom.streams import Integers, Stage, Streams, pick, take_rows
+from orchestrator.statistics.scores import Floats
 
 _SLOTS: Final = 3  # at most one defect for each vessel
 
