@@ -11,7 +11,7 @@ from itertools import combinations
 
 from mpi_model.errors import StatisticsError
 from orchestrator.experiment.settings import Noninferiority, StatisticsSettings
-from orchestrator.report.counts import in_place_of_difference, shows_counts, too_few
+from orchestrator.report.counts import in_place_of_difference, shows_counts, too_few, unanswered
 from orchestrator.report.models import CrossValidated, Tested
 from orchestrator.report.readings import Limits, answer
 from orchestrator.report.records import EVERYONE
@@ -93,8 +93,7 @@ def _noninferiority_row(
     limits = Limits(low=found.interval.low, high=found.interval.high, events=events, others=exams.labels.size - events)
     said = answer(first_name, second_name, limits, question.margin)
     if isinstance(first, Tested) and too_few(exams):
-        worse = f"worse than {second_name} by {question.margin:g} or more"
-        said = f"whether {first_name} is {worse} cannot be told: {in_place_of_difference(exams.labels)}"
+        said = unanswered(first_name, second_name, question.margin, exams.labels)
     return group.interval(
         # The margin is negative on the scale of the difference: first − second > −margin.
         metric, found.interval, at=question.margin, p=found.p_above(-question.margin), primary=True, family=_PRIMARY,

@@ -49,6 +49,13 @@ def in_place_of_difference(labels: Flags) -> str:
     return f"{_numbers(labels)}; {NO_DIFFERENCE}"
 
 
+def unanswered(first: str, second: str, margin: float, labels: Flags) -> str:
+    """What is said in place of the answer to a declared question of non-inferiority."""
+    return (
+        f"whether {first} is worse than {second} by {margin:g} or more cannot be told: {in_place_of_difference(labels)}"
+    )
+
+
 def _numbers(labels: Flags) -> str:
     positives = int(labels.sum())
     return f"{positives} positive, {labels.size - positives} negative exams"
