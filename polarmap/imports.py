@@ -32,7 +32,7 @@ class ImportOptions:
     label: Sequence[str] = ()
     """Rules such as `SSS >= 4` or `Tl-201: SSS >= 9`."""
     exam_days: int = EXAM_DAYS
-    """Longest pause inside an exam."""
+    """The most days between a map and the next one of the same exam."""
     format: Literal["png", "npy"] = "png"
     """How counts are written."""
     pseudonymise: str | Path | None = None
@@ -63,12 +63,12 @@ def import_short_axis(
     Args:
         source: A folder, a ZIP archive, or one file.
         folder: A new or empty folder.
-        tracer: Where neither tags nor `options.files` give it.
+        tracer: The tracer, where neither tags nor `options.files` give it.
         direction: The order of slices, likewise.
         attenuation: Which volume to take where an exam has both.
         size: Pixels of a side.
         rings: Samples from apex to base.
-        angles: Samples around.
+        angles: Samples around a ring.
         options: What every import takes.
 
     Returns:
@@ -108,8 +108,8 @@ def import_pages(
         source: A folder, a ZIP archive, or one page.
         layout: The layout file (TOML); `polarmap import pages --new-layout` writes one to fill in.
         folder: A new or empty folder.
-        pattern: Of file names: `{patient}_{tracer}.png`; DICOM pages carry their patient.
-        tracer: Where neither names nor `options.files` give it.
+        pattern: The pattern of file names, such as `{patient}_{tracer}.png`; DICOM pages carry their patient.
+        tracer: The tracer, where neither names nor `options.files` give it.
         options: What every import takes.
 
     Returns:
@@ -168,8 +168,8 @@ def import_folder(
     Args:
         source: A folder, a ZIP archive, or one file.
         folder: A new or empty folder.
-        pattern: Of file names: `{patient}_{tracer}_{phase}.png`; also `{exam}`, `{date}` and `*`.
-        tracer: Where neither names nor `options.files` give it.
+        pattern: The pattern of file names, such as `{patient}_{tracer}_{phase}.png`; also `{exam}`, `{date}` and `*`.
+        tracer: The tracer, where neither names nor `options.files` give it.
         nifti_order: How NIfTI arrays are indexed; needed where there are any.
         options: What every import takes.
 

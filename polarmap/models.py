@@ -30,8 +30,8 @@ def export(
         run: A run with final networks, or its directory.
         folder: A new or empty folder.
         format: `torch` or `onnx`, one graph; `hub` or `bundle`, weights beside the network's own code.
-        inputs: The input configuration; may be left out where the run has one.
-        pixels: What a graph's maps are made of.
+        inputs: The input configuration; may be left out where the run has only one.
+        pixels: The type of the pixels that a graph takes.
 
     Returns:
         The folder; its `README.md` is the model card.

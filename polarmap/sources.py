@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from orchestrator.cohort.pseudonyms import as_it_is, pseudonyms
+from orchestrator.cohort.pseudonyms import keep_id, pseudonyms
 from orchestrator.importers import spectf
 from orchestrator.importers.merge import merge_imports, parts_of
 from orchestrator.output_files import private_files
@@ -48,7 +48,7 @@ def synth(
             seed=seed,
             size=size,
             format=format,
-            pseudonym=as_it_is if pseudonymise is None else pseudonyms(Path(pseudonymise)),
+            pseudonym=keep_id if pseudonymise is None else pseudonyms(Path(pseudonymise)),
         )
         # After the cohort: the picture is drawn from the files that were written.
         if preview is not None:
@@ -88,7 +88,7 @@ def import_spectf(
             Path(folder),
             size=size,
             all_development=all_development,
-            pseudonym=as_it_is if pseudonymise is None else pseudonyms(Path(pseudonymise)),
+            pseudonym=keep_id if pseudonymise is None else pseudonyms(Path(pseudonymise)),
         )
 
 

@@ -16,9 +16,10 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, loa
 
 from mpi_model.maps import FULL_SCALE, Maps
 from mpi_model.vocabulary import TRACERS
+from orchestrator.cohort.segments import SEGMENTS_15
 from orchestrator.importers.painting import painting_basis
 from orchestrator.importers.spectf import read_spectf
-from orchestrator.importers.spectf_painting import SEGMENTS, segment_values
+from orchestrator.importers.spectf_painting import segment_values
 from orchestrator.phantom.cohort import simulate
 
 SIZE = 48
@@ -114,7 +115,7 @@ def _spectf(rng: np.random.Generator, folder: Path) -> list[Task]:
     """The SPECTF patients in two halves, display-scaled."""
     sides = [read_spectf(folder / name) for name in ("SPECTF.train", "SPECTF.test")]
     labels = np.concatenate([side.labels for side in sides])
-    basis = painting_basis(SIZE, SEGMENTS)
+    basis = painting_basis(SIZE, SEGMENTS_15)
     phases = [np.concatenate([getattr(side, phase) for side in sides]) for phase in ("stress", "rest")]
     stress, rest = (np.tensordot(segment_values(counts), basis, axes=1) / 100 for counts in phases)
     halves = np.array_split(rng.permutation(len(labels)), 2)

@@ -100,7 +100,7 @@ def score_candidate(
         best_steps=tuple(epoch.steps for epoch in finished),
         inner_scores=tuple(float(score) for epoch in finished for score in epoch.validation_scores),
         reported=tuple(reported),
-        epochs=tuple(record for fold, run in enumerate(runs) for record in records_of(run, fold)),
+        epochs=tuple(record for fold, run in enumerate(runs) for record in epoch_records(run, fold)),
         error=error,
         seconds=time.perf_counter() - started,
     )
@@ -136,7 +136,7 @@ def _gave_up(runs: list[InnerTraining], context: WorkerContext, reported: list[f
     return False
 
 
-def records_of(run: InnerTraining, fold: int) -> Iterator[EpochRecord]:
+def epoch_records(run: InnerTraining, fold: int) -> Iterator[EpochRecord]:
     """The epochs of an inner fold, as they are stored."""
     for epoch in run.records:
         yield EpochRecord(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from optuna.trial import Trial
 
 from mpi_model.errors import TrainingDivergedError
-from orchestrator.cells.candidate import GiveUp, InnerTraining, cost_of, inner_training, records_of, signed_objective
+from orchestrator.cells.candidate import GiveUp, InnerTraining, cost_of, epoch_records, inner_training, signed_objective
 from orchestrator.cells.records import CandidateResult, CandidateState, CellTask, InnerSplit, WorkerContext
 from orchestrator.cells.rungs import fold_cost, influences, places, survivors
 from orchestrator.cells.study import OnCandidate, new_study, question, replayed, tell
@@ -132,7 +132,7 @@ def _trained(
         inner_scores=scores,
         # The pruner was told of the first fold only.
         reported=result.reported if fold else tuple(reported),
-        epochs=(*result.epochs, *records_of(run, fold)),
+        epochs=(*result.epochs, *epoch_records(run, fold)),
         error=error,
         seconds=result.seconds + time.perf_counter() - started,
     )

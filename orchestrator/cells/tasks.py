@@ -11,7 +11,7 @@ from mpi_model.maps import LabelledExams
 from mpi_model.vocabulary import Inputs
 from orchestrator.cells.records import CellKey, CellTask, InnerSplit
 from orchestrator.folds.bootstrap import patients_drawn
-from orchestrator.folds.draws import FoldPlan, Purpose, evaluated, inner_parts, trained
+from orchestrator.folds.draws import FoldPlan, Purpose, evaluated_patients, inner_parts, training_patients
 
 _Mask = NDArray[np.bool_]
 
@@ -40,8 +40,8 @@ def cell_task(
     kept = [part for part in parts if part is not None]
     assert len(kept) == len(parts), "plan_folds checked every inner split"
     # A final cell evaluates nobody, so all its usable development exams are training exams.
-    counts = trained(plan, key.repeat, key.fold).astype(np.int64)
-    task, place = _task(key, plan, exams, eligible, counts, kept, evaluated(plan, key.repeat, key.fold))
+    counts = training_patients(plan, key.repeat, key.fold).astype(np.int64)
+    task, place = _task(key, plan, exams, eligible, counts, kept, evaluated_patients(plan, key.repeat, key.fold))
     _assert_apart([(task.training.rows, task.evaluation)], place)
     return task
 

@@ -11,7 +11,7 @@ by about 7 %. Among the 534 maps of the SPECTF data the closest two of different
 measure, the median pair by 14 %; a map exported again in another size, as JPEG or as counts, by at most 0.3 %.
 
 Nearly equal maps are found without comparing all pairs. Two maps that differ little also differ little in any one
-direction of their space, so each is compared with its neighbours in the few directions in which the maps of this cohort
+direction of their space. So each is compared with its neighbours in the few directions in which the maps of this cohort
 differ most (a k-d tree). The time grows with the cohort and not with its square, and so does the memory.
 """
 

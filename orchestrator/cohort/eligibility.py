@@ -21,8 +21,8 @@ def eligible_exams(
 ) -> tuple[Mapping[Inputs, NDArray[np.bool_]], tuple[Exclusion, ...]]:
     """Decide which exams each input configuration uses.
 
-    With `first`, the first exam of a patient and tracer is chosen before its phases are considered, so that the
-    index exam does not depend on the input configurations of the experiment.
+    With `first`, the first exam of a patient and tracer is chosen before its phases are considered. So the index exam
+    does not depend on the input configurations of the experiment.
 
     Args:
         exams: N exams, as in `Cohort.exams`.

@@ -22,7 +22,7 @@ Pseudonym = Callable[[str], str]
 """From a patient's id to the pseudonym."""
 
 
-def as_it_is(patient: str) -> str:
+def keep_id(patient: str) -> str:
     """Return the id unchanged: no pseudonym."""
     return patient
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mpi_model.maps import FULL_SCALE
 
 
-class Segment(NamedTuple):
+class _Segment(NamedTuple):
     """One piece of a ring."""
 
     name: str
@@ -31,12 +31,12 @@ class Segment(NamedTuple):
     """Degrees it spans."""
 
 
-Segments = tuple[Segment, ...]
+Segments = tuple[_Segment, ...]
 
-BASAL: Final = (0.733, 1.0)
-MID: Final = (0.467, 0.733)
-APICAL: Final = (0.2, 0.467)
-APEX: Final = (0.0, 0.2)
+_BASAL: Final = (0.733, 1.0)
+_MID: Final = (0.467, 0.733)
+_APICAL: Final = (0.2, 0.467)
+_APEX: Final = (0.0, 0.2)
 """Inner and outer radius of each ring."""
 
 _SUPERSAMPLING: Final = 4
@@ -44,32 +44,38 @@ _SUPERSAMPLING: Final = 4
 POINTS: Final = _SUPERSAMPLING**2
 
 
-def ring(radii: tuple[float, float], sectors: tuple[tuple[str, float, float], ...]) -> Segments:
+def _ring(radii: tuple[float, float], sectors: tuple[tuple[str, float, float], ...]) -> Segments:
     """The segments of one ring: `(name, start, extent)` each."""
-    return tuple(Segment(name, *radii, start, extent) for name, start, extent in sectors)
+    return tuple(_Segment(name, *radii, start, extent) for name, start, extent in sectors)
 
 
 def _sixths(radii: tuple[float, float], first: int) -> Segments:
     """Six sectors of 60 degrees, the first of them anterior, then counter-clockwise."""
-    return ring(radii, tuple((str(first + place), (60.0 + 60 * place) % 360, 60.0) for place in range(6)))
+    return _ring(radii, tuple((str(first + place), (60.0 + 60 * place) % 360, 60.0) for place in range(6)))
 
 
 SEGMENTS_17: Final = (
-    *_sixths(BASAL, 1),
-    *_sixths(MID, 7),
-    *ring(APICAL, (("13", 45, 90), ("14", 135, 90), ("15", 225, 90), ("16", 315, 90))),
-    *ring(APEX, (("17", 0, 360),)),
+    *_sixths(_BASAL, 1),
+    *_sixths(_MID, 7),
+    *_ring(_APICAL, (("13", 45, 90), ("14", 135, 90), ("15", 225, 90), ("16", 315, 90))),
+    *_ring(_APEX, (("17", 0, 360),)),
 )
 """The 17-segment model, in the order of its numbers."""
 TERRITORIES: Final[Mapping[str, tuple[int, ...]]] = MappingProxyType(
     {"LAD": (1, 2, 7, 8, 13, 14, 17), "RCA": (3, 4, 9, 10, 15), "LCX": (5, 6, 11, 12, 16)}
 )
 """The coronary artery that most often supplies each of the 17 segments (figure 4 of Cerqueira et al. 2002)."""
+SEGMENTS_15: Final = (
+    *_ring(_BASAL, (("1", 60, 60), ("2+3", 120, 120), ("4", 240, 60), ("5", 300, 60), ("6", 0, 60))),
+    *_ring(_MID, (("7", 60, 60), ("8+9", 120, 120), ("10", 240, 60), ("11", 300, 60), ("12", 0, 60))),
+    *SEGMENTS_17[12:],
+)
+"""The 17-segment model with one septal segment in the mid and in the basal ring, as the SPECTF collection has it."""
 SEGMENTS_20: Final = (
-    *_sixths(APICAL, 1),
-    *_sixths(MID, 7),
-    *_sixths(BASAL, 13),
-    *ring(APEX, (("19", 0, 180), ("20", 180, 180))),
+    *_sixths(_APICAL, 1),
+    *_sixths(_MID, 7),
+    *_sixths(_BASAL, 13),
+    *_ring(_APEX, (("19", 0, 180), ("20", 180, 180))),
 )
 """The 20-segment model: 1-6 apical, 7-12 mid, 13-18 basal, 19 anteroapical, 20 inferoapical."""
 

@@ -1,12 +1,16 @@
-"""`polarmap check`: every problem at once. No torch, no Ray; statistics for `--html` alone, so it answers at once."""
+"""Verbs that look before anything is trained: check, plan. No torch without a pilot, no Ray.
+
+`check` answers at once: statistics are imported for `plan` and for `--html` alone.
+"""
 
 import argparse
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mpi_model.errors import PolarmapError
+from mpi_model.errors import ExperimentError, PolarmapError
 from orchestrator.driver.cohort_check import check_experiment
 from orchestrator.driver.prepare import Prepared
 from orchestrator.experiment.file import load_experiment
@@ -14,6 +18,9 @@ from orchestrator.experiment.settings import LoadedExperiment
 from orchestrator.output_files import new_named_file, write_named_file
 from orchestrator.terminal.checking import print_check
 from orchestrator.terminal.progress import progress_for
+
+if TYPE_CHECKING:
+    from orchestrator.driver.run_plan import PilotRequest
 
 
 def loaded_from(arguments: argparse.Namespace) -> LoadedExperiment:
@@ -23,11 +30,11 @@ def loaded_from(arguments: argparse.Namespace) -> LoadedExperiment:
 
 def check(arguments: argparse.Namespace) -> int:
     """`polarmap check EXPERIMENT`, and what is in the run directory of its name."""
-    with problems_as_json(arguments.json):
+    with _problems_as_json(arguments.json):
         found, prepared = check_experiment(arguments.experiment, arguments.overrides, progress_for())
         _write_pages(prepared, arguments.html, arguments.patients)
     if arguments.json:
-        print_json({**found.to_dict(), "exit_code": 0})
+        _print_json({**found.to_dict(), "exit_code": 0})
     else:
         print_check(found)
     return 0
@@ -53,17 +60,43 @@ def _write_pages(prepared: Prepared, html: Path | None, patients: Path | None) -
         write_named_file(html, cohort_page_of(prepared).encode("utf-8"), ".html")
 
 
+def plan(arguments: argparse.Namespace) -> int:
+    """`polarmap plan EXPERIMENT`; an earlier run of that name tells how long a cell takes."""
+    from orchestrator.driver.run_plan import plan_experiment  # noqa: PLC0415 - statistics, which `check` does without
+    from orchestrator.terminal.planning import print_plan  # noqa: PLC0415 - likewise
+
+    with _problems_as_json(arguments.json):
+        found = plan_experiment(loaded_from(arguments), progress_for(), _pilot(arguments))
+    if arguments.json:
+        _print_json({**found.to_dict(), "exit_code": 0})
+    else:
+        print_plan(found)
+    return 0
+
+
+def _pilot(arguments: argparse.Namespace) -> "PilotRequest | None":
+    from orchestrator.driver.run_plan import PilotRequest  # noqa: PLC0415 - as in `plan`
+
+    if not arguments.pilot:
+        if arguments.workers is not None or arguments.cluster is not None:
+            raise ExperimentError("`--workers` and `--cluster` say what a pilot forecasts; add `--pilot`")
+        return None
+    if arguments.workers is not None and arguments.workers < 1:
+        raise ExperimentError(f"`--workers` must be at least 1, but is {arguments.workers}")
+    return PilotRequest(workers=arguments.workers, cluster=arguments.cluster)
+
+
 @contextmanager
-def problems_as_json(wanted: bool) -> Iterator[None]:
+def _problems_as_json(wanted: bool) -> Iterator[None]:
     """With `--json`, a program finds the problems on standard output, too; they are raised in any case."""
     try:
         yield
     except PolarmapError as error:
         if wanted:
-            print_json({"problems": list(error.problems), "exit_code": error.exit_code})
+            _print_json({"problems": list(error.problems), "exit_code": error.exit_code})
         raise
 
 
-def print_json(keys: dict[str, object]) -> None:
+def _print_json(keys: dict[str, object]) -> None:
     """Print one object as one line of JSON; a number that is none would not be JSON."""
     print(json.dumps(keys, ensure_ascii=False, allow_nan=False))

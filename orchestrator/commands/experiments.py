@@ -1,4 +1,4 @@
-"""Verbs that train: run, permute and instability."""
+"""Verbs that train: run, demo, permute and instability."""
 
 import argparse
 import sys
@@ -10,6 +10,7 @@ from orchestrator.driver.permute import permute_labels
 from orchestrator.driver.resume import RunOptions, RunOutcome
 from orchestrator.driver.run import run_experiment
 from orchestrator.experiment.bounds import MOST_SAMPLES
+from orchestrator.experiment.file import load_experiment
 from orchestrator.ledger.reading import Run
 from orchestrator.report.stored import stored_report
 from orchestrator.terminal.progress import progress_for
@@ -27,10 +28,10 @@ def run(arguments: argparse.Namespace) -> int:
         address=arguments.address,
         tensorboard=arguments.tensorboard,
     )
-    return show(run_experiment(loaded_from(arguments), options, progress_for(arguments.progress)))
+    return _show(run_experiment(loaded_from(arguments), options, progress_for(arguments.progress)))
 
 
-def show(outcome: RunOutcome) -> int:
+def _show(outcome: RunOutcome) -> int:
     """Print how a run ended.
 
     Raises:
@@ -47,6 +48,16 @@ def show(outcome: RunOutcome) -> int:
             "`polarmap run … --retry-failed` does them again"
         )
     return 0
+
+
+def demo(arguments: argparse.Namespace) -> int:
+    """`polarmap demo [DIR]`: a synthetic cohort, then its experiment; run again, it goes on or has ended."""
+    from orchestrator.driver.demo import write_demo  # noqa: PLC0415 - the phantom, which no other of these verbs needs
+
+    experiment = write_demo(arguments.folder, progress_for())
+    print(f"a picture of the cohort: {arguments.folder / 'cohort.png'}", file=sys.stderr)
+    options = RunOptions(open_test=True, runner=arguments.runner, address=arguments.address)
+    return _show(run_experiment(load_experiment(experiment), options, progress_for(arguments.progress)))
 
 
 def permute(arguments: argparse.Namespace) -> int:

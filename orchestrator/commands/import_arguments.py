@@ -47,31 +47,33 @@ def _spectf(verb: argparse.ArgumentParser) -> None:
 
 def _dicom_sa(verb: argparse.ArgumentParser) -> None:
     _from_and_to(verb, "a folder, a ZIP archive, or one file")
-    verb.add_argument("--tracer", choices=_TRACERS, help="where neither tags nor --files say it")
+    verb.add_argument("--tracer", choices=_TRACERS, help="where neither tags nor --files name it")
     verb.add_argument(
         "--direction",
         choices=("apex-to-base", "base-to-apex"),
-        help="order of slices, where neither tags nor --files say",
+        help="order of the slices, where neither tags nor --files say it",
     )
     verb.add_argument(
-        "--attenuation", choices=("corrected", "uncorrected"), help="which to take where an exam has both (no default)"
+        "--attenuation",
+        choices=("corrected", "uncorrected"),
+        help="which volume to take where an exam has both (no default)",
     )
     verb.add_argument("--size", type=int, default=64, metavar="PX", help="pixels of a side (default: 64)")
     verb.add_argument("--rings", type=int, default=24, help="samples from apex to base (default: 24)")
-    verb.add_argument("--angles", type=int, default=60, help="samples around (default: 60)")
+    verb.add_argument("--angles", type=int, default=60, help="samples around a ring (default: 60)")
     _shared(verb)
     _files(verb)
 
 
 def _pages(verb: argparse.ArgumentParser) -> None:
     file_argument(verb, "source", nargs="?", metavar="SOURCE", help="a folder, a ZIP archive, or one file")
-    file_argument(verb, "layout", nargs="?", metavar="LAYOUT", help="where what lies on a page (TOML)")
+    file_argument(verb, "layout", nargs="?", metavar="LAYOUT", help="a file that says what lies where on a page (TOML)")
     folder_argument(verb, "folder", nargs="?", type=Path, metavar="DIR", help="a new or empty folder")
     file_argument(
         verb, "--new-layout", metavar="PAGE", help="write layout.toml to fill in, and layout.png: PAGE with a grid"
     )
     verb.add_argument("--pattern", help="of file names: '{patient}_{tracer}.png'; DICOM pages know their patient")
-    verb.add_argument("--tracer", choices=_TRACERS, help="where neither names nor --files say it")
+    verb.add_argument("--tracer", choices=_TRACERS, help="where neither file names nor --files name it")
     _shared(verb)
     _files(verb)
 
@@ -88,7 +90,7 @@ def _folder(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--pattern", required=True, help="of file names: '{patient}_{tracer}_{phase}.png'; also {exam}, {date} and *"
     )
-    verb.add_argument("--tracer", choices=_TRACERS, help="where neither names nor --files say it")
+    verb.add_argument("--tracer", choices=_TRACERS, help="where neither file names nor --files name it")
     verb.add_argument("--nifti-order", choices=("row-column", "x-y"), help="how NIfTI arrays are indexed (no default)")
     _shared(verb)
     _files(verb)
@@ -105,12 +107,26 @@ def _from_and_to(verb: argparse.ArgumentParser, source: str) -> None:
 
 def _shared(verb: argparse.ArgumentParser) -> None:
     file_argument(verb, "--exams", metavar="CSV", help="labels and more by patient_id (and tracer, exam_id)")
-    verb.add_argument("--carry", action="append", default=[], metavar="COLUMN", help="let a further column through")
     verb.add_argument(
-        "--label", dest="rules", action="append", default=[], metavar="RULE", help="'SSS >= 4', 'Tl-201: SSS >= 9'"
+        "--carry", action="append", default=[], metavar="COLUMN", help="take over a further column; repeatable"
     )
-    verb.add_argument("--exam-days", type=int, default=30, metavar="N", help="longest pause in an exam (default: 30)")
-    verb.add_argument("--format", choices=("png", "npy"), default="png", help="of counts (default: 16-bit png)")
+    verb.add_argument(
+        "--label",
+        dest="rules",
+        action="append",
+        default=[],
+        metavar="RULE",
+        help="a label by rule: 'SSS >= 4', 'Tl-201: SSS >= 9'; repeatable",
+    )
+    verb.add_argument(
+        "--exam-days", type=int, default=30, metavar="N", help="most days between the maps of one exam (default: 30)"
+    )
+    verb.add_argument(
+        "--format",
+        choices=("png", "npy"),
+        default="png",
+        help="the format of maps of counts (default: png, of 16 bits)",
+    )
     names = verb.add_mutually_exclusive_group()
     add_pseudonymise(names)
     names.add_argument("--keep-ids", action="store_true", help="keep the source's patient ids (default: P0001, …)")

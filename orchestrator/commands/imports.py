@@ -11,8 +11,8 @@ from orchestrator.importers.label_rules import label_rules
 from orchestrator.importers.merge import merge_imports, parts_of
 from orchestrator.importers.segments import import_segments
 from orchestrator.importers.source_files import Source
-from orchestrator.importers.written_cohort import Advance, WrittenCohort, counted_text
-from orchestrator.monitoring.progress import counted
+from orchestrator.importers.written_cohort import Advance, WrittenCohort
+from orchestrator.monitoring.progress import progress_callback
 from orchestrator.terminal.progress import progress_for
 
 
@@ -77,7 +77,7 @@ def list_files(arguments: argparse.Namespace) -> int:
 
 def merge(arguments: argparse.Namespace) -> int:
     """`polarmap merge DIR SITE=IMPORT …`."""
-    with counted(progress_for(), "reading maps") as advance:
+    with progress_callback(progress_for(), "reading maps") as advance:
         written = merge_imports(
             arguments.folder, parts_of(arguments.parts), same_ids=arguments.same_ids, progress=advance
         )
@@ -86,7 +86,7 @@ def merge(arguments: argparse.Namespace) -> int:
 
 def _imported(arguments: argparse.Namespace, run: Callable[[ImportRequest], WrittenCohort]) -> int:
     """Read what all imports share, run one, and print the result."""
-    with counted(progress_for(), "reading maps") as advance:
+    with progress_callback(progress_for(), "reading maps") as advance:
         written = run(_request(arguments, advance))
     return _print_written(written)
 
@@ -108,8 +108,7 @@ def _request(arguments: argparse.Namespace, advance: Advance) -> ImportRequest:
 
 
 def _print_written(written: WrittenCohort) -> int:
-    counts = f"{counted_text(written.exams, 'exam')}, {counted_text(written.maps, 'map')}"
-    print(f"{written.manifest} written: {counts}; look through sheet.html beside it")
+    print(f"{written.manifest} written: {written.counts}; look through sheet.html beside it")
     for notice in written.notices:
         print(f"  {notice}")
     return 0

@@ -79,15 +79,15 @@ def _figures(arguments: argparse.Namespace) -> int:
 def _checklist(arguments: argparse.Namespace) -> int:
     """`polarmap report RUN --checklist NAME`: answered with the sections that the run's page has."""
     # Jinja and the page, for this alone.
-    from orchestrator.report.page.checklist_file import checklist_of  # noqa: PLC0415
+    from orchestrator.report.manuscript.checklist_files import CHECKLIST_FORMATS, checklist_file  # noqa: PLC0415
+    from orchestrator.report.page.sections import TITLES, checklist_of  # noqa: PLC0415
 
-    formats = ("docx", "html", "csv")
-    if arguments.format not in formats:
-        raise ExperimentError(f"a checklist is written as {', '.join(formats)}; add `--format docx`")
+    if arguments.format not in CHECKLIST_FORMATS:
+        raise ExperimentError(f"a checklist is written as {', '.join(CHECKLIST_FORMATS)}; add `--format docx`")
     if arguments.format == "docx" and arguments.out is None:
         raise ExperimentError("a DOCX file cannot be printed; add `--out FILE`")
     found = report_of(open_run(arguments.run), incomplete=arguments.incomplete)
-    content = checklist_of(found, arguments.checklist, arguments.format)
+    content = checklist_file(checklist_of(found, arguments.checklist), found.name, TITLES, arguments.format)
     if arguments.out is None:
         sys.stdout.write(content.decode("utf-8"))
     else:

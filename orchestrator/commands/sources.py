@@ -4,17 +4,21 @@ import argparse
 import json
 import tempfile
 from pathlib import Path
+from typing import Final
 
 from mpi_model.errors import ExperimentError
-from orchestrator.cohort.pseudonyms import Pseudonym, as_it_is, pseudonyms
+from orchestrator.cohort.pseudonyms import Pseudonym, keep_id, pseudonyms
 from orchestrator.experiment.file import template
-from orchestrator.experiment.schema import SCHEMA_FILE, experiment_schema
+from orchestrator.experiment.schema import experiment_schema
 from orchestrator.importers.spectf import import_spectf as convert_spectf
-from orchestrator.monitoring.progress import counted
+from orchestrator.monitoring.progress import progress_callback
 from orchestrator.output_files import new_named_file, write_named_file
 from orchestrator.phantom.preview import preview
 from orchestrator.phantom.writer import write_cohort
 from orchestrator.terminal.progress import progress_for
+
+_SCHEMA_FILE: Final = "polarmap.schema.json"
+"""The name of the schema's file beside an experiment file; `polarmap init` writes both."""
 
 
 def init(arguments: argparse.Namespace) -> int:
@@ -22,7 +26,7 @@ def init(arguments: argparse.Namespace) -> int:
     path: Path = arguments.file
     new_named_file(path, template().encode("utf-8"))
     # The schema is the installed version's: one that is there already may be an older version's.
-    write_named_file(path.parent / SCHEMA_FILE, _schema_text().encode("utf-8"))
+    write_named_file(path.parent / _SCHEMA_FILE, _schema_text().encode("utf-8"))
     print(f"{path} written; set `name` and `cohort.manifest`, then: polarmap check {path}")
     return 0
 
@@ -39,7 +43,7 @@ def _schema_text() -> str:
 
 def import_spectf(arguments: argparse.Namespace) -> int:
     """`polarmap import spectf TRAIN TEST DIR`."""
-    with counted(progress_for(), "painting maps") as advance:
+    with progress_callback(progress_for(), "painting maps") as advance:
         manifest = convert_spectf(
             arguments.train,
             arguments.test,
@@ -73,7 +77,7 @@ def synth(arguments: argparse.Namespace) -> int:
 
 def _write_synthetic(arguments: argparse.Namespace, folder: Path) -> Path:
     """Write the cohort that the arguments of `synth` describe; returns its manifest."""
-    with counted(progress_for(), "simulating patients") as advance:
+    with progress_callback(progress_for(), "simulating patients") as advance:
         return write_cohort(
             folder,
             patients=arguments.patients,
@@ -88,7 +92,7 @@ def _write_synthetic(arguments: argparse.Namespace, folder: Path) -> Path:
 
 def _pseudonym_of(arguments: argparse.Namespace) -> Pseudonym:
     """How patients are called: as they are, or by pseudonyms under the key that was named."""
-    return as_it_is if arguments.pseudonymise is None else pseudonyms(arguments.pseudonymise)
+    return keep_id if arguments.pseudonymise is None else pseudonyms(arguments.pseudonymise)
 
 
 def _tracer_mix(text: str | None) -> dict[str, float] | None:

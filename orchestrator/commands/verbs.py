@@ -34,7 +34,7 @@ def _synth(verb: argparse.ArgumentParser) -> None:
         metavar="TRACER=SHARE,…",
         help="shares of patients studied with one tracer alone, for example Tc-99m=0.3,Tl-201=0.6; the rest had both",
     )
-    verb.add_argument("--seed", type=int, default=0)
+    verb.add_argument("--seed", type=int, default=0, help="of the simulation (default: 0)")
     verb.add_argument("--size", type=int, default=64, metavar="PX", help="pixels of a side (default: 64)")
     verb.add_argument(
         "--format", choices=("png", "npy", "colour"), default="png", help="16-bit counts (png, npy) or screenshots"
@@ -69,20 +69,25 @@ def _check(verb: argparse.ArgumentParser) -> None:
 def _plan(verb: argparse.ArgumentParser) -> None:
     _experiment_or_json(verb)
     verb.add_argument(
-        "--pilot", action="store_true", help="train a few candidates, up to two minutes, to tell the time"
+        "--pilot", action="store_true", help="time a few trainings, for up to two minutes, to forecast the run"
     )
-    verb.add_argument("--workers", type=int, metavar="N", help="cells side by side (default: what this machine runs)")
+    verb.add_argument("--workers", type=int, metavar="N", help="cells at a time (default: what this machine runs)")
     file_argument(verb, "--cluster", metavar="FILE", help="a Ray cluster file: hours and price on its node types")
 
 
 def _runner(verb: argparse.ArgumentParser, default: str = "ray") -> None:
-    verb.add_argument("--runner", choices=("ray", "inline"), default=default, help=f"default: {default}")
-    verb.add_argument("--address", help="a running Ray cluster; default: Ray on this machine")
+    verb.add_argument(
+        "--runner",
+        choices=("ray", "inline"),
+        default=default,
+        help=f"Ray Tune, or this process alone (default: {default})",
+    )
+    verb.add_argument("--address", help="a running Ray cluster (default: Ray on this machine)")
     verb.add_argument(
         "--progress",
         choices=("none", "auto", "bar", "lines", "json"),
         default="auto",
-        help="on standard error; default: a bar on a terminal, plain lines elsewhere",
+        help="shown on standard error (default: a bar on a terminal, plain lines elsewhere)",
     )
 
 
@@ -90,7 +95,7 @@ def _notify(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--notify",
         metavar="COMMAND",
-        help="a shell command at the end; POLARMAP_OUTCOME and others tell it how it ended",
+        help="a shell command to run at the end; POLARMAP_OUTCOME and others tell it how the run ended",
     )
 
 
@@ -100,7 +105,7 @@ def _run(verb: argparse.ArgumentParser) -> None:
     _notify(verb)
     verb.add_argument("--open-test", action="store_true", help="judge the frozen final networks on the test partition")
     verb.add_argument("--retry-failed", action="store_true", help="do failed cells again")
-    folder_argument(verb, "--tensorboard", type=Path, metavar="DIR", help="write TensorBoard's event files there, too")
+    folder_argument(verb, "--tensorboard", type=Path, metavar="DIR", help="also write TensorBoard's event files there")
 
 
 def _permute(verb: argparse.ArgumentParser) -> None:
@@ -143,7 +148,7 @@ def _report(verb: argparse.ArgumentParser) -> None:
         verb, "--patients", type=Path, metavar="FILE", help="a new file with the hardest exams' maps: identifying"
     )
     file_argument(
-        verb, "--manifest", type=Path, metavar="FILE", help="for --patients: the cohort, where it was moved since"
+        verb, "--manifest", type=Path, metavar="FILE", help="with --patients: the cohort's manifest, if it was moved"
     )
     verb.add_argument(
         "--incomplete", action="store_true", help="where cells are missing, average over the repeats that are whole"
@@ -153,7 +158,7 @@ def _report(verb: argparse.ArgumentParser) -> None:
 def _status(verb: argparse.ArgumentParser) -> None:
     folder_argument(verb, "run", type=Path, metavar="RUN", help="a run directory")
     verb.add_argument("--json", action="store_true", help="one line of JSON")
-    verb.add_argument("--watch", action="store_true", help="again every two seconds until the run ends")
+    verb.add_argument("--watch", action="store_true", help="print again every two seconds until the run ends")
 
 
 def _export_optuna(verb: argparse.ArgumentParser) -> None:
@@ -167,7 +172,7 @@ def _export(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--format", choices=_EXPORT_FORMATS, required=True, help="what the folder holds; mlflow: the finished run"
     )
-    verb.add_argument("--inputs", choices=("stress", "rest", "dual"), help="may be left out where the run has one")
+    verb.add_argument("--inputs", choices=("stress", "rest", "dual"), help="needed where the run has several")
     verb.add_argument(
         "--pixels",
         choices=("uint8", "uint16", "float32"),
@@ -186,10 +191,10 @@ def _evaluate(verb: argparse.ArgumentParser) -> None:
     file_argument(verb, "predictions", metavar="PREDICTIONS", help="a .csv or .parquet file, one row a prediction")
     verb.add_argument("--level", type=float, default=0.95, help="confidence level (default: 0.95)")
     verb.add_argument("--noninferiority", metavar="FIRST-SECOND", help="the primary hypothesis, such as stress-dual")
-    verb.add_argument("--margin", type=float, default=0.05, help="its margin of AUC (default: 0.05)")
+    verb.add_argument("--margin", type=float, default=0.05, help="of --noninferiority, in AUC (default: 0.05)")
     verb.add_argument("--prevalence", type=float, help="give predictive values at this prevalence")
-    verb.add_argument("--subgroup", action="append", metavar="COLUMN", help="report its values apart; may be repeated")
-    file_argument(verb, "--json", metavar="FILE", help="write the summary as JSON, too")
+    verb.add_argument("--subgroup", action="append", metavar="COLUMN", help="report its values apart; repeatable")
+    file_argument(verb, "--json", metavar="FILE", help="also write the summary as JSON")
     _format(verb)
     _full(verb)
 
@@ -218,7 +223,7 @@ def _predict(verb: argparse.ArgumentParser) -> None:
 def _validate(verb: argparse.ArgumentParser) -> None:
     folder_argument(verb, "run", metavar="RUN", help="a run directory, or s3://…, with final networks")
     file_argument(verb, "manifests", nargs="+", metavar="MANIFEST", help="labelled exams, one file a centre")
-    file_argument(verb, "--out", metavar="FILE", help="write the predictions into a new .csv or .parquet file, too")
+    file_argument(verb, "--out", metavar="FILE", help="also write the predictions into a new .csv or .parquet file")
     _format(verb)
     _full(verb)
 
@@ -230,7 +235,7 @@ def _explain(verb: argparse.ArgumentParser) -> None:
         action="store_true",
         help="refit the networks of the cross-validation, and explain them on the exams they were judged on",
     )
-    file_argument(verb, "--manifest", metavar="FILE", help="the run's cohort, if it is not where it was")
+    file_argument(verb, "--manifest", metavar="FILE", help="the cohort's manifest, if it was moved")
     folder_argument(
         verb,
         "--permuted",
@@ -244,7 +249,7 @@ def _rerun_cell(verb: argparse.ArgumentParser) -> None:
     folder_argument(verb, "run", metavar="RUN", help="a run directory, or s3://…; it is only read")
     verb.add_argument("cell", metavar="CELL", help="a cell's name, as `status` and run.log have it: stress-r00-f0")
     folder_argument(verb, "--out", type=Path, metavar="DIR", help="a new folder (default: NAME-CELL, here)")
-    file_argument(verb, "--manifest", metavar="FILE", help="the run's cohort, if it is not where it was")
+    file_argument(verb, "--manifest", metavar="FILE", help="the cohort's manifest, if it was moved")
     _runner(verb, "inline")
 
 
@@ -255,42 +260,32 @@ def _demo(verb: argparse.ArgumentParser) -> None:
 
 def _cluster(verb: argparse.ArgumentParser) -> None:
     actions = verb.add_subparsers(title="actions", required=True, metavar="ACTION")
-    check = actions.add_parser("check", help="what is wrong, unsafe or unbounded in it, and its price bound")
+    check = actions.add_parser("check", help="find what is wrong, unsafe or unbounded in it, and the most it can cost")
     file_argument(check, "file", metavar="FILE", help="a Ray cluster file (YAML)")
     check.add_argument("--format", choices=("rich", "json"), default="rich", help="default: rich")
 
 
 VERBS: Final[tuple[tuple[str, _Add, tuple[str, str], str], ...]] = (
-    ("init", _init, ("sources", "init"), "write a commented experiment.toml"),
+    ("init", _init, ("sources", "init"), "write a commented experiment file"),
     ("schema", _schema, ("sources", "schema"), "print the JSON Schema of experiment files, for editors"),
-    ("synth", _synth, ("sources", "synth"), "write a synthetic two-tracer cohort with its truth"),
+    ("synth", _synth, ("sources", "synth"), "simulate a cohort with two tracers, and write it with its truth"),
     ("import", add_sources, ("sources", "import_spectf"), "turn what a clinic has into a manifest and images"),
-    ("merge", add_merge, ("imports", "merge"), "several imports into one cohort, with a site column"),
-    ("check", _check, ("checks", "check"), "every problem of file, cohort, folds and freeze depths at once"),
-    ("plan", _plan, ("plans", "plan"), "folds, work to do and the interval widths to expect"),
-    ("run", _run, ("experiments", "run"), "the job: search, train, predict, report; run again to resume"),
-    ("permute", _permute, ("experiments", "permute"), "the whole pipeline again under permuted patient labels"),
-    (
-        "instability",
-        _instability,
-        ("experiments", "instability"),
-        "how predictions move with bootstrap samples of patients",
-    ),
-    ("status", _status, ("status", "status"), "progress, rates and failures of a run, from any terminal"),
-    ("report", _report, ("reports", "report"), "tables and figures of a run, from its ledger alone"),
-    ("compare", _compare, ("reports", "compare"), "two experiments with one fold plan, paired"),
-    ("evaluate", _evaluate, ("reports", "evaluate"), "the same statistics for predictions made elsewhere"),
-    ("export-optuna", _export_optuna, ("exports", "export_optuna"), "every search of a run, for optuna-dashboard"),
-    ("export", _export, ("exports", "export"), "a final model for other programs, with its model card"),
-    ("predict", _predict, ("predictions", "predict"), "the final networks on new exams"),
-    ("validate", _validate, ("predictions", "validate"), "the frozen networks on labelled exams of other centres"),
-    (
-        "explain",
-        _explain,
-        ("explanations", "explain"),
-        "where the networks look: attributions by segment (needs captum)",
-    ),
-    ("rerun-cell", _rerun_cell, ("reruns", "rerun_cell"), "one cell of a run again, alone, compared with the ledger"),
-    ("cluster", _cluster, ("clusters", "check"), "what is wrong or unsafe in a Ray cluster file, and its price"),
-    ("demo", _demo, ("demo", "demo"), "a synthetic cohort, a whole experiment, its report"),
+    ("merge", add_merge, ("imports", "merge"), "join several imports into one cohort, with a site column"),
+    ("check", _check, ("checks", "check"), "find every problem of experiment file, cohort and folds at once"),
+    ("plan", _plan, ("checks", "plan"), "show folds, work to do and the interval widths to expect"),
+    ("run", _run, ("experiments", "run"), "search, train, predict and report; run it again to resume"),
+    ("permute", _permute, ("experiments", "permute"), "repeat the whole pipeline under permuted patient labels"),
+    ("instability", _instability, ("experiments", "instability"), "train on bootstrap samples, compare predictions"),
+    ("status", _status, ("status", "status"), "show progress, rates and failures of a run, from any terminal"),
+    ("report", _report, ("reports", "report"), "print tables and draw figures of a run, from its ledger alone"),
+    ("compare", _compare, ("reports", "compare"), "compare two experiments with one fold plan, paired"),
+    ("evaluate", _evaluate, ("reports", "evaluate"), "compute the same statistics for predictions made elsewhere"),
+    ("export-optuna", _export_optuna, ("exports", "export_optuna"), "write a run's searches for optuna-dashboard"),
+    ("export", _export, ("exports", "export"), "write a final model for other programs, with its model card"),
+    ("predict", _predict, ("predictions", "predict"), "apply the final networks to new exams"),
+    ("validate", _validate, ("predictions", "validate"), "judge the frozen networks on exams of other centres"),
+    ("explain", _explain, ("explanations", "explain"), "show where the networks look, by segment (needs captum)"),
+    ("rerun-cell", _rerun_cell, ("reruns", "rerun_cell"), "do one cell of a run again, and compare it with the ledger"),
+    ("cluster", _cluster, ("clusters", "check"), "check a Ray cluster file: what is wrong or unsafe, and its price"),
+    ("demo", _demo, ("experiments", "demo"), "simulate a cohort, run a whole experiment on it, print its report"),
 )

@@ -7,7 +7,7 @@ from typing import Final
 from mpi_model.errors import ExperimentError
 from orchestrator.driver.prepare import weights_of
 from orchestrator.experiment.file import load_experiment
-from orchestrator.monitoring.progress import Progress, counted
+from orchestrator.monitoring.progress import Progress, progress_callback
 from orchestrator.phantom.preview import preview
 from orchestrator.phantom.writer import write_cohort
 
@@ -36,7 +36,7 @@ def write_demo(folder: Path, progress: Progress) -> Path:
         if not manifest.exists():
             # Before patients are simulated, so that a missing package is reported at once.
             weights_of(load_experiment(experiment if experiment.exists() else packaged))
-            with counted(progress, "simulating patients") as advance:
+            with progress_callback(progress, "simulating patients") as advance:
                 write_cohort(folder / "cohort", patients=_PATIENTS, size=_SIZE, progress=advance)
         if not (folder / "cohort.png").exists():
             preview(folder / "cohort", folder / "cohort.png")

@@ -17,7 +17,7 @@ from orchestrator.driver.explained_cells import (
     keep_reference_maps,
 )
 from orchestrator.driver.permute import permutation_number
-from orchestrator.driver.reopening import reopened
+from orchestrator.driver.reopening import resolve_again
 from orchestrator.driver.resume import ResolvedRun, RunOptions
 from orchestrator.driver.training import runner_for, worker_context
 from orchestrator.explanation.cells import explain_cell
@@ -26,6 +26,7 @@ from orchestrator.explanation.integrated_gradients import METHOD
 from orchestrator.hashing import digest
 from orchestrator.ledger.integrity import find_damage, quarantine_attributions
 from orchestrator.ledger.joining import joined_attributions
+from orchestrator.ledger.paths import CellPart
 from orchestrator.ledger.reading import Run
 from orchestrator.ledger.seals import write_sealed
 from orchestrator.ledger.state import RunState
@@ -96,7 +97,7 @@ def explain_run(run: Run, options: ExplainOptions, progress: Progress, runner: R
             raise ExperimentError(f"--permuted takes a run that `polarmap permute` made of {run.name}")
         explain_run(permuted, replace(options, cells=True, permuted=None), progress, runner)
     asked = RunOptions(runner=options.runner, address=options.address)
-    resolved = reopened(run, options.manifest, asked, progress, lambda fact: _is_free(fact, options.cells))
+    resolved = resolve_again(run, options.manifest, asked, progress, lambda fact: _is_free(fact, options.cells))
     # One driver a run directory, as for `polarmap run`.
     with run.paths.storage.hold(), logging_to(run.paths):
         state = RunState.read(run.paths)
@@ -115,7 +116,9 @@ def _check_exams(run: Run, options: ExplainOptions) -> bool:
     """Whether the test was opened; refuses where there would be nothing that may be explained."""
     description = run.description
     finals = [key for key in cell_keys(description.settings, final=description.final) if key.partition == "test"]
-    opened = bool(finals) and all(run.paths.test_commit(key).exists() for key in finals)
+    opened = bool(finals) and all(
+        run.paths.in_cell(key.name, CellPart.TEST_PREDICTIONS.marker).exists() for key in finals
+    )
     if not (opened or options.cells):
         raise ExperimentError(
             "final networks are explained on exams that they have not learned from, but the test partition was not "

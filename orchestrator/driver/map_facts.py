@@ -1,7 +1,7 @@
 """What a run keeps of its cohort's maps: a fingerprint of each, and the means of its 17 segments; no pixels.
 
-With them an external validation can tell, years later and without the development images, whether a new centre's maps
-are among those that the networks were trained on, and how unlike them they are.
+With them an external validation can tell, years later and without the development images, how unlike those a new
+centre's maps are, and whether some of them are the same.
 """
 
 import numpy as np

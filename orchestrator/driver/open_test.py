@@ -17,7 +17,7 @@ from orchestrator.experiment.settings import Experiment
 from orchestrator.ledger.integrity import matches
 from orchestrator.ledger.openings import frozen_hash, hash_of_test_exams, record_opening
 from orchestrator.ledger.parts import Marker, marker_in
-from orchestrator.ledger.paths import RunPaths
+from orchestrator.ledger.paths import CellPart, RunPaths
 from orchestrator.ledger.state import RunState
 from orchestrator.storage.base import Blob
 from orchestrator.storage.locations import open_storage
@@ -80,7 +80,7 @@ def final_networks(
         WeightsError: A file is what a marker names, and still no network of this experiment.
     """
     key = CellKey(inputs=inputs, partition="test", repeat=None, fold=None)
-    commit = paths.commit(key)
+    commit = paths.in_cell(key.name, CellPart.RESULTS.marker)
     marker = marker_in(commit.read_bytes()) if commit.exists() else None
     if not commit.exists() or (marker is not None and marker.state != "complete"):
         raise IncompleteRunError(f"{paths.name} has no final network for {inputs} inputs yet; finish the run")

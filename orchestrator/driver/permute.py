@@ -1,7 +1,7 @@
 """The whole pipeline under permuted labels: what cross-validation finds where there is nothing to find.
 
-Labels are permuted between patients, the plan is redrawn, each permutation is a run of its own under the same
-ledger rules, final networks are not trained, and the test partition is never touched. Permuting labels against
+Labels are permuted between patients and the plan is redrawn. Each permutation is a run of its own under the same
+ledger rules. Final networks are not trained, and the test partition is never touched. Permuting labels against
 fixed scores would leave out what training itself does with chance (Ojala & Garriga 2010, JMLR 11:1833).
 """
 

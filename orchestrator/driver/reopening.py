@@ -17,7 +17,7 @@ from orchestrator.ledger.reading import Run
 from orchestrator.monitoring.progress import Progress
 
 
-def reopened(
+def resolve_again(
     run: Run, manifest: Path | None, options: RunOptions, progress: Progress, is_free: Callable[[str], bool]
 ) -> ResolvedRun:
     """The run's experiment, resolved anew and compared with what the run says of itself.

@@ -14,7 +14,7 @@ from orchestrator.cells.cell import run_cell
 from orchestrator.cells.records import CellKey, CellTask, cell_keys, failed_cell, sample_keys
 from orchestrator.cells.tasks import sample_task
 from orchestrator.driver.flat_search import scores_of_parts, task_of
-from orchestrator.driver.reopening import reopened
+from orchestrator.driver.reopening import resolve_again
 from orchestrator.driver.resume import ResolvedRun, RunOptions
 from orchestrator.driver.training import runner_for, train
 from orchestrator.experiment.processor import vector_instructions
@@ -96,7 +96,9 @@ def rerun_cell(
     """
     key = _key_of(run.description, cell)
     _check_new(folder, run)
-    resolved = reopened(run, manifest, options, progress, lambda fact: fact.startswith("versions.") or fact == "device")
+    resolved = resolve_again(
+        run, manifest, options, progress, lambda fact: fact.startswith("versions.") or fact == "device"
+    )
     own, there = run_paths(folder), RunState.read(run.paths)
     task = _task(key, resolved, there, SAMPLED in run.description.facts)
     runner = runner_for(options, run_cell if unguarded and options.runner == "inline" else None)

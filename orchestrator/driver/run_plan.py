@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from mpi_model.stages import backbone
 from orchestrator.driver.cohort_check import CohortCheck, check_of, records
 from orchestrator.driver.expected_precision import expected_power, expected_precision
-from orchestrator.driver.further_precision import FURTHER_COLUMNS, further_precision
 from orchestrator.driver.prepare import Prepared, prepare
 from orchestrator.experiment.settings import Experiment, LoadedExperiment
 from orchestrator.folds.draws import Membership
 from orchestrator.ledger.paths import run_paths
 from orchestrator.ledger.reading import Run
 from orchestrator.monitoring.progress import Progress
+from orchestrator.report.further_designs import further_designs
 
 if TYPE_CHECKING:
     from orchestrator.driver.pilot import PilotForecast  # torch
@@ -30,6 +30,10 @@ _DECIDING_TIME: Final = ("images", "network", "search", "training", "decision")
 _FOLD_COLUMNS: Final = (
     *("tracer", "inputs", "patients_min", "patients_max"),
     *("positive_min", "positive_max", "negative_min", "negative_max"),
+)
+_FURTHER_COLUMNS: Final = (
+    *("tracer", "inputs", "repeats", "patients", "low", "high", "width", "level"),
+    "worker_hours",
 )
 
 
@@ -178,10 +182,13 @@ def _plan_of(prepared: Prepared, earlier: Run | None = None) -> RunPlan:
 
 
 def _further(earlier: Run | None, seconds: pd.Series) -> pd.DataFrame:
-    """Empty where no finished run has told what its cells take."""
+    """The widths of the finished run and of other designs, in worker-hours; empty where no run has told its times."""
     if earlier is None or not len(seconds) or not earlier.paths.summary.exists():
-        return pd.DataFrame(columns=list(FURTHER_COLUMNS))
-    return further_precision(earlier, float(seconds.mean()))
+        return pd.DataFrame(columns=list(_FURTHER_COLUMNS))
+    found, settings = further_designs(earlier.summary, earlier.folds), earlier.description.settings
+    cells = len(settings.cohort.inputs) * (settings.folds.repeats * int(earlier.folds["fold"].nunique()) + 1)
+    hours = found["effort"] * cells * float(seconds.mean()) / 3600
+    return found.assign(worker_hours=hours)[list(_FURTHER_COLUMNS)]
 
 
 def _trainings_of_cell(experiment: Experiment) -> int:

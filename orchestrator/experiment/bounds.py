@@ -1,12 +1,10 @@
-"""The smallest and largest value of every whole number of an experiment file, and of the lengths of its texts.
+"""The smallest and largest value of every whole number of an experiment file.
 
 The upper bounds are far above what a study of patients needs. They keep a typing error, such as a fold number with
-nine zeros, from filling the memory, and a path from failing after the training.
+nine zeros, from filling the memory.
 """
 
 import re
-from collections.abc import Iterator
-from pathlib import PurePath
 from types import MappingProxyType
 from typing import Final
 
@@ -36,33 +34,3 @@ HIGHEST_LEVEL: Final = 0.9999
 """Confidence level; nearer to 1 an interval says nothing, and its ends are no longer computed."""
 MOST_SAMPLES: Final = 10_000
 """Permutations, or bootstrap samples, on each of which the whole procedure runs again."""
-MOST_CELLS: Final = 10_000
-"""Folds times repeats of an input configuration."""
-FEWEST_FLAT_FOLDS: Final = 3
-"""Folds of a flat search, which trains without two of them."""
-MOST_SHARE: Final = 100_000.0
-"""GPUs or cores that a cell may reserve."""
-LONGEST_DEADLINE: Final = 1e7
-"""Seconds, about four months."""
-LONGEST_ENDPOINT: Final = 200
-"""Characters of an endpoint's definition, which is a cell of the report's tables."""
-_LONGEST_NAME: Final = 255
-"""Bytes of one name in a path, which the file systems of Linux, macOS and Windows share (NAME_MAX)."""
-_LONGEST_PATH: Final = 1000
-"""Bytes; macOS ends at 1024 with what a run adds below."""
-
-
-def path_problems(key: str, path: str) -> Iterator[str]:
-    """Why no file or folder can have this path, found before anything is trained.
-
-    Args:
-        key: The setting, for the message.
-        path: Its value.
-    """
-    longest = max((len(part.encode("utf-8", "replace")) for part in PurePath(path).parts), default=0)
-    if not path.strip():
-        yield f"`{key}` must be a path, but is empty"
-    elif longest > _LONGEST_NAME:
-        yield f"`{key}` holds a name of {longest} bytes; file systems allow {_LONGEST_NAME}: shorten it"
-    elif len(path.encode("utf-8", "replace")) > _LONGEST_PATH:
-        yield f"`{key}` has {len(path)} characters; a path may have {_LONGEST_PATH}: shorten it"

@@ -2,22 +2,13 @@
 
 import re
 from collections.abc import Callable, Iterator
+from pathlib import PurePath
 from typing import Final
 
 from mpi_model.errors import ExperimentError
 from mpi_model.stages import backbone
 from mpi_model.vocabulary import TRACERS
-from orchestrator.experiment.bounds import (
-    BOUNDS,
-    BUCKET,
-    FEWEST_FLAT_FOLDS,
-    HIGHEST_LEVEL,
-    LONGEST_DEADLINE,
-    LONGEST_ENDPOINT,
-    MOST_CELLS,
-    MOST_SHARE,
-    path_problems,
-)
+from orchestrator.experiment.bounds import BOUNDS, BUCKET, HIGHEST_LEVEL
 from orchestrator.experiment.settings import (
     NAMING_COLUMNS,
     Experiment,
@@ -32,6 +23,21 @@ _NO_SUBGROUPS: Final = {
     "label": "it is what is predicted, and a group of one class has no AUC",
     "tracer": "every estimate is of one tracer already",
 }
+
+_MOST_CELLS: Final = 10_000
+"""Folds times repeats of an input configuration."""
+_FEWEST_FLAT_FOLDS: Final = 3
+"""Folds of a flat search, which trains without two of them."""
+_MOST_SHARE: Final = 100_000.0
+"""GPUs or cores that a cell may reserve."""
+_LONGEST_DEADLINE: Final = 1e7
+"""Seconds, about four months."""
+_LONGEST_ENDPOINT: Final = 200
+"""Characters of an endpoint's definition, which is a cell of the report's tables."""
+_LONGEST_NAME: Final = 255
+"""Bytes of one name in a path, which the file systems of Linux, macOS and Windows share (NAME_MAX)."""
+_LONGEST_PATH: Final = 1000
+"""Bytes; macOS ends at 1024 with what a run adds below."""
 
 
 def broken_rules(experiment: Experiment) -> list[str]:
@@ -68,10 +74,26 @@ def _bounds(experiment: Experiment) -> Iterator[str]:
             yield f"`{key}` must be at least {low}, but is {value}"
         elif value > high:
             yield f"`{key}` must be at most {high}, but is {value}"
-    yield from path_problems("cohort.manifest", experiment.cohort.manifest)
-    yield from path_problems("network.weights", experiment.network.weights)
-    yield from path_problems("search.space", experiment.search.space)
-    yield from path_problems("storage.runs", experiment.storage.runs)
+    yield from _path_problems("cohort.manifest", experiment.cohort.manifest)
+    yield from _path_problems("network.weights", experiment.network.weights)
+    yield from _path_problems("search.space", experiment.search.space)
+    yield from _path_problems("storage.runs", experiment.storage.runs)
+
+
+def _path_problems(key: str, path: str) -> Iterator[str]:
+    """Why no file or folder can have this path, found before anything is trained.
+
+    Args:
+        key: The setting, for the message.
+        path: Its value.
+    """
+    longest = max((len(part.encode("utf-8", "replace")) for part in PurePath(path).parts), default=0)
+    if not path.strip():
+        yield f"`{key}` must be a path, but is empty"
+    elif longest > _LONGEST_NAME:
+        yield f"`{key}` holds a name of {longest} bytes; file systems allow {_LONGEST_NAME}: shorten it"
+    elif len(path.encode("utf-8", "replace")) > _LONGEST_PATH:
+        yield f"`{key}` has {len(path)} characters; a path may have {_LONGEST_PATH}: shorten it"
 
 
 def _cohort(experiment: Experiment) -> Iterator[str]:
@@ -104,9 +126,9 @@ def _refusals(check: Callable[[], None]) -> tuple[str, ...]:
 
 
 def _folds(folds: FoldSettings) -> Iterator[str]:
-    if 1 < folds.folds <= 1000 and MOST_CELLS < folds.folds * folds.repeats <= 1000 * folds.folds:
+    if 1 < folds.folds <= 1000 and _MOST_CELLS < folds.folds * folds.repeats <= 1000 * folds.folds:
         yield (
-            f"`folds.folds` times `folds.repeats` must be at most {MOST_CELLS}, but is {folds.folds * folds.repeats}; "
+            f"`folds.folds` times `folds.repeats` must be at most {_MOST_CELLS}, but is {folds.folds * folds.repeats}; "
             "ten repeats of five folds are usual"
         )
     if folds.by == "site" and folds.repeats != 1:
@@ -136,9 +158,9 @@ def _flat_search(experiment: Experiment) -> Iterator[str]:
         yield f'{given} has no inner folds to race over, but `search.strategy` is "race"; leave it out'
     if experiment.folds.by == "site":
         yield f'{given} leaves out two folds at a time, but `folds.by` = "site"; set scheme = "nested"'
-    elif experiment.folds.folds < FEWEST_FLAT_FOLDS:
+    elif experiment.folds.folds < _FEWEST_FLAT_FOLDS:
         yield (
-            f"{given} leaves out two folds at a time and needs `folds.folds` of at least {FEWEST_FLAT_FOLDS}, but it "
+            f"{given} leaves out two folds at a time and needs `folds.folds` of at least {_FEWEST_FLAT_FOLDS}, but it "
             f"is {experiment.folds.folds}; five are usual"
         )
     if experiment.folds.training_share != 1:
@@ -160,9 +182,9 @@ def _statistics(statistics: StatisticsSettings) -> Iterator[str]:
     for tracer in sorted(set(statistics.endpoints) - set(TRACERS)):
         yield f"`statistics.endpoints` names the unknown tracer {tracer!r}; known: {', '.join(TRACERS)}"
     for tracer, text in statistics.endpoints.items():
-        if not 0 < len(text.strip()) <= LONGEST_ENDPOINT:
+        if not 0 < len(text.strip()) <= _LONGEST_ENDPOINT:
             yield (
-                f"`statistics.endpoints` must say in 1 to {LONGEST_ENDPOINT} characters what label 1 means, but has "
+                f"`statistics.endpoints` must say in 1 to {_LONGEST_ENDPOINT} characters what label 1 means, but has "
                 f"{len(text)} for {tracer}"
             )
 
@@ -186,19 +208,17 @@ def _hypotheses(experiment: Experiment) -> Iterator[str]:
 def _resources(resources: ResourceSettings) -> Iterator[str]:
     gpus = resources.gpus_per_cell
     # Ray gives whole GPUs or a share of one, nothing between.
-    if gpus != "auto" and (not 0 <= gpus <= MOST_SHARE or (gpus > 1 and gpus != int(gpus))):
+    if gpus != "auto" and (not 0 <= gpus <= _MOST_SHARE or (gpus > 1 and gpus != int(gpus))):
         yield f'`resources.gpus_per_cell` must be "auto", a fraction of one, or a whole number, but is {gpus}'
-    deadline = resources.candidate_deadline
-    if deadline != "auto" and not 1 <= deadline <= LONGEST_DEADLINE:
-        yield f'`resources.candidate_deadline` must be "auto" or 1 to {LONGEST_DEADLINE:.0f} seconds, but is {deadline}'
-    if not 0 <= resources.wait_for_nodes <= LONGEST_DEADLINE:
-        yield (
-            f"`resources.wait_for_nodes` must be 0 to {LONGEST_DEADLINE:.0f} seconds, but is {resources.wait_for_nodes}"
-        )
+    deadline, wait, longest = resources.candidate_deadline, resources.wait_for_nodes, _LONGEST_DEADLINE
+    if deadline != "auto" and not 1 <= deadline <= longest:
+        yield f'`resources.candidate_deadline` must be "auto" or 1 to {longest:.0f} seconds, but is {deadline}'
+    if not 0 <= wait <= longest:
+        yield f"`resources.wait_for_nodes` must be 0 to {longest:.0f} seconds, but is {wait}"
     # NaN fails this comparison, too.
-    if not 0 < resources.cpus_per_cell <= MOST_SHARE:
+    if not 0 < resources.cpus_per_cell <= _MOST_SHARE:
         yield (
-            f"`resources.cpus_per_cell` must be above 0 and at most {MOST_SHARE:g}, but is {resources.cpus_per_cell}"
+            f"`resources.cpus_per_cell` must be above 0 and at most {_MOST_SHARE:g}, but is {resources.cpus_per_cell}"
         )
 
 

@@ -12,14 +12,11 @@ import textwrap
 import typing
 from collections.abc import Mapping
 from types import UnionType
-from typing import Any, Final, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from mpi_model.stages import BACKBONES
 from orchestrator.experiment.bounds import BOUNDS
 from orchestrator.experiment.settings import Experiment
-
-SCHEMA_FILE: Final = "polarmap.schema.json"
-"""The name of the schema's file beside an experiment file; `polarmap init` writes both."""
 
 
 def experiment_schema() -> dict[str, object]:

@@ -1,7 +1,7 @@
 """Integrated gradients of a network's score: how much each pixel adds to it, compared with a reference map.
 
 The score is in log odds. The attributions of an exam add up to its score minus that of the reference map
-(completeness), exactly for the integral and within a known bound for the sum that stands for it. Captum does the
+(completeness): exactly for the integral, within a known bound for the sum that approximates it. Captum does the
 sum; it is imported where it runs, because it is an extra and because it imports torch.
 
 References:

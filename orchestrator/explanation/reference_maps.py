@@ -18,7 +18,7 @@ from torch import Tensor
 from mpi_model.errors import ExperimentError, RunDirectoryError
 from mpi_model.maps import FULL_SCALE, LabelledExams, Maps
 from mpi_model.vocabulary import TRACERS, Inputs
-from orchestrator.ledger.files import read_table, table_bytes
+from orchestrator.ledger.files import table_bytes, table_from
 from orchestrator.storage.base import Blob
 
 ReferenceMaps = Mapping[int, Tensor]
@@ -81,9 +81,10 @@ def read_reference_maps(blob: Blob, made_from: str) -> ReferenceMaps:
         raise ExperimentError(
             "the run keeps no reference maps to explain new exams by; `polarmap explain RUN` writes them"
         )
-    table = read_table(blob)
-    written = {name.decode(): value.decode() for name, value in (table.schema.metadata or {}).items()}
-    if table.schema.names != _STORED.names or written != {"experiment": made_from, "digest": _digest(table)}:
+    table = table_from(blob.read_bytes())
+    stored = {} if table is None else table.schema.metadata or {}
+    written = {name.decode(): value.decode() for name, value in stored.items()}
+    if table is None or written != {"experiment": made_from, "digest": _digest(table)}:
         raise RunDirectoryError(f"{blob} is damaged or of another run; delete it: `polarmap explain` writes it again")
     return {
         TRACERS.index(row["tracer"]): torch.tensor(row["values"], dtype=torch.float32).view(row["shape"])

@@ -16,7 +16,7 @@ from mpi_model.pipeline import Pipeline
 Pixels = Literal["uint8", "uint16", "float32"]
 _OPSET: Final = 20
 """The version of ONNX's operators; fixed, so that a runtime that reads one export reads all."""
-OUTPUTS: Final = ("score", "probability", "decision", "distance", "outside")
+_OUTPUTS: Final = ("score", "probability", "decision", "distance", "outside")
 
 
 def write_torch(pipeline: Pipeline, pixels: Pixels, file: Path) -> None:
@@ -37,7 +37,7 @@ def write_onnx(pipeline: Pipeline, pixels: Pixels, file: Path) -> None:
         program = torch.onnx.export(
             _exported(pipeline, pixels),
             input_names=["maps", "tracer"],
-            output_names=list(OUTPUTS),
+            output_names=list(_OUTPUTS),
             opset_version=_OPSET,
             dynamo=True,
             verbose=False,

@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Judge = Callable[[NDArray[Any], NDArray[np.int64]], dict[str, NDArray[Any]]]
-FOLDER = Path(__file__).resolve().parent
-OUTPUTS = ("score", "probability", "decision", "distance", "outside")
+_Judge = Callable[[NDArray[Any], NDArray[np.int64]], dict[str, NDArray[Any]]]
+_FOLDER = Path(__file__).resolve().parent
+_OUTPUTS = ("score", "probability", "decision", "distance", "outside")
 
 
-def configuration(folder: Path = FOLDER) -> dict[str, Any]:
+def _configuration(folder: Path = _FOLDER) -> dict[str, Any]:
     """The folder's `config.json`; it and every file that it names have to be those that were exported."""
     config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     said = {name: value for name, value in config.items() if name != "digest"}
@@ -38,10 +38,10 @@ def configuration(folder: Path = FOLDER) -> dict[str, Any]:
     return config
 
 
-CONFIG = configuration() if (FOLDER / "config.json").exists() else {}
+_CONFIG = _configuration() if (_FOLDER / "config.json").exists() else {}
 
 
-def read_map(path: Path, channels: int) -> NDArray[Any]:
+def _read_map(path: Path, channels: int) -> NDArray[Any]:
     """The pixels of one map as they are stored: `[channels, height, width]`.
 
     PNG, JPEG or TIFF of 8 bits, a picture; of 16 bits, counts; or counts in an NPY file. Scaling and resampling are
@@ -66,44 +66,44 @@ def read_map(path: Path, channels: int) -> NDArray[Any]:
     sys.exit(f"{path.name} is a colour image, but the model was trained on grey maps; export it alike")
 
 
-def exam(maps: dict[str, Path], tracer: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
+def _exam(maps: dict[str, Path], tracer: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """One exam as the model's two inputs: `[1, phases, channels, height, width]` and `[1]`."""
-    missing = [phase for phase in CONFIG["phases"] if phase not in maps]
+    missing = [phase for phase in _CONFIG["phases"] if phase not in maps]
     if missing:
-        sys.exit(f"the model reads {' and '.join(CONFIG['phases'])}; the {missing[0]} map is missing")
-    if tracer not in CONFIG["tracers"]:
-        sys.exit(f"the model knows {' and '.join(CONFIG['tracers'])}, not {tracer}")
-    found = [read_map(maps[phase], CONFIG["channels"]) for phase in CONFIG["phases"]]
+        sys.exit(f"the model reads {' and '.join(_CONFIG['phases'])}; the {missing[0]} map is missing")
+    if tracer not in _CONFIG["tracers"]:
+        sys.exit(f"the model knows {' and '.join(_CONFIG['tracers'])}, not {tracer}")
+    found = [_read_map(maps[phase], _CONFIG["channels"]) for phase in _CONFIG["phases"]]
     if len({(one.shape, one.dtype) for one in found}) > 1:
         sys.exit("stress and rest differ in size or kind of pixels; export them alike")
-    return np.stack(found)[np.newaxis], np.array([CONFIG["tracers"][tracer]["number"]], dtype=np.int64)
+    return np.stack(found)[np.newaxis], np.array([_CONFIG["tracers"][tracer]["number"]], dtype=np.int64)
 
 
-def load(folder: Path = FOLDER) -> Judge:
-    """The folder's model as a function of `maps` and `tracer` that returns arrays by the names of `OUTPUTS`."""
+def load(folder: Path = _FOLDER) -> _Judge:
+    """The folder's model as a function of `maps` and `tracer` that returns arrays by the names of `_OUTPUTS`."""
     if (folder / "model.onnx").exists():
         runtime = importlib.import_module("onnxruntime")
         session = runtime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
         return lambda maps, tracer: dict(
-            zip(OUTPUTS, session.run(OUTPUTS, {"maps": maps, "tracer": tracer}), strict=True)
+            zip(_OUTPUTS, session.run(_OUTPUTS, {"maps": maps, "tracer": tracer}), strict=True)
         )
-    return judging(network(folder))
+    return _judging(network(folder))
 
 
-def judging(model: Any) -> Judge:  # noqa: ANN401 - a torch module, where torch is there
+def _judging(model: Any) -> _Judge:  # noqa: ANN401 - a torch module, where torch is there
     """A torch module as a function of arrays."""
     torch = importlib.import_module("torch")
 
     def judge(maps: NDArray[Any], tracer: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         with torch.inference_mode():
             answers = model(torch.from_numpy(maps), torch.from_numpy(tracer))
-        return {name: answer.numpy() for name, answer in zip(OUTPUTS, answers, strict=True)}
+        return {name: answer.numpy() for name, answer in zip(_OUTPUTS, answers, strict=True)}
 
     return judge
 
 
-def network(folder: str | Path = FOLDER) -> Any:  # noqa: ANN401 - a torch module, where torch is there
-    """The folder's model as a torch module; its answer is a tuple in the order of `OUTPUTS`."""
+def network(folder: str | Path = _FOLDER) -> Any:  # noqa: ANN401 - a torch module, where torch is there
+    """The folder's model as a torch module; its answer is a tuple in the order of `_OUTPUTS`."""
     if (Path(folder) / "model.pt2").exists():
         return importlib.import_module("torch").export.load(Path(folder) / "model.pt2").module()
     # The network's own modules, as they are in polarmap.
@@ -111,16 +111,16 @@ def network(folder: str | Path = FOLDER) -> Any:  # noqa: ANN401 - a torch modul
     return importlib.import_module("mpi_model.pipeline").load_pipeline(folder)
 
 
-def judge_one(judge: Judge, maps: dict[str, Path], tracer: str) -> dict[str, object]:
+def judge_one(judge: _Judge, maps: dict[str, Path], tracer: str) -> dict[str, object]:
     """What the model says of one exam."""
-    pixels, number = exam(maps, tracer)
-    due = CONFIG.get("pixels")
+    pixels, number = _exam(maps, tracer)
+    due = _CONFIG.get("pixels")
     if due and pixels.dtype != due:
         sys.exit(f"this model takes {due} pixels, the images have {pixels.dtype}; export with --pixels {pixels.dtype}")
     found = {name: values[0].item() for name, values in judge(pixels, number).items()}
     if found["decision"] < 0:
         sys.exit("the model refuses this exam: a map is empty, or holds values that are no counts")
-    known = CONFIG["tracers"][tracer]
+    known = _CONFIG["tracers"][tracer]
     return {
         "endpoint": known["endpoint"],
         "probability": found["probability"],
@@ -139,7 +139,7 @@ def judge_list(model: Any, exams: str | Path, out: str | Path) -> None:  # noqa:
     folder = Path(exams).resolve().parent
     found = [
         judge_one(
-            judging(model), {phase: folder / one[phase] for phase in ("stress", "rest") if phase in one}, one["tracer"]
+            _judging(model), {phase: folder / one[phase] for phase in ("stress", "rest") if phase in one}, one["tracer"]
         )
         for one in listed
     ]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_model.errors import FoldsError
-from orchestrator.folds.draws import FoldPlan, Purpose, inner_parts, split_patients, trained
+from orchestrator.folds.draws import FoldPlan, Purpose, inner_parts, split_patients, training_patients
 from orchestrator.hashing import derive_seed
 
 # Samples of a small cohort can lack patients of a class for an inner fold.
@@ -33,7 +33,7 @@ def patients_drawn(
     Raises:
         FoldsError: No draw can be split.
     """
-    pool = np.flatnonzero(trained(plan, None, None))
+    pool = np.flatnonzero(training_patients(plan, None, None))
     if sample is None:
         whole = [inner_parts(plan, None, None, inner_folds, purpose) for purpose in purposes]
         return _checked(np.bincount(pool, minlength=len(plan.patients)), whole)

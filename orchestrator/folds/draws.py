@@ -127,7 +127,9 @@ def inner_parts(
         hold-out, for those of the training part. None if no draw gives both classes of every tracer.
     """
     # Patients of the evaluated fold take no part in the search, so that no choice depends on them.
-    return split_patients(plan, trained(plan, repeat, fold), inner_folds, (purpose, inner_folds, repeat, fold))
+    return split_patients(
+        plan, training_patients(plan, repeat, fold), inner_folds, (purpose, inner_folds, repeat, fold)
+    )
 
 
 def split_patients(
@@ -147,13 +149,13 @@ def split_patients(
     return np.where(assigned == 0, 0, -1)
 
 
-def trained(plan: FoldPlan, repeat: int | None, fold: int | None) -> NDArray[np.bool_]:
+def training_patients(plan: FoldPlan, repeat: int | None, fold: int | None) -> NDArray[np.bool_]:
     """Mask `[patients]` of those a cell is trained on: all it is not judged on, or the plan's share of them.
 
     Patients are put into one order, in which strata alternate, and the first of them are taken: a smaller share is
     part of every larger one, and a point of a learning curve differs from the next by added patients only.
     """
-    outside = ~evaluated(plan, repeat, fold)
+    outside = ~evaluated_patients(plan, repeat, fold)
     if plan.training_share == 1:
         return outside
     places = np.flatnonzero(outside)
@@ -170,7 +172,7 @@ def trained(plan: FoldPlan, repeat: int | None, fold: int | None) -> NDArray[np.
     return chosen
 
 
-def evaluated(plan: FoldPlan, repeat: int | None, fold: int | None) -> NDArray[np.bool_]:
+def evaluated_patients(plan: FoldPlan, repeat: int | None, fold: int | None) -> NDArray[np.bool_]:
     """Mask `[patients]` of those evaluated in a fold; all false for a final cell."""
     if repeat is None or fold is None:
         return np.zeros(len(plan.patients), dtype=np.bool_)

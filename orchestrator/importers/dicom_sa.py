@@ -19,7 +19,7 @@ from orchestrator.importers.found_maps import FoundMap, ReadMap
 from orchestrator.importers.import_request import FoundSource, ImportRequest, source_record, write_found
 from orchestrator.importers.limits import proposed_limits
 from orchestrator.importers.limits_drawing import PANELS, limits_panels
-from orchestrator.importers.short_axis import LIMITS, Sampling, disc_image, overridden, polar_samples
+from orchestrator.importers.short_axis import LIMITS, Sampling, disc_image, polar_samples, with_overrides
 from orchestrator.importers.source_files import Source, SourceFile, file_problem
 from orchestrator.importers.supplied_facts import FileFacts, read_files_table
 from orchestrator.importers.written_cohort import WrittenCohort, check_new_folder
@@ -219,7 +219,7 @@ def _read_map(source: Source, file: SourceFile, supplied: FileFacts, direction: 
     # A search that fails must not stop a user who has given every limit.
     all_supplied = all(supplied.more.get(f"{name}_mm") for name in LIMITS)
     proposed = None if all_supplied else proposed_limits(volume)
-    limits = overridden(proposed, supplied.more, volume.spacing)
+    limits = with_overrides(proposed, supplied.more, volume.spacing)
     samples = polar_samples(volume, limits, sampling)
     peak, confirmed = float(samples.max()), supplied.more.get("confirmed", "").casefold() in {"yes", "1", "true"}
     whose = "said" if any(supplied.more.get(f"{name}_mm") for name in LIMITS) else "proposed"

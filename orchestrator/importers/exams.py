@@ -17,7 +17,7 @@ from mpi_model.vocabulary import PHASES, Phase, Tracer
 from orchestrator.cohort.problems import Problem
 from orchestrator.cohort.pseudonyms import pseudonyms, read_key
 from orchestrator.importers.found_maps import FoundMap
-from orchestrator.importers.label_rules import LabelRule, rule_for
+from orchestrator.importers.label_rules import LabelRule
 from orchestrator.importers.supplied_facts import ExamKey
 
 _Naming = Literal["numbered", "keyed", "kept"]
@@ -93,7 +93,7 @@ def group_exams(
         names: How patients are called.
         supplied: What `--exams` says.
         rules: Of `--label`.
-        exam_days: Longest pause inside an exam.
+        exam_days: The most days between a map and the next one of the same exam.
         unit: What the numbers of maps count.
     """
     groups: dict[_Key, list[FoundMap]] = {}
@@ -109,7 +109,7 @@ def group_exams(
             problems += _part_problems(part, unit)
             columns = {**_own_columns(part), **_supplied_columns(supplied, part[0])}
             label = columns.pop("label", "")
-            rule = rule_for(rules, tracer)
+            rule = _rule_for(rules, tracer)
             if rule and label:
                 line = f"{_places(part, unit)}: a label is given and a --label rule too; give one of them"
                 problems.append(Problem(kind="label and rule", line=line))
@@ -147,6 +147,12 @@ def _first_days(maps: Iterable[FoundMap]) -> dict[str, datetime.date]:
         if found.date is not None:
             first[found.patient] = min(found.date, first.get(found.patient, found.date))
     return first
+
+
+def _rule_for(rules: Sequence[LabelRule], tracer: Tracer) -> LabelRule | None:
+    """The tracer's own rule, or the one for every tracer."""
+    own = [rule for rule in rules if rule.tracer == tracer]
+    return next(iter(own or [rule for rule in rules if rule.tracer is None]), None)
 
 
 def _split(members: Sequence[FoundMap], exam_days: int) -> list[list[FoundMap]]:

@@ -79,9 +79,3 @@ def _rule(text: str) -> LabelRule:
             tuple((part[1], part[2], float(part[3])) for part in all_of if part) for all_of in alternatives
         ),
     )
-
-
-def rule_for(rules: Sequence[LabelRule], tracer: Tracer) -> LabelRule | None:
-    """The tracer's own rule, or the one for every tracer."""
-    own = [rule for rule in rules if rule.tracer == tracer]
-    return next(iter(own or [rule for rule in rules if rule.tracer is None]), None)

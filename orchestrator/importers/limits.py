@@ -15,7 +15,8 @@ from scipy.fft import irfft2, rfft2
 from scipy.ndimage import gaussian_filter, map_coordinates, uniform_filter1d
 
 from mpi_model.errors import CohortError
-from orchestrator.importers.short_axis import Floats, Limits, Volume
+from orchestrator.importers.short_axis import Limits, Volume
+from orchestrator.statistics.scores import Floats
 
 _RADII_MM: Final = (18.0, 22.0, 26.0, 30.0, 35.0, 41.0)
 """Of the wall's middle, tried for the seed."""

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from orchestrator.importers.sheet import GAP, PANEL, picture
-from orchestrator.importers.short_axis import Floats, Limits, Volume
+from orchestrator.importers.short_axis import Limits, Volume
+from orchestrator.statistics.scores import Floats
 
 PANELS: Final = 3
 _MARGIN_MM: Final = 18.0

@@ -1,8 +1,8 @@
 """Several imports as one cohort: other scanners, other centres.
 
 Every exam gets the `site` its part was given. Ids of different parts name different patients, so they are prefixed
-by the site, unless all parts were pseudonymised with one key (then one pseudonym is one patient, wherever imaged) or
-the user says that ids are shared. Equal maps under two patients are refused, nearly equal ones reported.
+by the site. They are not where the user says that ids are shared, or all parts were pseudonymised with one key: then
+one pseudonym is one patient, wherever imaged. Equal maps under two patients are refused, nearly equal ones reported.
 """
 
 import json

@@ -1,8 +1,8 @@
 """A table of segments: scores or percent uptake of the 17- or 20-segment model, painted as maps.
 
 One row an exam: `patient_id`, `tracer`, `stress_1` … `stress_17` (or 20), `rest_1` …, and what the allow-list
-carries. A phase whose cells are all blank was not acquired. Scores run from 0 (normal) to 4 (absent); a score is
-painted as 100, 75, 50, 25 or 0 percent, and the summed scores SSS, SRS and SDS (of the segments' differences, negative
+carries. A phase whose cells are all blank was not acquired. Scores run from 0 (normal) to 4 (absent). A score is
+painted as 100, 75, 50, 25 or 0 percent. The summed scores SSS, SRS and SDS (of the segments' differences, negative
 ones included) are carried as columns. From percent no scores are made: that needs the program's normal limits.
 
 Two normal patients have equal scores, so equal maps. The column `map_source` says `scores`, and whoever reads the

@@ -17,12 +17,11 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates, spline_filter
 
 from mpi_model.errors import CohortError, ExperimentError
+from orchestrator.statistics.scores import Floats
 
-Floats = NDArray[np.float64]
 _RAY_STEP_MM: Final = 2.0
 _RAY_START: Final = 0.3
 """Of the radius: nearer to the axis lies the cavity."""
@@ -89,7 +88,7 @@ class Limits:
 LIMITS: Final = tuple(Limits.__slots__)
 
 
-def overridden(limits: Limits | None, supplied: Mapping[str, str], spacing: tuple[float, float, float]) -> Limits:
+def with_overrides(limits: Limits | None, supplied: Mapping[str, str], spacing: tuple[float, float, float]) -> Limits:
     """Limits, some or all of them replaced by a person's, in millimetres.
 
     Args:

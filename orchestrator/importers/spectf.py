@@ -33,9 +33,10 @@ from PIL import Image
 from mpi_model.errors import CohortError, ExperimentError
 from mpi_model.regular_files import read_regular
 from orchestrator.cohort.problems import Problem, lines_of
-from orchestrator.cohort.pseudonyms import Pseudonym, as_it_is
+from orchestrator.cohort.pseudonyms import Pseudonym, keep_id
+from orchestrator.cohort.segments import SEGMENTS_15
 from orchestrator.importers.painting import painted, painting_basis
-from orchestrator.importers.spectf_painting import SEGMENTS, segment_values
+from orchestrator.importers.spectf_painting import segment_values
 
 _REGIONS: Final = 22
 """Regions of interest a patient and phase."""
@@ -66,7 +67,7 @@ def import_spectf(
     size: int = 32,
     all_development: bool = False,
     progress: Callable[[int, int], None] | None = None,
-    pseudonym: Pseudonym = as_it_is,
+    pseudonym: Pseudonym = keep_id,
 ) -> Path:
     """Write a manifest and two polar maps a patient.
 
@@ -97,7 +98,7 @@ def import_spectf(
     (folder / "images").mkdir(parents=True, exist_ok=True)
     partitions = ["development" if all_development else name for name, side in sides for _ in side.labels]
     patients = _joined([side for _, side in sides])
-    basis = painting_basis(size, SEGMENTS)
+    basis = painting_basis(size, SEGMENTS_15)
     rows = []
     for index, (label, partition) in enumerate(zip(patients.labels, partitions, strict=True)):
         patient = pseudonym(f"P{index + 1:03d}")
@@ -108,7 +109,7 @@ def import_spectf(
         if progress is not None:
             progress(index + 1, len(partitions))
     # In file order a row's place would say whose pseudonym it is.
-    return _write_manifest(folder / "manifest.csv", rows if pseudonym is as_it_is else sorted(rows))
+    return _write_manifest(folder / "manifest.csv", rows if pseudonym is keep_id else sorted(rows))
 
 
 def _joined(sides: Sequence[_SpectfPatients]) -> _SpectfPatients:

@@ -1,8 +1,8 @@
 """From the 22 region counts of one SPECTF phase to the 15 segments of a polar map.
 
 What is known and what is inferred. Kurgan et al. (Artif Intell Med 2001;23:149, doi
-10.1016/S0933-3657(01)00082-3) give the slices, the names of their regions and that a count is the mean of a
-region in percent of the maximum of *its slice* over stress and rest. They do not print which of the columns
+10.1016/S0933-3657(01)00082-3) give the slices and the names of their regions. A count is the mean of a region in
+percent of the maximum of *its slice* over stress and rest. They do not print which of the columns
 F1..F22 is which region: the order used here is inferred (correlations between walls that two slices show; no
 relabelling within slices does better). So are the segments of the 17-segment model (Cerqueira et al.,
 Circulation 2002;105:539, doi 10.1161/hc0402.102975) that a region covers, and the scaling between slices.
@@ -14,8 +14,7 @@ deviations from the map's level have normal priors around zero with the constant
 regression), which makes the estimate one constant matrix. It is applied to each exam and each phase alone;
 nothing is fitted across patients.
 
-Geometry. The rings of `cohort.segments`. Mid and basal septum are one 120-degree sector each, as in the data: 15
-segments in all.
+Geometry. The 15 segments of `cohort.segments`: mid and basal septum are one 120-degree sector each, as in the data.
 """
 
 from typing import Final
@@ -23,15 +22,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.cohort.segments import APEX, APICAL, BASAL, MID, ring
-
-SEGMENTS: Final = (
-    *ring(BASAL, (("1", 60, 60), ("2+3", 120, 120), ("4", 240, 60), ("5", 300, 60), ("6", 0, 60))),
-    *ring(MID, (("7", 60, 60), ("8+9", 120, 120), ("10", 240, 60), ("11", 300, 60), ("12", 0, 60))),
-    *ring(APICAL, (("13", 45, 90), ("14", 135, 90), ("15", 225, 90), ("16", 315, 90))),
-    *ring(APEX, (("17", 0, 360),)),
-)
-"""The segments a map is painted from, basal ring first."""
+from orchestrator.cohort.segments import SEGMENTS_15
 
 _SLICES: Final = (
     (("13",), ("16",), ("15",), ("14",)),  # F1-F4, short axis, apical: anterior, lateral, inferior, septal
@@ -71,7 +62,7 @@ def _segment_operator() -> NDArray[np.float64]:
 
 def _coverage() -> NDArray[np.float64]:
     """`[22, 15]`, rows sum to 1: which segments a region averages."""
-    names = [segment.name for segment in SEGMENTS]
+    names = [segment.name for segment in SEGMENTS_15]
     coverage = np.zeros((22, 15))
     for region, covered in enumerate(covered for regions in _SLICES for covered in regions):
         for name in covered:
@@ -91,7 +82,7 @@ def segment_values(counts: NDArray[np.float64]) -> NDArray[np.float64]:
         counts: `[..., 22]`, percent of the slice's maximum; below 1 counts as 1.
 
     Returns:
-        `[..., 15]`, percent, in the order of `SEGMENTS`.
+        `[..., 15]`, percent, in the order of `SEGMENTS_15`.
     """
     values: NDArray[np.float64] = np.exp(np.log(np.maximum(counts, 1.0)) @ _segment_operator().T)
     return values

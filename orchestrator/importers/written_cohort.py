@@ -62,6 +62,11 @@ class WrittenCohort:
     maps: int
     notices: tuple[str, ...]
 
+    @property
+    def counts(self) -> str:
+        """Such as `3 exams, 1 map`."""
+        return _exams_and_maps(self.exams, self.maps)
+
 
 def check_new_folder(folder: Path) -> None:
     """Refuse a folder that holds anything, before long work.
@@ -134,14 +139,14 @@ def write_cohort(
         _write_manifest(work / "manifest.csv", rows)
         _write_json(work / "import.json", record, records)
         notes = (*grouped.notices, *(f"{what}: {count}" for what, count in record.decisions.items()))
-        title = f"{record.importer}: {counted_text(len(rows), 'exam')}, {counted_text(total, 'map')}"
+        title = f"{record.importer}: {_exams_and_maps(len(rows), total)}"
         (work / "sheet.html").write_text(sheet_html(title, notes, sections), encoding="utf-8")
     return WrittenCohort(manifest=folder / "manifest.csv", exams=len(rows), maps=total, notices=notes)
 
 
-def counted_text(count: int, what: str) -> str:
-    """`1 exam`, `2 exams`."""
-    return f"{count} {what}{'' if count == 1 else 's'}"
+def _exams_and_maps(exams: int, maps: int) -> str:
+    counts = {"exam": exams, "map": maps}
+    return ", ".join(f"{count} {what}{'' if count == 1 else 's'}" for what, count in counts.items())
 
 
 def _map_problems(unit: str, number: int, error: CohortError) -> list[Problem]:

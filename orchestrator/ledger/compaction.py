@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from orchestrator.hashing import digest
 from orchestrator.ledger.description import read_description
-from orchestrator.ledger.files import COMPRESSION, json_object, table_from, write_json
+from orchestrator.ledger.files import COMPRESSION, json_bytes, json_object, table_from
 from orchestrator.ledger.joining import committed_pieces, join, read_cohort
 from orchestrator.ledger.paths import RunPaths
 from orchestrator.ledger.schemas import TABLES
@@ -42,7 +42,7 @@ def compact(state: RunState) -> None:
             join(pieces, exams, {name: writer.write_table for name, writer in writers.items()})
     seals = {name: file.sha.hexdigest() for name, file in files.items()}
     record = {"experiment": experiment, "markers": _markers_of(state), "tables": seals}
-    write_json(state.paths.compaction, record | {"digest": digest(record)})
+    state.paths.compaction.write_bytes(json_bytes(record | {"digest": digest(record)}))
 
 
 def _writing(blob: Blob) -> AbstractContextManager[IO[bytes]]:

@@ -9,7 +9,7 @@ from orchestrator.cohort.records import Exclusion
 from orchestrator.experiment.reading import read_record
 from orchestrator.experiment.settings import Experiment
 from orchestrator.hashing import digest_as_stored
-from orchestrator.ledger.files import json_object, write_json
+from orchestrator.ledger.files import json_bytes, json_object
 from orchestrator.ledger.identity import Facts, experiment_hash, facts_of_settings
 from orchestrator.ledger.paths import RunPaths
 from search_spaces.stored import PlainParameter
@@ -51,7 +51,7 @@ def write_description(paths: RunPaths, description: RunDescription) -> None:
     """Write `experiment.json`, with a digest of everything in it."""
     content = asdict(description)
     # The digest finds edits by hand; it is no protection against somebody who computes it anew.
-    write_json(paths.experiment, content | {"digest": digest_as_stored(content)})
+    paths.experiment.write_bytes(json_bytes(content | {"digest": digest_as_stored(content)}))
 
 
 def read_description(paths: RunPaths) -> RunDescription:

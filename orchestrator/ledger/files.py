@@ -20,11 +20,6 @@ def json_bytes(value: object) -> bytes:
     return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8")
 
 
-def write_json(blob: Blob, value: object) -> None:
-    """Write plain values as indented JSON."""
-    blob.write_bytes(json_bytes(value))
-
-
 def json_object(content: bytes) -> dict[str, object] | None:
     """A JSON object; None where it is none, or damaged."""
     try:
@@ -35,18 +30,14 @@ def json_object(content: bytes) -> dict[str, object] | None:
     return value if isinstance(value, dict) else None
 
 
-def table_bytes(table: pa.Table, metadata: Mapping[str, str] | None = None) -> bytes:
-    """A table as the bytes of a Parquet file, with no metadata but these."""
+def table_bytes(rows: pa.Table | pd.DataFrame, metadata: Mapping[str, str] | None = None) -> bytes:
+    """Rows as the bytes of a Parquet file, with no metadata but these; of a data frame without its index."""
+    table = pa.Table.from_pandas(rows, preserve_index=False) if isinstance(rows, pd.DataFrame) else rows
     sink = pa.BufferOutputStream()
     # Pandas would add its version to the metadata, and so make other bytes of the same rows.
     pq.write_table(table.replace_schema_metadata(metadata), sink, compression=COMPRESSION)
     content: bytes = sink.getvalue().to_pybytes()
     return content
-
-
-def parquet_bytes(frame: pd.DataFrame) -> bytes:
-    """A data frame as the bytes of a Parquet file, without its index."""
-    return table_bytes(pa.Table.from_pandas(frame, preserve_index=False))
 
 
 def table_from(content: bytes) -> pa.Table | None:
@@ -57,8 +48,8 @@ def table_from(content: bytes) -> pa.Table | None:
         return None
 
 
-def read_table(blob: Blob) -> pa.Table:
-    """Read a Parquet file.
+def read_frame(blob: Blob) -> pd.DataFrame:
+    """Read a Parquet file as a data frame.
 
     Raises:
         RunDirectoryError: The blob is missing or damaged.
@@ -66,10 +57,5 @@ def read_table(blob: Blob) -> pa.Table:
     table = table_from(blob.read_bytes())
     if table is None:
         raise RunDirectoryError(f"{blob} is damaged; restore it, or delete it and run again: it is made anew")
-    return table
-
-
-def read_frame(blob: Blob) -> pd.DataFrame:
-    """Read a Parquet file as a data frame."""
-    frame: pd.DataFrame = read_table(blob).to_pandas()
+    frame: pd.DataFrame = table.to_pandas()
     return frame

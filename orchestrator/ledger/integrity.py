@@ -11,7 +11,7 @@ from mpi_model.errors import RunDirectoryError
 from orchestrator.cells.records import CellKey
 from orchestrator.ledger.files import table_from
 from orchestrator.ledger.parts import Delivery, Marker, rename_unique
-from orchestrator.ledger.paths import ATTRIBUTIONS, TEST_PREDICTIONS
+from orchestrator.ledger.paths import CellPart
 from orchestrator.ledger.schemas import RESULTS
 from orchestrator.ledger.state import RunState
 from orchestrator.storage.base import read_many
@@ -85,7 +85,7 @@ def quarantine_damaged(state: RunState, damage: Damage) -> list[str]:
     ]
     lines += [
         f"test predictions of {cell} are made again: {why}; "
-        f"{_quarantine_part(state, state.tests, cell, TEST_PREDICTIONS)}"
+        f"{_quarantine_part(state, state.tests, cell, CellPart.TEST_PREDICTIONS)}"
         for cell, why in damage.tests.items()
     ]
     for cell, number in damage.candidates:
@@ -109,10 +109,10 @@ def quarantine_attributions(state: RunState, made_from: str) -> list[str]:
     Returns:
         One line for everything that was moved.
     """
-    damaged = _damaged(state, state.explained, made_from)
+    part, markers = CellPart.ATTRIBUTIONS, state.explained
     return [
-        f"cell {cell} is explained again: {why}; {_quarantine_part(state, state.explained, cell, ATTRIBUTIONS)}"
-        for cell, why in damaged.items()
+        f"cell {cell} is explained again: {why}; {_quarantine_part(state, markers, cell, part)}"
+        for cell, why in _damaged(state, markers, made_from).items()
     ]
 
 
@@ -120,12 +120,12 @@ def _kept(name: str) -> str:
     return f"what was there is kept as {name}"
 
 
-def _quarantine_part(state: RunState, markers: dict[str, Marker | None], cell: str, part: str) -> str:
+def _quarantine_part(state: RunState, markers: dict[str, Marker | None], cell: str, part: CellPart) -> str:
     """The marker is deleted first: without it, the part is nothing."""
     paths = state.paths
-    paths.in_cell(cell, f"{part}.json").unlink()
+    paths.in_cell(cell, part.marker).unlink()
     del markers[cell]
-    blob = paths.in_cell(cell, f"{part}.parquet")
+    blob = paths.in_cell(cell, part.file)
     return _kept(rename_unique(paths, blob.name, "damaged")) if blob.exists() else "nothing was there"
 
 
@@ -170,7 +170,7 @@ def read_results(state: RunState, key: CellKey) -> dict[str, pa.Table]:
     Raises:
         RunDirectoryError: They are not what was committed.
     """
-    blob, marker = state.paths.results(key), state.cells.get(key.name)
+    blob, marker = state.paths.in_cell(key.name, CellPart.RESULTS.file), state.cells.get(key.name)
     content = blob.read_bytes() if blob.exists() else b""
     rows = rows_in(content) if marker is not None and matches(marker, blob.name, content) else None
     if rows is None:

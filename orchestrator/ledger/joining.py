@@ -16,16 +16,7 @@ from orchestrator.ledger.description import read_description
 from orchestrator.ledger.files import table_from
 from orchestrator.ledger.integrity import matches, rows_in
 from orchestrator.ledger.parts import Marker
-from orchestrator.ledger.paths import (
-    ATTRIBUTIONS,
-    ATTRIBUTIONS_COMMIT,
-    CELL,
-    COMMIT,
-    RESULTS_FILE,
-    TEST_COMMIT,
-    TEST_PREDICTIONS,
-    RunPaths,
-)
+from orchestrator.ledger.paths import CELL, CellPart, RunPaths
 from orchestrator.ledger.schemas import ATTRIBUTION_PART, EXAM_ATTRIBUTIONS, PARTS, TABLES
 from orchestrator.ledger.seals import read_sealed
 from orchestrator.ledger.state import RunState
@@ -75,23 +66,21 @@ def joined_attributions(state: RunState) -> pa.Table:
         RunDirectoryError: A part is not what was committed.
     """
     cells = sorted((cell for cell in state.explained if CELL.fullmatch(cell)), key=_place)
-    pieces = [
-        _piece(state.paths, state.explained, cell, f"{ATTRIBUTIONS}.parquet", ATTRIBUTIONS_COMMIT) for cell in cells
-    ]
+    pieces = [_piece(state.paths, state.explained, cell, CellPart.ATTRIBUTIONS) for cell in cells]
     tables = [table_from(content) for _, content in _contents(pieces)]
     exams = read_cohort(state.paths, read_description(state.paths).hash)
     return _with_exams(pa.concat_tables([ATTRIBUTION_PART.empty_table(), *tables]), exams, EXAM_ATTRIBUTIONS)
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class _Piece:
     """A part to read, with the marker that says what its bytes have to be."""
 
     blob: Blob
     marker: Marker
 
 
-def committed_pieces(state: RunState) -> list[Piece]:
+def committed_pieces(state: RunState) -> list[_Piece]:
     """The parts of every committed cell, in the order of the tables' rows.
 
     Raises:
@@ -99,17 +88,17 @@ def committed_pieces(state: RunState) -> list[Piece]:
     """
     pieces = []
     for cell in sorted((cell for cell in state.cells if CELL.fullmatch(cell)), key=_place):
-        pieces.append(_piece(state.paths, state.cells, cell, RESULTS_FILE, COMMIT))
+        pieces.append(_piece(state.paths, state.cells, cell, CellPart.RESULTS))
         if cell in state.tests:
-            pieces.append(_piece(state.paths, state.tests, cell, f"{TEST_PREDICTIONS}.parquet", TEST_COMMIT))
+            pieces.append(_piece(state.paths, state.tests, cell, CellPart.TEST_PREDICTIONS))
     return pieces
 
 
-def _piece(paths: RunPaths, markers: Mapping[str, Marker | None], cell: str, part: str, commit: str) -> Piece:
+def _piece(paths: RunPaths, markers: Mapping[str, Marker | None], cell: str, part: CellPart) -> _Piece:
     marker = markers[cell]
     if marker is None or marker.cell != cell:
-        raise _damaged(paths.in_cell(cell, commit))
-    return Piece(paths.in_cell(cell, part), marker)
+        raise _damaged(paths.in_cell(cell, part.marker))
+    return _Piece(paths.in_cell(cell, part.file), marker)
 
 
 def _place(cell: str) -> tuple[int, int, int, int]:
@@ -148,7 +137,7 @@ class _Rows:
         self.held, self.rows, self.begun = [PARTS[self.name].empty_table()], 0, True
 
 
-def join(pieces: list[Piece], exams: pa.Table, writes: Mapping[str, Callable[[pa.Table], object]]) -> None:
+def join(pieces: list[_Piece], exams: pa.Table, writes: Mapping[str, Callable[[pa.Table], object]]) -> None:
     """Hand the rows of some tables on, a row group at a time.
 
     Args:
@@ -158,7 +147,11 @@ def join(pieces: list[Piece], exams: pa.Table, writes: Mapping[str, Callable[[pa
     """
     tables = {name: _Rows(name, exams, write) for name, write in writes.items()}
     for piece, content in _contents(pieces):
-        found = rows_in(content) if piece.blob.name.endswith(RESULTS_FILE) else {"predictions": table_from(content)}
+        found = (
+            rows_in(content)
+            if piece.blob.name.endswith(CellPart.RESULTS.file)
+            else {"predictions": table_from(content)}
+        )
         if found is None:
             raise _damaged(piece.blob)
         for name in tables.keys() & found.keys():
@@ -167,7 +160,7 @@ def join(pieces: list[Piece], exams: pa.Table, writes: Mapping[str, Callable[[pa
         table.end()
 
 
-def _contents(pieces: list[Piece]) -> Iterator[tuple[Piece, bytes]]:
+def _contents(pieces: list[_Piece]) -> Iterator[tuple[_Piece, bytes]]:
     """The bytes of some parts, each held against its marker.
 
     Raises:

@@ -19,7 +19,7 @@ from orchestrator.cells.records import Attribution, CandidateResult, CellKey, Ce
 from orchestrator.experiment.reading import read_record
 from orchestrator.hashing import digest
 from orchestrator.ledger.files import json_bytes, json_object, table_bytes
-from orchestrator.ledger.paths import RunPaths
+from orchestrator.ledger.paths import CellPart, RunPaths
 from orchestrator.ledger.schemas import ATTRIBUTION_PART, PARTS, RESULTS, attribution_columns, rows_of_cell
 from orchestrator.storage.base import Blob
 
@@ -142,7 +142,7 @@ def write_cell(
         experiment: The experiment's hash, written into the marker.
     """
     rows = rows_of_cell(result, list(candidates), attempt)
-    parts = [(paths.results(result.key), _rows_bytes([rows], RESULTS))]
+    parts = [(paths.in_cell(result.key.name, CellPart.RESULTS.file), _rows_bytes([rows], RESULTS))]
     for model in result.models:
         parts += [
             (paths.model(result.key, model.member, "safetensors"), model.weights),
@@ -152,7 +152,7 @@ def write_cell(
         parts.append((paths.baseline(result.key), result.baseline.encode("utf-8")))
     scores = [one.objective for one in candidates]
     return _commit(
-        paths.commit(result.key),
+        paths.in_cell(result.key.name, CellPart.RESULTS.marker),
         parts,
         Marker(
             cell=result.key.name,
@@ -171,7 +171,7 @@ def write_test_predictions(paths: RunPaths, key: CellKey, predictions: list[Pred
     """Keep a final cell's predictions of the test exams, with a marker of their own."""
     cell = {"inputs": key.inputs, "partition": "test", "repeat": None, "fold": None}
     content = _rows_bytes([{**cell, **asdict(item)} for item in predictions], PARTS["predictions"])
-    return _commit(paths.test_commit(key), [(paths.test_predictions(key), content)], _added(key, experiment))
+    return _commit_added(paths, key, CellPart.TEST_PREDICTIONS, content, experiment)
 
 
 def write_attributions(paths: RunPaths, key: CellKey, attributions: Sequence[Attribution], made_from: str) -> Marker:
@@ -185,12 +185,15 @@ def write_attributions(paths: RunPaths, key: CellKey, attributions: Sequence[Att
     """
     cell = {"inputs": key.inputs, "partition": key.partition, "repeat": key.repeat, "fold": key.fold}
     content = _rows_bytes([{**cell, **attribution_columns(item)} for item in attributions], ATTRIBUTION_PART)
-    return _commit(paths.attributions_commit(key), [(paths.attributions(key), content)], _added(key, made_from))
+    return _commit_added(paths, key, CellPart.ATTRIBUTIONS, content, made_from)
 
 
-def _added(key: CellKey, experiment: str) -> Marker:
-    """The marker of what is added to a cell that is committed already."""
-    return Marker(cell=key.name, experiment=experiment, state="complete", reason="", attempt=1, objectives=[], parts={})
+def _commit_added(paths: RunPaths, key: CellKey, part: CellPart, content: bytes, experiment: str) -> Marker:
+    """Add a part to a cell that is committed already."""
+    marker = Marker(
+        cell=key.name, experiment=experiment, state="complete", reason="", attempt=1, objectives=[], parts={}
+    )
+    return _commit(paths.in_cell(key.name, part.marker), [(paths.in_cell(key.name, part.file), content)], marker)
 
 
 def _commit(blob: Blob, parts: list[tuple[Blob, bytes]], marker: Marker) -> Marker:

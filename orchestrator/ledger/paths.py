@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -9,22 +10,30 @@ from orchestrator.cells.records import SEGMENTS, CellKey
 from orchestrator.storage.base import Blob, Storage
 from orchestrator.storage.locations import open_storage
 
-COMMIT: Final = "COMMIT.json"
-"""The marker of a finished cell, in its folder."""
-RESULTS_FILE: Final = "results.parquet"
-"""The rows of a finished cell, beside it."""
-TEST_PREDICTIONS: Final = "test_predictions"
-"""What a final cell adds when the test is opened."""
-TEST_COMMIT: Final = f"{TEST_PREDICTIONS}.json"
-"""Their marker."""
-ATTRIBUTIONS: Final = "attributions"
-"""What `polarmap explain` adds to a cell: where the scores of its exams come from."""
-ATTRIBUTIONS_COMMIT: Final = f"{ATTRIBUTIONS}.json"
-"""Their marker."""
 CELL: Final = re.compile(r"(\w+)(?:-search)?-(?:r(\d+)-f(\d+)|final)")
 """A cell's folder; one in quarantine has a dot in its name."""
-CANDIDATES: Final = re.compile(r"candidates-(\d+)\.json")
-"""What a cell under way has finished: a file for each time that something was written down."""
+_CANDIDATES: Final = re.compile(r"candidates-(\d+)\.json")
+
+
+class CellPart(StrEnum):
+    """What a cell's folder holds. A marker is written after each part: without it the part is nothing."""
+
+    RESULTS = "results"
+    """The rows of a finished cell, of every table."""
+    TEST_PREDICTIONS = "test_predictions"
+    """What a final cell adds when the test is opened."""
+    ATTRIBUTIONS = "attributions"
+    """What `polarmap explain` adds: where the scores of the cell's exams come from."""
+
+    @property
+    def file(self) -> str:
+        """The part's file, in the cell's folder."""
+        return f"{self}.parquet"
+
+    @property
+    def marker(self) -> str:
+        """Its marker, beside it; that of the results says that the cell is finished."""
+        return "COMMIT.json" if self is CellPart.RESULTS else f"{self}.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,34 +112,16 @@ class RunPaths:
         """Finished candidates of a cell that is not finished itself; the files are numbered as they were written."""
         return self.in_cell(cell, f"candidates-{number:04d}.json")
 
-    def results(self, key: CellKey) -> Blob:
-        """A finished cell's rows of every table."""
-        return self.in_cell(key.name, RESULTS_FILE)
-
-    def commit(self, key: CellKey) -> Blob:
-        """Written last: the cell is finished."""
-        return self.in_cell(key.name, COMMIT)
-
-    def test_predictions(self, key: CellKey) -> Blob:
-        """What a final cell's networks predict for the test exams, once the test was opened."""
-        return self.in_cell(key.name, f"{TEST_PREDICTIONS}.parquet")
-
-    def test_commit(self, key: CellKey) -> Blob:
-        """Written after them: they are whole."""
-        return self.in_cell(key.name, TEST_COMMIT)
+    @staticmethod
+    def candidates_number(name: str) -> int | None:
+        """The number of such a file by its name in the cell's folder; None for another file."""
+        found = _CANDIDATES.fullmatch(name)
+        return int(found[1]) if found else None
 
     @property
     def compaction(self) -> Blob:
         """What the tables were made of; written after them and deleted before they change."""
         return Blob(self.storage, "tables/compaction.json")
-
-    def attributions(self, key: CellKey) -> Blob:
-        """Where the scores of a cell's exams come from, once it was explained."""
-        return self.in_cell(key.name, f"{ATTRIBUTIONS}.parquet")
-
-    def attributions_commit(self, key: CellKey) -> Blob:
-        """Written after them: they are whole."""
-        return self.in_cell(key.name, ATTRIBUTIONS_COMMIT)
 
     def in_cell(self, cell: str, name: str) -> Blob:
         """A file of the cell of that name."""

@@ -18,7 +18,7 @@ from orchestrator.ledger.parts import (
     write_delivery,
     write_test_predictions,
 )
-from orchestrator.ledger.paths import ATTRIBUTIONS_COMMIT, CANDIDATES, COMMIT, TEST_COMMIT, RunPaths
+from orchestrator.ledger.paths import CellPart, RunPaths
 from orchestrator.ledger.schemas import TABLES
 from orchestrator.storage.base import read_many
 
@@ -58,19 +58,20 @@ class RunState:
         sizes = paths.storage.names("")
         files = _files_of_cells(sizes)
         under_way = [
-            (cell, int(found[1]), paths.in_cell(cell, name).name)
+            (cell, number, paths.in_cell(cell, name).name)
             for cell, names in files.items()
             for name in names
-            if (found := CANDIDATES.fullmatch(name))
+            if (number := paths.candidates_number(name)) is not None
         ]
-        left = tuple(name for cell, _, name in under_way if COMMIT in files[cell])
+        committed = {cell for cell, names in files.items() if CellPart.RESULTS.marker in names}
+        left = tuple(name for cell, _, name in under_way if cell in committed)
         return cls(
             paths=paths,
             sizes=sizes,
-            cells=_markers(paths, files, COMMIT),
-            tests=_markers(paths, files, TEST_COMMIT),
-            explained=_markers(paths, files, ATTRIBUTIONS_COMMIT),
-            candidates=_deliveries(paths, [found for found in under_way if COMMIT not in files[found[0]]]),
+            cells=_markers(paths, files, CellPart.RESULTS),
+            tests=_markers(paths, files, CellPart.TEST_PREDICTIONS),
+            explained=_markers(paths, files, CellPart.ATTRIBUTIONS),
+            candidates=_deliveries(paths, [found for found in under_way if found[0] not in committed]),
             leftovers=left,
             is_reported=all(blob.name in sizes for blob in (paths.summary, *map(paths.table, TABLES))),
         )
@@ -189,9 +190,9 @@ def _files_of_cells(sizes: Mapping[str, int]) -> dict[str, list[str]]:
     return cells
 
 
-def _markers(paths: RunPaths, files: Mapping[str, Sequence[str]], name: str) -> dict[str, Marker | None]:
-    cells = [cell for cell in files if name in files[cell]]
-    contents = read_many(paths.in_cell(cell, name) for cell in cells)
+def _markers(paths: RunPaths, files: Mapping[str, Sequence[str]], part: CellPart) -> dict[str, Marker | None]:
+    cells = [cell for cell in files if part.marker in files[cell]]
+    contents = read_many(paths.in_cell(cell, part.marker) for cell in cells)
     return dict(zip(cells, map(marker_in, contents), strict=True))
 
 

@@ -13,7 +13,7 @@ from typing import Final
 from mpi_model.errors import RunDirectoryError
 from orchestrator.experiment.reading import read_record
 from orchestrator.hashing import digest_as_stored
-from orchestrator.ledger.files import json_object, write_json
+from orchestrator.ledger.files import json_bytes, json_object
 from orchestrator.ledger.paths import RunPaths
 from orchestrator.monitoring.counters import RunCounters
 from orchestrator.monitoring.progress import RunProgress
@@ -57,7 +57,7 @@ def heartbeat_thread(paths: RunPaths, counters: RunCounters, seconds: float = _S
         # A beat that cannot be written loses nothing; a ledger that cannot be written ends the run in its own thread.
         with suppress(RunDirectoryError):
             content = asdict(heartbeat)
-            write_json(paths.progress, content | {"digest": digest_as_stored(content)})
+            paths.progress.write_bytes(json_bytes(content | {"digest": digest_as_stored(content)}))
             # A collector reads files of its own machine.
             if isinstance(paths.storage, LocalStorage):
                 since = counters.since_result()

@@ -155,7 +155,7 @@ def shown(progress: Progress, task: str, total: int = 0) -> Iterator[None]:
 
 
 @contextmanager
-def counted(progress: Progress, task: str) -> Iterator[Callable[[int, int], None]]:
+def progress_callback(progress: Progress, task: str) -> Iterator[Callable[[int, int], None]]:
     """Progress for a function that reports what is done and what there is in all."""
     begun = False
 

@@ -15,7 +15,8 @@ from orchestrator.phantom.imaging import scan_images
 from orchestrator.phantom.labels import Scores, recorded_label, true_scores
 from orchestrator.phantom.normals import Anatomy, draw_anatomy
 from orchestrator.phantom.parameters import CohortParameters, PhantomParameters
-from orchestrator.phantom.streams import Floats, Integers, Stage, Streams, pick, take_rows
+from orchestrator.phantom.streams import Integers, Stage, Streams, pick, take_rows
+from orchestrator.statistics.scores import Floats
 
 CHUNK: Final = 128
 """Patients that are simulated together. The last chunk is simulated in full and then cut, because vectorised

@@ -7,9 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.phantom.geometry import PolarGrid, angular_distance
-from orchestrator.phantom.parameters import VESSELS, DiseaseParameters
-from orchestrator.phantom.streams import Floats, Integers, Stage, Streams, pick, take_rows
+from orchestrator.phantom.parameters import DiseaseParameters
+from orchestrator.phantom.streams import Integers, Stage, Streams, pick, take_rows
+from orchestrator.statistics.scores import Floats
 
+_VESSELS: Final = ("LAD", "LCX", "RCA")
 _SLOTS: Final = 3  # at most one defect for each vessel
 
 
@@ -22,7 +24,7 @@ class Disease:
     present: NDArray[np.bool_]
     """`[n, 3]`, whether the slot has a defect."""
     vessel: Integers
-    """`[n, 3]`, index into `parameters.VESSELS`."""
+    """`[n, 3]`, 0 to 2 for LAD, LCX and RCA."""
     centre: Floats
     """`[n, 3]`, centre of the defect across its territory, 0 to 1, counter-clockwise."""
     width: Floats
@@ -190,7 +192,7 @@ def describe_defects(disease: Disease, row: int, parameters: DiseaseParameters) 
         centre = start[slot] + extent[slot] * (width / 2.0 + one.centre[0, slot] * (1.0 - width))
         defects.append(
             {
-                "vessel": VESSELS[one.vessel[0, slot]],
+                "vessel": _VESSELS[one.vessel[0, slot]],
                 "kind": "reversible" if fixed == 0.0 else "fixed" if fixed == 1.0 else "mixed",
                 "depth": round(float(one.depth[0, slot]), 3),
                 "fixed_share": round(fixed, 3),

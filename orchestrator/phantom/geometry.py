@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.phantom.parameters import GridParameters, HeartParameters
-from orchestrator.phantom.streams import Floats
+from orchestrator.statistics.scores import Floats
 
-SEGMENTS: Final = 17
+_SEGMENTS: Final = 17
 RING_RADII: Final = (0.2, 7 / 15, 11 / 15, 1.0)
 """Outer radii of apex, apical, middle and basal ring (doi:10.1161/hc0402.102975)."""
 
@@ -85,7 +85,7 @@ def _finely_sampled_weights(parameters: GridParameters, times: int = 8) -> Float
     # 64 fine samples in each cell estimate the share of its area.
     fine = segment_at(*np.meshgrid(radius, angle, indexing="ij"))
     cells = fine.reshape(rings, times, angles, times)
-    share = [(cells == segment).mean(axis=(1, 3)).ravel() for segment in range(1, SEGMENTS + 1)]
+    share = [(cells == segment).mean(axis=(1, 3)).ravel() for segment in range(1, _SEGMENTS + 1)]
     return np.stack(share)
 
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from orchestrator.phantom.geometry import PolarGrid, angular_distance, bilinear, paint
 from orchestrator.phantom.normals import COEFFICIENTS, Anatomy, ScanVariation, normal_uptake
 from orchestrator.phantom.parameters import HeartParameters, ImagingParameters, NormalParameters, PhantomParameters
-from orchestrator.phantom.streams import Floats, Integers, Stage, Streams, lognormal, pick
+from orchestrator.phantom.streams import Integers, Stage, Streams, lognormal, pick
+from orchestrator.statistics.scores import Floats
 
 _MAX_COUNT: Final = 65535
 # Random numbers of one scan besides the noise. Every scan has its own block of them.

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.phantom.parameters import LabelParameters
-from orchestrator.phantom.streams import Floats, Integers, lognormal
+from orchestrator.phantom.streams import Integers, lognormal
+from orchestrator.statistics.scores import Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

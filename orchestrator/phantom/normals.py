@@ -8,7 +8,8 @@ import numpy as np
 
 from orchestrator.phantom.geometry import PolarGrid, angular_distance
 from orchestrator.phantom.parameters import HeartParameters, ImagingParameters, NormalParameters
-from orchestrator.phantom.streams import Floats, Integers, Stage, Streams, lognormal, pick
+from orchestrator.phantom.streams import Integers, Stage, Streams, lognormal, pick
+from orchestrator.statistics.scores import Floats
 
 # Order of the harmonic around the ventricle and of the cosine along it; the constant is left out.
 _ORDERS: Final = tuple((k, m) for k in range(5) for m in range(3) if k + m > 0)

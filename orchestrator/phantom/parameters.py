@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Final
 
 SEXES: Final = ("F", "M")
-VESSELS: Final = ("LAD", "LCX", "RCA")
 
 _Pair = tuple[float, float]
 _Triple = tuple[float, float, float]

@@ -21,7 +21,7 @@ from orchestrator.phantom.colours import coloured
 from orchestrator.phantom.disease import describe_defects
 from orchestrator.phantom.geometry import RING_RADII
 from orchestrator.phantom.parameters import SEXES, DiseaseParameters, PhantomParameters
-from orchestrator.phantom.streams import Floats
+from orchestrator.statistics.scores import Floats
 
 # Degrees, about the middle of each territory.
 _TERRITORY_NAMES: Final = (("LAD", 118.0), ("LCX", 8.0), ("RCA", 262.0))

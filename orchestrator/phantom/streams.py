@@ -7,7 +7,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from orchestrator.statistics.scores import Floats
+
 Integers = NDArray[np.int64]
 _Record = TypeVar("_Record")
 

@@ -12,11 +12,11 @@ from PIL import Image
 
 from mpi_model.errors import ExperimentError
 from mpi_model.vocabulary import PHASES, TRACERS, Phase
-from orchestrator.cohort.pseudonyms import Pseudonym, as_it_is
+from orchestrator.cohort.pseudonyms import Pseudonym, keep_id
+from orchestrator.cohort.segments import SEGMENTS_17
 from orchestrator.phantom.cohort import CHUNK, Exams, simulate
 from orchestrator.phantom.colours import coloured
 from orchestrator.phantom.disease import describe_defects
-from orchestrator.phantom.geometry import SEGMENTS
 from orchestrator.phantom.parameters import SEXES, PhantomParameters
 
 Format = Literal["png", "npy", "colour"]
@@ -27,8 +27,8 @@ _MANIFEST_COLUMNS: Final = (
 # Segment scores are 0 to 4, `extent` is in percent of the myocardium, `defects` is JSON text.
 _TRUTH_COLUMNS: Final = (
     "exam_id", "tracer", "true_label", "recorded_label", "sss", "srs", "sds", "extent",
-    *(f"stress_{segment}" for segment in range(1, SEGMENTS + 1)),
-    *(f"rest_{segment}" for segment in range(1, SEGMENTS + 1)),
+    *(f"stress_{segment.name}" for segment in SEGMENTS_17),
+    *(f"rest_{segment.name}" for segment in SEGMENTS_17),
     "defects",
 )  # fmt: skip
 
@@ -42,7 +42,7 @@ def write_cohort(
     size: int = 64,
     format: Format = "png",
     progress: Callable[[int, int], None] | None = None,
-    pseudonym: Pseudonym = as_it_is,
+    pseudonym: Pseudonym = keep_id,
     parameters: PhantomParameters | None = None,
 ) -> Path:
     """Write a synthetic cohort: `manifest.csv`, `truth.csv` and `maps/`.
@@ -88,7 +88,7 @@ def write_cohort(
             if progress is not None:
                 progress(min((number + 1) * CHUNK, total), total)
         # In the order of simulation the row number would reveal the patient.
-        rows = rows if pseudonym is as_it_is else sorted(rows)
+        rows = rows if pseudonym is keep_id else sorted(rows)
         manifest.writerows([_MANIFEST_COLUMNS, *(exam for exam, _ in rows)])
         truth.writerows([_TRUTH_COLUMNS, *(exam_truth for _, exam_truth in rows)])
     return unfinished.rename(folder / "manifest.csv")

@@ -16,6 +16,7 @@ from orchestrator.report.layout import (
     number,
     numbered,
 )
+from orchestrator.report.manuscript.wording import times_word
 from orchestrator.report.records import Report
 from orchestrator.report.summary_tables import REFUSED, summary_tables
 from orchestrator.report.traced import Traced, of_json
@@ -59,12 +60,11 @@ def statements(report: Report) -> list[str]:
 
 def uses(report: Report) -> list[str]:
     """How often the test partition was opened, and a cohort used for a validation."""
-    times = {1: "once", 2: "twice"}
     opened = report.openings
-    often = f"been opened {times.get(opened or 0, f'{opened} times')}" if opened else "not been opened"
+    often = f"been opened {times_word(opened)}" if opened else "not been opened"
     lines = [] if opened is None else [f"The test partition has {often}."]
     used = [
-        f"The cohort {name} has been used {times.get(uses, f'{uses} times')} for a validation, of {networks} "
+        f"The cohort {name} has been used {times_word(uses)} for a validation, of {networks} "
         f"{'set' if networks == 1 else 'sets'} of frozen networks."
         for name, (uses, networks) in report.validations.items()
     ]

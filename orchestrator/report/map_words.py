@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from orchestrator.report.manuscript.wording import listed
 from orchestrator.statistics.scores import Floats
 
 _WALLS: Final[Mapping[str, tuple[int, ...]]] = {
@@ -71,12 +72,8 @@ def defect_in_words(below: Floats) -> str:
         beyond = _SEVERITIES[place - 1][0] if place else np.inf
         walls = [wall for wall, depth in depths.items() if least <= depth < beyond]
         if walls:
-            parts.append(f"{name} {_listed(walls)}")
-    return f"{_listed(parts)} defect" if parts else "none"
-
-
-def _listed(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+            parts.append(f"{name} {listed(walls)}")
+    return f"{listed(parts)} defect" if parts else "none"
 
 
 def maps_in_words(maps: pd.DataFrame, exams: pd.DataFrame, phases: Sequence[str] = ("stress", "rest")) -> list[str]:

@@ -13,7 +13,6 @@ from orchestrator.report.traced import Phrase
 from orchestrator.statistics.selection_bias import SelectionBias
 from search_spaces.stored import StoredParameter
 
-Partition = Literal["development", "test"]
 FLAT_SEARCH: Final = "flat search, bias-reduced"
 """What every estimate says that comes from a flat search."""
 EVERYONE: Final = "all"
@@ -25,18 +24,6 @@ BASELINES: Final[Mapping[str, str]] = MappingProxyType(
 )
 """What a network is compared with, described by its `model`."""
 
-ESTIMANDS: Final = MappingProxyType(
-    {
-        "final network": "for the one network that was trained on all development patients, judged on all such "
-        "patients as those of the test partition",
-        "frozen network": "for the run's final network, judged on all such patients as those of that cohort",
-        "these networks": "for the mean over the networks that this cross-validation trained, judged on all such "
-        "patients; for these networks, not for the procedure that trained them",
-        "procedure": "for the mean over the networks that this cross-validation trained, judged on all such patients; "
-        "repeats agree, so they serve for what the procedure gives on average as well",
-    }
-)
-"""What the intervals of a row are for, in one sentence, by its `estimand`."""
 MEASURES: Final = MappingProxyType(
     {
         "auc": "AUC",

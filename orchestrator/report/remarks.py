@@ -1,11 +1,12 @@
 """What a table's note says: each remark once, with what it belongs to."""
 
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Final
 
 from orchestrator.report.counts import shows_counts
 from orchestrator.report.layout import Record
-from orchestrator.report.records import ESTIMANDS, MEASURES
+from orchestrator.report.records import MEASURES
 from orchestrator.report.traced import Phrase, joined, of_summary
 
 _SHORT_NAMES: Final = {"development": "CV", "test": "test"}
@@ -18,6 +19,18 @@ NAMES: Final = {
     "net_benefit": "net benefit",
 }
 """Names of what a summary's `metric` calls."""
+_ESTIMANDS: Final = MappingProxyType(
+    {
+        "final network": "for the one network that was trained on all development patients, judged on all such "
+        "patients as those of the test partition",
+        "frozen network": "for the run's final network, judged on all such patients as those of that cohort",
+        "these networks": "for the mean over the networks that this cross-validation trained, judged on all such "
+        "patients; for these networks, not for the procedure that trained them",
+        "procedure": "for the mean over the networks that this cross-validation trained, judged on all such patients; "
+        "repeats agree, so they serve for what the procedure gives on average as well",
+    }
+)
+"""What the intervals of a row are for, in one sentence, by its `estimand`."""
 
 
 def short_name(partition: str) -> str:
@@ -49,7 +62,7 @@ def noted(note: str, rows: Sequence[Record], before: Sequence[Record] = ()) -> P
     for remark, found in remarks.items():
         subjects = dict.fromkeys(_subject(row, remarked, several) for row in found)
         lines.append(of_summary(found[0], f"{', '.join(subjects)}: {remark}.", "reason"))
-    meant = [f"Intervals ({name}): {ESTIMANDS[name]}." for name in _new(rows, before, "estimand")]
+    meant = [f"Intervals ({name}): {_ESTIMANDS[name]}." for name in _new(rows, before, "estimand")]
     tested = [f"Hypotheses: {family}." for family in _new(rows, before, "family")]
     return joined(" ", [note, *lines, *meant, *tested])
 

@@ -28,7 +28,7 @@ class Group:
     """Who predicts; of a difference between models `first-second`."""
     subgroup: str = EVERYONE
     estimand: str = ""
-    """A key of `records.ESTIMANDS`; empty where the row has none."""
+    """What its interval is for, by a key that `remarks` puts into a sentence; empty where the row has none."""
     patients: int | None = None
     exams: int | None = None
     positives: int | None = None

@@ -24,7 +24,7 @@ from orchestrator.report.optimism_rows import (
     selection_bias_of,
     with_means_over_tracers,
 )
-from orchestrator.report.records import Partition, RunTables
+from orchestrator.report.records import RunTables
 from orchestrator.report.rows import Group, Row, summary_frame
 from orchestrator.report.site_rows import site_rows
 from orchestrator.report.subgroup_rows import subgroup_rows
@@ -36,7 +36,7 @@ _OTHER_EXAMS = 'patients = "available": each input configuration was judged on o
 
 
 def summarise(
-    tables: RunTables, settings: StatisticsSettings, partitions: Sequence[Partition] = ("development", "test")
+    tables: RunTables, settings: StatisticsSettings, partitions: Sequence[str] = ("development", "test")
 ) -> pd.DataFrame:
     """Every estimate the tables of a run allow, per partition, tracer, inputs and model; tracers are never pooled.
 

@@ -8,10 +8,15 @@ ignored.
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from orchestrator.cells.records import CandidateResult
-from orchestrator.runners.faults import COUNTED, Cause
+from orchestrator.runners.faults import Cause
 from orchestrator.runners.runner import Job
+
+_COUNTED: Final[frozenset[Cause]] = frozenset({"worker", "host_memory", "gpu_fault", "hung"})
+"""What uses up one of a cell's attempts. Nodes may go, or be unfit, as often as they like; memory of a GPU ends by
+itself, at a whole one; an error would only come again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +101,7 @@ class CellQueue:
         Returns:
             The number of the attempt that follows; None where the cell has failed for good and has ended.
         """
-        self._spent[attempt.cell] += cause in COUNTED
+        self._spent[attempt.cell] += cause in _COUNTED
         if not self._again(attempt, cause):
             self.ended(attempt)
             return None

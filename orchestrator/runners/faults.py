@@ -22,10 +22,6 @@ CAUSE_MESSAGES: Final[Mapping[Cause, str]] = {
 }
 """Each cause as a message that names a remedy where there is one."""
 
-COUNTED: Final[frozenset[Cause]] = frozenset({"worker", "host_memory", "gpu_fault", "hung"})
-"""What uses up one of a cell's attempts. Nodes may go, or be unfit, as often as they like; memory of a GPU ends by
-itself, at a whole one; an error would only come again."""
-
 _LONGEST_MESSAGE: Final = 200
 _KILLED: Final = re.compile(r"Selected to kill: \(.*?\bpid=(\d+)")
 _COLOUR: Final = re.compile(r"\x1b\[\d*m")

@@ -1,7 +1,7 @@
 """Runs cells on Ray Tune: one trial a try of a cell, actors reused, the data put into the object store once.
 
-Tune schedules and nothing else. Each result reaches the driver's ledger through a callback as soon as it is reported,
-`CellQueue` asks for a lost cell again, and the ledger alone decides what is left to do. Tune keeps every trial it has
+Tune schedules and nothing else. Each result reaches the driver's ledger through a callback as soon as it is reported.
+`CellQueue` asks for a lost cell again; the ledger alone decides what is left to do. Tune keeps every trial it has
 seen, so it is given at most `_BATCH` of them at a time.
 """
 

@@ -217,7 +217,7 @@ def auc_intervals(model: PatientScores, level: float) -> tuple[Interval, ...]:
     """The intervals to report, the one to lead with first.
 
     Logit DeLong; or Newcombe's method 5 where the AUC is 0 or 1, the variance vanishes, or a class has fewer
-    than `SMALL_CLASS` patients — then logit DeLong, where it exists, stands beside it.
+    than `SMALL_CLASS` patients. In the last case logit DeLong, where it exists, stands beside it.
     """
     return intervals_from(auc_influence(model), model.exams, level)
 

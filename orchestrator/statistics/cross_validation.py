@@ -74,7 +74,7 @@ def training_factor(signal: float, together: float | None, repeats: int, folds: 
     """How much more the estimate varies than for networks that do not depend on the patients they are judged on.
 
     A patient is judged in one fold and trains the networks of all others. Where there is nothing to learn, a pair of
-    patients counts twice in the same direction, and the variance of a linear learner is twice that of independent
+    patients counts twice in the same direction. The variance of a linear learner is then twice that of independent
     networks, whatever the number of patients and repeats. Where the signal is strong the effect vanishes, and what
     chance does in training (starts, batches, subspaces) takes no part in it. So
 

@@ -113,9 +113,9 @@ def further_interval(
 ) -> Interval | None:
     """The interval that a finished cross-validation would have had with more repeats or more patients.
 
-    Its variance is taken to fall as 1 over the patients, and with repeats as ρ + (1 − ρ)/R, the part of one repeat's
-    variance that averaging over R leaves where two of them correlate by ρ. The estimate and the factor for training
-    and test sets being the same patients are kept as they are.
+    Its variance is taken to fall as 1 over the patients, and with repeats as ρ + (1 − ρ)/R. That is the part of one
+    repeat's variance that averaging over R leaves where two of them correlate by ρ. The estimate and the factor for
+    training and test sets being the same patients are kept as they are.
 
     Args:
         found: On the logit scale, as `orchestrator.statistics.cross_validation.within_fold_interval` gives it.

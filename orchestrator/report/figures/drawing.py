@@ -23,7 +23,6 @@ WASH: Final = "#9a9b9e"
 """Shaded zones, drawn transparent."""
 # Of Okabe & Ito's colours those that contrast with white and with black; most colour-blind readers tell them apart.
 SERIES: Final = ("#0072b2", "#d55e00", "#009e73", "#b8569a", "#8c6d00")
-MARKERS: Final = ("o", "s", "^", "D", "v")
 _DASHES: Final = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 PANEL: Final = (3.35, 3.1)
 """Inches: a column of a journal; two beside each other on a page of A4."""

@@ -7,14 +7,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
-from orchestrator.report.figures.drawing import FAINT, MARKERS, SERIES, Drawing, key_of, panel
+from orchestrator.report.figures.drawing import FAINT, SERIES, Drawing, key_of, panel
 
+_MARKERS: Final = ("o", "s", "^", "D", "v")
 _CELL: Final = ["inputs", "repeat", "fold"]
 # From this ratio of largest to smallest value an axis is logarithmic, as learning rates are drawn.
 _LOGARITHMIC: Final = 50
 
 
-def drawn(candidates: pd.DataFrame) -> list[str]:
+def searched_columns(candidates: pd.DataFrame) -> list[str]:
     """The columns of hyperparameters that differ between candidates."""
     names = [str(name) for name in candidates.columns if str(name).startswith("hp_")]
     return [name for name in names if candidates[name].nunique(dropna=True) > 1]
@@ -39,7 +40,7 @@ def hyperparameters(candidates: pd.DataFrame, inputs: Sequence[str], objective: 
     if candidates.empty:
         return []
     relative = relative_objective(candidates)
-    return [_panel(candidates, relative, name, inputs, objective) for name in drawn(candidates)]
+    return [_panel(candidates, relative, name, inputs, objective) for name in searched_columns(candidates)]
 
 
 def _panel(
@@ -51,7 +52,7 @@ def _panel(
     for place, one in enumerate(inputs):
         chosen = (candidates["inputs"] == one) & relative.notna() & values.notna()
         axes.plot(
-            values[chosen], relative[chosen], linestyle="none", marker=MARKERS[place % len(MARKERS)], markersize=3,
+            values[chosen], relative[chosen], linestyle="none", marker=_MARKERS[place % len(_MARKERS)], markersize=3,
             color=SERIES[place % len(SERIES)], alpha=0.5, markeredgewidth=0, label=one,
         )  # fmt: skip
     pruned = (candidates["state"] == "pruned") & values.notna()

@@ -9,7 +9,7 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState, create_trial
 
 from orchestrator.report.figures.drawing import SERIES, Drawing, panel
-from orchestrator.report.figures.hyperparameters import drawn, relative_objective
+from orchestrator.report.figures.hyperparameters import relative_objective, searched_columns
 from search_spaces.stored import StoredParameter, drawn_values
 
 # Complete candidates of an input configuration below which nothing is said: a forest of trees would fit noise.
@@ -23,8 +23,8 @@ def importances(
 ) -> pd.DataFrame:
     """The importance of each hyperparameter, in the sum 1, by input configuration.
 
-    Functional analysis of variance (Hutter, Hoos & Leyton-Brown 2014) by Optuna on the complete candidates of all
-    cells, or on 200 of them, whose objectives are taken less the median of their cell. Only candidates that have every
+    Functional analysis of variance (Hutter, Hoos & Leyton-Brown 2014) by Optuna, on the complete candidates of all
+    cells or on 200 of them. Their objectives are taken less the median of their cell. Only candidates that have every
     hyperparameter count, because some exist under a condition.
 
     Args:
@@ -37,7 +37,7 @@ def importances(
         `inputs, hyperparameter, importance, candidates`; empty where there is nothing to say.
     """
     relative = relative_objective(candidates) if len(candidates) else pd.Series(dtype=float)
-    searched = [one for one in space if f"hp_{one.name}" in drawn(candidates)] if len(candidates) else []
+    searched = [one for one in space if f"hp_{one.name}" in searched_columns(candidates)] if len(candidates) else []
     rows = []
     for name in inputs if len(searched) > 1 else ():
         columns = {one.name: candidates[f"hp_{one.name}"] for one in searched}

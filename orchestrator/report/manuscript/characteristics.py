@@ -33,7 +33,7 @@ _Groups = Mapping[str, pd.DataFrame]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class GroupValue:
     """What one group has in a row: a count with its share, or a mean with its standard deviation."""
 
     count: int | None = None
@@ -56,14 +56,14 @@ class Characteristic:
     name: str
     level: str
     """A value of the column `name`; empty where the row is about the column as a whole."""
-    cells: tuple[Cell, ...]
+    cells: tuple[GroupValue, ...]
     """One a group."""
     difference: float | None
     """Standardised, of the second group from the first; None where there is none, and after a column's first level."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Characteristics:
+class CharacteristicsTable:
     """Groups of exams beside each other."""
 
     title: str
@@ -72,7 +72,7 @@ class Characteristics:
     notes: tuple[str, ...]
 
 
-def table_one(exams: pd.DataFrame, settings: Experiment, *, test_labels: bool) -> tuple[Characteristics, ...]:
+def table_one(exams: pd.DataFrame, settings: Experiment, *, test_labels: bool) -> tuple[CharacteristicsTable, ...]:
     """One table a tracer: the eligible exams of development beside those of the test partition.
 
     Args:
@@ -99,7 +99,7 @@ def table_one(exams: pd.DataFrame, settings: Experiment, *, test_labels: bool) -
     return tuple(tables)
 
 
-def left_out(exams: pd.DataFrame, settings: Experiment, *, test_labels: bool) -> tuple[Characteristics, ...]:
+def left_out(exams: pd.DataFrame, settings: Experiment, *, test_labels: bool) -> tuple[CharacteristicsTable, ...]:
     """One table a partition: the exams that lack a phase beside those with all phases; empty where none is missing.
 
     Exams that are not a patient's first, where only the first was asked for, are in neither group.
@@ -153,8 +153,8 @@ def _complete(exams: pd.DataFrame, settings: Experiment) -> NDArray[np.bool_]:
     return complete
 
 
-def _table(title: str, groups: _Groups, rows: list[Characteristic], notes: list[str]) -> Characteristics:
-    return Characteristics(title=title, groups=tuple(groups), rows=tuple(rows), notes=tuple(notes))
+def _table(title: str, groups: _Groups, rows: list[Characteristic], notes: list[str]) -> CharacteristicsTable:
+    return CharacteristicsTable(title=title, groups=tuple(groups), rows=tuple(rows), notes=tuple(notes))
 
 
 def _counts(groups: _Groups) -> list[Characteristic]:
@@ -162,7 +162,7 @@ def _counts(groups: _Groups) -> list[Characteristic]:
         Characteristic(
             name=name,
             level="",
-            cells=tuple(Cell(count=int(count(frame))) for frame in groups.values()),
+            cells=tuple(GroupValue(count=int(count(frame))) for frame in groups.values()),
             difference=None,
         )
         for name, count in (("patients", lambda frame: frame["patient_id"].nunique()), ("exams", len))
@@ -172,7 +172,7 @@ def _counts(groups: _Groups) -> list[Characteristic]:
 def _events(groups: _Groups, name: str, hidden: tuple[str, ...]) -> Characteristic:
     """Exams with label 1; no difference where a group's labels are hidden."""
     tables = {group: _tabulated(frame["label"], [0, 1]) for group, frame in groups.items()}
-    cells = tuple(Cell() if group in hidden else _share(counts[1], counts) for group, counts in tables.items())
+    cells = tuple(GroupValue() if group in hidden else _share(counts[1], counts) for group, counts in tables.items())
     shown = [counts for group, counts in tables.items() if group not in hidden]
     return Characteristic(name=name, level="", cells=cells, difference=_between(shown, difference_of_shares))
 
@@ -202,14 +202,15 @@ def _column(column: str, groups: _Groups) -> list[Characteristic]:
         name=f"{column}, mean ± SD",
         level="",
         cells=tuple(
-            Cell(mean=float(one.mean()), sd=float(one.std(ddof=1))) if len(one) > 1 else Cell() for one in known
+            GroupValue(mean=float(one.mean()), sd=float(one.std(ddof=1))) if len(one) > 1 else GroupValue()
+            for one in known
         ),
         difference=_between(known, difference_of_means),
     )
     missing = [frame[column].isna() for frame in patients.values()]
     if not any(one.any() for one in missing):
         return [mean]
-    cells = tuple(Cell(count=int(one.sum())) for one in missing)
+    cells = tuple(GroupValue(count=int(one.sum())) for one in missing)
     return [mean, Characteristic(name=f"{column}, not known", level="", cells=cells, difference=None)]
 
 
@@ -236,9 +237,9 @@ def _tabulated(values: "pd.Series[Any]", levels: Sequence[object]) -> Floats:
     return np.array([(values == level).sum() for level in levels], dtype=np.float64)
 
 
-def _share(count: float, of: Floats) -> Cell:
+def _share(count: float, of: Floats) -> GroupValue:
     total = float(of.sum())
-    return Cell(count=int(count), share=float(count) / total) if total else Cell()
+    return GroupValue(count=int(count), share=float(count) / total) if total else GroupValue()
 
 
 def _between(groups: Sequence[Floats], difference: Callable[[Floats, Floats], float | None]) -> float | None:

@@ -14,7 +14,28 @@ _PRUNING_WARM_UP: Final = 5
 """Of `orchestrator.cells.study`, which is not imported here because torch would come with it."""
 
 
-def on_folds(description: RunDescription, columns: Collection[str]) -> list[str]:
+def evaluation_sentences(
+    description: RunDescription, columns: Collection[str], *, opened: bool, tested: bool
+) -> dict[str, list[str]]:
+    """Sentences by what they are about, in the paragraph's order; for the arguments see `methods`."""
+    settings = description.settings
+    return {
+        "folds": _on_folds(description, columns),
+        "search": _on_search(description),
+        "members": _on_members(settings),
+        "decision": _on_decision(settings),
+        "test": _on_test(description, opened=opened, tested=tested),
+        "measures": _on_measures(settings, tested=tested),
+        "comparisons": _on_comparisons(settings),
+        "subgroups": _on_subgroups(settings, columns),
+        "clusters": _on_clusters(settings),
+        "updating": ["No model was changed after it was evaluated."],
+        "predictions": _on_predictions(description),
+        "software": _on_software(description),
+    }
+
+
+def _on_folds(description: RunDescription, columns: Collection[str]) -> list[str]:
     """The cross-validation."""
     folds = description.settings.folds
     # The default strata that a manifest lacks were dropped when the plan was drawn.
@@ -45,7 +66,7 @@ def on_folds(description: RunDescription, columns: Collection[str]) -> list[str]
     ]
 
 
-def on_search(description: RunDescription) -> list[str]:
+def _on_search(description: RunDescription) -> list[str]:
     """The search inside a cell."""
     search = description.settings.search
     inner = (
@@ -89,7 +110,7 @@ def on_search(description: RunDescription) -> list[str]:
     ]
 
 
-def on_members(settings: Experiment) -> list[str]:
+def _on_members(settings: Experiment) -> list[str]:
     """What one model is."""
     members, winners = settings.training.members, settings.search.winners
     if members == 1:
@@ -101,7 +122,7 @@ def on_members(settings: Experiment) -> list[str]:
     ]
 
 
-def on_decision(settings: Experiment) -> list[str]:
+def _on_decision(settings: Experiment) -> list[str]:
     """When an exam is called positive."""
     threshold = {
         "fixed": "An exam was called positive where its class-balanced probability was 0.5 or more.",
@@ -111,7 +132,7 @@ def on_decision(settings: Experiment) -> list[str]:
     return [threshold[settings.decision.threshold], "Thresholds were fixed before any held-out exam was predicted."]
 
 
-def on_test(description: RunDescription, *, opened: bool, tested: bool) -> list[str]:
+def _on_test(description: RunDescription, *, opened: bool, tested: bool) -> list[str]:
     """What became of the test partition."""
     if not description.final:
         return ["No final network was trained."]
@@ -123,7 +144,7 @@ def on_test(description: RunDescription, *, opened: bool, tested: bool) -> list[
     return [final, "Networks, thresholds and statistics were frozen by hash before the test partition was opened."]
 
 
-def on_measures(settings: Experiment, *, tested: bool) -> list[str]:
+def _on_measures(settings: Experiment, *, tested: bool) -> list[str]:
     """Estimates and their intervals."""
     statistics = settings.statistics
     level = f"{statistics.level:.6g}"
@@ -157,7 +178,7 @@ def on_measures(settings: Experiment, *, tested: bool) -> list[str]:
     ]
 
 
-def on_comparisons(settings: Experiment) -> list[str]:
+def _on_comparisons(settings: Experiment) -> list[str]:
     """Hypotheses and comparisons."""
     statistics = settings.statistics
     baseline = {
@@ -183,7 +204,7 @@ def on_comparisons(settings: Experiment) -> list[str]:
     return [primary, secondary if several else "", baseline[statistics.baseline]]
 
 
-def on_subgroups(settings: Experiment, columns: Collection[str]) -> list[str]:
+def _on_subgroups(settings: Experiment, columns: Collection[str]) -> list[str]:
     """Which groups are reported apart."""
     subgroups = [name for name in settings.statistics.subgroups if name in columns]
     if not subgroups:
@@ -191,14 +212,14 @@ def on_subgroups(settings: Experiment, columns: Collection[str]) -> list[str]:
     return [f"Performance is reported separately by {listed(subgroups)}, with the differences between groups."]
 
 
-def on_clusters(settings: Experiment) -> list[str]:
+def _on_clusters(settings: Experiment) -> list[str]:
     """Differences between sites."""
     if settings.folds.by == "site":
         return ["Differences between sites are given as tau², I² and the AUC to expect at a new site."]
     return ["Folds were drawn by patient, not by site; differences between sites were not quantified."]
 
 
-def on_predictions(description: RunDescription) -> list[str]:
+def _on_predictions(description: RunDescription) -> list[str]:
     """What is kept for new exams."""
     if not description.final:
         return ["No network was kept for new exams."]
@@ -208,7 +229,7 @@ def on_predictions(description: RunDescription) -> list[str]:
     ]
 
 
-def on_software(description: RunDescription) -> list[str]:
+def _on_software(description: RunDescription) -> list[str]:
     """Software, versions, device."""
     facts = description.facts
     named = {"polarmap-tune": "polarmap", "torch": "PyTorch", "optuna": "Optuna", "scikit-learn": "scikit-learn"}

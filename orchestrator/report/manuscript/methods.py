@@ -5,34 +5,14 @@ scanners, ethics) is not guessed. A citation stands as `[@key]`, a key of `refer
 """
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
 from orchestrator.ledger.description import RunDescription
-from orchestrator.report.manuscript.evaluation_sentences import (
-    on_clusters,
-    on_comparisons,
-    on_decision,
-    on_folds,
-    on_measures,
-    on_members,
-    on_predictions,
-    on_search,
-    on_software,
-    on_subgroups,
-    on_test,
-)
+from orchestrator.report.manuscript.evaluation_sentences import evaluation_sentences
 from orchestrator.report.manuscript.references import Reference, references
-from orchestrator.report.manuscript.training_sentences import (
-    on_cohort,
-    on_images,
-    on_imbalance,
-    on_initialisation,
-    on_missing,
-    on_network,
-    on_training,
-)
+from orchestrator.report.manuscript.training_sentences import training_sentences
 
 _CITED: Final = re.compile(r"\[@(\w+)\]")
 _REFUSALS: Final = (
@@ -81,29 +61,8 @@ def methods(description: RunDescription, columns: Collection[str], *, opened: bo
         opened: Whether the test partition was opened.
         tested: Whether there is a test partition.
     """
-    settings = description.settings
-    parts: dict[str, Callable[[], list[str]]] = {
-        "cohort": lambda: on_cohort(settings),
-        "missing": lambda: on_missing(description),
-        "images": lambda: on_images(settings),
-        "network": lambda: on_network(description),
-        "initialisation": lambda: on_initialisation(description),
-        "training": lambda: on_training(settings),
-        "imbalance": lambda: on_imbalance(settings),
-        "folds": lambda: on_folds(description, columns),
-        "search": lambda: on_search(description),
-        "members": lambda: on_members(settings),
-        "decision": lambda: on_decision(settings),
-        "test": lambda: on_test(description, opened=opened, tested=tested),
-        "measures": lambda: on_measures(settings, tested=tested),
-        "comparisons": lambda: on_comparisons(settings),
-        "subgroups": lambda: on_subgroups(settings, columns),
-        "clusters": lambda: on_clusters(settings),
-        "updating": lambda: ["No model was changed after it was evaluated."],
-        "predictions": lambda: on_predictions(description),
-        "software": lambda: on_software(description),
-    }
+    parts = training_sentences(description) | evaluation_sentences(description, columns, opened=opened, tested=tested)
     return Methods(
-        sentences=tuple((about, " ".join(filter(None, write()))) for about, write in parts.items()),
+        sentences=tuple((about, " ".join(filter(None, sentences))) for about, sentences in parts.items()),
         further=(("refusals", _REFUSALS), ("external", _EXTERNAL)),
     )

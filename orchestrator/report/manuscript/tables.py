@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from orchestrator.report.layout import Table
-from orchestrator.report.manuscript.characteristics import Cell, Characteristic, Characteristics
+from orchestrator.report.manuscript.characteristics import Characteristic, CharacteristicsTable, GroupValue
 from orchestrator.report.traced import Phrase, Traced
 
 _COLUMNS = ("table", "characteristic", "level", "group", "count", "share", "mean", "sd", "difference")
@@ -23,7 +23,7 @@ class _TracedTables:
     """One row a number or pair of numbers: table, characteristic, level, group, then the numbers."""
 
 
-def traced_tables(found: Sequence[Characteristics], key: str) -> _TracedTables:
+def traced_tables(found: Sequence[CharacteristicsTable], key: str) -> _TracedTables:
     """Tables of characteristics.
 
     Args:
@@ -36,7 +36,7 @@ def traced_tables(found: Sequence[Characteristics], key: str) -> _TracedTables:
     return _TracedTables(tables=tables, numbers=frame)
 
 
-def _table(found: Characteristics, key: str, rows: list[tuple[object, ...]]) -> Table:
+def _table(found: CharacteristicsTable, key: str, rows: list[tuple[object, ...]]) -> Table:
     both = len(found.groups) == 2
     heads = ("", *found.groups, *(("standardised difference",) if both else ()))
     body = []
@@ -52,7 +52,7 @@ def _table(found: Characteristics, key: str, rows: list[tuple[object, ...]]) -> 
 
 
 def _counted(
-    title: str, row: Characteristic, group: str, cell: Cell, key: str, rows: list[tuple[object, ...]]
+    title: str, row: Characteristic, group: str, cell: GroupValue, key: str, rows: list[tuple[object, ...]]
 ) -> Phrase:
     names = [name for name in ("count", "share", "mean", "sd") if getattr(cell, name) is not None]
     if not names:

@@ -20,7 +20,21 @@ _FUSION: Final = {
 }
 
 
-def on_cohort(settings: Experiment) -> list[str]:
+def training_sentences(description: RunDescription) -> dict[str, list[str]]:
+    """Sentences by what they are about, in the paragraph's order."""
+    settings = description.settings
+    return {
+        "cohort": _on_cohort(settings),
+        "missing": _on_missing(description),
+        "images": _on_images(settings),
+        "network": _on_network(description),
+        "initialisation": _on_initialisation(description),
+        "training": _on_training(settings),
+        "imbalance": _on_imbalance(settings),
+    }
+
+
+def _on_cohort(settings: Experiment) -> list[str]:
     """What was read, and from which exams."""
     cohort, endpoints = settings.cohort, settings.statistics.endpoints
     compared = listed([_INPUTS[inputs] for inputs in cohort.inputs])
@@ -45,7 +59,7 @@ def on_cohort(settings: Experiment) -> list[str]:
     ]
 
 
-def on_missing(description: RunDescription) -> list[str]:
+def _on_missing(description: RunDescription) -> list[str]:
     """What was left out."""
     told = [
         f"{one.count} {one.partition} exam{'s' if one.count > 1 else ''} ({one.reason})"
@@ -58,7 +72,7 @@ def on_missing(description: RunDescription) -> list[str]:
     ]
 
 
-def on_images(settings: Experiment) -> list[str]:
+def _on_images(settings: Experiment) -> list[str]:
     """How a map becomes an input."""
     size = settings.images.size
     return [
@@ -68,7 +82,7 @@ def on_images(settings: Experiment) -> list[str]:
     ]
 
 
-def on_network(description: RunDescription) -> list[str]:
+def _on_network(description: RunDescription) -> list[str]:
     """Encoder, heads and fusion."""
     settings = description.settings
     network = settings.network
@@ -85,7 +99,7 @@ def on_network(description: RunDescription) -> list[str]:
     return sentences
 
 
-def on_initialisation(description: RunDescription) -> list[str]:
+def _on_initialisation(description: RunDescription) -> list[str]:
     """Where training began."""
     weights = description.settings.network.weights
     if weights == "random":
@@ -97,7 +111,7 @@ def on_initialisation(description: RunDescription) -> list[str]:
     return [f"The encoder started from weights of our own (SHA-256 {digest}…), the heads from random ones."]
 
 
-def on_training(settings: Experiment) -> list[str]:
+def _on_training(settings: Experiment) -> list[str]:
     """Optimiser, budget, augmentation, precision."""
     training = settings.training
     budget = {
@@ -126,7 +140,7 @@ def on_training(settings: Experiment) -> list[str]:
     ]
 
 
-def on_imbalance(settings: Experiment) -> list[str]:
+def _on_imbalance(settings: Experiment) -> list[str]:
     """Unequal classes, and what became of the probabilities."""
     recalibrated = {
         "none": "The probabilities were not recalibrated: they are those of a prevalence of one half; for measures of "

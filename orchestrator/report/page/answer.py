@@ -14,7 +14,7 @@ from orchestrator.report.traced import Phrase, of_summary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class _Answer:
     """What stands first."""
 
     sentences: tuple[tuple[Phrase, ...], ...]
@@ -25,7 +25,7 @@ class Answer:
     """Openings of the test partition, warnings."""
 
 
-def answer(report: Report) -> Answer:
+def answer(report: Report) -> _Answer:
     """The answer of a report, from its leading rows."""
     rows = [row for row in numbered(report.summary) if row["subgroup"] == EVERYONE and row["primary"]]
     sentences, readings, warnings = [], [], []
@@ -35,7 +35,7 @@ def answer(report: Report) -> Answer:
         readings.extend(_readings(leading, report.statistics))
         warnings.extend(_warnings(leading))
     used = [(line if line.endswith(".") else f"{line}.",) for line in (*uses(report), *report.notices)]
-    return Answer(sentences=tuple(sentences), readings=tuple(readings), remarks=(*warnings, *used))
+    return _Answer(sentences=tuple(sentences), readings=tuple(readings), remarks=(*warnings, *used))
 
 
 def _primary(rows: Sequence[Record]) -> list[tuple[Phrase, ...]]:

@@ -1,7 +1,5 @@
 """The search: what was tried, what was chosen, and by how much choosing flatters."""
 
-from dataclasses import dataclass
-
 from orchestrator.report.layout import MISSING, Record, Table, grouped, numbered
 from orchestrator.report.layout_of_run import chosen_hyperparameters
 from orchestrator.report.records import EVERYONE, FLAT_SEARCH, Report, is_of_flat_search
@@ -11,18 +9,11 @@ _OPTIMISM = ("auc_of_search", "auc_bias_corrected", "auc", "optimism", "test")
 _COLUMNS = ("", "best candidates, where chosen", "BBC-CV", "cross-validated AUC", "optimism", "test AUC")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Search:
-    """The tables under the figures."""
-
-    tables: tuple[Table, ...]
-
-
-def search(report: Report) -> Search | None:
-    """The search of a run; None for predictions made elsewhere."""
+def search(report: Report) -> tuple[Table, ...] | None:
+    """The tables under the figures of a search; None for predictions made elsewhere."""
     tables = (_counts(report), chosen_hyperparameters(report.cells), _optimism(report))
     found = tuple(table for table in tables if table is not None and table.rows)
-    return Search(tables=found) if found else None
+    return found or None
 
 
 def _counts(report: Report) -> Table | None:

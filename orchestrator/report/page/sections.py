@@ -8,8 +8,9 @@ from typing import Final
 
 from orchestrator.report.layout import Table
 from orchestrator.report.layout_of_run import facts_table, failure_tables, tables_of
+from orchestrator.report.manuscript.checklists import CHECKLISTS, Checklist, checklist
+from orchestrator.report.manuscript.methods import Methods
 from orchestrator.report.page.answer import answer
-from orchestrator.report.page.checklists import checklists
 from orchestrator.report.page.measures import calibration, discrimination, net_benefit, subgroups
 from orchestrator.report.page.search import search
 from orchestrator.report.page.stability import stability
@@ -38,16 +39,35 @@ TITLES: Final[Mapping[str, str]] = MappingProxyType(
 """The heading of each section by its key, in the order of the page; `templates/<key>.html` prints it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Tables:
-    """A section that is tables alone."""
-
-    tables: tuple[Table, ...]
+_IN_EVERY_RUN: Final = ("answer", "provenance", "tables")
+"""Sections that a run's report has in any case."""
 
 
-def _errors(report: Report) -> _Tables:
+def _checklists(report: Report) -> tuple[Checklist, ...] | None:
+    """Every checklist; None for a report without a methods paragraph, such as that of predictions made elsewhere."""
+    if "methods" not in report.sections:
+        return None
+    return tuple(checklist_of(report, name) for name in CHECKLISTS)
+
+
+def checklist_of(report: Report, name: str) -> Checklist:
+    """A checklist, answered with the sections that the report's page has.
+
+    Args:
+        report: Of a run, with its sections and figures.
+        name: A key of `CHECKLISTS`.
+    """
+    written = report.sections["methods"]
+    assert isinstance(written, Methods)  # `sections` cannot say which record lies under which key
+    # Only sections that say something: a link to them answers a question.
+    said = (key for key, content in report.sections.items() if not isinstance(content, str))
+    filled = frozenset((*_IN_EVERY_RUN, *said, *(figure.section for figure in report.figures)))
+    return checklist(name, written, filled)
+
+
+def _errors(report: Report) -> tuple[Table, ...]:
     """Failed cells, and every number that was refused with its reason; no table where nothing was."""
-    return _Tables(tables=tuple(failure_tables(report)))
+    return tuple(failure_tables(report))
 
 
 def _provenance(report: Report) -> Table | None:
@@ -56,10 +76,9 @@ def _provenance(report: Report) -> Table | None:
     return table if table.rows else None
 
 
-def _all_tables(report: Report) -> _Tables | None:
+def _all_tables(report: Report) -> tuple[Table, ...] | None:
     """Every table of the report, folded; None for a report without any."""
-    tables = tuple(tables_of(report))
-    return _Tables(tables=tables) if tables else None
+    return tuple(tables_of(report)) or None
 
 
 _FROM_REPORT: Final[Mapping[str, Callable[[Report], object]]] = MappingProxyType(
@@ -71,7 +90,7 @@ _FROM_REPORT: Final[Mapping[str, Callable[[Report], object]]] = MappingProxyType
         "subgroups": subgroups,
         "stability": stability,
         "search": search,
-        "checklists": checklists,
+        "checklists": _checklists,
         "errors": _errors,
         "provenance": _provenance,
         "tables": _all_tables,

@@ -4,7 +4,6 @@ from collections import Counter
 
 import pytest
 
-from orchestrator.ledger.paths import COMMIT, TEST_COMMIT
 from orchestrator.ledger.state import RunState
 from orchestrator.storage.local import LocalStorage
 
@@ -22,7 +21,9 @@ class Counted:
     @property
     def markers(self) -> Counter[str]:
         """Reads of markers, by their names."""
-        return Counter({name: n for name, n in self.reads.items() if name.endswith((COMMIT, TEST_COMMIT))})
+        return Counter(
+            {name: n for name, n in self.reads.items() if name.endswith(("COMMIT.json", "test_predictions.json"))}
+        )
 
     def clear(self) -> None:
         self.listings.clear()
@@ -57,7 +58,7 @@ def test_a_call_lists_the_run_once_and_reads_every_marker_at_most_once(tiny, run
     for left, open_test, listings in ((5, False, 1), (0, True, 2)):  # the second of these freezes the models
         cells = sorted(name for name in RunState.read(paths_of(tiny)).cells)
         for cell in cells[:left]:
-            paths_of(tiny).in_cell(cell, COMMIT).unlink()
+            paths_of(tiny).in_cell(cell, "COMMIT.json").unlink()
         counted.clear()
         assert run(tiny, *OVERRIDES, open_test=open_test).done_now == left
         assert len(counted.listings) == listings

@@ -113,7 +113,7 @@ def test_a_candidate_file_without_its_predecessor_is_not_trusted(mine, run, dige
     paths = paths_of(mine)
     folder = folder_of(mine) / "cells" / FIRST.name
     before = digests(paths)
-    paths.commit(FIRST).unlink()
+    paths.in_cell(FIRST.name, "COMMIT.json").unlink()
     (folder / "candidates-0001.json").write_bytes(b"of no use any more")
 
     assert RunState.read(paths).finished(FIRST) == ()

@@ -13,8 +13,9 @@ from PIL import Image
 from mpi_model.determinism import single_threaded
 from mpi_model.pipeline import load_pipeline
 from orchestrator.driver.export_model import export_model
-from orchestrator.export.graphs import OUTPUTS
 from polarmap.models import predict
+
+OUTPUTS = ("score", "probability", "decision", "distance", "outside")
 
 KINDS = tuple(itertools.product(("tracer", "shared", "separate"), ("stress", "rest", "dual")))
 BATCHES = (1, 7, 64)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mpi_model.errors import FoldsError
 from orchestrator.experiment.settings import FoldSettings
-from orchestrator.folds.draws import evaluated, inner_parts
+from orchestrator.folds.draws import evaluated_patients, inner_parts
 from orchestrator.folds.plan import plan_folds
 from orchestrator.folds.strata import _merge_small, _patient_table, assign_folds
 
@@ -93,7 +93,7 @@ def test_inner_splits_never_touch_the_evaluated_fold_and_hold_both_classes(exams
     plan = plan_folds(exams, everything(exams), FoldSettings(folds=4, repeats=1), inner_folds=inner_folds)
     for fold in range(4):
         parts = inner_parts(plan, 0, fold, inner_folds)
-        outside = evaluated(plan, 0, fold)
+        outside = evaluated_patients(plan, 0, fold)
         assert (parts[outside] == -1).all()
         for part in range(inner_folds):
             for members in (parts == part, (parts != part) & ~outside):

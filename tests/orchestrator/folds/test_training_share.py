@@ -11,7 +11,7 @@ from orchestrator.cells.records import CellKey
 from orchestrator.cells.tasks import cell_task
 from orchestrator.experiment.file import load_experiment
 from orchestrator.experiment.settings import FoldSettings
-from orchestrator.folds.draws import evaluated, inner_parts, trained
+from orchestrator.folds.draws import evaluated_patients, inner_parts, training_patients
 from orchestrator.folds.plan import plan_folds
 
 SHARES = (0.2, 0.4, 0.7, 1.0)
@@ -47,21 +47,21 @@ def test_a_smaller_share_is_part_of_every_larger_one_and_folds_stay(exams):
 
     assert len({plan.digest for plan in plans}) == 1
     for repeat, fold in [(0, 0), (1, 2), (None, None)]:
-        chosen = [trained(plan, repeat, fold) for plan in plans]
+        chosen = [training_patients(plan, repeat, fold) for plan in plans]
         everyone = int(chosen[-1].sum())
-        assert (chosen[-1] == ~evaluated(plans[0], repeat, fold)).all()
+        assert (chosen[-1] == ~evaluated_patients(plans[0], repeat, fold)).all()
         for share, mask in zip(SHARES, chosen, strict=True):
             assert mask.sum() == round(share * everyone)
         for smaller, larger in pairwise(chosen):
             assert not (smaller & ~larger).any()
-    drawn = [trained(planned(exams, 0.4), 0, fold) for fold in (0, 1)]
+    drawn = [training_patients(planned(exams, 0.4), 0, fold) for fold in (0, 1)]
     assert (drawn[0] != drawn[1]).any()
 
 
 def test_a_share_keeps_every_stratum_in_proportion(exams):
     """A point of the curve has the tracers, labels and sexes of the whole: within one patient of each stratum."""
     plan = planned(exams, 0.4)
-    chosen, everyone = trained(plan, 0, 0), ~evaluated(plan, 0, 0)
+    chosen, everyone = training_patients(plan, 0, 0), ~evaluated_patients(plan, 0, 0)
     for stratum in set(plan.strata):
         mine = np.array([one == stratum for one in plan.strata])
         assert abs((chosen & mine).sum() - 0.4 * (everyone & mine).sum()) <= 1
@@ -76,7 +76,7 @@ def test_a_cell_learns_from_its_share_alone(exams):
 
     assert less.evaluation.tolist() == full.evaluation.tolist()
     assert less.plan == full.plan
-    kept = set(np.array(part.patients)[trained(part, 1, 1)])
+    kept = set(np.array(part.patients)[training_patients(part, 1, 1)])
     assert set(exams["patient_id"].iloc[less.training.rows]) == kept
     for splits in (less.inner, less.calibration):
         validated = np.sort(np.concatenate([split.validation.rows for split in splits]))

@@ -13,9 +13,10 @@ from sklearn.preprocessing import StandardScaler
 
 from mpi_model.errors import CohortError, ExperimentError
 from orchestrator.cohort.loading import load_cohort
+from orchestrator.cohort.segments import SEGMENTS_15
 from orchestrator.importers.painting import painted, painting_basis
 from orchestrator.importers.spectf import import_spectf, read_spectf
-from orchestrator.importers.spectf_painting import SEGMENTS, _segment_operator, segment_values
+from orchestrator.importers.spectf_painting import _segment_operator, segment_values
 
 # The 17 AHA segments by number: ring radii, then degrees counter-clockwise from lateral.
 BASAL, MID, APICAL, APEX = (0.733, 1.0), (0.467, 0.733), (0.2, 0.467), (0.0, 0.2)
@@ -68,9 +69,9 @@ def spectf(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_painted_means_recover_the_segments_in_their_aha_places() -> None:
     """The mean over each AHA segment, found by another reading of the geometry, is the segment's value."""
-    values = np.random.default_rng(0).uniform(30, 90, len(SEGMENTS))
-    image = np.tensordot(values, painting_basis(128, SEGMENTS), axes=1)
-    for segment, value in zip(SEGMENTS, values, strict=True):
+    values = np.random.default_rng(0).uniform(30, 90, len(SEGMENTS_15))
+    image = np.tensordot(values, painting_basis(128, SEGMENTS_15), axes=1)
+    for segment, value in zip(SEGMENTS_15, values, strict=True):
         numbers = [int(number) for number in segment.name.split("+")]
         assert _segment_mean(image, numbers) == pytest.approx(value, abs=2.0), segment.name
 
@@ -89,7 +90,7 @@ def test_a_cold_wall_is_cold_where_a_reader_looks_for_it(regions: tuple[int, ...
     """Anterior up, septum left, apex in the middle: the darkest place is the cold wall's."""
     counts = np.full(22, 80.0)
     counts[np.array(regions) - 1] = 30
-    image = painted(segment_values(counts), painting_basis(32, SEGMENTS)).astype(int)
+    image = painted(segment_values(counts), painting_basis(32, SEGMENTS_15)).astype(int)
     places = {(4, 15), (27, 15), (15, 4), (15, 27), (15, 15)}
     others = [image[place] for place in places - {(row, column)}]
     assert image[row, column] < 130
@@ -98,7 +99,7 @@ def test_a_cold_wall_is_cold_where_a_reader_looks_for_it(regions: tuple[int, ...
 
 def test_a_map_is_zero_outside_the_disc_and_smooth_inside() -> None:
     """A convolution sees a map: no tile edges, no corner, and a uniform heart is uniform."""
-    basis = painting_basis(64, SEGMENTS)
+    basis = painting_basis(64, SEGMENTS_15)
     uniform = np.tensordot(np.full(15, 70.0), basis, axes=1)
     up, right = np.mgrid[-63:64:2, -63:64:2] / 64
     np.testing.assert_allclose(uniform[np.hypot(up, right) < 0.97], 70, rtol=1e-9)
@@ -130,7 +131,7 @@ def test_reconciliation_is_the_ridge_estimate_written_out_again() -> None:
         right.append(0.0)
     solution = np.linalg.lstsq(np.array(equations), np.array(right), rcond=None)[0]
     expected = dict(zip(names, np.exp(solution[0] + solution[1:16]), strict=True))
-    for segment, value in zip(SEGMENTS, segment_values(counts), strict=True):
+    for segment, value in zip(SEGMENTS_15, segment_values(counts), strict=True):
         assert value == pytest.approx(expected[segment.name], rel=1e-9)
 
 
@@ -140,7 +141,7 @@ def test_reconciliation_lifts_a_slice_whose_own_maximum_was_higher() -> None:
     counts = np.full(22, 70.0)
     np.testing.assert_allclose(segment_values(counts), 70.0, rtol=1e-12)
     counts[9:14] *= 0.85
-    basal = np.array([segment.outer == 1.0 for segment in SEGMENTS])
+    basal = np.array([segment.outer == 1.0 for segment in SEGMENTS_15])
     values = segment_values(counts)
     assert values[basal].mean() / values[~basal].mean() > (1 + 0.85) / 2
 

@@ -14,7 +14,7 @@ from orchestrator.cells.records import CellKey
 from orchestrator.ledger.integrity import find_damage, quarantine_damaged
 from orchestrator.ledger.joining import joined
 from orchestrator.ledger.parts import Delivery, write_delivery
-from orchestrator.ledger.paths import COMMIT, run_paths
+from orchestrator.ledger.paths import run_paths
 from orchestrator.ledger.schemas import TABLES
 from orchestrator.ledger.state import RunState
 from polarmap import open_run
@@ -87,7 +87,7 @@ def test_whole_work_is_not_damaged(mine, heard):
     assert quarantined(mine) == []
 
 
-@pytest.mark.parametrize("name", ["results.parquet", COMMIT])
+@pytest.mark.parametrize("name", ["results.parquet", "COMMIT.json"])
 def test_a_damaged_cell_is_quarantined_said_and_done_again(mine, finished, run, heard, name):
     """A flipped byte costs its cell alone: kept under a name that says so, said in log and terminal, done again."""
     path = root_of(mine) / "cells" / FIRST.name / name

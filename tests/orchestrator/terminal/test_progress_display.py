@@ -108,10 +108,10 @@ def test_a_bar_on_a_terminal_and_lines_elsewhere():
     """The display is chosen by where it goes, unless somebody asked for one."""
     primary, secondary = pty.openpty()
     with os.fdopen(primary, "rb"), os.fdopen(secondary, "w") as terminal:
-        assert type(progress_for("auto", terminal)).__name__ == "Bar"
+        assert type(progress_for("auto", terminal)).__name__ == "_Bar"
         assert type(progress_for("lines", terminal)).__name__ == "_Lines"
     assert type(progress_for("auto", io.StringIO())).__name__ == "_Lines"
-    assert type(progress_for("bar", io.StringIO())).__name__ == "Bar"
+    assert type(progress_for("bar", io.StringIO())).__name__ == "_Bar"
 
 
 def test_the_bar_shows_cells_failures_and_the_best_validation_score():
