@@ -63,8 +63,9 @@ test-pythons:  ## the tests on every declared Python: PYTHONS="3.12 3.13", PART=
 test-part: setup  # of test-pythons
 	POLARMAP_TEST_INSTALLED=1 $(BIN)/pytest $(PARALLEL) $(PART)
 
-# Of the tests' own process, which calls the command line's `main` and the inline runner; what Ray's workers run on top
-# of that is not counted. Tests under Ray are left out: `make test` has them, and they did not end when they were traced.
+# Of the tests' own process, which calls the command line's `main` and the inline runner. The Ray runner and the code that
+# goes with an exported model run in other processes and are not counted (pyproject.toml): tests under Ray did not end when
+# they were traced. `make test` and `make test-thorough` have them.
 BRANCHES ?= 90
 test-coverage: setup  ## the tests under coverage.py, with its gate on branches
 	$(BIN)/coverage erase
