@@ -114,7 +114,7 @@ def _unseen_cohort(run: Run, manifest: Path, progress: Progress) -> tuple[Cohort
 def _alike(cohort: Cohort, known: pd.DataFrame) -> list[str]:
     """Exams whose patient id may be another spelling of one of the run's: one notice."""
     ids = zip(cohort.exams["manifest_row"].tolist(), cohort.exams["patient_id"], strict=True)
-    rows = rows_alike(ids, known["patient_id"].unique())
+    rows = rows_alike(ids, known["patient_id"])
     if not rows:
         return []
     return [

@@ -106,7 +106,15 @@ def read_heartbeat(paths: RunPaths) -> Heartbeat | None:
     # A beat with a flipped bit is none: the next one comes soon, or the ledger tells.
     is_whole = stored is not None and stored.get("digest") == digest_as_stored(content)
     heartbeat = read_record(Heartbeat, content, "", problems) if is_whole else None
-    return heartbeat if isinstance(heartbeat, Heartbeat) and not problems else None
+    return heartbeat if isinstance(heartbeat, Heartbeat) and not problems and _is_moment(heartbeat.written) else None
+
+
+def _is_moment(text: str) -> bool:
+    """Whether a text is a time of which everybody knows how long ago it was."""
+    try:
+        return datetime.datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
 
 
 def _now() -> str:

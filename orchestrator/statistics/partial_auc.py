@@ -27,10 +27,10 @@ def partial_auc_interval(model: PatientScores, specificity: float, level: float)
     patients = model.exams.patient_count
     if min(model.exams.class_patients) < 2:
         raise StatisticsError("a partial AUC's variance needs two patients of each class")
-    whole, *_ = values = _jackknife(model, 1 - specificity)
+    values = _jackknife(model, 1 - specificity)
     # The jackknife: DeLong's influences do not hold for a part of the curve, whose border moves with the scores.
     variance = (patients - 1) / patients * float(((values[1:] - values[1:].mean()) ** 2).sum())
-    return logit_interval(estimate=float(whole), variance=variance, level=level, method=Method.PARTIAL)
+    return logit_interval(estimate=float(values[0]), variance=variance, level=level, method=Method.PARTIAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,8 +48,8 @@ class _Removed:
     def above(self, ends: Codes) -> Codes:
         """`[P]`, each patient's exams in the first `ends[p]` ties."""
         first = np.arange(ends.size) * (self.ties + 1)
-        found: Codes = np.searchsorted(self.keys, first + ends) - np.searchsorted(self.keys, first)
-        return found
+        counts: Codes = (np.searchsorted(self.keys, first + ends) - np.searchsorted(self.keys, first)).astype(np.int64)
+        return counts
 
 
 def _jackknife(model: PatientScores, most: float) -> Floats:
@@ -62,7 +62,7 @@ def _jackknife(model: PatientScores, most: float) -> Floats:
     # Patient 0 is nobody, who is left out of the curve of all.
     whose, patients = model.exams.patients + 1, model.exams.patient_count + 1
     # Ties in the order of the curve, from the highest score on; tied exams are joined by a straight line.
-    tie = np.unique(-scores, return_inverse=True)[1]
+    tie: Codes = np.unique(-scores, return_inverse=True)[1].astype(np.int64)
     ties = int(tie.max()) + 1
     up, right = (np.bincount(tie[of_class], minlength=ties) for of_class in (labels, ~labels))
     true, false = (np.append(0, np.cumsum(count)) for count in (up, right))

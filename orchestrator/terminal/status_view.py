@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from mpi_model.printable import printable
 from orchestrator.monitoring.progress import RunningCell, RunProgress
 from orchestrator.monitoring.status import RunStatus
 from orchestrator.terminal.consoles import standard_output
@@ -62,8 +63,10 @@ def _as_rich(status: RunStatus) -> Group:
         lines.append(_left(status))
     tail = [Text(f"workers lost, cells begun again: {status.lost}")] if status.lost else []
     # One line each, since a reason may be long and the table should stay in view.
-    tail += [Text(f"failed: {cell}: {reason}", overflow="ellipsis", no_wrap=True) for cell, reason in status.failed]
-    return Group(*(Text(line) for line in lines if line), _table(status), *tail)
+    failed = [printable(f"failed: {cell}: {reason}") for cell, reason in status.failed]
+    tail += [Text(line, overflow="ellipsis", no_wrap=True) for line in failed]
+    # Hosts and reasons come from files that somebody may have written: they do not command the terminal.
+    return Group(*(Text(printable(line)) for line in lines if line), _table(status), *tail)
 
 
 def _head(status: RunStatus) -> list[str]:

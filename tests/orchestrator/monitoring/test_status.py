@@ -17,7 +17,7 @@ from mpi_model.errors import RunDirectoryError
 from orchestrator.cells.records import CellKey, Worker
 from orchestrator.cli import main
 from orchestrator.driver.ledger_events import LedgerEvents
-from orchestrator.hashing import digest
+from orchestrator.hashing import digest, digest_as_stored
 from orchestrator.ledger.paths import RunPaths, run_paths
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring import status as looking
@@ -259,6 +259,23 @@ def test_a_run_in_a_bucket_is_asked_for_by_its_url(finished, folder_of, paths_of
     assert main(["status", str(paths_of(finished).root), "--json"]) == 0
 
     assert there == json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"host": "\x1b[31mred", "over": True}, {"written": "yesterday"}, {"written": "2026-01-01T00:00:00"}],
+    ids=["escape", "no time", "no time zone"],
+)
+def test_a_heartbeat_that_somebody_has_written_ends_and_commands_nothing(changed, mine, folder_of, capsys):
+    """A beat with a right digest and wrong words is none, or is printed as text."""
+    path = folder_of(mine) / "progress.json"
+    beat = json.loads(path.read_text()) | {"over": False} | changed
+    content = {key: value for key, value in beat.items() if key != "digest"}
+    path.write_text(json.dumps(content | {"digest": digest_as_stored(content)}))
+    # The lock of a machine that cannot be seen from here: its driver is believed by its beats.
+    path.with_name(".lock").write_bytes(holder_text(replace(this_process(), machine="another")))
+    assert main(["status", str(path.parent)]) == 0
+    assert all(line.isprintable() for line in capsys.readouterr().out.splitlines())
 
 
 def test_a_folder_that_is_no_run_is_refused_with_what_to_name(tmp_path):
