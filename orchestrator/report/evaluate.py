@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mpi_model.errors import StatisticsError
+from mpi_model.vocabulary import INPUTS
 from orchestrator.cohort.identifiers import look_alike_notices
 from orchestrator.experiment.bounds import HIGHEST_LEVEL
 from orchestrator.experiment.settings import DEFAULT_SUBGROUPS, Noninferiority, StatisticsSettings
@@ -76,9 +77,40 @@ def evaluation_report(
 
 def _notices(known: pd.DataFrame) -> tuple[str, ...]:
     if "patient_id" not in known:
-        return ()
+        return tuple(_contradictions(known))
     first = known["patient_id"].drop_duplicates()
-    return tuple(look_alike_notices(zip(first.index.tolist(), first, strict=True), called=""))
+    return (*look_alike_notices(zip(first.index.tolist(), first, strict=True), called=""), *_contradictions(known))
+
+
+def _contradictions(known: pd.DataFrame) -> Iterator[str]:
+    """Columns that can be judged, and yet may not be what was meant."""
+    if "threshold" in known:
+        networks = _groups(known, ("model", "inputs", "tracer", "partition", "repeat", "fold", "member"))
+        cuts = pd.Series(numbers_of(known["threshold"]), index=known.index).groupby(networks).nunique()
+        if (cuts > 1).any():
+            yield (
+                f"in {(cuts > 1).sum()} of {cuts.size} networks the threshold differs from exam to exam: sensitivity "
+                "and specificity mean something only if it was fixed before these exams were seen"
+            )
+    if "probability" not in known and (np.abs(numbers_of(known["score"]) - 0.5) <= 0.5).all():
+        yield (
+            "all scores lie in [0, 1]: if they are probabilities, call the column `probability`, and decisions, "
+            "calibration and net benefit are judged as well"
+        )
+    if "score" in known and "probability" in known:
+        pair = pd.DataFrame({name: numbers_of(known[name]) for name in ("score", "probability")}, index=known.index)
+        models = _groups(known, ("model", "inputs", "tracer"))
+        if any(rows["score"].rank().corr(rows["probability"].rank()) < 0 for _, rows in pair.groupby(models)):
+            yield (
+                "`score` and `probability` order the exams against each other: AUCs are those of `score`, decisions "
+                "and calibration those of `probability`"
+            )
+
+
+def _groups(known: pd.DataFrame, columns: Sequence[str]) -> "pd.Series[int]":
+    """`[N]`, a number for each combination of the columns that are there."""
+    present = [name for name in columns if name in known]
+    return known.groupby(present, dropna=False).ngroup() if present else pd.Series(0, index=known.index)
 
 
 def _refused(row: dict[Hashable, object]) -> str:
@@ -147,15 +179,23 @@ def _evaluate_predictions(frame: pd.DataFrame, settings: StatisticsSettings) -> 
 def _as_tables(predictions: pd.DataFrame) -> RunTables:
     """Completed predictions as the tables of a finished run."""
     development = predictions[predictions["partition"] == "development"]
-    cells = development[["inputs", "partition", "repeat", "fold"]].drop_duplicates().assign(state="complete", reason="")
+    inputs = _ordered(predictions["inputs"])
+    # `design_problems` has found every exam of every model in all its repeats: no cell is unfinished.
+    places = development[["partition", "repeat", "fold"]].drop_duplicates().assign(state="complete", reason="")
+    cells = places.merge(pd.DataFrame({"inputs": inputs}), how="cross")
     return RunTables(
         predictions=predictions,
         exams=predictions.drop_duplicates("exam_id"),
         folds=development[["repeat", "patient_id", "fold"]].drop_duplicates(),
         cells=cells,
-        inputs=tuple(dict.fromkeys(predictions["inputs"])),
+        inputs=inputs,
         calibrated="probability" in predictions and bool(predictions["probability"].notna().all()),
     )
+
+
+def _ordered(inputs: "pd.Series[str]") -> tuple[str, ...]:
+    """Stress, rest and dual as in every report, whatever the order of rows; then other names as they come."""
+    return tuple(sorted(inputs.unique(), key=lambda name: INPUTS.index(name) if name in INPUTS else len(INPUTS)))
 
 
 def _completed(known: pd.DataFrame) -> pd.DataFrame:
@@ -168,8 +208,9 @@ def _completed(known: pd.DataFrame) -> pd.DataFrame:
     columns: dict[str, pd.Series] = {
         "label": pd.Series(numbers_of(known["label"]), index=known.index).astype("int64"),
         "score": pd.Series(numbers_of(score), index=known.index),
-        "probability": pd.Series(numbers_of(probability), index=known.index),
-        "threshold": pd.Series(numbers_of(known.get("threshold", cut)), index=known.index),
+        # A sum in single precision may exceed 1 in its last digits.
+        "probability": pd.Series(numbers_of(probability), index=known.index).clip(0, 1),
+        "threshold": pd.Series(numbers_of(known.get("threshold", cut)), index=known.index).clip(0, 1),
         "exam_id": exam.astype(str),
         "patient_id": known.get("patient_id", exam).astype(str),
         "member": known.get("member", pd.Series(0, index=known.index)),
@@ -187,12 +228,16 @@ def _exam_ids(known: pd.DataFrame) -> pd.Series:
 
 
 def _places(known: pd.DataFrame) -> dict[str, pd.Series]:
-    """Partition, repeat and fold: with a fold it is cross-validation, without one a test."""
+    """Partition, repeat and fold: with a fold it is cross-validation, without one a test.
+
+    Folds are numbered anew in every repeat: some number them 0 to R·K − 1.
+    """
     fold = _numbered(known, "fold")
     # `fold * 0` is repeat 0 where there is a fold and missing where there is none.
     repeat = _numbered(known, "repeat") if "repeat" in known else fold * 0
     partition = pd.Series(np.where(fold.notna(), "development", "test"), index=known.index)
-    return {"fold": fold, "repeat": repeat.where(fold.notna()), "partition": known.get("partition", partition)}
+    within = (fold.groupby(repeat, dropna=False).rank(method="dense") - 1).astype("Int64")
+    return {"fold": within, "repeat": repeat.where(fold.notna()), "partition": known.get("partition", partition)}
 
 
 def _numbered(known: pd.DataFrame, name: str) -> pd.Series:
