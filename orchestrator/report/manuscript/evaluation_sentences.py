@@ -131,8 +131,9 @@ def on_measures(settings: Experiment, *, tested: bool) -> list[str]:
     validated = (
         "AUCs of the sites were combined on the logit scale by a random-effects meta-analysis [@debray2017]"
         if by_site
-        else "the cross-validated AUC is the mean over folds, with an interval from the variance over patients of the "
-        "pairs held out together [@obuchowski1997]"
+        else "the cross-validated AUC is the mean over folds; its interval, for the mean over the networks that were "
+        "trained, is from the variance over patients of the pairs held out together [@obuchowski1997], times a factor "
+        "chosen by simulation, because each patient also trains the networks of the other folds"
     )
     test = (
         "; on the test partition the interval is DeLong's [@delong1988] on the logit scale [@perme2019], or Newcombe's "
@@ -157,7 +158,7 @@ def on_measures(settings: Experiment, *, tested: bool) -> list[str]:
     ]
 
 
-def on_comparisons(settings: Experiment) -> list[str]:
+def on_comparisons(settings: Experiment, *, tested: bool) -> list[str]:
     """Hypotheses and comparisons."""
     statistics = settings.statistics
     baseline = {
@@ -176,9 +177,12 @@ def on_comparisons(settings: Experiment) -> list[str]:
     pairs = listed(list(statistics.comparisons)) if statistics.comparisons else "all pairs of input configurations"
     by_site = settings.folds.by == "site"
     several = len(settings.cohort.inputs) > 1 and settings.cohort.patients == "common" and not by_site
+    compared = "in cross-validation Student's t with the same variance"
+    compared += "; on the test partition both AUCs' intervals, combined with DeLong's correlation" if tested else ""
     secondary = (
-        f"Secondary comparisons were {pairs}, paired by exam and fold, with Holm's correction [@holm1979]; differences "
-        f"of AUC within ±{statistics.equivalence:.6g} count as practically equivalent [@corani2015]."
+        f"Secondary comparisons were {pairs}, paired by exam and fold ({compared}), with Holm's correction "
+        f"[@holm1979]; differences of AUC within ±{statistics.equivalence:.6g} count as practically equivalent "
+        "[@corani2015]."
     )
     return [primary, secondary if several else "", baseline[statistics.baseline]]
 

@@ -96,7 +96,7 @@ def methods(description: RunDescription, columns: Collection[str], *, opened: bo
         "decision": lambda: on_decision(settings),
         "test": lambda: on_test(description, opened=opened, tested=tested),
         "measures": lambda: on_measures(settings, tested=tested),
-        "comparisons": lambda: on_comparisons(settings),
+        "comparisons": lambda: on_comparisons(settings, tested=tested),
         "subgroups": lambda: on_subgroups(settings, columns),
         "clusters": lambda: on_clusters(settings),
         "updating": lambda: ["No model was changed after it was evaluated."],
