@@ -33,6 +33,7 @@ from validation.held_out_gates import (
     DECISION_SETTINGS,
     PAIR_SETTINGS,
     PROBABILITY_SETTINGS,
+    WALD_FAILS,
     Setting,
     cluster_gate,
     decision_gate,
@@ -155,13 +156,15 @@ def pieces() -> list[Piece]:
 
 def short_pieces() -> list[Piece]:
     """Some settings of all worlds: every leading method, and every control that must fail."""
-    hard = next(
-        number for number, one in enumerate(AUC_SETTINGS) if one == Setting(positives=10, negatives=10, area=0.95)
-    )
+    few = Setting(positives=10, negatives=10, area=0.95)
     return [
         *(_learner(number, world, rivals=False, repeats=(1, 10)) for number, world in enumerate(SHORT_WORLDS)),
         Piece(name="noisy folds", gate=partial(_noisy, number=3)),
-        Piece(name="test set", gate=partial(_fixed, number=hard)),
+        Piece(name="test set", gate=partial(_fixed, number=AUC_SETTINGS.index(few))),
+        # Four times the simulations, so that a leading interval of Wald's falls short by far more than its error.
+        Piece(name="test set, Wald fails", gate=partial(_fixed, number=AUC_SETTINGS.index(WALD_FAILS), times=4)),
+        # Enumerated, so that no Monte Carlo error hides a proportion's interval that falls short by a little.
+        Piece(name="decisions", gate=partial(_decisions)),
         Piece(name="paired difference", gate=partial(_pair, number=1)),
         Piece(name="probabilities", gate=partial(_probabilities, number=1)),
         Piece(name="clusters", gate=partial(_cluster, number=1)),
@@ -211,8 +214,8 @@ def _noisy(simulations: int, seed: int, *, number: int) -> Iterator[Measured]:
     return noisy_setting_gate(NOISY_SETTINGS[number], simulations, seed + 5000 + 100 * number)
 
 
-def _fixed(simulations: int, seed: int, *, number: int) -> Iterator[Measured]:
-    return fixed_model_gate(AUC_SETTINGS[number], simulations, seed + 20_000 + 10 * number)
+def _fixed(simulations: int, seed: int, *, number: int, times: int = 1) -> Iterator[Measured]:
+    return fixed_model_gate(AUC_SETTINGS[number], times * simulations, seed + 20_000 + 10 * number)
 
 
 def _decisions(simulations: int, seed: int) -> Iterator[Measured]:

@@ -13,6 +13,7 @@ from orchestrator.report.models import CrossValidated, Tested
 from orchestrator.report.probabilities import prevalence_of_training
 from orchestrator.report.rows import Group, Row
 from orchestrator.statistics.calibration import (
+    at_the_edge,
     brier_interval,
     calibration_in_the_large,
     calibration_slope,
@@ -25,6 +26,9 @@ from orchestrator.statistics.scores import Exams, Floats, PatientScores
 
 # Threshold probabilities at which net benefit is reported.
 _NET_BENEFIT_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)
+_CLIPPED = "{} of {} probabilities are 0 or 1 and were taken as 1e-7 from there, on which this value depends"
+_LOGISTIC = "logistic recalibration"
+_METHOD_OF = {"brier": "patient variance, logit"}
 _MEASURES = ("brier", "calibration_intercept", "calibration_slope")
 _NO_PROBABILITIES = "the predictions have no probabilities"
 _SHIFTED = "probabilities of the class-balanced loss, moved to the prevalence of the training exams ({:.2f})"
@@ -78,7 +82,9 @@ def held_out_calibration_rows(
     probabilities, note = model.probabilities, ""
     if not calibrated and not np.isnan(probabilities).any():
         if training_prevalence is None:
-            return [group.refusal(name, "logistic recalibration", _UNSHIFTED, primary=True) for name in _MEASURES]
+            return [
+                group.refusal(name, _METHOD_OF.get(name, _LOGISTIC), _UNSHIFTED, primary=True) for name in _MEASURES
+            ]
         probabilities = shifted_to_prevalence(probabilities, training_prevalence)
         note = _SHIFTED.format(training_prevalence)
     measures: dict[str, Callable[[], Interval]] = {
@@ -101,10 +107,13 @@ def _rows(
     inflation: float,
 ) -> list[Row]:
     if np.isnan(probabilities).any():
-        return [group.refusal("brier", "patient variance, logit", _NO_PROBABILITIES, primary=True)]
+        return [group.refusal("brier", _METHOD_OF["brier"], _NO_PROBABILITIES, primary=True)]
+    # The Brier score takes probabilities as they are.
+    edge = int(at_the_edge(probabilities).sum())
+    clipped = "; ".join(filter(None, (note, _CLIPPED.format(edge, probabilities.size) if edge else "")))
     rows = [
-        group.attempt(metric, "logistic recalibration", compute, primary=True, reason=note)
-        for metric, compute in measures.items()
+        group.attempt(metric, method, compute, primary=True, reason=note if metric == "brier" else clipped)
+        for metric, method, compute in ((name, _METHOD_OF.get(name, _LOGISTIC), one) for name, one in measures.items())
     ]
     # Net benefit depends on probabilities themselves, not on their order.
     if not calibrated:

@@ -52,7 +52,8 @@ def in_place_of_difference(labels: Flags) -> str:
 def unanswered(first: str, second: str, margin: float, labels: Flags) -> str:
     """What is said in place of the answer to a declared question of non-inferiority."""
     return (
-        f"whether {first} is worse than {second} by {margin:g} or more cannot be told: {in_place_of_difference(labels)}"
+        f"whether {first} is worse than {second} by {margin:g} of AUC or more cannot be told: "
+        f"{in_place_of_difference(labels)}"
     )
 
 

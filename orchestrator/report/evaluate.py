@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from mpi_model.errors import StatisticsError
-from orchestrator.cohort.identifiers import look_alike_notices
+from mpi_model.vocabulary import INPUTS
 from orchestrator.experiment.bounds import HIGHEST_LEVEL
 from orchestrator.experiment.settings import DEFAULT_SUBGROUPS, Noninferiority, StatisticsSettings
-from orchestrator.report.prediction_order import order_notices
+from orchestrator.report.prediction_notices import notices_of
 from orchestrator.report.prediction_problems import column_problems, design_problems, value_problems
 from orchestrator.report.prediction_table import KNOWN, numbers_of, with_known_names
 from orchestrator.report.records import Report, RunTables
@@ -67,20 +67,13 @@ def evaluation_report(
         prevalence=prevalence,
     )
     summary = _evaluate_predictions(known, settings)
-    notices = (*order_notices(known), *_look_alikes(known))
+    notices = tuple(notices_of(known))
     # A report of nothing but refusals would look like a success to a script.
     if (summary["state"] == "refused").all():
         refusals = list(dict.fromkeys(map(_refused, summary.to_dict("records"))))
         more = [f"… and {len(refusals) - _MOST_REFUSALS} more of the kind"] * (len(refusals) > _MOST_REFUSALS)
         raise StatisticsError(*refusals[:_MOST_REFUSALS], *more)
     return Report(name=name, summary=summary, notices=notices)
-
-
-def _look_alikes(known: pd.DataFrame) -> tuple[str, ...]:
-    if "patient_id" not in known:
-        return ()
-    first = known["patient_id"].drop_duplicates()
-    return tuple(look_alike_notices(zip(first.index.tolist(), first, strict=True), called=""))
 
 
 def _refused(row: dict[Hashable, object]) -> str:
@@ -149,15 +142,23 @@ def _evaluate_predictions(frame: pd.DataFrame, settings: StatisticsSettings) -> 
 def _as_tables(predictions: pd.DataFrame) -> RunTables:
     """Completed predictions as the tables of a finished run."""
     development = predictions[predictions["partition"] == "development"]
-    cells = development[["inputs", "partition", "repeat", "fold"]].drop_duplicates().assign(state="complete", reason="")
+    inputs = _ordered(predictions["inputs"])
+    # `design_problems` has found every exam of every model in all its repeats: no cell is unfinished.
+    places = development[["partition", "repeat", "fold"]].drop_duplicates().assign(state="complete", reason="")
+    cells = places.merge(pd.DataFrame({"inputs": inputs}), how="cross")
     return RunTables(
         predictions=predictions,
         exams=predictions.drop_duplicates("exam_id"),
         folds=development[["repeat", "patient_id", "fold"]].drop_duplicates(),
         cells=cells,
-        inputs=tuple(dict.fromkeys(predictions["inputs"])),
+        inputs=inputs,
         calibrated="probability" in predictions and bool(predictions["probability"].notna().all()),
     )
+
+
+def _ordered(inputs: "pd.Series[str]") -> tuple[str, ...]:
+    """Stress, rest and dual as in every report, whatever the order of rows; then other names as they come."""
+    return tuple(sorted(inputs.unique(), key=lambda name: INPUTS.index(name) if name in INPUTS else len(INPUTS)))
 
 
 def _completed(known: pd.DataFrame) -> pd.DataFrame:
@@ -170,8 +171,9 @@ def _completed(known: pd.DataFrame) -> pd.DataFrame:
     columns: dict[str, pd.Series] = {
         "label": pd.Series(numbers_of(known["label"]), index=known.index).astype("int64"),
         "score": pd.Series(numbers_of(score), index=known.index),
-        "probability": pd.Series(numbers_of(probability), index=known.index),
-        "threshold": pd.Series(numbers_of(known.get("threshold", cut)), index=known.index),
+        # A sum in single precision may exceed 1 in its last digits.
+        "probability": pd.Series(numbers_of(probability), index=known.index).clip(0, 1),
+        "threshold": pd.Series(numbers_of(known.get("threshold", cut)), index=known.index).clip(0, 1),
         "exam_id": exam.astype(str),
         "patient_id": known.get("patient_id", exam).astype(str),
         "member": known.get("member", pd.Series(0, index=known.index)),
@@ -189,12 +191,16 @@ def _exam_ids(known: pd.DataFrame) -> pd.Series:
 
 
 def _places(known: pd.DataFrame) -> dict[str, pd.Series]:
-    """Partition, repeat and fold: with a fold it is cross-validation, without one a test."""
+    """Partition, repeat and fold: with a fold it is cross-validation, without one a test.
+
+    Folds are numbered anew in every repeat: some number them 0 to R·K − 1.
+    """
     fold = _numbered(known, "fold")
     # `fold * 0` is repeat 0 where there is a fold and missing where there is none.
     repeat = _numbered(known, "repeat") if "repeat" in known else fold * 0
     partition = pd.Series(np.where(fold.notna(), "development", "test"), index=known.index)
-    return {"fold": fold, "repeat": repeat.where(fold.notna()), "partition": known.get("partition", partition)}
+    within = (fold.groupby(repeat, dropna=False).rank(method="dense") - 1).astype("Int64")
+    return {"fold": within, "repeat": repeat.where(fold.notna()), "partition": known.get("partition", partition)}
 
 
 def _numbered(known: pd.DataFrame, name: str) -> pd.Series:

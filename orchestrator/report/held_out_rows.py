@@ -23,6 +23,9 @@ from orchestrator.statistics.proportions import (
 from orchestrator.statistics.sample_size import sample_size
 from orchestrator.statistics.scores import Floats
 
+_RESULTS = ("positive", "negative")
+_NOBODY = "no exam was called {}, so nothing is known of what such a result means"
+
 
 def held_out_rows(
     group: Group,
@@ -122,23 +125,26 @@ def _predictive_rows(group: Group, decisions: Decisions, prevalence: float | Non
     """Likelihood ratios; predictive values where a prevalence was stated."""
     ratios = likelihood_ratios(decisions, group.level)
     rows = [
-        _finite_row(group, "likelihood_ratio_positive", ratios.positive),
-        _finite_row(group, "likelihood_ratio_negative", ratios.negative),
+        _finite_row(group, f"likelihood_ratio_{result}", getattr(ratios, result), _NOBODY.format(result))
+        for result in _RESULTS
     ]
     if prevalence is None:
         return rows
-    values = predictive_values(ratios, prevalence)
-    return [
-        *rows,
-        *(
-            group.interval(metric, value, at=prevalence, reason=f"at a prevalence of {prevalence:g}")
-            for metric, value in zip(("positive_predictive_value", "negative_predictive_value"), values, strict=True)
-        ),
-    ]
+    note = f"at a prevalence of {prevalence:g}"
+    for result, value in zip(_RESULTS, predictive_values(ratios, prevalence), strict=True):
+        metric = f"{result}_predictive_value"
+        rows.append(
+            group.refusal(metric, "MOVER-R of Wilson", _NOBODY.format(result), at=prevalence)
+            if value is None
+            else group.interval(metric, value, at=prevalence, reason=note)
+        )
+    return rows
 
 
-def _finite_row(group: Group, metric: str, ratio: Interval) -> Row:
+def _finite_row(group: Group, metric: str, ratio: Interval | None, nobody: str) -> Row:
     """The row of a ratio; an infinite value is named in the reason, because a table of numbers cannot hold it."""
+    if ratio is None:
+        return group.refusal(metric, "MOVER-R of Wilson", nobody)
     if np.isfinite(ratio.estimate) and np.isfinite(ratio.high):
         return group.interval(metric, ratio)
     value = ratio.estimate if np.isfinite(ratio.estimate) else None

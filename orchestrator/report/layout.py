@@ -103,4 +103,6 @@ def p_values(row: Record) -> Phrase:
 
 def _small(row: Record) -> str:
     """The estimate; a variance of fold AUCs, some thousandths, as the standard deviation it stands for."""
+    if row["metric"] == "patients_of_next_study" and row["estimate"] is not None:
+        return f"{row['estimate']:.0f}"
     return number(row["estimate"] ** 0.5 if row["metric"] == "fold_auc_variance" else row["estimate"])

@@ -13,6 +13,8 @@ from orchestrator.report.prediction_table import KNOWN, MOST_PREDICTIONS, number
 
 _LARGEST_SCORE: Final = 1e300
 """Larger ones are nobody's, and their differences are no longer numbers."""
+_ROUNDING: Final = 1e-6
+"""By which a probability in single precision may miss [0, 1]."""
 _MOST_VALUES: Final = {"tracer": 20, "inputs": 20, "model": 20, "member": 100, "repeat": 1000}
 """Different values of a column; every pair of input configurations is compared."""
 _NO_SUBGROUPS: Final = NAMING_COLUMNS | KNOWN - {"sex", "tracer"}
@@ -70,7 +72,7 @@ def value_problems(frame: pd.DataFrame) -> Iterator[str]:
             rule = f"`{name}` must be a finite number"
             yield from (problem + found for problem in rows_problem(rule, ~finite, rows))
             low, high = (-_LARGEST_SCORE, _LARGEST_SCORE) if name == "score" else (0, 1)
-            outside = finite & ((values < low) | (values > high))
+            outside = finite & ((values < low - _ROUNDING) | (values > high + _ROUNDING))
             yield from rows_problem(f"`{name}` must lie in [{low:g}, {high:g}]", outside, rows)
     for name in ("patient_id", "exam_id", "tracer", "inputs", "model", "member"):
         if name in frame:
@@ -129,7 +131,7 @@ def design_problems(predictions: pd.DataFrame, subgroups: Sequence[str]) -> Iter
     # A patient on two sides, or in two folds, makes estimates too high: refused, not repaired.
     sides = predictions.groupby("patient_id")["partition"].transform("nunique")
     yield from rows_problem("a patient is in development and in test", (sides > 1).to_numpy(), rows)
-    folds = predictions.groupby(["inputs", "repeat", "patient_id"])["fold"].transform("nunique")
+    folds = predictions.groupby(["model", "inputs", "repeat", "patient_id"])["fold"].transform("nunique")
     yield from rows_problem(
         "a patient is in two folds of one repeat", (folds > 1).fillna(False).to_numpy(np.bool_), rows
     )

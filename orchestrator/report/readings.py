@@ -111,13 +111,14 @@ def _direction(found: Limits) -> str:
 
 def answer(first: str, second: str, found: Limits, margin: float) -> str:
     """The row's own answer to a declared question of non-inferiority, with the limit that gives it."""
-    reach = f"the interval reaches from {found.low:+.3f} to {found.high:+.3f}"
-    worse = f"worse than {second} by {margin:g} or more"
+    reach = f"the interval of the difference reaches from {found.low:+.3f} to {found.high:+.3f}"
+    worse = f"worse than {second} by {margin:g} of AUC or more"
     return {
         Verdict.TOO_FEW: f"too few events to say whether {first} is {worse}: {reach}",
         Verdict.UNKNOWN: f"whether {first} is {worse} is not known: {reach}",
-        Verdict.NOT_INFERIOR: f"{first} is not {worse}: shown, the limit is {found.low:+.3f}",
+        Verdict.NOT_INFERIOR: f"{first} is not {worse}: shown, the difference's lower limit is {found.low:+.3f}",
         Verdict.INFERIOR: (
-            f"{first} is worse than {second} by more than {margin:g}: shown, the limit is {found.high:+.3f}"
+            f"{first} is worse than {second} by more than {margin:g} of AUC: shown, the difference's upper limit is "
+            f"{found.high:+.3f}"
         ),
     }[of_noninferiority(found, margin)]

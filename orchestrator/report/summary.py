@@ -156,7 +156,7 @@ def arranged(
         if reason:
             return None, reason
     if predictions.empty:
-        return None, "no predictions: its cell failed or has not run"
+        return None, "there are no predictions: none were given, or its cell failed or has not run"
     try:
         return arrange(predictions), ""
     except StatisticsError as error:

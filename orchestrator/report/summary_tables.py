@@ -162,7 +162,7 @@ def _main(about: str, rows: list[Record], before: list[Record]) -> Table:
     # All rows of a run have one level.
     levels = [row["level"] for row in chosen if row["level"] is not None]
     interval = f"{levels[0]:.0%} interval by" if levels else "method"
-    note = "± is the standard deviation over folds (of Brier score and calibration: over repeats), a spread."
+    note = "± is the standard deviation over folds, a spread."
     return Table(
         title=about,
         columns=("", *inputs, interval),
@@ -209,6 +209,8 @@ def _comparisons(about: str, rows: list[Record]) -> Table:
         body.append((compared, shares, MISSING, named, counts(found[0])))
     columns = ("first − second", "difference", "p", "method", _COUNTED)
     note = "Of each comparison the first method leads; the others show whether the answer depends on the method."
+    if bayes:
+        note += " Below, within, above: the probability that the difference lies below, in or above the zone around 0."
     return Table(
         title=f"{about}: differences",
         columns=columns,
@@ -275,7 +277,10 @@ def _net_benefit(about: str, rows: list[Record]) -> Table:
             (inputs, of_summary(model, f"{at:g}", "at"), estimate(model), others, model["method"], counts(model))
         )
     columns = ("inputs", "threshold", "net benefit", "treat all / none", "interval by", _COUNTED)
-    return Table(title=f"{about}: net benefit", columns=columns, rows=tuple(body), note=noted("", chosen), shown="full")
+    note = "True positives a patient, less false positives times the odds of the threshold; at these exams' prevalence."
+    return Table(
+        title=f"{about}: net benefit", columns=columns, rows=tuple(body), note=noted(note, chosen), shown="full"
+    )
 
 
 def _refusals(records: list[Record], shown: Shown) -> Table:

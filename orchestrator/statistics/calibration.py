@@ -15,12 +15,20 @@ from mpi_model.errors import StatisticsError
 from orchestrator.statistics.auc import auc
 from orchestrator.statistics.intervals import Interval, logit_interval, normal_quantile
 from orchestrator.statistics.patient_means import PatientMean, mean_by_patient
-from orchestrator.statistics.scores import Exams, Floats, PatientScores
+from orchestrator.statistics.scores import Exams, Flags, Floats, PatientScores
 
-# Probabilities of exactly 0 or 1 have no logit; they are moved this far inside.
+# Probabilities of exactly 0 or 1 have no logit; those nearer to them are moved this far inside.
 _EDGE = 1e-7
+# A clustered variance that is this much smaller than the likelihood's has seen none of the rare errors.
+_LEAST_OF_LIKELIHOOD = 0.1
 # Of Newton's method.
 _ITERATIONS, _TOLERANCE = 50, 1e-10
+
+
+def at_the_edge(probabilities: Floats) -> Flags:
+    """Which probabilities are so near to 0 or 1 that calibration takes them as 1e-7 from there; any shape."""
+    nearest: Flags = (probabilities < _EDGE) | (probabilities > 1 - _EDGE)
+    return nearest
 
 
 def brier_score(model: PatientScores) -> float:
@@ -29,7 +37,7 @@ def brier_score(model: PatientScores) -> float:
     Args:
         model: Its scores are probabilities.
     """
-    return float(((_probabilities(model) - model.exams.labels) ** 2).mean())
+    return float(((_checked(model.scores) - model.exams.labels) ** 2).mean())
 
 
 def brier_interval(probabilities: Floats, exams: Exams, level: float, *, inflation: float = 1.0) -> Interval:
@@ -112,7 +120,8 @@ def cross_validated_calibration(
     # Averaged before squaring: the repeats judge the same patients and are not independent.
     influence = np.mean([one.influence for one in found], axis=0)
     patients = exams.patient_count
-    variance = factor * patients / (patients - 1) * float((influence**2).sum())
+    clustered = patients / (patients - 1) * float((influence**2).sum())
+    variance = factor * _not_too_small(clustered, float(np.mean([one.variance for one in found])))
     return _wald(mean, variance, level, "logistic recalibration, mean over repeats")
 
 
@@ -132,6 +141,8 @@ def _intercept(model: PatientScores) -> _Fit:
 
     It changes its sign wherever both classes are present, so there is exactly one maximum of the likelihood.
     """
+    if at_the_edge(model.scores).all():
+        raise StatisticsError("calibration in the large: all probabilities are 0 or 1, which have no log odds to shift")
     offset, outcome = logit(_probabilities(model)), model.exams.labels.astype(np.float64)
     # At these ends every exam is predicted to be of one class, so the sum has either sign.
     ends = (-float(offset.max()) - 40, -float(offset.min()) + 40)
@@ -147,6 +158,8 @@ def _slope(model: PatientScores) -> _Fit:
     predictor = logit(_probabilities(model))
     if np.ptp(predictor) == 0:
         raise StatisticsError("calibration slope: all probabilities are equal, so no slope exists")
+    if at_the_edge(model.scores).all():
+        raise StatisticsError("calibration slope: all probabilities are 0 or 1, which have no log odds")
     if _separated(model):
         raise StatisticsError("calibration slope: the probabilities separate the classes, so the slope is infinite")
     design, outcome = np.column_stack([np.ones(predictor.size), predictor]), model.exams.labels.astype(np.float64)
@@ -168,8 +181,16 @@ def _interval_of(fit: _Fit, exams: Exams, level: float) -> Interval:
         raise StatisticsError("all exams are one patient's, so an interval over patients does not exist")
     # The small-sample factor of a clustered sandwich, as Stata and statsmodels have it.
     factor = patients / (patients - 1) * (size - 1) / (size - fit.parameters)
-    variance = factor * float((fit.influence**2).sum())
+    variance = _not_too_small(factor * float((fit.influence**2).sum()), fit.variance)
     return _wald(fit.value, variance, level, "logistic recalibration, patient-clustered")
+
+
+def _not_too_small(clustered: float, likelihood: float) -> float:
+    """The clustered variance, unless all exams are so certain and so right that residuals are nearly 0.
+
+    What is not known then is how often such an exam is wrong, which the likelihood's variance holds.
+    """
+    return clustered if clustered > _LEAST_OF_LIKELIHOOD * likelihood else likelihood
 
 
 def _wald(estimate: float, variance: float, level: float, method: str) -> Interval:
@@ -178,7 +199,8 @@ def _wald(estimate: float, variance: float, level: float, method: str) -> Interv
 
 
 def _probabilities(model: PatientScores) -> Floats:
-    return _checked(model.scores)
+    clipped: Floats = np.clip(_checked(model.scores), _EDGE, 1 - _EDGE)
+    return clipped
 
 
 def _checked(probabilities: Floats) -> Floats:
@@ -186,8 +208,7 @@ def _checked(probabilities: Floats) -> Floats:
         raise StatisticsError(
             f"probabilities lie in [0, 1], but go from {probabilities.min():g} to {probabilities.max():g}"
         )
-    clipped: Floats = np.clip(probabilities, _EDGE, 1 - _EDGE)
-    return clipped
+    return probabilities
 
 
 def _separated(model: PatientScores) -> bool:

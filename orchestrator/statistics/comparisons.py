@@ -74,8 +74,8 @@ def held_out_difference(first: PatientScores, second: PatientScores, level: floa
 
     Each AUC keeps the interval that it is reported with, so a difference of two perfect models has a width. The
     correlation is DeLong's (1988, doi:10.2307/2531595), clustered by patient; 0, which is wide, where one of the
-    variances vanishes. The p-value is the largest 1 − level at which the interval still holds 0, so that the two
-    never contradict each other.
+    variances vanishes, or that of the difference. The p-value is the largest 1 − level at which the interval still
+    holds 0, so that the two never contradict each other.
 
     Raises:
         StatisticsError: The exams differ.
@@ -114,8 +114,10 @@ def _delong_correlation(influences: Sequence[Influence], exams: Exams) -> float:
         return 0.0
     covariance = influence_covariance(influences, exams)
     variances = float(covariance[0, 0]), float(covariance[1, 1])
+    # Two models that err on the same exams alone would have a correlation of 1, and a difference without a width.
+    apart = influences[0].minus(influences[1]).variance(exams)
     # Rounding: a variance that ought to be 0 need not be exactly 0.
-    if min(variances) < 1e-20:
+    if min(*variances, apart) < 1e-20:
         return 0.0
     return float(np.clip(covariance[0, 1] / np.sqrt(variances[0] * variances[1]), -1.0, 1.0))
 

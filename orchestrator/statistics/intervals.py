@@ -62,7 +62,8 @@ def logit_interval(
     """
     # Values that are all equal leave a variance of rounding errors, not of zero.
     if not (0 < estimate < 1 and variance > 1e-20):
-        raise StatisticsError(f"{method}: no logit interval for an estimate of {estimate:g} with variance {variance:g}")
+        why = "its variance over patients is 0" if 0 < estimate < 1 else "that scale has no such value"
+        raise StatisticsError(f"{method}: no logit interval for an estimate of {estimate:g}, because {why}")
     reach = (normal_quantile(level) if quantile is None else quantile) * np.sqrt(variance) / (estimate * (1 - estimate))
     # d logit(θ)/dθ = 1/(θ(1 − θ)) turns the standard error into one on the logit scale.
     low, high = expit(logit(estimate) + np.array([-reach, reach]))

@@ -15,8 +15,9 @@ from scipy.special import expit, logit
 from mpi_model.errors import StatisticsError
 from orchestrator.statistics.scores import Flags, Floats
 
-# Probabilities of exactly 0 or 1 have no log odds; where members differ they are moved this far inside.
-_EDGE = 1e-16
+# Probabilities of exactly 0 or 1 have no log odds; where members differ they are moved this far inside. A power of two,
+# so that 1 less it is exact, and a 0 and a 1 average to one half.
+_EDGE = 2.0**-53
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

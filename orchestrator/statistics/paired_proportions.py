@@ -15,8 +15,8 @@ _TANGO = "Tango"
 def paired_difference(first: Decisions, second: Decisions, label: bool, level: float) -> Interval:
     """The difference, first minus second, of the shares of exams of a class that are decided rightly.
 
-    Tango's score interval; or, where a patient has several exams, square-and-add of the two patient-clustered
-    Wilson intervals with their correlation.
+    Tango's score interval; or, where a patient has several exams and the models do not agree in all of them,
+    square-and-add of the two patient-clustered Wilson intervals with their correlation.
 
     Args:
         first: One model's decisions.
@@ -57,6 +57,9 @@ def cross_validated_paired_difference(
 
 
 def _squared_and_added(first: PatientMean, second: PatientMean, level: float, inflation: float = 1.0) -> Interval:
+    # Two models that were right for the same patients have a correlation of 1, which would leave no width.
+    if np.array_equal(first.sums, second.sums):
+        return _tango_interval(0.0, 0.0, first.patient_count / inflation, level)
     clustered = ", patient-clustered" if first.counts.max() > 1 else ""
     return combined_interval(
         *(wilson_interval(part, level, inflation=inflation) for part in (first, second)),

@@ -15,10 +15,10 @@ _RATIO = "MOVER-R of Wilson"
 class _LikelihoodRatios:
     """By how much a positive and a negative result change the odds of disease."""
 
-    positive: Interval
-    """Sensitivity / (1 − specificity); infinite where no negative exam was called positive."""
-    negative: Interval
-    """(1 − sensitivity) / specificity."""
+    positive: Interval | None
+    """Sensitivity / (1 − specificity); infinite where only positive exams were called positive, None where none was."""
+    negative: Interval | None
+    """(1 − sensitivity) / specificity; None where no exam was called negative."""
 
 
 def likelihood_ratios(decisions: Decisions, level: float) -> _LikelihoodRatios:
@@ -34,7 +34,7 @@ def likelihood_ratios(decisions: Decisions, level: float) -> _LikelihoodRatios:
     )
 
 
-def predictive_values(ratios: _LikelihoodRatios, prevalence: float) -> tuple[Interval, Interval]:
+def predictive_values(ratios: _LikelihoodRatios, prevalence: float) -> tuple[Interval | None, Interval | None]:
     """Positive and negative predictive value at a prevalence that is not the cohort's.
 
     Bayes' theorem, odds after = odds before · likelihood ratio, applied to the estimates and to the limits, as
@@ -43,6 +43,9 @@ def predictive_values(ratios: _LikelihoodRatios, prevalence: float) -> tuple[Int
     Args:
         ratios: Of the decisions.
         prevalence: Stated, in (0, 1).
+
+    Returns:
+        Each None where no exam had that result.
     """
     odds = prevalence / (1 - prevalence)
     positive = _through(ratios.positive, lambda ratio: _share(odds * ratio))
@@ -55,7 +58,9 @@ def _share(odds: float) -> float:
     return 1.0 if np.isinf(odds) else odds / (1 + odds)
 
 
-def _through(ratio: Interval, function: Callable[[float], float]) -> Interval:
+def _through(ratio: Interval | None, function: Callable[[float], float]) -> Interval | None:
+    if ratio is None:
+        return None
     limits = sorted((function(ratio.low), function(ratio.high)))
     return Interval(
         estimate=function(ratio.estimate), low=limits[0], high=limits[1], level=ratio.level, method=ratio.method
@@ -69,8 +74,11 @@ def _complement(interval: Interval) -> Interval:
     )  # fmt: skip
 
 
-def _ratio(top: Interval, bottom: Interval) -> Interval:
+def _ratio(top: Interval, bottom: Interval) -> Interval | None:
     """θ₁/θ₂ by MOVER-R; an infinite estimate where θ₂ is 0 has an infinite upper limit and a finite lower one."""
+    # 0/0: no exam had the result whose meaning is asked for.
+    if top.estimate == bottom.estimate == 0:
+        return None
     estimate = top.estimate / bottom.estimate if bottom.estimate > 0 else np.inf
     low = _ratio_limit(top.estimate, bottom.estimate, top.low, bottom.high, -1.0)
     high = _ratio_limit(top.estimate, bottom.estimate, top.high, bottom.low, 1.0)

@@ -27,7 +27,7 @@ def rank_swap_p_value(first: PatientScores, second: PatientScores, draws: int, s
         first: One model's scores, `[N]`.
         second: The other's, on the same exams in the same order.
         draws: B, the number of random swaps.
-        seed: Of the random generator; equal seeds give equal p-values.
+        seed: Of the random generator; equal seeds give equal p-values, whatever patients are called.
 
     Returns:
         The two-sided Monte Carlo p-value, at least 1 / (1 + B).
@@ -39,13 +39,27 @@ def rank_swap_p_value(first: PatientScores, second: PatientScores, draws: int, s
     exams, generator = first.exams, np.random.default_rng(seed)
     ranks = np.stack([stats.rankdata(model.scores) for model in (first, second)])
     observed = float(_rank_auc_difference(ranks[0][None], ranks[1][None], exams)[0])
-    simulated = []
+    owners, simulated = _patients_by_content(ranks, exams), []
     for count in _batches(draws, 2 * exams.labels.size):
         # One draw a patient: all exams of a patient are swapped together.
-        swap = generator.random((count, exams.patient_count))[:, exams.patients] < 0.5
+        swap = generator.random((count, exams.patient_count))[:, owners] < 0.5
         mixed = (np.where(swap, ranks[1], ranks[0]), np.where(swap, ranks[0], ranks[1]))
         simulated.append(_rank_auc_difference(*mixed, exams))
     return _monte_carlo_p_value(observed, np.concatenate(simulated))
+
+
+def _patients_by_content(ranks: Floats, exams: Exams) -> Codes:
+    """`[N]`, the exams' patients, numbered by their labels and ranks.
+
+    The draws then belong to what was measured: neither another name of a patient nor another order of rows changes p.
+    """
+    contents: dict[int, list[tuple[float, ...]]] = {}
+    for exam in np.lexsort((*ranks, exams.labels)):
+        contents.setdefault(int(exams.patients[exam]), []).append((exams.labels[exam], *ranks[:, exam]))
+    numbers = np.empty(exams.patient_count, dtype=np.int64)
+    numbers[sorted(contents, key=contents.__getitem__)] = np.arange(exams.patient_count)
+    by_exam: Codes = numbers[exams.patients]
+    return by_exam
 
 
 def _rank_auc_difference(first: Floats, second: Floats, exams: Exams) -> Floats:

@@ -13,17 +13,20 @@ from orchestrator.statistics.scores import Floats
 # Widths of intervals to aim at: AUC, observed over expected events, calibration slope.
 _AUC_WIDTH, _RATIO_WIDTH, _SLOPE_WIDTH = 0.1, 0.4, 0.4
 _MOST = 1e7
+# Beyond, a sample size says nothing.
+_HIGHEST_AUC, _LEAST_INFORMATION = 0.999, 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _SampleSize:
     """Patients for an external validation, by what is to be estimated to a width."""
 
-    auc: int
+    auc: int | None
+    """None where the AUC is 1: as few patients as one likes would give it a narrow interval."""
     ratio: int
     """Observed over expected events."""
     slope: int | None
-    """None where the probabilities do not vary."""
+    """None where the probabilities do not vary, or nearly all of them are 0 or 1."""
 
 
 def sample_size(auc: float, prevalence: float, probabilities: Floats, level: float) -> _SampleSize:
@@ -36,9 +39,9 @@ def sample_size(auc: float, prevalence: float, probabilities: Floats, level: flo
         level: Of the intervals.
     """
     z = normal_quantile(level)
-    # The AUC is limited to [0.5, 0.999]: at 1 Newcombe's variance vanishes.
     return _SampleSize(
-        auc=_for_auc(min(max(auc, 0.5), 0.999), prevalence, _AUC_WIDTH / (2 * z)),
+        # At 1 Newcombe's variance vanishes; what is below chance is planned as chance is.
+        auc=None if auc > _HIGHEST_AUC else _for_auc(max(auc, 0.5), prevalence, _AUC_WIDTH / (2 * z)),
         ratio=_for_ratio(prevalence, _RATIO_WIDTH, z),
         slope=_for_slope(probabilities, _SLOPE_WIDTH / (2 * z)),
     )
@@ -68,7 +71,7 @@ def _for_slope(probabilities: Floats, error: float) -> int | None:
     # The information matrix per patient; the slope's variance is its inverse's last element over N.
     one, both, square = (float((weight * predictor**power).mean()) for power in (0, 1, 2))
     determinant = one * square - both**2
-    return None if determinant < 1e-12 else int(np.ceil(one / (error**2 * determinant)))
+    return None if determinant < 1e-12 or one < _LEAST_INFORMATION else int(np.ceil(one / (error**2 * determinant)))
 
 
 def shifted_to_prevalence(probabilities: Floats, training: Floats | float) -> Floats:

@@ -18,7 +18,7 @@ from orchestrator.report.traced import Phrase, of_summary
 _AXIS: Final = 0.5
 
 
-def forest(tracer: str, endpoint: str, rows: Sequence[Record], margin: float, declared: bool) -> Drawing | None:
+def forest(tracer: str, endpoint: str, rows: Sequence[Record], margin: float, declared: str) -> Drawing | None:
     """AUCs and differences of one tracer; None where there is no interval.
 
     Args:
@@ -26,7 +26,7 @@ def forest(tracer: str, endpoint: str, rows: Sequence[Record], margin: float, de
         endpoint: What was predicted.
         rows: Numbered rows of the summary.
         margin: Half the zone of equivalence, or the margin of the declared non-inferiority.
-        declared: Whether non-inferiority was declared: then the zone is open above.
+        declared: The pair of the declared non-inferiority, whose zone is open above; empty where none was declared.
     """
     leading = [row for row in rows if row["tracer"] == tracer and _leads(row)]
     shown = [row for row in leading if _is_drawn(row)]
@@ -47,7 +47,7 @@ def forest(tracer: str, endpoint: str, rows: Sequence[Record], margin: float, de
     panels[0].set(xlabel="AUC (0.5: chance)", xlim=(max(0.0, low - 0.03), 1.0))
     if gaps:
         _draw(panels[1], gaps, rows[0]["model"])
-        _zone(panels[1], [row for row in gaps if _is_drawn(row)], margin, declared)
+        _zone(panels[1], [row for row in gaps if _is_drawn(row)], margin, bool(declared))
     partitions_legend(figure, areas)
     return Drawing(
         key=key_of("forest", tracer),
@@ -113,7 +113,7 @@ def _zone(axes: Axes, gaps: Sequence[Record], margin: float, declared: bool) -> 
 
 
 def _caption(
-    tracer: str, endpoint: str, areas: Sequence[Record], gaps: Sequence[Record], margin: float, declared: bool
+    tracer: str, endpoint: str, areas: Sequence[Record], gaps: Sequence[Record], margin: float, declared: str
 ) -> tuple[Phrase, ...]:
     parts: list[Phrase] = [f"{tracer}, {endpoint}. Points: AUC; lines: "]
     parts.append(of_summary(areas[0], f"{areas[0]['level']:.0%} intervals", "level"))
@@ -124,7 +124,8 @@ def _caption(
         # By the first method that drew something; without one there are counts.
         parts.append(f", {next((row['method'] for row in rows if _is_drawn(row)), NO_AUC)}")
     if gaps:
-        meant = "not worse by the declared margin" if declared else "zone of equivalence"
+        pair = declared.replace("-", " − ")
+        meant = f"not worse by the margin, which was declared for {pair}" if declared else "zone of equivalence"
         parts.append(f". Below: paired differences on the same patients; shaded: {meant}")
         refused = dict.fromkeys(row["reason"] for row in gaps if not _is_drawn(row))
         parts.append(f"; not compared: {'; '.join(refused)}" if refused else "")

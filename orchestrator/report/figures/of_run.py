@@ -73,7 +73,8 @@ def _drawings(tables: RunTables, summary: pd.DataFrame, settings: StatisticsSett
     ]
     question = settings.noninferiority
     margin = settings.equivalence if question is None else question.margin
-    yield from _there(forest(one.name, one.endpoint, one.rows, margin, question is not None) for one in tracers)
+    pair = "" if question is None else question.pair
+    yield from _there(forest(one.name, one.endpoint, one.rows, margin, pair) for one in tracers)
     # Section by section, so that the panels of a section and tracer stand together.
     for one in tracers:
         yield from _there(

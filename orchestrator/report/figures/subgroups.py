@@ -96,5 +96,5 @@ def _caption(tracer: str, endpoint: str, shown: Sequence[Record], gaps: Sequence
         )
         parts.append(of_summary(rows[0], counted, "patients", "positives"))
     if gaps:
-        parts.append(". Below: first less second subgroup, a test of interaction, not adjusted for multiplicity")
+        parts.append(". Below: first minus second subgroup, a test of interaction, not adjusted for multiplicity")
     return (*parts, ".")

@@ -26,7 +26,7 @@ def evaluation_sentences(
         "decision": _on_decision(settings),
         "test": _on_test(description, opened=opened, tested=tested),
         "measures": _on_measures(settings, tested=tested),
-        "comparisons": _on_comparisons(settings),
+        "comparisons": _on_comparisons(settings, tested=tested),
         "subgroups": _on_subgroups(settings, columns),
         "clusters": _on_clusters(settings),
         "updating": ["No model was changed after it was evaluated."],
@@ -152,8 +152,9 @@ def _on_measures(settings: Experiment, *, tested: bool) -> list[str]:
     validated = (
         "AUCs of the sites were combined on the logit scale by a random-effects meta-analysis [@debray2017]"
         if by_site
-        else "the cross-validated AUC is the mean over folds, with an interval from the variance over patients of the "
-        "pairs held out together [@obuchowski1997]"
+        else "the cross-validated AUC is the mean over folds; its interval, for the mean over the networks that were "
+        "trained, is from the variance over patients of the pairs held out together [@obuchowski1997], times a factor "
+        "chosen by simulation, because each patient also trains the networks of the other folds"
     )
     test = (
         "; on the test partition the interval is DeLong's [@delong1988] on the logit scale [@perme2019], or Newcombe's "
@@ -178,7 +179,7 @@ def _on_measures(settings: Experiment, *, tested: bool) -> list[str]:
     ]
 
 
-def _on_comparisons(settings: Experiment) -> list[str]:
+def _on_comparisons(settings: Experiment, *, tested: bool) -> list[str]:
     """Hypotheses and comparisons."""
     statistics = settings.statistics
     baseline = {
@@ -197,9 +198,12 @@ def _on_comparisons(settings: Experiment) -> list[str]:
     pairs = listed(list(statistics.comparisons)) if statistics.comparisons else "all pairs of input configurations"
     by_site = settings.folds.by == "site"
     several = len(settings.cohort.inputs) > 1 and settings.cohort.patients == "common" and not by_site
+    compared = "in cross-validation Student's t with the same variance"
+    compared += "; on the test partition both AUCs' intervals, combined with DeLong's correlation" if tested else ""
     secondary = (
-        f"Secondary comparisons were {pairs}, paired by exam and fold, with Holm's correction [@holm1979]; differences "
-        f"of AUC within ±{statistics.equivalence:.6g} count as practically equivalent [@corani2015]."
+        f"Secondary comparisons were {pairs}, paired by exam and fold ({compared}), with Holm's correction "
+        f"[@holm1979]; differences of AUC within ±{statistics.equivalence:.6g} count as practically equivalent "
+        "[@corani2015]."
     )
     return [primary, secondary if several else "", baseline[statistics.baseline]]
 

@@ -9,7 +9,7 @@ from orchestrator.report.layout import PARTITION_NAMES, Record, grouped, numbere
 from orchestrator.report.layout_of_run import uses
 from orchestrator.report.optimism_rows import NOT_ABOVE_CHANCE
 from orchestrator.report.readings import Limits, auc_in_words, difference_in_words, noninferiority_in_words
-from orchestrator.report.records import EVERYONE, FLAT_SEARCH, Report, is_of_flat_search
+from orchestrator.report.records import ESTIMANDS, EVERYONE, FLAT_SEARCH, Report, is_of_flat_search
 from orchestrator.report.traced import Phrase, of_summary
 
 
@@ -22,7 +22,7 @@ class _Answer:
     readings: tuple[tuple[Phrase, ...], ...]
     """What the differences say, by the rules of `readings`."""
     remarks: tuple[tuple[Phrase, ...], ...]
-    """Openings of the test partition, warnings."""
+    """What the intervals are for, warnings, openings of the test partition."""
 
 
 def answer(report: Report) -> _Answer:
@@ -35,7 +35,21 @@ def answer(report: Report) -> _Answer:
         readings.extend(_readings(leading, report.statistics))
         warnings.extend(_warnings(leading))
     used = [(line if line.endswith(".") else f"{line}.",) for line in (*uses(report), *report.notices)]
-    return _Answer(sentences=tuple(sentences), readings=tuple(readings), remarks=(*warnings, *used))
+    remarks = (*_estimands(rows), *warnings, *used)
+    return _Answer(sentences=tuple(sentences), readings=tuple(readings), remarks=remarks)
+
+
+def _estimands(rows: Sequence[Record]) -> list[tuple[Phrase, ...]]:
+    """What the intervals of the AUCs are for; by tracer only where they differ within a partition."""
+    areas = [row for row in rows if row["metric"] == "auc" and row["low"] is not None and row["estimand"]]
+    places: dict[str, dict[str, None]] = {}
+    for row in areas:
+        where = _where(row)
+        alike = {one["estimand"] for one in areas if one["partition"] == row["partition"]}
+        if len(alike) > 1:
+            where = f"{row['tracer']}, {row['inputs']}, {where}"
+        places.setdefault(row["estimand"], {})[where] = None
+    return [(f"Intervals ({'; '.join(found)}): {ESTIMANDS[name]}.",) for name, found in places.items()]
 
 
 def _primary(rows: Sequence[Record]) -> list[tuple[Phrase, ...]]:

@@ -95,7 +95,16 @@ def _tables(report: Report, metrics: Sequence[str], about: str) -> tuple[Table, 
 def _table(title: str, rows: Sequence[Record], metrics: Sequence[str]) -> Table:
     inputs = list(dict.fromkeys(row["inputs"] for row in rows))
     body = []
+    cells: dict[str, Phrase]
     for (partition,), mine in grouped(rows, "partition"):
+        if metrics == _DECISIONS:
+            # The denominators of sensitivity and specificity.
+            cells = {
+                row["inputs"]: of_summary(row, f"{row['positives']} / {row['negatives']}", "positives", "negatives")
+                for row in mine
+            }
+            name = f"exams with / without event, {PARTITION_NAMES.get(partition, partition)}"
+            body.append((name, *(cells.get(one, MISSING) for one in inputs)))
         for metric in metrics:
             cells = {row["inputs"]: _in_one_line(row) for row in mine if row["metric"] == metric}
             if cells:

@@ -91,7 +91,7 @@ def test_no_report_shows_what_is_marked(nine: RunTables, counted: pd.DataFrame) 
 def test_no_figure_draws_what_is_marked(nine: RunTables, counted: pd.DataFrame) -> None:
     """The forest has the words and not the point, and the steps of the small test partition are not drawn."""
     rows = [row for row in numbered(counted) if row["tracer"] == "Tc-99m"]
-    drawn = forest("Tc-99m", "label 1", rows, 0.05, declared=True)
+    drawn = forest("Tc-99m", "label 1", rows, 0.05, declared="stress-dual")
     sides = next(one for one in sides_of(nine, "Tc-99m") if one.inputs == "stress")
     places = [Place(tracer="Tc-99m", endpoint="label 1", partition=one, inputs="stress", counted=()) for one in PARTS]
     curve = roc(*places, sides, 0.95)

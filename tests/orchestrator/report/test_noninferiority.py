@@ -52,7 +52,7 @@ def test_the_answer_and_the_limit_say_the_same(answered: pd.DataFrame) -> None:
     shown = rows["low"] > -0.05
 
     assert (shown == (rows["p"] < 0.025)).all()
-    assert (shown == rows["reason"].str.contains("not worse than dual by 0.05 or more: shown")).all()
+    assert (shown == rows["reason"].str.contains("not worse than dual by 0.05 of AUC or more: shown")).all()
     assert rows.loc[~shown, "reason"].str.contains("is not known|is worse").all()
     pairs = answered[(answered["metric"] == "auc_difference") & answered["primary"] & (answered["subgroup"] == "all")]
     same = pairs[(pairs["inputs"] == "stress-dual") & (pairs["state"] == "ok")]

@@ -8,7 +8,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from mpi_model.errors import StatisticsError
-from orchestrator.statistics.auc import auc, auc_influence, influence_covariance, logit_delong_interval
+from orchestrator.statistics.auc import auc, auc_influence, auc_intervals, influence_covariance, logit_delong_interval
 from orchestrator.statistics.comparisons import (
     above_chance,
     corrected_resampled_t,
@@ -200,6 +200,19 @@ def test_models_that_coincide_are_refused_not_compared() -> None:
         cross_validated_difference(CrossValidation.of(first), CrossValidation.of(first), LEVEL)
     with pytest.raises(StatisticsError, match="same amount"):
         corrected_resampled_t(fold_aucs(second) - fold_aucs(second), LEVEL)
+
+
+def test_test_models_that_coincide_have_a_wide_difference() -> None:
+    """Two models with the same exams in the wrong order: the difference of 0 is as uncertain as two AUCs apart."""
+    labels = np.arange(50) < 20
+    scores = labels + np.linspace(0, 1.2, 50)[::-1] % 0.7 * np.where(labels, 1.0, 2.0)
+    first, second = (PatientScores(exams=Exams.of(labels), scores=values) for values in (scores, 3 * scores + 1))
+    found, alone = held_out_difference(first, second, LEVEL), auc_intervals(first, LEVEL)[0]
+
+    assert 0 < alone.estimate < 1
+    assert found.interval.estimate == 0
+    assert found.interval.high == pytest.approx(np.hypot(alone.high - alone.estimate, alone.estimate - alone.low))
+    assert found.p == 1
 
 
 def test_other_folds_are_refused() -> None:

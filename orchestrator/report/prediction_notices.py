@@ -1,8 +1,4 @@
-"""Whether a probability rises with its score: the AUC are of scores, calibration and decisions of probabilities.
-
-A score of the opposite event, or the column of the other class, turns one of the two around, and nothing else in a
-report would say so.
-"""
+"""What predictions of anybody's say that may not be what was meant."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -11,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from mpi_model.errors import StatisticsError
+from orchestrator.cohort.identifiers import look_alike_notices
 from orchestrator.report.prediction_table import numbers_of
 
 _MODEL: Final = ("model", "inputs", "tracer", "partition")
@@ -21,14 +18,38 @@ _ROUNDING: Final = 1e-6
 _NEARLY_ONE: Final = 0.995
 
 
-def order_notices(known: pd.DataFrame) -> Iterator[str]:
-    """A notice where probabilities order some exams otherwise than scores, as calibrations of averages may.
+def notices_of(known: pd.DataFrame) -> Iterator[str]:
+    """Notices about ids that look alike, probabilities against scores, and columns that contradict their names.
 
     Args:
         known: Predictions whose values were checked, with columns of known names.
 
     Raises:
         StatisticsError: The probabilities of a model fall as its scores rise.
+    """
+    yield from _on_order(known)
+    if "patient_id" in known:
+        first = known["patient_id"].drop_duplicates()
+        yield from look_alike_notices(zip(first.index.tolist(), first, strict=True), called="")
+    if "threshold" in known:
+        cuts = pd.Series(numbers_of(known["threshold"]), index=known.index).groupby(_numbered(known, _PLACE)).nunique()
+        if (cuts > 1).any():
+            yield (
+                f"in {(cuts > 1).sum()} of {cuts.size} networks the threshold differs from exam to exam: sensitivity "
+                "and specificity mean something only if it was fixed before these exams were seen"
+            )
+    if "probability" not in known and (np.abs(numbers_of(known["score"]) - 0.5) <= 0.5).all():
+        yield (
+            "all scores lie in [0, 1]: if they are probabilities, call the column `probability`, and decisions, "
+            "calibration and net benefit are judged as well"
+        )
+
+
+def _on_order(known: pd.DataFrame) -> Iterator[str]:
+    """A notice where probabilities order some exams otherwise than scores, as calibrations of averages may.
+
+    AUCs are of scores, calibration and decisions of probabilities. A score of the opposite event, or the column of the
+    other class, turns one of the two around, and nothing else in a report would say so.
     """
     if not {"score", "probability"} <= set(known.columns):
         return
@@ -41,7 +62,7 @@ def order_notices(known: pd.DataFrame) -> Iterator[str]:
         )
     if disordered:
         yield (
-            f"`probability` orders some exams otherwise than `score`{_named(disordered)}: AUC are of the score, "
+            f"`probability` orders some exams otherwise than `score`{_named(disordered)}: AUCs are of the score, "
             "calibration and decisions of the probability"
         )
 
