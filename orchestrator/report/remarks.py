@@ -19,7 +19,7 @@ NAMES: Final = {
     "net_benefit": "net benefit",
 }
 """Names of what a summary's `metric` calls."""
-_ESTIMANDS: Final = MappingProxyType(
+ESTIMANDS: Final = MappingProxyType(
     {
         "final network": "for the one network that was trained on all development patients, judged on all such "
         "patients as those of the test partition",
@@ -62,7 +62,7 @@ def noted(note: str, rows: Sequence[Record], before: Sequence[Record] = ()) -> P
     for remark, found in remarks.items():
         subjects = dict.fromkeys(_subject(row, remarked, several) for row in found)
         lines.append(of_summary(found[0], f"{', '.join(subjects)}: {remark}.", "reason"))
-    meant = [f"Intervals ({name}): {_ESTIMANDS[name]}." for name in _new(rows, before, "estimand")]
+    meant = [f"Intervals ({name}): {ESTIMANDS[name]}." for name in _new(rows, before, "estimand")]
     tested = [f"Hypotheses: {family}." for family in _new(rows, before, "family")]
     return joined(" ", [note, *lines, *meant, *tested])
 

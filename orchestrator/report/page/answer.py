@@ -9,7 +9,8 @@ from orchestrator.report.layout import PARTITION_NAMES, Record, grouped, numbere
 from orchestrator.report.layout_of_run import uses
 from orchestrator.report.optimism_rows import NOT_ABOVE_CHANCE
 from orchestrator.report.readings import Limits, auc_in_words, difference_in_words, noninferiority_in_words
-from orchestrator.report.records import ESTIMANDS, EVERYONE, FLAT_SEARCH, Report, is_of_flat_search
+from orchestrator.report.records import EVERYONE, FLAT_SEARCH, Report, is_of_flat_search
+from orchestrator.report.remarks import ESTIMANDS
 from orchestrator.report.traced import Phrase, of_summary
 
 
