@@ -4,7 +4,7 @@ A table speaks of one tracer and one partition and names the endpoint. Counts st
 or beside each row, the method beside each interval, and a ± is a spread over folds, never a standard error.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import pandas as pd
@@ -69,6 +69,11 @@ def summary_tables(summary: pd.DataFrame) -> Iterator[Table]:
     yield _refusals(records, "full")
 
 
+def _of_everyone(rows: Iterable[Record], *metrics: str) -> list[Record]:
+    """Estimates of the whole partition, of these metrics in the rows' order."""
+    return [row for row in rows if row["subgroup"] == EVERYONE and row["state"] == "ok" and row["metric"] in metrics]
+
+
 def _labelled(records: list[Record]) -> list[Record]:
     """Rows with `of`: their inputs, and who predicts unless that is the model that is judged, which comes first."""
     judged = records[0]["model"] if records else None
@@ -80,7 +85,7 @@ def _labelled(records: list[Record]) -> list[Record]:
 
 def _overview(about: str, rows: list[Record]) -> Table:
     """What a paper's first table has, one column an input configuration."""
-    leading = [row for row in rows if _of(row, EVERYONE) and row["primary"] and row["at"] is None]
+    leading = [row for row in _of_everyone(rows, *MEASURES) if row["primary"] and row["at"] is None]
     inputs = list(dict.fromkeys(row["inputs"] for row in leading if row["metric"] == "auc"))
     body = []
     # Of a baseline the AUC only: its other measures stand in the full report.
@@ -98,13 +103,12 @@ def _overview(about: str, rows: list[Record]) -> Table:
         name = f"{short_name(partition)} {MEASURES[metric]}" + ("" if model == rows[0]["model"] else f", {model}")
         body.append((name, *cells))
     baselines = "".join(f" {model}: {BASELINES[model]}." for model in models if model in BASELINES)
-    note = (
-        "CV: cross-validation, mean ± SD over folds (a spread). Below each estimate its interval and patients (events)."
-        + baselines
-    )
     shown = [row for row in leading if (row["partition"], row["metric"]) in asked]
     # The methods stand in the note, so that the table fits a terminal of 80 columns.
-    note = f"{note} {_methods(shown)}"
+    note = (
+        "CV: cross-validation, mean ± SD over folds (a spread). Below each estimate its interval and patients (events)."
+        f"{baselines} {_methods(shown)}"
+    )
     return Table(title=f"{about}: overview", columns=("", *inputs), rows=tuple(body), note=noted(note, shown))
 
 
@@ -127,15 +131,9 @@ def _overview_of_validations(rows: list[Record]) -> list[tuple[str, str]]:
 
 def _leading_differences(about: str, rows: list[Record]) -> Table:
     """The primary comparison of every pair, cross-validation before test."""
-    metrics = ("auc_noninferiority", "auc_difference")
-    chosen = [row for row in rows if _of(row, EVERYONE) and row["metric"] in metrics and row["primary"]]
+    chosen = [row for row in _of_everyone(rows, "auc_noninferiority", "auc_difference") if row["primary"]]
     body = tuple(
-        (
-            joined(" ", (short_name(row["partition"]), _pair(row, "\n"))),
-            estimate(row),
-            p_values(row),
-            counts(row),
-        )
+        (joined(" ", (short_name(row["partition"]), _pair(row, "\n"))), estimate(row), p_values(row), counts(row))
         for row in chosen
     )
     columns = ("first − second", "AUC difference", "p", _COUNTED)
@@ -145,9 +143,7 @@ def _leading_differences(about: str, rows: list[Record]) -> Table:
 
 def _main(about: str, rows: list[Record], before: list[Record]) -> Table:
     """One column an input configuration, one row a measure and method."""
-    chosen = [
-        row for row in rows if _of(row, EVERYONE) and row["metric"] in MEASURES and row["metric"] not in _OF_PLANS
-    ]
+    chosen = _of_everyone(rows, *(metric for metric in MEASURES if metric not in _OF_PLANS))
     inputs = list(dict.fromkeys(row["inputs"] for row in chosen))
     body = list(_count_rows(chosen, inputs))
     for metric in MEASURES:
@@ -190,10 +186,8 @@ def _measure(row: Record) -> Phrase:
 
 def _comparisons(about: str, rows: list[Record]) -> Table:
     metrics = ("auc_noninferiority", "auc_difference", "sensitivity_difference", "specificity_difference")
-    chosen = [row for row in rows if _of(row, EVERYONE) and row["metric"] in metrics]
-    bayes = [
-        row for row in rows if _of(row, EVERYONE) and row["metric"].startswith("probability_") and row["at"] is not None
-    ]
+    chosen = _of_everyone(rows, *metrics)
+    bayes = _of_everyone(rows, "probability_first_worse", "probability_equivalent", "probability_first_better")
     body: list[tuple[Phrase, ...]] = [
         (_pair(row), estimate(row), p_values(row), row["method"], counts(row)) for row in chosen
     ]
@@ -269,18 +263,16 @@ def _subgroups(about: str, rows: list[Record]) -> Table:
 
 
 def _net_benefit(about: str, rows: list[Record]) -> Table:
-    chosen = [row for row in rows if _of(row, EVERYONE) and row["metric"] == "net_benefit"]
+    chosen = _of_everyone(rows, "net_benefit")
     body = []
     for (inputs, at), (model, everyone, nobody) in grouped(chosen, "of", "at"):
         others = joined(" / ", (of_summary(row, number(row["estimate"]), "estimate") for row in (everyone, nobody)))
-        body.append(
-            (inputs, of_summary(model, f"{at:g}", "at"), estimate(model), others, model["method"], counts(model))
-        )
+        threshold = of_summary(model, f"{at:g}", "at")
+        body.append((inputs, threshold, estimate(model), others, model["method"], counts(model)))
     columns = ("inputs", "threshold", "net benefit", "treat all / none", "interval by", _COUNTED)
     note = "True positives a patient, less false positives times the odds of the threshold; at these exams' prevalence."
-    return Table(
-        title=f"{about}: net benefit", columns=columns, rows=tuple(body), note=noted(note, chosen), shown="full"
-    )
+    note = noted(note, chosen)
+    return Table(title=f"{about}: net benefit", columns=columns, rows=tuple(body), note=note, shown="full")
 
 
 def _refusals(records: list[Record], shown: Shown) -> Table:
@@ -303,7 +295,3 @@ def _where(row: Record) -> Phrase:
         return f"{row['inputs']} ({row['subgroup']})"
     text = f"{row['inputs']} ({row['subgroup']}, {row['patients']} patients, {row['positives']} events)"
     return of_summary(row, text, "patients", "positives")
-
-
-def _of(row: Record, subgroup: str) -> bool:
-    return bool(row["subgroup"] == subgroup and row["state"] == "ok")
