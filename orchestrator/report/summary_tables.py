@@ -271,8 +271,8 @@ def _net_benefit(about: str, rows: list[Record]) -> Table:
         body.append((inputs, threshold, estimate(model), others, model["method"], counts(model)))
     columns = ("inputs", "threshold", "net benefit", "treat all / none", "interval by", _COUNTED)
     note = "True positives a patient, less false positives times the odds of the threshold; at these exams' prevalence."
-    note = noted(note, chosen)
-    return Table(title=f"{about}: net benefit", columns=columns, rows=tuple(body), note=note, shown="full")
+    title, noticed = f"{about}: net benefit", noted(note, chosen)
+    return Table(title=title, columns=columns, rows=tuple(body), note=noticed, shown="full")
 
 
 def _refusals(records: list[Record], shown: Shown) -> Table:
