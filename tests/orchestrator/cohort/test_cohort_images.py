@@ -191,7 +191,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "pickle": (_pickled, "this array is 1"),
     "two arrays": (_two_arrays, "holds 2 arrays, not one"),
     "two frames": (_several_frames, "has 2 frames, not one"),
-    "half the depth lost": (_grey_with_alpha_16, "save it without alpha"),
+    "half the depth lost": (_grey_with_alpha_16, "would lose half its depth; save counts as plain grey"),
     "four channels": (lambda f: _npy(f / "m.npy", np.ones((9, 9, 4))), "this array is 9 × 9 × 4"),
     "one number": (lambda f: _npy(f / "m.npy", np.array(3.0)), "a single number"),
     "complex": (lambda f: _npy(f / "m.npy", DISC * 1j), "holds real numbers"),

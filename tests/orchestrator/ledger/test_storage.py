@@ -105,8 +105,8 @@ def test_openings_written_at_the_same_time_are_all_counted(location, monkeypatch
 
 def test_locations_are_paths_or_urls(tmp_path):
     """Siblings and equality work for both, and a URL survives a trip through a path."""
-    assert beside("s3://b/runs/one/", "two") == "s3://b/runs/two"
+    assert beside("s3://bucket/runs/one/", "two") == "s3://bucket/runs/two"
     assert beside(str(tmp_path / "one"), "two") == str(tmp_path / "two")
-    assert open_storage("s3:/b/runs").location == "s3://b/runs"
+    assert open_storage("s3:/bucket/runs").location == "s3://bucket/runs"
     assert resolved("s3://b/runs/") == resolved("s3://b/runs")
     assert resolved(str(tmp_path / "x" / ".." / "y")) == str(tmp_path / "y")
