@@ -36,9 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 a bug, 2 usage or experiment file, 3 cohort or folds, 4 incomplete, 130 interrupted.
     """
-    if sys.stdout is None:
-        # Whatever is opened next would get its number, and be written to by mistake.
-        print("polarmap: standard output is closed; give it a file, a pipe or a terminal", file=sys.stderr)
+    if problem := _unusable_process():
+        print(f"polarmap: {problem}", file=sys.stderr)
         return _USAGE
     arguments = parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _interrupt)
@@ -52,6 +51,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         notify(arguments, code)
     return code
+
+
+def _unusable_process() -> str:
+    """What no command can work with; empty where all is well."""
+    if sys.stdout is None:
+        # Whatever is opened next would get its number, and be written to by mistake.
+        return "standard output is closed; give it a file, a pipe or a terminal"
+    if not os.environ.get("SOURCE_DATE_EPOCH", "0").isdecimal():
+        # NumPy and Matplotlib read it as a number when they are imported.
+        return "SOURCE_DATE_EPOCH in the environment is no whole number of seconds; correct or unset it"
+    return ""
 
 
 def _guarded(arguments: argparse.Namespace) -> int:

@@ -15,6 +15,8 @@ _PLACE: Final = (*_MODEL, "repeat", "fold", "member")
 """Within one place a network, or a calibration of it, made the probabilities from the scores."""
 _ROUNDING: Final = 1e-6
 """Of a probability; two libraries differ by that much in nearly equal scores."""
+_OPPOSITE: Final = -0.5
+"""Rank correlation below which one of the two is of the other label; unrelated ones are said, and judged."""
 _NEARLY_ONE: Final = 0.995
 
 
@@ -54,7 +56,7 @@ def _on_order(known: pd.DataFrame) -> Iterator[str]:
     if not {"score", "probability"} <= set(known.columns):
         return
     disordered = _disordered(known)
-    opposite = {model: rank for model, rank in disordered.items() if rank < 0}
+    opposite = {model: rank for model, rank in disordered.items() if rank < _OPPOSITE}
     if opposite:
         raise StatisticsError(
             f"`probability` falls as `score` rises{_named(opposite)}: one of them is of the other label; change the "

@@ -64,6 +64,11 @@ def test_a_closed_output_is_one_line():
     _one_line(found, "standard output is closed")
 
 
+def test_a_build_date_that_is_no_number_is_one_line():
+    """NumPy and Matplotlib read SOURCE_DATE_EPOCH when they are imported; that was a bug of ours in the message."""
+    _one_line(_asked(["schema"], subprocess.DEVNULL, SOURCE_DATE_EPOCH="today"), "SOURCE_DATE_EPOCH")
+
+
 def test_an_ascii_output_is_one_line(sound):
     """Letters that the output cannot hold end with code 2 and name the variable that helps."""
     found = _asked(["schema"], subprocess.DEVNULL, PYTHONIOENCODING="ascii", PYTHONUTF8="0")

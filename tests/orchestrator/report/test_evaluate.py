@@ -214,6 +214,17 @@ def test_probabilities_in_another_order_are_a_notice_with_their_rank_correlation
     assert f"(rank correlation {spearmanr(frame['score'], frame['probability']).statistic:.2f})" in notice
 
 
+def test_probabilities_that_have_nothing_to_do_with_the_scores_are_judged_with_a_notice() -> None:
+    """A weak model's two columns may disagree by chance; only columns turned around are a mistake for certain."""
+    chance = np.random.default_rng(6).permutation(np.linspace(0.1, 0.9, 60))
+    frame = scored(lambda score: chance)
+    correlation = spearmanr(frame["score"], frame["probability"]).statistic
+    (notice,) = evaluation_report(frame, "elsewhere").notices
+
+    assert -0.5 < correlation < 0
+    assert f"(rank correlation {correlation:.2f})" in notice
+
+
 @pytest.mark.parametrize(
     "change",
     [
