@@ -24,7 +24,7 @@ from orchestrator.statistics.sample_size import sample_size
 from orchestrator.statistics.scores import Floats
 
 _RESULTS = ("positive", "negative")
-_NOBODY = "no exam was called {}, so nothing is known of what such a result means"
+_NOBODY = "no exam was called {}"
 
 
 def held_out_rows(

@@ -41,15 +41,16 @@ def answer(report: Report) -> _Answer:
 
 
 def _estimands(rows: Sequence[Record]) -> list[tuple[Phrase, ...]]:
-    """What the intervals of the AUCs are for; by tracer only where they differ within a partition."""
-    areas = [row for row in rows if row["metric"] == "auc" and row["low"] is not None and row["estimand"]]
-    places: dict[str, dict[str, None]] = {}
-    for row in areas:
-        where = _where(row)
-        alike = {one["estimand"] for one in areas if one["partition"] == row["partition"]}
-        if len(alike) > 1:
-            where = f"{row['tracer']}, {row['inputs']}, {where}"
-        places.setdefault(row["estimand"], {})[where] = None
+    """What the judged model's intervals are for; by tracer and inputs only where they differ within a partition."""
+    judged = [row for row in rows if row["metric"] == "auc" and row["model"] == rows[0]["model"]]
+    areas = [row for row in judged if row["low"] is not None and row["estimand"]]
+    places: dict[str, list[str]] = {}
+    for (estimand, partition), alike in grouped(areas, "estimand", "partition"):
+        where = _where(alike[0])
+        if any(row["partition"] == partition and row["estimand"] != estimand for row in areas):
+            parts = [f"{name} {', '.join(row['inputs'] for row in mine)}" for (name,), mine in grouped(alike, "tracer")]
+            where = f"{where} of {' and '.join(parts)}"
+        places.setdefault(estimand, []).append(where)
     return [(f"Intervals ({'; '.join(found)}): {ESTIMANDS[name]}.",) for name, found in places.items()]
 
 
