@@ -126,6 +126,8 @@ def _read(path: Path) -> dict[str, Tensor]:
                 content = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise WeightsError(f"network.weights: there is no file {path}; correct the path") from error
+    except MemoryError:
+        raise
     except Exception as error:  # what is damaged, or no such file at all, raises nearly anything
         raise WeightsError(
             f"network.weights: {path} is damaged or no state dict ({type(error).__name__}); fetch it again"

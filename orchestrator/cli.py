@@ -41,6 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _USAGE
     arguments = parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _interrupt)
+    # A shell's background job ignores SIGINT, and goes on doing so.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     code = _guarded(arguments)
     try:
         sys.stdout.flush()
@@ -143,8 +146,15 @@ def _kind_and_place(error: Exception) -> str:
     return f"{type(error).__name__} at line {line} of {Path(frame.f_code.co_filename).name}"
 
 
+class _Interrupt(KeyboardInterrupt):
+    """Python ends a process of `python -m` by SIGINT where a KeyboardInterrupt itself left an `exec`, caught or not.
+
+    Imports use `exec` of text (dataclasses do), so an interrupt during one would end without its exit code.
+    """
+
+
 def _interrupt(number: int, frame: object) -> NoReturn:
-    raise KeyboardInterrupt
+    raise _Interrupt
 
 
 def parser() -> argparse.ArgumentParser:

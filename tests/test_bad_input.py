@@ -247,3 +247,27 @@ def test_an_interrupt_ends_with_130_and_the_run_resumes(tiny):
     assert "interrupted; the same command goes on" in rest
     assert "Traceback" not in rest
     assert main(["run", str(tiny), "--runner", "inline"]) == 0
+
+
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGINT"])
+def test_an_interrupt_within_an_import_ends_with_130_too(tmp_path, number):
+    """An interrupt of an `exec`, which dataclasses do on import, made Python end by the signal and without a code."""
+    (tmp_path / "struck.py").write_text(
+        "import os, signal, sys\n"
+        "import orchestrator.commands.checks as checks\n"
+        "from orchestrator.cli import main\n"
+        f"blow = f'import os\\nos.kill(os.getpid(), {{int(signal.{number})}})\\nwhile True: pass'\n"
+        "checks.check = lambda arguments: exec(blow)\n"
+        "sys.exit(main(['check', 'x']))\n"
+    )
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    found = subprocess.run(
+        [sys.executable, "-P", "-m", "struck"],
+        env=os.environ | {"PYTHONPATH": path},
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert found.returncode == 130
+    assert "interrupted; the same command goes on" in found.stderr

@@ -197,6 +197,6 @@ def _nifti(content: bytes, packed: bool, order: _NiftiOrder | None) -> NDArray[A
         raise CohortError(f"a NIfTI map has two axes of at most {MAX_SIDE} pixels; save one map a file")
     try:
         pixels = np.asanyarray(image.dataobj).reshape(shape[:2])
-    except Exception as error:
+    except Exception as error:  # so do damaged data, which are read here only
         raise CohortError(f"the NIfTI file's data are damaged ({type(error).__name__}); write it again") from error
     return pixels if order == "row-column" else pixels.T[::-1]
