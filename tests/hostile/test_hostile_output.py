@@ -65,7 +65,7 @@ def test_a_closed_output_is_one_line():
 
 
 def test_a_build_date_that_is_no_number_is_one_line():
-    """NumPy and Matplotlib read SOURCE_DATE_EPOCH when they are imported; that was a bug of ours in the message."""
+    """NumPy and Matplotlib read SOURCE_DATE_EPOCH as a number on import; a person was told that polarmap has a bug."""
     _one_line(_asked(["schema"], subprocess.DEVNULL, SOURCE_DATE_EPOCH="today"), "SOURCE_DATE_EPOCH")
 
 
