@@ -36,7 +36,7 @@ from orchestrator.cells.tasks import cell_task
 from orchestrator.experiment.settings import CohortSettings, DecisionSettings, Experiment, FoldSettings, SearchSettings
 from orchestrator.folds.plan import plan_folds
 from search_spaces.catalog import load_space
-from validation.small_cohorts import SIZE, SmallCohort, small_cohorts
+from validation.small_cohorts import SIZE, SmallCohort, larger_cohorts, small_cohorts
 
 EXPERIMENT: Final = Experiment(
     name="reader",
@@ -58,7 +58,7 @@ def main() -> None:
     torch.set_num_threads(1)
     experiment = reduce(_with, options.settings, EXPERIMENT)
     differences = []
-    for cohort in small_cohorts(options.spectf):
+    for cohort in larger_cohorts() if options.larger else small_cohorts(options.spectf):
         if options.only and cohort.name not in options.only:
             continue
         for name, network, ridge, trees in compared(cohort, experiment, options.inputs, options.folds):
@@ -177,6 +177,7 @@ def _with(experiment: Experiment, setting: str) -> Experiment:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--spectf", type=Path, help="the folder with SPECTF.train and SPECTF.test")
+    parser.add_argument("--larger", action="store_true", help="220 to 300 patients a task in place of 60 to 150")
     parser.add_argument("--inputs", choices=tuple(PHASES_OF), default="stress")
     parser.add_argument("--folds", type=int, nargs="+", default=tuple(range(5)), help="counting on over repeats of 5")
     parser.add_argument("--only", nargs="+", metavar="COHORT")

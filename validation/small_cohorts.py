@@ -62,6 +62,26 @@ def small_cohorts(spectf: Path | None, seed: int = 0) -> Iterator[SmallCohort]:
     ]  # fmt: skip
     if spectf is not None:
         builders.insert(4, ("spectf-halves", lambda rng: _spectf(rng, spectf)))
+    yield from _drawn(builders, seed)
+
+
+def larger_cohorts(seed: int = 1) -> Iterator[SmallCohort]:
+    """Four of the sources again with 220 to 300 patients a task, drawn anew and with other questions."""
+    yield from _drawn(
+        [
+            ("phantom-220-260", lambda rng: _phantom(rng, (220, 260), ("recorded", "ischaemia"))),
+            ("digits-220-300", lambda rng: _digits(rng, ((220, (1, 3, 5, 7, 9), 0.9), (300, (2, 5, 6), 1.0)))),
+            (
+                "tables-220-300",
+                lambda rng: [_table(rng, load_diabetes(), 0.5, 220), _table(rng, load_breast_cancer(), 3.0, 300)],
+            ),
+            ("fields-220-260", lambda rng: [_fields(rng, 220, 0.3, 0.45), _fields(rng, 260, 0.45, 0.4)]),
+        ],
+        seed,
+    )
+
+
+def _drawn(builders: list[tuple[str, Callable[[np.random.Generator], list[Task]]]], seed: int) -> Iterator[SmallCohort]:
     for number, (name, build) in enumerate(builders):
         yield _joined(name, build(np.random.default_rng([seed, number])))
 
