@@ -5,9 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import torch
+
 from mpi_model.errors import TrainingDivergedError
+from mpi_model.schedule import batches_per_epoch, horizon_steps
+from mpi_model.training import refit
 from mpi_model.vocabulary import Inputs
 from orchestrator.cells.candidate import InnerTraining, cost_of, inner_training
+from orchestrator.cells.recipe import recipe_for
 from orchestrator.cells.records import CellTask, WorkerContext
 from orchestrator.cells.study import random_candidates
 from orchestrator.cells.timed import Kind, TimedTraining
@@ -56,6 +61,7 @@ class _Timing:
     proposals: Sequence[_Values]
     spent: float = 0.0
     tried: int = 0
+    refit_epoch: float | None = None
     results: list[TimedTraining] = field(default_factory=list)
 
     @property
@@ -80,6 +86,8 @@ class _Timing:
                 before = clock()
                 training.advance()
                 seconds.append(clock() - before)
+            if self.refit_epoch is None:
+                self.refit_epoch = self._refit_epoch(context, values, fold, clock)
             self.results.append(self._timed(training, setup, seconds, context))
         except TrainingDivergedError:
             pass  # As in a search: the candidate fails, and another one of its kind is trained.
@@ -89,6 +97,18 @@ class _Timing:
     def told(self) -> list[TimedTraining]:
         """What has been timed; trainings that were left count where none came to its end."""
         return [one for one in self.results if one.ended] or self.results
+
+    def _refit_epoch(self, context: WorkerContext, values: _Values, fold: int, clock: Callable[[], float]) -> float:
+        """Seconds of an epoch in which nothing is scored: what so many more steps add to a refit of one step."""
+        exams, settings = self.task.inner[fold].training, context.procedure.training
+        recipe = recipe_for(self.task, context, values, "candidate", self.tried, fold)
+        horizon, device = horizon_steps(len(exams), settings), torch.device(context.device)
+        ends = [clock()]
+        for steps in (1, 1 + batches_per_epoch(len(exams), settings.batch_size)):
+            refit(context.maps, exams, recipe=recipe, steps=steps, horizon=horizon, device=device)
+            ends.append(clock())
+        begun, one, more = ends
+        return max(0.0, (more - one) - (one - begun))
 
     def _timed(
         self, training: InnerTraining, setup: float, seconds: list[float], context: WorkerContext
@@ -101,6 +121,7 @@ class _Timing:
             setup=setup,
             costs=tuple(cost_of(epoch, objective) for epoch in training.records),
             seconds=tuple(seconds),
+            refit_epoch=self.refit_epoch or 0.0,
             best=training.judged.epoch if training.judged is not None else len(seconds),
             ended=not training.running,
         )

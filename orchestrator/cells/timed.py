@@ -28,6 +28,8 @@ class TimedTraining:
     """The objective after each epoch, as something to be made small."""
     seconds: tuple[float, ...]
     """Seconds of each epoch."""
+    refit_epoch: float
+    """Seconds of an epoch of a refit on the same exams, in which nothing is scored."""
     best: int
     """The epoch that it is judged by."""
     ended: bool

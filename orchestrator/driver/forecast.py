@@ -122,6 +122,7 @@ def _pool(generator: _Generator, timed: Sequence[TimedTraining]) -> Pool:
         trainings=drawn,
         # A median, because other work on the machine makes single epochs longer and none shorter.
         epoch={kind: float(np.median([np.median(one.seconds) for one in some])) for kind, some in drawn.items()},
+        refit_epoch={kind: float(np.median([one.refit_epoch for one in some])) for kind, some in drawn.items()},
         setup=_setups(timed),
     )
 

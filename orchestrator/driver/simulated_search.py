@@ -39,7 +39,9 @@ class Pool:
 
     trainings: Mapping[Kind, Sequence[TimedTraining]]
     epoch: Mapping[Kind, float]
-    """Seconds of an epoch."""
+    """Seconds of an epoch of a candidate, with the scores of its validation part."""
+    refit_epoch: Mapping[Kind, float]
+    """Seconds of an epoch of a refit on as many exams, which scores nothing."""
     setup: Mapping[Kind, float]
 
 
@@ -97,7 +99,7 @@ def cell_seconds(
     grown = whole / inner if work.training.budget == "schedule" else 1.0
     for member in range(work.training.members):
         winner = winners[member % len(winners)]
-        epochs = float(np.median([fold.best for fold in winner.folds])) * pool.epoch[winner.kind]
+        epochs = float(np.median([fold.best for fold in winner.folds])) * pool.refit_epoch[winner.kind]
         seconds += pool.setup[winner.kind] + epochs * grown
         if work.calibrated:
             seconds += work.search.inner_folds * (pool.setup[winner.kind] + epochs)
@@ -111,7 +113,7 @@ def _with_part(generator: _Generator, pool: Pool, preferred: _Floats, work: Work
 
     def seconds(shares: _Floats, count: int, exams: float) -> float:
         drawn = [kinds[int(place)] for place in generator.choice(len(kinds), size=count, p=shares)]
-        return sum(pool.setup[kind] + epochs * pool.epoch[kind] * exams / inner for kind in drawn)
+        return sum(pool.setup[kind] + epochs * pool.refit_epoch[kind] * exams / inner for kind in drawn)
 
     # A cell is trained without one fold, a part without two.
     part = seconds(np.array(list(work.shares.values())), work.search.candidates, 2 * whole - final)

@@ -44,7 +44,14 @@ def _completed(timed: Sequence[TimedTraining], kinds: Sequence[Kind]) -> list[Ti
         nearest = min(known, key=lambda other: _distance(kind, other))
         ratio = float(_learning(kind, stages) @ fitted) / seconds[nearest]
         found += [
-            replace(one, kind=kind, first=False, setup=setup, seconds=tuple(ratio * epoch for epoch in one.seconds))
+            replace(
+                one,
+                kind=kind,
+                first=False,
+                setup=setup,
+                seconds=tuple(ratio * epoch for epoch in one.seconds),
+                refit_epoch=ratio * one.refit_epoch,
+            )
             for one in known[nearest]
         ]
     return found

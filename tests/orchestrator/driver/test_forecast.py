@@ -29,8 +29,8 @@ from orchestrator.statistics.intervals import Method
 KIND = Kind(encoder_stages=None, freeze_depth=0)
 
 
-def timed(seconds, epochs, ended=True, costs=None, first=False, setup=0.0):
-    """A training of equal epochs."""
+def timed(seconds, epochs, ended=True, costs=None, first=False, setup=0.0, refit_epoch=None):
+    """A training of equal epochs, in a refit as long unless told."""
     return TimedTraining(
         inputs="stress",
         kind=KIND,
@@ -38,6 +38,7 @@ def timed(seconds, epochs, ended=True, costs=None, first=False, setup=0.0):
         setup=setup,
         costs=tuple(costs or np.linspace(1.0, 0.5, epochs).tolist()),
         seconds=(seconds,) * epochs,
+        refit_epoch=seconds if refit_epoch is None else refit_epoch,
         best=epochs,
         ended=ended,
     )
@@ -91,6 +92,14 @@ def test_with_a_best_epoch_a_refit_takes_its_candidates_steps(certain):
     found = forecast([timed(0.5, 12)], work, workers=[1], device="cpu")
 
     assert found.cell_seconds["stress"].estimate == pytest.approx((20 * 3 + 1) * 12 * 0.5)
+
+
+def test_refits_are_not_charged_for_scores_that_they_do_not_compute(certain):
+    """A candidate scores its validation exams after each epoch, a refit nothing: three members at .3 s, not .5."""
+    work = workload(SearchSettings(prune=False), TrainingSettings(budget="schedule"))
+    found = forecast([timed(0.5, 30, refit_epoch=0.3)], work, workers=[1], device="cpu")
+
+    assert found.cell_seconds["stress"].estimate == pytest.approx(20 * 3 * 30 * 0.5 + 3 * 30 * 0.3 * 160 / 100)
 
 
 def test_calibration_trains_every_member_once_more_on_every_fold(certain):
