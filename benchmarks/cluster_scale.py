@@ -86,7 +86,16 @@ def main() -> int:
     """Run, print; 1 where a cell was lost or done twice."""
     options = _arguments()
     prepare_for_ray()
-    cluster = Cluster(initialize_head=True, head_node_args={**_NODE, "_system_config": _SOON})
+    # Hooks at exit are signal handlers, which only the main thread may set; nodes are added from another one.
+    cluster = Cluster(initialize_head=True, head_node_args={**_NODE, "_system_config": _SOON}, shutdown_at_exit=False)
+    try:
+        return _measured(cluster, options)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()  # type: ignore[no-untyped-call] # Ray's own
+
+
+def _measured(cluster: Cluster, options: argparse.Namespace) -> int:
     for _ in range(options.nodes - 1):
         cluster.add_node(**_NODE)
     ray.init(address=cluster.address, log_to_driver=False)
@@ -103,8 +112,6 @@ def main() -> int:
     took = time.perf_counter() - begun
     ended.set()
     changes.join()
-    ray.shutdown()
-    cluster.shutdown()  # type: ignore[no-untyped-call] # Ray's own
     twice = sum(count > 1 for count in spans.ends.values())
     missing = len(wanted) - len(spans.ends)
     sys.stdout.write(
