@@ -149,7 +149,7 @@ class Pipeline(nn.Module):
         """
         # Clamped, because a graph elsewhere may take -1 for the last tracer; the mask refuses it.
         known = tracer.clamp(0, len(TRACERS) - 1)
-        stored, usable = stored_maps(maps, self.config.size)
+        stored, usable = _stored_maps(maps, self.config.size)
         threshold = self.threshold.index_select(0, known)
         answered = usable & (known == tracer) & ~threshold.isnan()
         images = stored.to(torch.float32) / FULL_SCALE
@@ -174,7 +174,7 @@ class Pipeline(nn.Module):
         return (apart * along).sum(1).clamp(min=0).sqrt() / self.limit.index_select(0, tracer)
 
 
-def stored_maps(maps: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def _stored_maps(maps: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Scale and resample maps as `orchestrator.cohort.images` does, to the last digit.
 
     Args:

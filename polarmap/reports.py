@@ -17,8 +17,6 @@ from orchestrator.report.prediction_table import read_predictions
 from orchestrator.terminal.progress import progress_for
 from polarmap.runs import Run, open_run
 
-_Format = Literal["markdown", "csv", "latex", "json", "html"]
-
 
 class Report(records.Report):
     """What a report prints: `summary` is the table of estimates with their intervals, one row a method.
@@ -33,7 +31,7 @@ class Report(records.Report):
         """The same report for a reader."""
         return cls(**{item.name: getattr(report, item.name) for item in fields(report)})
 
-    def text(self, format: _Format = "markdown") -> str:
+    def text(self, format: Literal["markdown", "csv", "latex", "json", "html"] = "markdown") -> str:
         """The report as Markdown, CSV, LaTeX, JSON or one HTML page, as `polarmap report --format` prints it."""
         return export(self, format)
 

@@ -28,12 +28,10 @@ _GOLDEN: Final = (5**0.5 - 1) / 2
 _DRAWN: Final = 400
 """Candidates drawn to see which kinds a space has, and how often."""
 
-_Values = dict[str, Value | None]
 
-
-def drawn_kinds(space: SearchSpace) -> dict[Kind, list[_Values]]:
+def drawn_kinds(space: SearchSpace) -> dict[Kind, list[dict[str, Value | None]]]:
     """What a space proposes at random, its first candidate included, by kind; untrained."""
-    kinds: dict[Kind, list[_Values]] = {}
+    kinds: dict[Kind, list[dict[str, Value | None]]] = {}
     for values in random_candidates(space, _DRAWN, seed=0):
         kinds.setdefault(_kind(values), []).append(values)
     ordered = sorted(kinds, key=lambda kind: (kind.encoder_stages or 0, kind.freeze_depth))
@@ -53,7 +51,7 @@ class _Timing:
 
     task: CellTask
     kind: Kind
-    proposals: Sequence[_Values]
+    proposals: Sequence[dict[str, Value | None]]
     spent: float = 0.0
     tried: int = 0
     results: list[TimedTraining] = field(default_factory=list)
@@ -109,7 +107,7 @@ class _Timing:
 def time_trainings(
     tasks: Mapping[Inputs, CellTask],
     context: WorkerContext,
-    kinds: Mapping[Kind, Sequence[_Values]],
+    kinds: Mapping[Kind, Sequence[dict[str, Value | None]]],
     seconds: float,
     progress: Callable[[float], None] = lambda _: None,
 ) -> tuple[TimedTraining, ...]:

@@ -19,11 +19,8 @@ from orchestrator.experiment.settings import Baseline, DecisionSettings, Experim
 from search_spaces.conditions import Value
 from search_spaces.space import SearchSpace
 
-_Partition = Literal["development", "search", "test", "bootstrap"]
 CandidateState = Literal["complete", "pruned", "failed"]
 """Pruned is also who was dropped from a race, and who is still in it."""
-_CellState = Literal["complete", "failed"]
-_Fault = Literal["", "gpu_memory", "gpu_fault"]
 ModelKind = Literal["network", "segments"]
 ExplainedNetwork = Literal["trained", "randomised", "none"]
 """The model; the same with weights drawn at random; no network at all, only how the map differs from its reference."""
@@ -41,7 +38,7 @@ class CellKey:
     """
 
     inputs: Inputs
-    partition: _Partition
+    partition: Literal["development", "search", "test", "bootstrap"]
     repeat: int | None
     fold: int | None
 
@@ -64,7 +61,9 @@ def cell_keys(experiment: Experiment, *, final: bool = True) -> list[CellKey]:
     """
     folds, inputs = experiment.folds, experiment.cohort.inputs
     # Those of a flat search first: all others choose by what they find.
-    partitions: list[_Partition] = ["search", "development"] if experiment.search.scheme == "flat" else ["development"]
+    partitions: list[Literal["development", "search", "test", "bootstrap"]] = (
+        ["search", "development"] if experiment.search.scheme == "flat" else ["development"]
+    )
     # Repeat by repeat, so that a run that is cut short has whole repeats.
     cells = [
         CellKey(inputs=name, partition=partition, repeat=repeat, fold=fold)
@@ -235,7 +234,7 @@ class CellResult:
     """A finished cell."""
 
     key: CellKey
-    state: _CellState
+    state: Literal["complete", "failed"]
     reason: str = ""
     """Why a failed cell failed."""
     candidate: int | None = None
@@ -257,7 +256,7 @@ class CellResult:
     """Of the evaluated exams, where they were asked for: see `orchestrator.explanation`."""
     trace: str = ""
     """The traceback of an unexpected error, for the log."""
-    fault: _Fault = ""
+    fault: Literal["", "gpu_memory", "gpu_fault"] = ""
     """A failure that another try may overcome, elsewhere or with more of a GPU; empty for the rest."""
 
 

@@ -13,14 +13,12 @@ from orchestrator.cells.records import CellKey, CellTask, InnerSplit
 from orchestrator.folds.bootstrap import patients_drawn
 from orchestrator.folds.draws import FoldPlan, Purpose, evaluated_patients, inner_parts, training_patients
 
-_Mask = NDArray[np.bool_]
-
 
 def cell_task(
     key: CellKey,
     plan: FoldPlan,
     exams: pd.DataFrame,
-    eligible: Mapping[Inputs, _Mask],
+    eligible: Mapping[Inputs, NDArray[np.bool_]],
     inner_folds: int,
     *,
     calibrated: bool = False,
@@ -50,7 +48,7 @@ def sample_task(
     key: CellKey,
     plan: FoldPlan,
     exams: pd.DataFrame,
-    eligible: Mapping[Inputs, _Mask],
+    eligible: Mapping[Inputs, NDArray[np.bool_]],
     inner_folds: int,
     *,
     calibrated: bool = False,
@@ -71,7 +69,9 @@ def sample_task(
     return _task(key, plan, exams, eligible, counts, parts, np.ones(len(plan.patients), dtype=np.bool_))[0]
 
 
-def scoring_task(key: CellKey, plan: FoldPlan, exams: pd.DataFrame, eligible: Mapping[Inputs, _Mask]) -> CellTask:
+def scoring_task(
+    key: CellKey, plan: FoldPlan, exams: pd.DataFrame, eligible: Mapping[Inputs, NDArray[np.bool_]]
+) -> CellTask:
     """The task of a part of a flat search: it trains without a fold and the next one, and predicts both.
 
     Args:
@@ -143,10 +143,10 @@ def _task(
     key: CellKey,
     plan: FoldPlan,
     exams: pd.DataFrame,
-    eligible: Mapping[Inputs, _Mask],
+    eligible: Mapping[Inputs, NDArray[np.bool_]],
     counts: NDArray[np.int64],
     parts: Sequence[NDArray[np.int64]],
-    judged: _Mask,
+    judged: NDArray[np.bool_],
 ) -> tuple[CellTask, NDArray[np.intp]]:
     """A task and each exam's place in the plan.
 

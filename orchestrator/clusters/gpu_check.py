@@ -9,7 +9,7 @@ import sys
 from mpi_model.gpu_check import check_gpu
 
 
-def main(device: str = "cuda") -> int:
+def _main(device: str = "cuda") -> int:
     """Test the GPU; the exit code."""
     found = check_gpu(device)
     print(found.line, file=sys.stdout if found.is_fit else sys.stderr)
@@ -17,4 +17,4 @@ def main(device: str = "cuda") -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:2]))
+    sys.exit(_main(*sys.argv[1:2]))

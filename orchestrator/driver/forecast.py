@@ -30,9 +30,6 @@ _MODEL_ERROR: Final = 0.08
 _START: Final = 15.0
 """Seconds before the first cell begins: Ray and the workers' imports (docs/orchestration_cost.md)."""
 
-_Generator = np.random.Generator
-_Floats = NDArray[np.float64]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Range:
@@ -43,7 +40,7 @@ class Range:
     high: float
 
     @classmethod
-    def of(cls, draws: _Floats) -> "Range":
+    def of(cls, draws: NDArray[np.float64]) -> "Range":
         """The median of the draws and the middle `_LEVEL` of them."""
         low, estimate, high = np.quantile(draws, [(1 - _LEVEL) / 2, 0.5, (1 + _LEVEL) / 2]).tolist()
         return cls(low=low, estimate=estimate, high=high)
@@ -98,7 +95,7 @@ def forecast(told: Sequence[TimedTraining], work: Workload, *, workers: Sequence
 
 
 def _draw(
-    generator: _Generator, timed: Sequence[TimedTraining], lengths: NDArray[np.int64], work: Workload
+    generator: np.random.Generator, timed: Sequence[TimedTraining], lengths: NDArray[np.int64], work: Workload
 ) -> dict[Inputs, float]:
     """Seconds of a cell of each input configuration, in one possible world."""
     # One preference and one error for all cells: they do not average out over a run.
@@ -112,7 +109,7 @@ def _draw(
     return seconds
 
 
-def _pool(generator: _Generator, timed: Sequence[TimedTraining]) -> Pool:
+def _pool(generator: np.random.Generator, timed: Sequence[TimedTraining]) -> Pool:
     """The timed trainings, drawn with replacement within each kind."""
     drawn = {}
     for kind in _kinds(timed):

@@ -31,7 +31,7 @@ _SECONDS: Final = 75.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _NodeForecast:
+class NodeForecast:
     """What a run takes on as many nodes of one type as a cluster file allows."""
 
     node: NodeType
@@ -50,7 +50,7 @@ class PilotForecast:
     workers: int
     """Cells side by side on this machine, or as many as were asked for."""
     run: Forecast
-    nodes: tuple[_NodeForecast, ...]
+    nodes: tuple[NodeForecast, ...]
     """One for each type of worker node of the cluster file."""
 
     def to_dict(self) -> dict[str, object]:
@@ -113,13 +113,13 @@ def _cells_of(node: NodeType, resources: ResourceSettings, device: str) -> int:
     return int(node.gpus / share) if share else 0
 
 
-def _on_nodes(node: NodeType, workers: int, run: Forecast) -> _NodeForecast:
+def _on_nodes(node: NodeType, workers: int, run: Forecast) -> NodeForecast:
     hours = run.wall_hours.get(workers)
     dollars = None
     if hours is not None and node.dollars is not None and node.head_dollars is not None:
         price = node.head_dollars + node.nodes * node.dollars
         dollars = Range(low=hours.low * price, estimate=hours.estimate * price, high=hours.high * price)
-    return _NodeForecast(node=node, workers=workers, wall_hours=hours, dollars=dollars)
+    return NodeForecast(node=node, workers=workers, wall_hours=hours, dollars=dollars)
 
 
 def _first_cells(prepared: Prepared) -> dict[Inputs, CellTask]:

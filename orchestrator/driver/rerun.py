@@ -35,7 +35,7 @@ _COMPARED: Final = ("candidates", "epochs", "predictions", "cells")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Rerun:
+class RerunComparison:
     """How a cell that was done again compares with the ledger."""
 
     cell: str
@@ -78,7 +78,7 @@ def rerun_cell(
     manifest: Path | None = None,
     *,
     unguarded: bool = False,
-) -> _Rerun:
+) -> RerunComparison:
     """Do one cell again, from its first candidate.
 
     Args:
@@ -149,7 +149,7 @@ def _task(key: CellKey, resolved: ResolvedRun, there: RunState, sampled: bool) -
     return task
 
 
-def _compared(run: Run, key: CellKey, state: RunState, there: RunState, resolved: ResolvedRun) -> _Rerun:
+def _compared(run: Run, key: CellKey, state: RunState, there: RunState, resolved: ResolvedRun) -> RerunComparison:
     mine, theirs = _tables(state, key), _tables(there, key)
     cell = mine["cells"].to_pylist()[0]
     if there.state_of(key) is None:
@@ -160,7 +160,7 @@ def _compared(run: Run, key: CellKey, state: RunState, there: RunState, resolved
         }
     same = [name for name in theirs if table_bytes(mine[name]) == table_bytes(theirs[name])]
     networks = dict(_networks(state.paths, there, key))
-    return _Rerun(
+    return RerunComparison(
         cell=key.name,
         folder=Path(state.paths.root),
         state=str(cell["state"]),

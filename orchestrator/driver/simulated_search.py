@@ -13,9 +13,6 @@ from orchestrator.cells.study import PRUNING_WARM_UP, startup_candidates
 from orchestrator.cells.timed import Kind, TimedTraining
 from orchestrator.experiment.settings import SearchSettings
 
-_Generator = np.random.Generator
-_Floats = NDArray[np.float64]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
@@ -44,13 +41,13 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
-class Fold:
+class _Fold:
     """One inner fold of a simulated candidate."""
 
     length: int
     """Epochs until patience or the schedule ends it."""
     best: int
-    path: _Floats
+    path: NDArray[np.float64]
     """`[epochs]`, the objective that a pruner sees after each epoch; flat after the end."""
 
 
@@ -59,7 +56,7 @@ class _Tried:
     """A simulated candidate: its kind, its folds, and the epochs trained in each that it came to."""
 
     kind: Kind
-    folds: Sequence[Fold]
+    folds: Sequence[_Fold]
     epochs: Sequence[int]
     complete: bool
 
@@ -70,9 +67,9 @@ class _Tried:
 
 
 def cell_seconds(
-    generator: _Generator,
+    generator: np.random.Generator,
     pool: Pool,
-    preferred: _Floats,
+    preferred: NDArray[np.float64],
     lengths: NDArray[np.int64],
     work: Workload,
     inputs: Inputs,
@@ -88,7 +85,7 @@ def cell_seconds(
         some = pool.trainings[kind]
         drawn = [some[int(place)] for place in generator.integers(len(some), size=work.search.inner_folds)]
         proposed.append((kind, [_fold(generator, one, lengths, work) for one in drawn]))
-    searched = _raced if work.search.strategy == "race" else side_by_side
+    searched = _raced if work.search.strategy == "race" else _side_by_side
     tried = searched(proposed, work.search)
     inner, whole, _ = work.exams[inputs]
     seconds = sum(sum(one.epochs) * pool.epoch[one.kind] + len(one.epochs) * pool.setup[one.kind] for one in tried)
@@ -104,12 +101,14 @@ def cell_seconds(
     return seconds
 
 
-def _with_part(generator: _Generator, pool: Pool, preferred: _Floats, work: Workload, inputs: Inputs) -> float:
+def _with_part(
+    generator: np.random.Generator, pool: Pool, preferred: NDArray[np.float64], work: Workload, inputs: Inputs
+) -> float:
     """Seconds of a part of a flat search, in which nothing is pruned, and of the members of one cell."""
     inner, whole, final = work.exams[inputs]
     kinds, epochs = list(work.shares), work.training.epochs
 
-    def seconds(shares: _Floats, count: int, exams: float) -> float:
+    def seconds(shares: NDArray[np.float64], count: int, exams: float) -> float:
         drawn = [kinds[int(place)] for place in generator.choice(len(kinds), size=count, p=shares)]
         return sum(pool.setup[kind] + epochs * pool.epoch[kind] * exams / inner for kind in drawn)
 
@@ -119,7 +118,7 @@ def _with_part(generator: _Generator, pool: Pool, preferred: _Floats, work: Work
     return part + seconds(preferred, work.training.members, whole) + seconds(preferred, again, inner)
 
 
-def _fold(generator: _Generator, timed: TimedTraining, lengths: NDArray[np.int64], work: Workload) -> Fold:
+def _fold(generator: np.random.Generator, timed: TimedTraining, lengths: NDArray[np.int64], work: Workload) -> _Fold:
     """A timed training as one inner fold; where it was not ended, with an end drawn from those that were."""
     most, seen = work.training.epochs, len(timed.costs)
     length, best = seen, timed.best
@@ -134,13 +133,10 @@ def _fold(generator: _Generator, timed: TimedTraining, lengths: NDArray[np.int64
         best = max(best, length - work.training.patience if length < most else length)
     path = np.array(timed.costs)
     path = path if work.training.budget == "schedule" else np.minimum.accumulate(path)
-    return Fold(length, best, np.concatenate([path, np.full(most - seen, path[-1])]))
+    return _Fold(length, best, np.concatenate([path, np.full(most - seen, path[-1])]))
 
 
-_Proposed = tuple[Kind, Sequence[Fold]]
-
-
-def side_by_side(proposed: Sequence[_Proposed], search: SearchSettings) -> list[_Tried]:
+def _side_by_side(proposed: Sequence[tuple[Kind, Sequence[_Fold]]], search: SearchSettings) -> list[_Tried]:
     """Each candidate on all its inner folds side by side, unless the median of earlier ones ends it."""
     tried: list[_Tried] = []
     for kind, folds in proposed:
@@ -150,7 +146,7 @@ def side_by_side(proposed: Sequence[_Proposed], search: SearchSettings) -> list[
     return tried
 
 
-def _raced(proposed: Sequence[_Proposed], search: SearchSettings) -> list[_Tried]:
+def _raced(proposed: Sequence[tuple[Kind, Sequence[_Fold]]], search: SearchSettings) -> list[_Tried]:
     """All candidates on the first inner fold, the better part on each later one; ties are left out."""
     tried: list[_Tried] = []
     for kind, folds in proposed:
@@ -166,7 +162,7 @@ def _raced(proposed: Sequence[_Proposed], search: SearchSettings) -> list[_Tried
     return [replace(one, complete=place in alive) for place, one in enumerate(tried)]
 
 
-def _pruned_at(folds: Sequence[Fold], complete: Sequence[Sequence[Fold]], search: SearchSettings) -> int | None:
+def _pruned_at(folds: Sequence[_Fold], complete: Sequence[Sequence[_Fold]], search: SearchSettings) -> int | None:
     """The epoch at which Optuna's median rule ends a candidate; None where it does not.
 
     Args:

@@ -20,7 +20,6 @@ from orchestrator.importers.found_maps import FoundMap
 from orchestrator.importers.label_rules import LabelRule
 from orchestrator.importers.supplied_facts import ExamKey
 
-_Naming = Literal["numbered", "keyed", "kept"]
 EXAM_DAYS: Final = 30
 """Days between a map and the next that still belong to one exam."""
 
@@ -29,7 +28,7 @@ EXAM_DAYS: Final = 30
 class PatientNames:
     """How patients are called in what is written."""
 
-    naming: _Naming = "numbered"
+    naming: Literal["numbered", "keyed", "kept"] = "numbered"
     """`numbered`: P0001, … in the order of files; `keyed`: by keyed pseudonyms; `kept`: as in the source."""
     pseudonym: Callable[[str], str] | None = None
     key_check: str = ""

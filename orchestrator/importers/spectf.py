@@ -91,7 +91,7 @@ def import_spectf(
     """
     if train.exists() and test.exists() and train.samefile(test):
         raise CohortError(f"{train} was given twice; its patients would be in development and in test")
-    sides = [("development", read_spectf(train)), ("test", read_spectf(test))]
+    sides = [("development", _read_spectf(train)), ("test", _read_spectf(test))]
     # Both files are read first: a wrong one leaves no folder behind.
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ExperimentError(f"{folder} is not an empty folder; nothing is overwritten, name a new one")
@@ -120,7 +120,7 @@ def _joined(sides: Sequence[_SpectfPatients]) -> _SpectfPatients:
     )
 
 
-def read_spectf(path: Path) -> _SpectfPatients:
+def _read_spectf(path: Path) -> _SpectfPatients:
     """Read one SPECTF file, checking every number.
 
     Args:

@@ -40,8 +40,6 @@ _BATCH: Final = 1000
 _NAME, _JOB, _GPUS, _PILOT = "name", "job", "gpus", "pilot"
 _BROKEN_GPU: Final = 70
 """Exit status of a worker whose GPU failed; Ray starts another process in its place."""
-_SelfTest = Callable[[str], "GpuCheck"]
-"""What a worker asks before its first cell, by its device: `mpi_model.gpu_check.check_gpu`, or a test's own."""
 
 
 def run_on_tune(
@@ -53,7 +51,7 @@ def run_on_tune(
     work: Work | None = None,
     batch: int = _BATCH,
     timeout: float = 0.0,
-    self_test: _SelfTest | None = None,
+    self_test: Callable[[str], "GpuCheck"] | None = None,
 ) -> tune.ResultGrid | None:
     """Run every job to its end, each try of it as one Tune trial.
 
@@ -163,7 +161,9 @@ class _Measured(BaseException):
     """Ends a pilot after its first candidate; no error, so that no cell's guard can take it for one."""
 
 
-def _trial(config: dict[str, Any], context: WorkerContext, work: Work | None, self_test: _SelfTest | None) -> None:
+def _trial(
+    config: dict[str, Any], context: WorkerContext, work: Work | None, self_test: Callable[[str], "GpuCheck"] | None
+) -> None:
     """One try of a cell, in a worker: every finished candidate is reported, and the cell last."""
     # torch is for workers: the driver, which sends this function, starts in half the time without it.
     from mpi_model.determinism import single_threaded  # noqa: PLC0415

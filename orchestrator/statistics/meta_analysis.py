@@ -16,7 +16,7 @@ from orchestrator.statistics.scores import Floats, PatientScores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _RandomEffects:
+class RandomEffects:
     """A random-effects meta-analysis of K sites, on the scale of the estimates."""
 
     mean: float
@@ -46,7 +46,7 @@ class _RandomEffects:
         return Interval(estimate=mean, low=low, high=high, level=level, method=Method.PREDICTION)
 
 
-def random_effects(estimates: Floats, variances: Floats, level: float) -> _RandomEffects:
+def random_effects(estimates: Floats, variances: Floats, level: float) -> RandomEffects:
     """Mean, heterogeneity and prediction interval of K estimates.
 
     tau² is Paule & Mandel's (1982, doi:10.6028/jres.087.022; recommended by Veroniki et al. 2016,
@@ -77,7 +77,7 @@ def random_effects(estimates: Floats, variances: Floats, level: float) -> _Rando
     reach = float(stdtrit(sites - 1, (1 + level) / 2)) * error
     # The spread of true values and the error of the mean add as variances.
     wide = float(stdtrit(sites - 2, (1 + level) / 2)) * float(np.hypot(np.sqrt(tau2), error)) if sites > 2 else None
-    return _RandomEffects(
+    return RandomEffects(
         mean=mean,
         low=mean - reach,
         high=mean + reach,

@@ -58,7 +58,7 @@ def expected_width(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _NoninferiorityPower:
+class NoninferiorityPower:
     """How probably a cohort shows that one model is not worse than another by more than a margin."""
 
     power: float
@@ -77,7 +77,7 @@ def noninferiority_power(
     folds: int | None = None,
     repeats: int | None = None,
     level: float = 0.95,
-) -> _NoninferiorityPower:
+) -> NoninferiorityPower:
     """The power of a non-inferiority comparison of two equally good models on the same patients.
 
     The difference of two AUCs of variance V (Newcombe 2006) and correlation ρ has the variance 2V(1 − ρ), in
@@ -105,7 +105,7 @@ def noninferiority_power(
     least = 2 / min(positives, negatives)
     enough = power(least) >= WANTED_POWER
     times = least if enough else brentq(lambda factor: power(factor) - WANTED_POWER, least, _MOST_TIMES)
-    return _NoninferiorityPower(power=power(1.0), patients=int(np.ceil(times * present)), present=present, auc=auc)
+    return NoninferiorityPower(power=power(1.0), patients=int(np.ceil(times * present)), present=present, auc=auc)
 
 
 def further_interval(
