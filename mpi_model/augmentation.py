@@ -18,7 +18,7 @@ _ROTATION: Final = math.radians(8)
 """Largest rotation in radians, either way: how well the heart's long axis is found again by hand."""
 _SHIFT: Final = 0.08
 """Largest displacement along either axis, and largest relative stretch, either way, of maps that a network with random
-weights learns from; the displacement as a share of half the map's width. Apex and base are set by hand too."""
+weights learns from. The displacement is a share of half the map's width. Apex and base are set by hand too."""
 _GAIN: Final = 0.02
 """Largest relative change of the counts, either way."""
 _GAMMA: Final = 0.03

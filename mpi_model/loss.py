@@ -1,8 +1,8 @@
 """The one loss of training and selection: class-balanced within each tracer, averaged equally over tracers.
 
-For N exams of T tracers, n(t, c) of them of tracer t and class c, an exam weighs u = N / (T * 2 * n(t, c)); the
-mean of u times binary cross-entropy is then the mean over tracers of the mean over classes. (King and Zeng 2001,
-doi 10.1093/oxfordjournals.pan.a004868, weight by class like this; the tracers are this project's own addition.)
+For N exams of T tracers, n(t, c) of them of tracer t and class c, an exam weighs u = N / (T * 2 * n(t, c)). The mean of
+u times binary cross-entropy is then the mean over tracers of the mean over classes. (King and Zeng 2001, doi
+10.1093/oxfordjournals.pan.a004868, weight by class like this; the tracers are this project's own addition.)
 """
 
 import numpy as np

@@ -238,7 +238,7 @@ def backbone(name: str, stages: EncoderStages = "all") -> Backbone:
     """Look a backbone up, as far as its encoder goes.
 
     Where an encoder ends before the backbone's last halving of the resolution, its feature maps are large enough to
-    tell places apart: they are averaged to a grid, so that the heads know where a defect is.
+    tell places apart. They are averaged to a grid, so that the heads know where a defect is.
 
     Args:
         name: A name from `BACKBONES`.

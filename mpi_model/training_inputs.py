@@ -225,9 +225,10 @@ def _shape(name: str, ends: int, image_channels: int, depth: int, size: int) -> 
 def _computed(network: TracerNetwork, inputs: TrainingInputs, depth: int, precision: Precision) -> Tensor:
     """Every view of every exam through the first stages, or the rest of them.
 
-    On a CPU in fp32 bitwise what a step would compute for `compact`, ResNet-18 and -34 and VGG-16; of ResNet-50,
-    EfficientNet-B0 and EfficientNet-Lite0 within rounding, because on some processors the library picks other kernels
-    for other batch sizes. The chunks depend on the cohort's size alone, and are nearly equal.
+    On a CPU in fp32 they are bitwise what a step would compute for `compact`, ResNet-18 and -34 and VGG-16. For
+    ResNet-50, EfficientNet-B0 and EfficientNet-Lite0 they are so within rounding, because on some processors the
+    library picks other kernels for other batch sizes. The chunks depend on the cohort's size alone, and are nearly
+    equal.
     """
     count, device = inputs.views.count * inputs.views.exams, inputs.views.stored.device
     found: Tensor | None = None

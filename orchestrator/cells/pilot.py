@@ -113,15 +113,15 @@ def time_trainings(
 ) -> tuple[TimedTraining, ...]:
     """Train candidates of as many kinds as there is time for, with every input configuration, inner folds in turn.
 
-    Each kind is timed for a few epochs first; then the one with the least time spent on it is trained to its end, so
-    that quick kinds are trained several times and slow ones are timed by the epoch.
+    Each kind is timed for a few epochs first. Then the one with the least time spent on it is trained to its end. So
+    quick kinds are trained several times, and slow ones are timed by the epoch.
 
     Args:
         tasks: A cell for each input configuration.
         context: What a worker would hold.
         kinds: From `drawn_kinds`.
         seconds: When to end, by the processor's time where that is what is timed, and four times as late by the clock
-            on the wall; a few kinds are timed in any case.
+            on the wall. A few kinds are timed in any case.
         progress: Told the seconds gone.
     """
     # On a processor a training is one thread at full speed, so its time there is what an idle machine would take.

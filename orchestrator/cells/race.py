@@ -1,8 +1,8 @@
 """The search as a race: all candidates on the first inner fold, the better half on the second, a quarter on the third.
 
 A race proposes while the first fold goes on, so TPE and the median pruner learn from that fold alone. A candidate that
-is dropped stays in the ledger as pruned, with the folds that it had; one that goes on is announced again after each
-fold, and the later record takes the earlier one's place.
+is dropped stays in the ledger as pruned, with the folds that it had. One that goes on is announced again after each
+fold, and the later record takes the place of the earlier one.
 """
 
 import time

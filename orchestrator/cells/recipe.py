@@ -19,9 +19,9 @@ def recipe_for(
 ) -> Recipe:
     """How to train one network of a cell.
 
-    The seed depends on the plan, the repeat, the fold, the purpose and its numbers: never on the inputs, the
-    heads or the search space, so that experiments on one plan are paired. The augmented views depend on the plan
-    alone: every candidate learns from the same pictures, and workers share what they compute from them.
+    The seed depends on the plan, the repeat, the fold, the purpose and its numbers. It never depends on the inputs, the
+    heads or the search space, so that experiments on one plan are paired. The augmented views depend on the plan alone:
+    every candidate learns from the same pictures, and workers share what they compute from them.
 
     Args:
         task: The cell.

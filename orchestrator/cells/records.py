@@ -1,7 +1,7 @@
 """What crosses a process line: a cell's task on the way out, its candidates and result on the way back.
 
-No record here holds a patient's id, and none has a place for the label of an exam that a cell is judged on:
-exams are row numbers of `Maps`, labels come only inside `LabelledExams`, and evaluation is bare row numbers.
+No record here holds a patient's id, and none has a place for the label of an exam that a cell is judged on. Exams are
+row numbers of `Maps`, and labels come only inside `LabelledExams`. The exams to judge are bare row numbers.
 """
 
 import platform
@@ -177,8 +177,8 @@ class CandidateResult:
     values: dict[str, Value | None]
     """What the space proposed; None where a parameter did not exist."""
     objective: float | None
-    """Mean over inner folds, each at the epoch it is judged by; None unless complete, and in parts of a flat search,
-    which know no label of the exams that they score."""
+    """Mean over inner folds, each at the epoch it is judged by. None unless complete, and None in parts of a flat
+    search, which know no label of the exams that they score."""
     best_steps: tuple[int, ...] = ()
     """Optimiser steps at the epoch that judges it, for each inner fold that it ended; without a race all or none."""
     inner_scores: tuple[float, ...] = ()

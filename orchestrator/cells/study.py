@@ -27,8 +27,8 @@ def search(
 ) -> list[CandidateResult]:
     """Try the experiment's number of candidates, one after another.
 
-    Candidates that were finished before an interruption are replayed: the sampler is asked again, must propose
-    the same values, and receives the same outcome, so that the study goes on exactly as it would have.
+    Candidates that were finished before an interruption are replayed. The sampler is asked again, must propose the same
+    values, and receives the same outcome. So the study goes on exactly as it would have.
 
     Args:
         task: The cell.

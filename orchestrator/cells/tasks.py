@@ -94,10 +94,9 @@ def with_scores(
 ) -> CellTask:
     """A cell's task with what a flat search found for its training exams, in place of inner folds of its own.
 
-    Of a fold two parts of the search have seen no patient: the one that left it out with the next fold, which is
-    therefore scored for it, and the one that left it out with the fold before. So nothing that a cell chooses by
-    depends on the patients that it is judged on, neither as scored nor as trained on. A final cell judges nobody and
-    takes all.
+    Two parts of the search have seen no patient of a fold. One left it out with the next fold, which is therefore
+    scored for it. The other left it out with the fold before. So nothing that a cell chooses by depends on the patients
+    that it is judged on, neither as scored nor as trained on. A final cell judges nobody and takes all.
 
     Args:
         task: Of a cell.

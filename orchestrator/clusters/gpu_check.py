@@ -1,6 +1,6 @@
 """Tests this machine's GPU before its Ray node joins a cluster: `python -m orchestrator.clusters.gpu_check`.
 
-Says one line, and ends with 0, or with 1 where CUDA does not work: the start command of the node fails with it, and a
+Says one line, and ends with 0, or with 1 where CUDA does not work. With 1 the start command of the node fails, and a
 cluster launcher ends the node.
 """
 

@@ -1,8 +1,8 @@
 """Forecasts a run's work from timed trainings: simulated searches over them, drawn many times.
 
-What cannot be known before is drawn, so that it widens the interval: which of the timed trainings a candidate will be
-like, which freeze depths the sampler will come to prefer, how long trainings last that the pilot had no time to end,
-and an error of the model itself.
+What cannot be known before is drawn, so that it widens the interval. Drawn are which of the timed trainings a candidate
+will be like, and which freeze depths the sampler will come to prefer. Drawn are also how long trainings last that the
+pilot had no time to end, and an error of the model itself.
 """
 
 import heapq

@@ -83,7 +83,7 @@ def predict_exams(ensembles: Sequence[Ensemble], manifest: Path, progress: Progr
         `COLUMNS`, of some hundred exams in the manifest's order; all of them are to be dropped where an error follows.
 
     Raises:
-        CohortError: The manifest or an image is unusable, or of a kind that the networks were not trained on; what is
+        CohortError: The manifest or an image is unusable, or of a kind that the networks were not trained on. What is
             wrong with the text is said before the first prediction, what is wrong with images after the last.
     """
     with shown(progress, "checking exams"):

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from mpi_model.weights import State
 
 _FLAT_SEARCH: Final = (
-    "flat search, bias-reduced: candidates are drawn beforehand and trained once a part; each cell chooses without the "
-    "patients it is judged on, by the folds next to theirs; only `polarmap permute` says whether an AUC is above chance"
+    "flat search, bias-reduced: candidates are drawn beforehand and trained once a part. Each cell chooses without the "
+    "patients it is judged on, by the folds next to theirs. Only `polarmap permute` says whether an AUC is above chance"
 )
 
 

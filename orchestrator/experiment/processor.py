@@ -1,7 +1,7 @@
 """Where cells run, and whether this machine's processor has bf16 arithmetic; read from the system, without torch.
 
-Without bf16 instructions the library converts every number on its way in and out: bf16 training was then measured
-17 to 23 times slower than single precision (ResNet-18, AVX2), and nothing in the results would show it.
+Without bf16 instructions the library converts every number on its way in and out. bf16 training was then measured 17 to
+23 times slower than single precision (ResNet-18, AVX2), and nothing in the results would show it.
 """
 
 import platform
@@ -48,7 +48,7 @@ def check_precision(precision: Precision, device: str) -> None:
     widest = next((name for name in _WIDEST_FIRST if name in features), "no vector extension")
     raise ExperimentError(
         '`training.precision` = "bf16" needs a processor with AVX512_BF16 or AMX-BF16 (x86) or the bf16 feature (ARM), '
-        f"but {platform.node() or 'this machine'} has {widest}, where bf16 is emulated, many times slower than fp32; "
+        f"but {platform.node() or 'this machine'} has {widest}: bf16 is emulated, many times slower than fp32; "
         'set `training.precision` = "fp32", or use a GPU (`resources.gpus_per_cell`)'
     )
 

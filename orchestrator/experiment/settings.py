@@ -81,12 +81,12 @@ class SearchSettings:
     candidates: int = 20
     """Settings tried in each cell."""
     scheme: Literal["nested", "flat"] = "nested"
-    """`nested`: every cell searches by itself; `flat`: candidates are drawn beforehand, the cells of a repeat share
-    their trainings, and each cell chooses by networks that have seen none of its evaluated patients."""
+    """`nested`: every cell searches by itself. `flat`: candidates are drawn beforehand, and the cells of a repeat share
+    their trainings. Each cell chooses by networks that have seen none of its evaluated patients."""
     inner_folds: int = 3
     """Inner folds a candidate is scored on; 1 means one 20 % hold-out."""
     strategy: Literal["all_folds", "race"] = "all_folds"
-    """`all_folds`: each candidate is trained on every inner fold before the next one; `race`: all of them on the first
+    """`all_folds`: each candidate is trained on every inner fold before the next one. `race`: all of them on the first
     inner fold, the better half on the second, the better quarter on the third, never fewer than `winners`."""
     objective: Objective = "balanced_log_loss"
     """What a candidate is chosen by; training always minimises the balanced log loss."""

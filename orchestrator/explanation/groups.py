@@ -1,8 +1,8 @@
 """From the attributions of exams to those of groups: means by class and outcome, with intervals over patients.
 
-The share of a region is what its net attribution is of all, both taken without sign: |a| / Σ|a| over the segments (and
-what lies outside of them) of all phases of an exam. Shares are formed exam by exam and averaged then. A group of fewer
-than five patients is refused, so that nothing here shows a single patient's map.
+The share of a region is its part of all attribution, without signs: |a| / Σ|a|. The sum is over the segments (and what
+lies outside of them) of all phases of an exam. Shares are formed exam by exam and averaged then. A group of fewer than
+five patients is refused, so that nothing here shows a single patient's map.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

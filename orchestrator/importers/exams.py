@@ -1,8 +1,8 @@
 """From found maps to exams that may leave the source: grouped, renamed, their dates turned into days.
 
-An exam is one tracer of one patient: the maps with one exam id, or, where there is none, maps whose dates follow
-each other within some days (a two-day protocol is one exam). Nothing of a `FoundMap` goes further than its allowed
-columns, its tracer, phase and file number; the patient gets a new name, the date becomes a number of days.
+An exam is one tracer of one patient: the maps with one exam id. Where there is none, it is maps whose dates follow each
+other within some days (a two-day protocol is one exam). Nothing of a `FoundMap` goes further than its allowed columns,
+its tracer, phase and file number; the patient gets a new name, the date becomes a number of days.
 """
 
 import datetime

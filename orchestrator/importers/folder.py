@@ -96,8 +96,8 @@ def import_folder(
         request: Source, folder to write and what all imports share.
         pattern: Of file names; see `name_pattern`.
         tracer: Of every map whose name and row of `--files` do not say it.
-        nifti_order: Whether a NIfTI array is indexed by row and column from the top, or by x and y from the
-            bottom left; there is no default, because files of both kinds look alike.
+        nifti_order: Whether a NIfTI array is indexed by row and column from the top, or by x and y from the bottom
+            left. There is no default, because files of both kinds look alike.
 
     Raises:
         CohortError: Anything is wrong with the source; all of it at once.

@@ -1,10 +1,10 @@
 """Colours of a page turned back into percent by the page's own colour bar.
 
 Every pixel inside a map's disc is projected onto the line that the bar's colours draw through CIELAB (CIE 1976, the
-distances of which match visible differences); the place on the line is its percent, the distance from the
-line its residual. Lines and letters drawn over the map have a residual or stand out from their surroundings: such
-pixels take the value around them. Where too many colours are not on the line, the page was drawn with another palette,
-and the map is refused.
+distances of which match visible differences). The place on the line is its percent, the distance from the line its
+residual. Lines and letters drawn over the map have a residual or stand out from their surroundings: such pixels take
+the value around them. Where too many colours are not on the line, the page was drawn with another palette, and the map
+is refused.
 """
 
 from dataclasses import dataclass

@@ -5,10 +5,10 @@ Repository, doi 10.24432/C5N015. A line is the label (1 abnormal), then for the 
 rest and at stress, in percent of the maximum of the region's slice over both. "Rest" is the redistribution
 image. `spectf_painting` says what is inferred to make maps of them.
 
-The maps are 8-bit grey, 255 for 100 percent, because the level of a phase's counts below the slice's maximum
-over both phases is part of the data: a map divided by its own maximum, as the loader divides 16-bit counts,
-would lose a fifth of what the stress maps say beyond chance. AUC of standardised logistic regression, ten
-repeats of stratified ten-fold cross-validation over all 267 patients, scores pooled over folds:
+The maps are 8-bit grey, 255 for 100 percent, because the level of a phase's counts below the slice's maximum over both
+phases is part of the data. A map divided by its own maximum, as the loader divides 16-bit counts, would lose a fifth of
+what the stress maps say beyond chance. AUC of standardised logistic regression, ten repeats of stratified ten-fold
+cross-validation over all 267 patients, scores pooled over folds:
 
     =====================================  ==================  ==================
     features                               stress C=.01, C=1   rest C=.01, C=1

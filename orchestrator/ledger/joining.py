@@ -1,6 +1,6 @@
 """Joins the parts of committed cells into tables: in their order, with the labels that workers were not told.
 
-Cells are read in the order of the tables, so only the rows of one group have to be sorted: memory holds one row group a
+Cells are read in the order of the tables, so only the rows of one group have to be sorted. Memory holds one row group a
 table, however large the run.
 """
 

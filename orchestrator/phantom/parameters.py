@@ -67,8 +67,8 @@ class NormalParameters:
     septal_shortening_cv: float = 0.5
     """Between patients (assumption)."""
     base_drop: float = 0.07
-    """Partial volume at the valve plane, except at the anterolateral wall, which reaches farther; SPECTF's
-    basal ends lie 10 to 16 % below their walls, its basal anterolateral region above all others."""
+    """Partial volume at the valve plane, except at the anterolateral wall, which reaches farther. SPECTF's basal ends
+    lie 10 to 16 % below their walls, its basal anterolateral region above all others."""
     apical_drop: float = 0.08
     """Apical thinning: about 10 %, up to 20 % (Eisner 2001)."""
     apical_drop_cv: float = 0.4
@@ -95,9 +95,9 @@ class DiseaseParameters:
     """How often the LAD, LCX and RCA are the first obstructed vessel (assumption; the trial of the territories
     had 24, 11 and 15 of 50)."""
     lad_lcx_border: tuple[float, float] = (-50.0, 65.0)
-    """Mean anterolateral border at the apical end and at the base. Here and below: LAD alone feeds segments 1, 2,
-    7, 8, 13, 14, 16, 17, LCX alone 6; LAD or LCX 12, LAD or RCA 3, 9, 15, RCA or LCX 4, 5, 10, 11
-    (50 balloon occlusions, doi:10.1093/eurheartj/ehi496)."""
+    """Mean anterolateral border at the apical end and at the base. Here and below: LAD alone feeds segments 1, 2, 7, 8,
+    13, 14, 16, 17, LCX alone 6. LAD or LCX feeds 12, LAD or RCA 3, 9, 15, RCA or LCX 4, 5, 10, 11 (50 balloon
+    occlusions, doi:10.1093/eurheartj/ehi496)."""
     lad_lcx_border_sd: float = 14.0
     """Between patients."""
     lad_rca_border: tuple[float, float] = (275.0, 200.0)
@@ -117,7 +117,7 @@ class DiseaseParameters:
     """Width of a branch over that of its territory, uniform between the two (assumption)."""
     depth: tuple[float, float, float] = (1.8, 2.9, 0.72)
     """Loss of uptake in the middle of a stress defect: a Kumaraswamy variable with the first two numbers as shape,
-    times the third (assumption; viability ends near 60 % of the peak uptake)."""
+    times the third. It is an assumption; viability ends near 60 % of the peak uptake."""
     least_depth: float = 0.06
     """Minimum of the depth, added to every defect (assumption)."""
     most_depth: float = 0.95
@@ -128,8 +128,8 @@ class DiseaseParameters:
     edge_mm: float = 6.0
     """Half-width of the border zone of a defect (assumption)."""
     kinds: tuple[float, float, float] = (0.32, 0.43, 0.25)
-    """Shares of reversible, mixed and fixed defects, so that of the abnormal exams, scored, about 69 % are ischaemic
-    and 31 % fixed (Elhendy, 327 exams); a shallow mixed defect scores as fixed. The split is an assumption."""
+    """Shares of reversible, mixed and fixed defects. With them about 69 % of the abnormal exams, scored, are ischaemic
+    and 31 % fixed (Elhendy, 327 exams). A shallow mixed defect scores as fixed. The split is an assumption."""
     mixed_fixed_share: tuple[float, float] = (0.4, 0.72)
     """Part of a mixed defect that stays at rest, uniform between the two (assumption)."""
     kind_agreement: float = 0.6

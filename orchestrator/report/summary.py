@@ -1,9 +1,8 @@
 """The summary of a run: every estimate, interval and comparison, one row a method, refusals included.
 
-A cross-validation with a failed or missing cell gets refusals, not an average over the cells that happen to
-be there: cells fail for reasons that have to do with their results (memory, divergence), so leaving them out
-favours the configuration that fails. `polarmap run --retry-failed` completes it. Other inputs of the run
-stand.
+A cross-validation with a failed or missing cell gets refusals, not an average over the cells that happen to be there.
+Cells fail for reasons that have to do with their results (memory, divergence). Leaving them out would favour the
+configuration that fails. `polarmap run --retry-failed` completes it. Other inputs of the run stand.
 """
 
 from collections.abc import Callable, Iterator, Sequence

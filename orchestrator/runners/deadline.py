@@ -42,8 +42,9 @@ class Pace:
         calibrations = 0 if decision.calibration == "none" else search.inner_folds
         self._schedule = training.epochs
         is_flat = search.scheme == "flat"
-        # Between two results lies a candidate, which trains every inner fold, or the end of a cell, which trains every
-        # member on all exams and in each fold of the calibration. A part of a flat search trains a candidate once.
+        # Between two results lies a candidate, or the end of a cell. A candidate trains every inner fold. The end
+        # trains every member on all exams and in each fold of the calibration. A part of a flat search trains a
+        # candidate once.
         self._epochs = training.epochs * max(
             1 if is_flat else search.inner_folds, training.members * (1 + calibrations)
         )

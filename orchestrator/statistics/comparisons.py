@@ -162,8 +162,8 @@ def corrected_resampled_t(differences: Floats, level: float) -> Difference:
 def correlated_bayesian_t(differences: Floats, rope: float) -> Equivalence:
     """The correlated Bayesian t-test with a region of practical equivalence (Benavoli 2017, JMLR 18:77).
 
-    The posterior of the mean difference is Student's t with RK − 1 degrees around the mean with the corrected
-    resampled variance; under its flat prior it shares that test's optimism in small samples.
+    The posterior of the mean difference is Student's t with RK − 1 degrees around the mean, with the corrected
+    resampled variance. Under its flat prior it shares that test's optimism in small samples.
 
     Args:
         differences: `[R, K]`, paired fold differences.

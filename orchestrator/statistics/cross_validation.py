@@ -10,9 +10,9 @@ conditional one. It covers the expected one as well where the networks agree wit
 `network_share`, and `docs/coverage.md` for what was measured.
 
 No unbiased estimator of the variance exists (Bengio & Grandvalet 2004). What is used is this project's own
-construction, validated by simulation: the variance over patients of the mean over pairs that were held out
-together (`pairs_statistic`), times a factor for training sets and test sets being the same patients
-(`training_factor`). Nadeau & Bengio's (2003, doi:10.1023/A:1024068626366) interval stands beside it.
+construction, validated by simulation. It is the variance over patients of the mean over pairs that were held out
+together (`pairs_statistic`), times a factor. The factor is there because training sets and test sets are the same
+patients (`training_factor`). Nadeau & Bengio's (2003, doi:10.1023/A:1024068626366) interval stands beside it.
 """
 
 from dataclasses import dataclass
@@ -154,9 +154,9 @@ class CrossValidation:
 def within_fold_interval(found: CrossValidation, level: float) -> Interval:
     """The default interval of a cross-validated AUC: expit(logit θ ± t √V / (θ(1−θ))).
 
-    V is the patients' variance times the `training_factor`, and not much less than Newcombe's formula gives, which
-    keeps estimates near 1 from claiming too much; t has Welch's degrees of freedom. Where every fold is perfect,
-    Newcombe's method 5 takes its place.
+    V is the patients' variance times the `training_factor`, and not much less than Newcombe's formula gives. That keeps
+    estimates near 1 from claiming too much. t has Welch's degrees of freedom. Where every fold is perfect, Newcombe's
+    method 5 takes its place.
     """
     return pairs_interval(found, found.pairs, found.model.exams, level, cross_validated_auc(found.model))
 

@@ -25,8 +25,8 @@ def net_benefit(
 ) -> NetBenefit:
     """TP/n − FP/n · t/(1−t) (Vickers & Elkin 2006, doi:10.1177/0272989X06295361), treating where p ≥ t.
 
-    At the prevalence of the exams at hand, which is as uncertain as the rest: true and false positives are shares
-    of all exams, each with Wilson's limits, joined by square-and-add with their correlation over patients.
+    The prevalence is that of the exams at hand, which is as uncertain as the rest. True and false positives are shares
+    of all exams, each with Wilson's limits. They are joined by square-and-add with their correlation over patients.
 
     Args:
         probabilities: `[N]`, or `[R, N]` of the repeats of a cross-validation.

@@ -41,8 +41,8 @@ def expected_width(
 ) -> ExpectedWidth:
     """The interval to expect for a supposed AUC.
 
-    Newcombe's method 5 depends on the counts alone, so it can be read before any score exists; in
-    cross-validation its SE² is multiplied by the factor for training and test sets being the same patients.
+    Newcombe's method 5 depends on the counts alone, so it can be read before any score exists. In cross-validation its
+    SE² is multiplied by the factor for training and test sets being the same patients.
 
     Args:
         positives: Patients with a positive exam, at least 1.
@@ -81,8 +81,8 @@ def noninferiority_power(
     """The power of a non-inferiority comparison of two equally good models on the same patients.
 
     The difference of two AUCs of variance V (Newcombe 2006) and correlation ρ has the variance 2V(1 − ρ), in
-    cross-validation times the training factor; power Φ(margin/SE − z), with z of the one-sided level (1 − level)/2
-    (Liu et al. 2006, doi:10.1002/sim.2358).
+    cross-validation times the training factor. The power is Φ(margin/SE − z), with z of the one-sided level (1 −
+    level)/2 (Liu et al. 2006, doi:10.1002/sim.2358).
 
     Args:
         positives: Patients with a positive exam, at least 2.

@@ -24,9 +24,9 @@ class LikelihoodRatios:
 def likelihood_ratios(decisions: Decisions, level: float) -> LikelihoodRatios:
     """Both likelihood ratios, with limits from the Wilson limits of sensitivity and specificity.
 
-    Limits of a ratio of independent proportions by MOVER-R (Donner & Zou 2012, Statistical Methods in Medical
-    Research 21:347); they are finite on one side at least where Simel's logarithms (1991,
-    doi:10.1016/0895-4356(91)90128-V) have none.
+    Limits of a ratio of independent proportions by MOVER-R (Donner & Zou 2012, Statistical Methods in Medical Research
+    21:347). They are finite on one side at least where Simel's logarithms (1991, doi:10.1016/0895-4356(91)90128-V) have
+    none.
     """
     sensitivity, specificity = (wilson_interval(decisions.correct_of_class(label), level) for label in (True, False))
     return LikelihoodRatios(

@@ -1,9 +1,9 @@
 """A lock in object storage: an object that only one driver can create, and that goes stale without a heartbeat.
 
-The holder replaces the object every `_BEAT` seconds, on condition that nobody else has. Another driver may take it
-over once it is `_STALE` seconds old by the storage's own clock, or its process has died on this machine. A holder
-writes only within `_CONFIRMED` seconds of a heartbeat that the storage took; since a request ends within 30 seconds,
-no write of an old holder lands after a new one began, except one of a large blob, which is complete in itself.
+The holder replaces the object every `_BEAT` seconds, on condition that nobody else has. Another driver may take it over
+once it is `_STALE` seconds old by the storage's own clock, or its process has died on this machine. A holder writes
+only within `_CONFIRMED` seconds of a heartbeat that the storage took. A request ends within 30 seconds, so no write of
+an old holder lands after a new one began. The exception is a large blob, which is complete in itself.
 """
 
 import datetime

@@ -53,7 +53,8 @@ def shift(exams: pd.DataFrame, maps: Maps, level: float) -> TablesWithWarnings |
     )
     note = (
         "Median Mahalanobis distance of the 17 segment means from the development maps, which are measured in held-out "
-        "tenths; and the share of test maps beyond that quantile of the development maps, with a Wilson interval."
+        "tenths. Beside it: the share of test maps beyond that quantile of the development maps, with a Wilson "
+        "interval."
     )
     return TablesWithWarnings(
         tables=(Table(title="Maps of the test partition", columns=columns, rows=tuple(rows), note=note),),

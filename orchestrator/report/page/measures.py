@@ -18,13 +18,13 @@ _SHIFTED = (
     "They were moved to the prevalence of the training exams before they were judged, which is known beforehand and "
     "is no fit; the curve of the raw ones is dashed. Calibration in the large then says how far they are from the "
     "frequency of events all the same. "
-    'The experiment asks for no recalibration (decision.calibration = "platt" does, on scores of inner folds), '
-    "and a curve recalibrated afterwards is not shown: inner scores are not kept, and a fit to the exams drawn here "
+    'The experiment asks for no recalibration (decision.calibration = "platt" does, on scores of inner folds). '
+    "A curve recalibrated afterwards is not shown: inner scores are not kept, and a fit to the exams drawn here "
     "would look perfect by construction."
 )
 _RECALIBRATED = (
     "They were recalibrated by Platt's method before any of these exams was seen, on training exams that the networks "
-    "scored without having learned from them; the curve of the raw ones is dashed."
+    "scored without having learned from them. The curve of the raw ones is dashed."
 )
 
 _DIRECTIONS = (
