@@ -39,7 +39,7 @@ def epoch_batches(exams: int, batch_size: int, generator: torch.Generator) -> tu
         generator: A CPU generator.
 
     Returns:
-        Index tensors (int64, CPU) that hold every exam once; sizes differ by one at most.
+        Index tensors `[B]` (int64, CPU) that together hold every exam once; their sizes B differ by one at most.
     """
     order = torch.randperm(exams, generator=generator)
     return order.tensor_split(batches_per_epoch(exams, batch_size))

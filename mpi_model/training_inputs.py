@@ -191,8 +191,8 @@ def training_inputs(
     if not cache.fits(size):
         return plain
     weights = _content_digest("state", state, dict(state))
-    first = (settings.backbone, settings.image_channels, settings.normalisation)
-    key = ("prefix", *views.key, *first, weights, precision)
+    encoder = (settings.backbone, settings.image_channels, settings.normalisation)
+    key = ("prefix", *views.key, *encoder, weights, precision)
     # Encoders that end at different stages share the maps of a depth; after the last stage come pooled features.
     kind = "features" if depth == ends else "maps"
 

@@ -63,7 +63,7 @@ class SegmentModel:
     decisions: Mapping[int, Decision]
 
     def predict(self, maps: Maps, rows: NDArray[np.int64]) -> list[Prediction]:
-        """Predictions of exams, given by row of `maps`; their tracers are among the fitted ones."""
+        """Predictions of the exams in `rows` `[n]` of `maps`; their tracers are among the fitted ones."""
         features, tracer = _segment_features(maps, rows, self.inputs), maps.tracer[rows]
         scores = np.empty(len(rows))
         for number, equation in self.equations.items():

@@ -80,7 +80,7 @@ class OutOfFold:
     """`[n]`, the tracers' numbers."""
 
     def of(self, number: int) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
-        """Scores and labels of one tracer's exams."""
+        """Scores `[m]` and labels `[m]` of the m exams of one tracer."""
         mine = self.tracer == number
         return self.scores[mine], self.labels[mine]
 
@@ -117,7 +117,7 @@ def predictions_of(
     member: int,
     model: ModelKind = NETWORK,
 ) -> list[Prediction]:
-    """Scores, row by row, with the probability and threshold of each exam's tracer."""
+    """Scores `[n]`, each with its row of `Maps` and the probability and threshold of its exam's tracer."""
     return [
         Prediction(
             member=member,

@@ -61,9 +61,9 @@ def cell_keys(experiment: Experiment, *, final: bool = True) -> list[CellKey]:
     """
     folds, inputs = experiment.folds, experiment.cohort.inputs
     # Those of a flat search first: all others choose by what they find.
-    partitions: list[Literal["development", "search", "test", "bootstrap"]] = (
-        ["search", "development"] if experiment.search.scheme == "flat" else ["development"]
-    )
+    partitions: tuple[Literal["search", "development"], ...] = ("development",)
+    if experiment.search.scheme == "flat":
+        partitions = ("search", "development")
     # Repeat by repeat, so that a run that is cut short has whole repeats.
     cells = [
         CellKey(inputs=name, partition=partition, repeat=repeat, fold=fold)
@@ -95,7 +95,7 @@ class InnerSplit:
     training: LabelledExams
     validation: LabelledExams
     patients: NDArray[np.int64]
-    """Whose exam each of `validation` is: numbers from 0 that mean nothing outside this cell."""
+    """`[n]`, whose exam each of `validation` is: numbers from 0 that mean nothing outside this cell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +111,7 @@ class CellTask:
     """Folds of the training exams in which the winners are trained again to be calibrated; empty for no calibration."""
     # Rows without labels: a cell cannot learn from what it is judged on, not even by mistake.
     evaluation: NDArray[np.int64]
-    """Rows of `Maps` to predict; empty for a final cell, whose network is kept instead."""
+    """`[n]`, rows of `Maps` to predict; empty for a final cell, whose network is kept instead."""
     scores: NDArray[np.float64] | None = None
     """`[candidates, n]`, what a flat search found for the validation exams of `inner`, folds one after another; NaN for
     a candidate that could not be trained. None for a cell that searches by itself."""

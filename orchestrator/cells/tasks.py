@@ -28,8 +28,8 @@ def cell_task(
     Args:
         key: The cell.
         plan: The fold plan.
-        exams: The cohort's exams, row for row with its maps.
-        eligible: For each input configuration, the exams it may use.
+        exams: The cohort's N exams, row for row with its maps.
+        eligible: For each input configuration `[N]`, the exams it may use.
         inner_folds: Inner folds of the search.
         calibrated: Whether the cell gets as many folds again, drawn anew, to calibrate its winners by.
     """
@@ -60,8 +60,8 @@ def sample_task(
     Args:
         key: Of the partition `bootstrap`.
         plan: The fold plan.
-        exams: The cohort's exams, row for row with its maps.
-        eligible: For each input configuration, the exams it may use.
+        exams: The cohort's N exams, row for row with its maps.
+        eligible: For each input configuration `[N]`, the exams it may use.
         inner_folds: Inner folds of the search.
         calibrated: Whether the cell gets as many folds again, drawn anew, to calibrate its winners by.
     """
@@ -77,8 +77,8 @@ def scoring_task(
     Args:
         key: Of the partition `search`.
         plan: The fold plan.
-        exams: The cohort's exams, row for row with its maps.
-        eligible: For each input configuration, the exams it may use.
+        exams: The cohort's N exams, row for row with its maps.
+        eligible: For each input configuration `[N]`, the exams it may use.
     """
     assert key.repeat is not None, "a part of a flat search names a repeat and a fold"
     assert key.fold is not None, "a part of a flat search names a repeat and a fold"
@@ -153,7 +153,7 @@ def _task(
         key: The cell.
         plan: The fold plan.
         exams: The cohort's exams.
-        eligible: For each input configuration, the exams it may use.
+        eligible: For each input configuration `[N]`, the exams it may use.
         counts: `[patients]`, how often each is trained on.
         parts: The inner folds of the search and, where it is calibrated, those of the calibration.
         judged: `[patients]`, who is predicted.

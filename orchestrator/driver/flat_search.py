@@ -25,8 +25,8 @@ def scores_of_parts(
         exams: Rows of the cohort.
 
     Returns:
-        The scores of each input configuration; None where a part failed or was not done, so that nothing can be chosen.
-        Empty without a flat search.
+        Scores `[candidates, exams]` by repeat and fold, for each input configuration. None where a part failed or was
+        not done, so that nothing can be chosen. Empty without a flat search.
     """
     parts = [key for key in keys if key.partition == "search"]
     found: dict[Inputs, Mapping[tuple[int, int], NDArray[np.float64]] | None] = {}

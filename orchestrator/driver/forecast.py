@@ -41,7 +41,7 @@ class Range:
 
     @classmethod
     def of(cls, draws: NDArray[np.float64]) -> "Range":
-        """The median of the draws and the middle `_LEVEL` of them."""
+        """The median of the draws `[draws]` and the middle `_LEVEL` of them."""
         low, estimate, high = np.quantile(draws, [(1 - _LEVEL) / 2, 0.5, (1 + _LEVEL) / 2]).tolist()
         return cls(low=low, estimate=estimate, high=high)
 

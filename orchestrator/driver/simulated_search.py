@@ -74,7 +74,16 @@ def cell_seconds(
     work: Workload,
     inputs: Inputs,
 ) -> float:
-    """Seconds of one simulated cell: its search, or its part of a flat one, and the refits of its winners."""
+    """Seconds of one simulated cell: its search, or its part of a flat one, and the refits of its winners.
+
+    Args:
+        generator: Draws candidates and trainings.
+        pool: The timed trainings.
+        preferred: `[kinds]`, how often each kind is proposed once the sampler has learned.
+        lengths: `[trainings]`, epochs of the timed trainings that came to their end.
+        work: What the run has to do.
+        inputs: The cell's input configuration.
+    """
     if work.search.scheme == "flat":
         return _with_part(generator, pool, preferred, work, inputs)
     kinds, shares = list(work.shares), np.array(list(work.shares.values()))

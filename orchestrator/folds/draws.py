@@ -76,7 +76,7 @@ class FoldPlan:
 
 
 def draw_folds(plan: FoldPlan, repeats: int) -> NDArray[np.int64] | None:
-    """Assign the folds of every repeat; None if a repeat has no valid draw."""
+    """The fold of each patient in every repeat, `[repeats, patients]`; None if a repeat has no valid draw."""
     needed = range(plan.count)
     drawn = [
         _first_valid(plan, range(len(plan.patients)), plan.count, needed, MIN_PATIENTS, ("folds", repeat))

@@ -83,7 +83,7 @@ def _noninferiority_row(
     if reason:
         return group.refusal(metric, method, reason, at=question.margin, primary=True, family=_PRIMARY)
     assert first is not None
-    group, (first_name, second_name) = _of(group, first), question.sides
+    group, (first_name, second_name) = _group_of_pair(group, first), question.sides
     try:
         found = _difference_of(first, second, group.level)
     except StatisticsError as error:
@@ -116,7 +116,7 @@ def pair_rows(
     if reason:
         return [group.refusal("auc_difference", method, reason, primary=True)]
     assert first is not None
-    group = _of(group, first)
+    group = _group_of_pair(group, first)
     if isinstance(first, CrossValidated) and isinstance(second, CrossValidated):
         return _cross_validated_pair(group, first, second, equivalence)
     assert isinstance(first, Tested)
@@ -156,7 +156,7 @@ def _leading_method(group: Group) -> str:
     return Method.CROSS_VALIDATED_DIFFERENCE if group.partition == "development" else Method.HELD_OUT_DIFFERENCE
 
 
-def _of(group: Group, model: CrossValidated | Tested) -> Group:
+def _group_of_pair(group: Group, model: CrossValidated | Tested) -> Group:
     """With counts and with what the interval is for: a pair's is for the networks that were trained."""
     estimand = "these networks" if isinstance(model, CrossValidated) else "final network"
     return replace(group, estimand=estimand).counted(model.scores.exams)

@@ -117,7 +117,7 @@ def _is_one_value(cell: object) -> bool:
 
 
 def numbers_of(column: "pd.Series[Any]") -> NDArray[np.float64]:
-    """The cells as numbers, NaN where they are none: dates, intervals and complex numbers are none."""
+    """`[rows]`, the cells as numbers, NaN where they are none: dates, intervals and complex numbers are none."""
     kind = column.dtype
     if pd.api.types.is_object_dtype(kind) or pd.api.types.is_string_dtype(kind):
         # A truth value is 0 or 1; a number of more digits than float64 has becomes infinite by way of its text.

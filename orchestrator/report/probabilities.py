@@ -22,8 +22,8 @@ class Probabilities:
     """`[R, N]` or `[N]`: expit of the scores, class-balanced."""
     raw_name: str
     judged: Floats
-    """Recalibrated by Platt on inner scores where the experiment asks for it, otherwise moved to the prevalence of the
-    training exams."""
+    """Of the same shape: recalibrated by Platt on inner scores where the experiment asks for it, otherwise moved to the
+    prevalence of the training exams."""
     judged_name: str
     exams: Exams
     inflation: float

@@ -141,7 +141,7 @@ class Report:
     name: str
     """The experiment's name."""
     summary: pd.DataFrame
-    """From `summarise`, `evaluate_predictions` or `compare_runs`."""
+    """From `summarise`, of a run or of predictions made elsewhere, or of the comparison of two runs."""
     cells: pd.DataFrame = field(default_factory=pd.DataFrame)
     """For the chosen hyperparameters and the failures."""
     facts: Mapping[str, str] = field(default_factory=dict)

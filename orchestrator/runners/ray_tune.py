@@ -120,6 +120,7 @@ def _fit(tuner: tune.Tuner, delivery: LedgerCallback) -> tune.ResultGrid | None:
 
 
 def _settings(queue: CellQueue, delivery: LedgerCallback, folder: Path, batch: int) -> dict[str, Any]:
+    """The Tuner's arguments for one batch; its scheduler tells `delivery` which workers are being started."""
     scheduler = _WarmActorScheduler()
     delivery.starting = scheduler.starting
     return {
@@ -207,7 +208,7 @@ class _WarmActorScheduler(FIFOScheduler):
     """Gives a free worker the oldest waiting cell whose own worker is not already starting.
 
     A waiting cell has asked for a worker of its own. Where Tune 2.60 gives it another cell's worker instead, it ends
-    the one that is starting for it. Its own scheduler always chooses the oldest cell, which is the one whose worker
+    the one that is starting for it. Tune's own scheduler always chooses the oldest cell, which is the one whose worker
     starts next. With cells shorter than a worker's start, a few workers would do all the work of a cluster.
     """
 

@@ -117,7 +117,7 @@ def auc(model: PatientScores) -> float:
 
 
 def influence_covariance(influences: Sequence[Influence], exams: Exams) -> Floats:
-    """The covariance matrix of AUCs estimated on the same exams.
+    """The covariance matrix `[M, M]` of M AUCs estimated on the same exams.
 
     I₁₀/(I₁₀−1) Σ a a′ + I₀₁/(I₀₁−1) Σ b b′ + I/(I−1) Σ (a b′ + b a′) over patients. Here a and b are the influences
     through positive and negative exams, and I₁₀, I₀₁, I count the patients that have a positive exam, a negative one,

@@ -38,7 +38,7 @@ class CalibrationGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CalibrationCurve:
-    """A curve with its pointwise band over patients."""
+    """A curve with its pointwise band over patients; every array is `[points]`, in probability."""
 
     kind: Literal["logistic", "loess"]
     predicted: Floats

@@ -51,7 +51,7 @@ class Model:
 
     @property
     def positive(self) -> Flags | None:
-        """Probability ≥ threshold; None where an exam lacks either."""
+        """Probability ≥ threshold, in the shape of both; None where an exam lacks either."""
         if np.isnan(self.probabilities).any() or np.isnan(self.thresholds).any():
             return None
         decided: Flags = self.probabilities >= self.thresholds
