@@ -1,9 +1,9 @@
 """Small random changes of maps during training: rotation, displacement, intensity, blur. Never a flip.
 
-A flip would swap septum and lateral wall, a large rotation would move a defect into another artery's territory.
-How far the changes go was measured on the 267 real Tl-201 exams of the SPECTF collection (doi
-10.1016/S0933-3657(01)00082-3). Rotations up to 8 degrees left the cross-validated AUC where it was. A gain of
-±10 % or an exponent of 1.2 cost about .02, since the level of counts is itself the finding.
+A flip would swap septum and lateral wall, a large rotation would move a defect into another artery's territory. How far
+the changes go was measured on the 267 real Tl-201 exams of the SPECTF collection (doi:10.1016/S0933-3657(01)00082-3).
+Rotations up to 8 degrees left the cross-validated AUC where it was. A gain of ±10 % or an exponent of 1.2 cost about
+.02, since the level of counts is itself the finding.
 """
 
 import math

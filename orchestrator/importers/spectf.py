@@ -1,7 +1,7 @@
 """The UCI SPECTF heart data as a cohort of polar maps: 267 real patients, thallium-201, stress and rest.
 
-Source: Kurgan et al., Artif Intell Med 2001;23:149, doi 10.1016/S0933-3657(01)00082-3; UCI Machine Learning
-Repository, doi 10.24432/C5N015. A line is the label (1 abnormal), then for the regions F1..F22 the count at
+Source: Kurgan et al., Artif Intell Med 2001;23:149, doi:10.1016/S0933-3657(01)00082-3; UCI Machine Learning
+Repository, doi:10.24432/C5N015. A line is the label (1 abnormal), then for the regions F1..F22 the count at
 rest and at stress, in percent of the maximum of the region's slice over both. "Rest" is the redistribution
 image. `spectf_painting` says what is inferred to make maps of them.
 

@@ -14,7 +14,8 @@ from orchestrator.statistics.scores import Codes, Exams, Floats
 CURVE_EVENTS: Final = 20
 """Patients of each class below which no curve is drawn: two parameters would follow single patients."""
 _LOESS_PATIENTS: Final = 200
-"""Fewer patients than this do not carry a smooth calibration curve (Van Calster et al. 2019)."""
+"""Fewer patients than this do not carry a smooth calibration curve (Van Calster et al. 2019,
+doi:10.1186/s12916-019-1466-7)."""
 _GROUPS, _EXAMS_OF_GROUP = (5, 10), 20
 _DRAWS: Final = 200
 # Seeds the bootstrap of a report, so that a report repeats.

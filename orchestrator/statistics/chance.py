@@ -56,7 +56,8 @@ def permutation_p_value(observed: float, permuted: Floats) -> float:
         observed: The statistic of the real run, higher is better.
         permuted: `[B]`, the same of whole runs under permuted patient labels.
     """
-    # The observed run counts as one of the permutations, so that p is never 0 (Phipson & Smyth 2010).
+    # The observed run counts as one of the permutations, so that p is never 0 (Phipson & Smyth 2010,
+    # doi:10.2202/1544-6115.1585).
     return float((1 + (permuted >= observed).sum()) / (1 + permuted.size))
 
 

@@ -80,9 +80,9 @@ def noninferiority_power(
 ) -> NoninferiorityPower:
     """The power of a non-inferiority comparison of two equally good models on the same patients.
 
-    The difference of two AUCs of variance V (Newcombe 2006) and correlation ρ has the variance 2V(1 − ρ), in
-    cross-validation times the training factor. The power is Φ(margin/SE − z), with z of the one-sided level (1 −
-    level)/2 (Liu et al. 2006, doi:10.1002/sim.2358).
+    The difference of two AUCs of variance V (Newcombe 2006, doi:10.1002/sim.2324) and correlation ρ has the variance
+    2V(1 − ρ), in cross-validation times the training factor. The power is Φ(margin/SE − z), with z of the one-sided
+    level (1 − level)/2 (Liu et al. 2006, doi:10.1002/sim.2358).
 
     Args:
         positives: Patients with a positive exam, at least 2.

@@ -32,7 +32,9 @@ class Recalibration:
 
 
 def recalibrated(model: PatientScores, level: float) -> Recalibration:
-    """Refit intercept and slope (Cox 1958); intervals are Wald's, patient-clustered where a patient has several exams.
+    """Refit intercept and slope; intervals are Wald's, patient-clustered where a patient has several exams.
+
+    Cox 1958, doi:10.1093/biomet/45.3-4.562.
 
     Args:
         model: Its scores are probabilities.
