@@ -132,7 +132,7 @@ def raced(cell: Stored, tracer: NDArray[np.int8], tie: float, prune: bool) -> Ch
         ]
         patient = np.concatenate([cell.task.inner[f].patients + 10_000 * f for f in done])
         costs = np.array([cell.paths[one, :fold, -1].mean() for one in alive])
-        going = rungs.survivors(costs, np.array(influence) / fold, patient, rungs.places(settings, fold))
+        going = rungs.survivors(costs, np.array(influence) / fold, patient, rungs.candidates_on_fold(settings, fold))
         alive = [alive[place] for place in going]
         epochs += int(cell.lengths[alive, fold].sum())
     rungs._TIE = kept  # type: ignore[misc] # as above

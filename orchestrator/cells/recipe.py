@@ -27,8 +27,8 @@ def recipe_for(
         task: The cell.
         context: The worker's settings.
         values: What the space proposed.
-        purpose: `candidate`, `calibration` or `member`.
-        numbers: Candidate and inner fold, member and calibration fold, or member.
+        purpose: `candidate`, `calibration`, `member` or `flat search`.
+        numbers: In this order: candidate and inner fold, member and calibration fold, member, or candidate.
     """
     settings = context.procedure
     return Recipe(

@@ -21,7 +21,7 @@ _TIE: Final = 0.25
 """Standard errors of a paired difference below which two candidates are tied."""
 
 
-def places(settings: SearchSettings, fold: int) -> int:
+def candidates_on_fold(settings: SearchSettings, fold: int) -> int:
     """Candidates that are trained on an inner fold: all on the first, half on the second, a quarter on the third.
 
     Never fewer than the winners, whose inner scores fix thresholds and calibration.
@@ -35,7 +35,7 @@ def fold_cost(scores: NDArray[np.float64], split: InnerSplit, tracer: NDArray[np
     Args:
         scores: `[n]`, of the fold's validation exams.
         split: The fold.
-        tracer: Of every exam of the maps.
+        tracer: `[N]`, of every exam of the maps.
         objective: The experiment's.
     """
     mine, labels = tracer[split.validation.rows], split.validation.labels

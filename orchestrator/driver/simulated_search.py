@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mpi_model.settings import TrainingSettings
 from mpi_model.vocabulary import Inputs
-from orchestrator.cells.rungs import places
+from orchestrator.cells.rungs import candidates_on_fold
 from orchestrator.cells.study import PRUNING_WARM_UP, startup_candidates
 from orchestrator.cells.timed import Kind, TimedTraining
 from orchestrator.experiment.settings import SearchSettings
@@ -164,7 +164,7 @@ def _raced(proposed: Sequence[tuple[Kind, Sequence[_Fold]]], search: SearchSetti
     alive = [place for place, one in enumerate(tried) if one.complete]
     for fold in range(1, search.inner_folds):
         costs = {place: np.mean([one.path[-1] for one in tried[place].folds[:fold]]) for place in alive}
-        alive = sorted(alive, key=costs.__getitem__)[: places(search, fold)]
+        alive = sorted(alive, key=costs.__getitem__)[: candidates_on_fold(search, fold)]
         for place in alive:
             one = tried[place]
             tried[place] = replace(one, epochs=[*one.epochs, one.folds[fold].length])

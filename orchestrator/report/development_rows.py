@@ -28,7 +28,7 @@ _SUPPOSED_AUC = 0.85
 _ONE_REPEAT = "one repeat cannot disagree with itself"
 # The share of networks' differences in the variance above which an interval is for these networks only.
 _LARGE_SHARE = 0.25
-# The agreement of repeats below which likewise.
+# The agreement of repeats below which it is for these networks only, too.
 _AGREEING = 0.7
 
 
