@@ -18,7 +18,7 @@ from orchestrator.report.held_out_rows import held_out_rows
 from orchestrator.report.models import CrossValidated, Tested
 from orchestrator.report.optimism_rows import (
     above_chance_refusal,
-    marked,
+    marked_as_flat_search,
     optimism_rows,
     selection_bias_of,
     with_means_over_tracers,
@@ -57,7 +57,7 @@ def summarise(
             if len(found) or (partition == "development" and len(tables.folds)):
                 rows.extend(_tracer_rows(tables, settings, partition, str(tracer), found))
     if tables.search.scheme == "flat":
-        rows = [marked(row) for row in rows]
+        rows = [marked_as_flat_search(row) for row in rows]
     return summary_frame(with_holm(with_means_over_tracers(rows)))
 
 
