@@ -31,7 +31,7 @@ from mpi_model.maps import LabelledExams, Maps
 from mpi_model.network import TracerNetwork, build_network
 from mpi_model.settings import Hyperparameters, NetworkSettings, Precision, TrainingSettings
 from mpi_model.training import Epoch, Recipe, train
-from orchestrator.experiment.processor import has_bf16, processor_features
+from orchestrator.experiment.processor import _has_bf16, _processor_features
 
 MAPS, SIZE, BATCH, DEPTHS = 250, 64, 32, range(6)
 LARGE = 128
@@ -108,7 +108,7 @@ def measure(maps: Maps, labels: NDArray[np.int8], state: State, paths: list[Path
 
 def native_bf16() -> bool:
     """Whether this processor has instructions for bf16."""
-    return has_bf16(processor_features() or frozenset())
+    return _has_bf16(_processor_features() or frozenset())
 
 
 def engine(
@@ -221,7 +221,7 @@ WIDE = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
 
 def processor() -> str:
     """The processor's name and the features that decide its speed."""
-    features = processor_features() or frozenset()
+    features = _processor_features() or frozenset()
     told = ", ".join(feature for feature in WIDE if feature in features) or "unknown features"
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -1,9 +1,9 @@
 """Small random changes of maps during training: rotation, displacement, intensity, blur. Never a flip.
 
-A flip would swap septum and lateral wall, a large rotation would move a defect into another artery's territory.
-How far the changes go was measured on the 267 real Tl-201 exams of the SPECTF collection (doi
-10.1016/S0933-3657(01)00082-3). Rotations up to 8 degrees left the cross-validated AUC where it was. A gain of
-±10 % or an exponent of 1.2 cost about .02, since the level of counts is itself the finding.
+A flip would swap septum and lateral wall, a large rotation would move a defect into another artery's territory. How far
+the changes go was measured on the 267 real Tl-201 exams of the SPECTF collection (doi:10.1016/S0933-3657(01)00082-3).
+Rotations up to 8 degrees left the cross-validated AUC where it was. A gain of ±10 % or an exponent of 1.2 cost about
+.02, since the level of counts is itself the finding.
 """
 
 import math
@@ -18,7 +18,7 @@ _ROTATION: Final = math.radians(8)
 """Largest rotation in radians, either way: how well the heart's long axis is found again by hand."""
 _SHIFT: Final = 0.08
 """Largest displacement along either axis, and largest relative stretch, either way, of maps that a network with random
-weights learns from; the displacement as a share of half the map's width. Apex and base are set by hand too."""
+weights learns from. The displacement is a share of half the map's width. Apex and base are set by hand too."""
 _GAIN: Final = 0.02
 """Largest relative change of the counts, either way."""
 _GAMMA: Final = 0.03

@@ -24,7 +24,7 @@ class MeanNetwork:
     def after_epoch(self, network: TracerNetwork, progress: float) -> None:
         """Take a network as it is now into the mean.
 
-        Nothing is taken in the first half of a schedule, whose rates are high, and where a training ends early.
+        Nothing is taken in the first half of a schedule, whose rates are high, nor where patience ends trainings.
 
         Args:
             network: The network that is trained.

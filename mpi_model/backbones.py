@@ -54,14 +54,14 @@ class _CompactNetwork(nn.Module):
     """Four convolutions in four stages; the source network of the backbone `compact`.
 
     Anatomy has a fixed place on a polar map: the septum is always on the left, the apex in the middle. Global average
-    pooling would lose it. Two things keep it: constant coordinate channels beside the map (Liu et al. 2018, doi
-    10.48550/arXiv.1807.03247), and a coarse grid (`Backbone.grid`) to which the last feature maps are averaged. So the
-    head can weigh the inferior wall of a man's map, attenuated by the diaphragm, otherwise than the anterior wall.
+    pooling would lose it. Two things keep it: constant coordinate channels beside the map (Liu et al. 2018,
+    doi:10.48550/arXiv.1807.03247), and a coarse grid (`Backbone.grid`) to which the last feature maps are averaged. So
+    the head can weigh the inferior wall of a man's map, attenuated by the diaphragm, otherwise than the anterior wall.
 
     Measured on the stress maps of the 267 Tl-201 exams of SPECTF, painted at 32 pixels, with the default
-    hyperparameters and two repeats of five-fold cross-validation: AUC .858 after 30 epochs, against .861 for ridge
-    logistic regression on the 22 region counts themselves. In a first sketch of this network, leaving the coordinate
-    channels out cost .01 to .02, a grid of 2 x 2 instead of 4 x 4 up to .01.
+    hyperparameters and two repeats of five-fold cross-validation. The AUC is .858 after 30 epochs, against .861 for
+    ridge logistic regression on the 22 region counts themselves. In a first sketch of this network, leaving the
+    coordinate channels out cost .01 to .02, a grid of 2 x 2 instead of 4 x 4 up to .01.
     """
 
     def __init__(self, channels: int) -> None:
@@ -76,8 +76,8 @@ class _CompactNetwork(nn.Module):
 class EncoderStage(nn.Sequential):
     """Modules applied in order, which can be frozen for good.
 
-    A frozen stage stays in evaluation mode whatever `train()` is called, on it or on anything above it, so that
-    its batch-norm statistics stand still; it runs without a gradient graph.
+    A frozen stage stays in evaluation mode whatever `train()` is called, on it or on anything above it, so that its
+    batch-norm statistics stand still. It runs without a gradient graph.
     """
 
     frozen: bool = False
@@ -165,7 +165,7 @@ def empty_encoder(name: str, *, stages: EncoderStages = "all", image_channels: i
 def _initialise(module: nn.Module, generator: torch.Generator) -> None:
     """Draw every weight of a module anew.
 
-    Convolutions are drawn as He et al. 2015 (doi 10.1109/ICCV.2015.123, fan-out), as torchvision does for these
+    Convolutions are drawn as He et al. 2015 (doi:10.1109/ICCV.2015.123, fan-out), as torchvision does for these
     backbones; batch norm starts as the identity.
 
     Raises:

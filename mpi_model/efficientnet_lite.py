@@ -1,6 +1,6 @@
 """EfficientNet-Lite0, the source network of the backbone `efficientnet_lite0`, of torch's own layers.
 
-EfficientNet-B0 (Tan and Le 2019, doi 10.48550/arXiv.1905.11946) without squeeze-and-excitation and with ReLU6. Stem
+EfficientNet-B0 (Tan and Le 2019, doi:10.48550/arXiv.1905.11946) without squeeze-and-excitation and with ReLU6. Stem
 and head have the width of B0. Layers bear the names of the published weights' file, so that nothing is renamed.
 """
 

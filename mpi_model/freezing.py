@@ -40,7 +40,7 @@ def parameter_groups(network: TracerNetwork, hyperparameters: Hyperparameters) -
 
     Biases and batch-norm parameters are not decayed: decay would pull batch norm's gain towards zero without
     making the function simpler. A wholly frozen encoder has no group. With a `layer_decay` below 1 early stages
-    learn more slowly than late ones (discriminative fine-tuning, Howard and Ruder 2018, doi 10.18653/v1/P18-1031).
+    learn more slowly than late ones (discriminative fine-tuning, Howard and Ruder 2018, doi:10.18653/v1/P18-1031).
 
     Args:
         network: Already frozen as the hyperparameters say.

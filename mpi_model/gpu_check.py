@@ -59,7 +59,7 @@ def check_gpu(device: str) -> GpuCheck:
     # torch raises AssertionError where it was built without CUDA.
     except (RuntimeError, AssertionError) as error:
         return _unfit(str(error))
-    return GpuCheck(is_fit=True, line=f"CUDA computes on {platform.node()}: {name}, driver {driver_version()}")
+    return GpuCheck(is_fit=True, line=f"CUDA computes on {platform.node()}: {name}, driver {_driver_version()}")
 
 
 def _largest_difference() -> float:
@@ -83,12 +83,12 @@ def _unfit(message: str) -> GpuCheck:
     remedy = next((remedy for words, remedy in _REMEDIES if words.search(message)), _OTHERWISE)
     return GpuCheck(
         is_fit=False,
-        line=f"CUDA does not work on {platform.node()} (NVIDIA driver {driver_version()}, torch {torch.__version__}): "
+        line=f"CUDA does not work on {platform.node()} (NVIDIA driver {_driver_version()}, torch {torch.__version__}): "
         f"{said}; {remedy.format(cuda=torch.version.cuda or 'a GPU')}",
     )
 
 
-def driver_version(file: Path = _DRIVER) -> str:
+def _driver_version(file: Path = _DRIVER) -> str:
     """The version of the NVIDIA driver that is loaded; `none` where there is none."""
     try:
         found = _VERSION.search(file.read_text(encoding="utf-8", errors="replace"))

@@ -1,8 +1,8 @@
 """The one loss of training and selection: class-balanced within each tracer, averaged equally over tracers.
 
-For N exams of T tracers, n(t, c) of them of tracer t and class c, an exam weighs u = N / (T * 2 * n(t, c)); the
-mean of u times binary cross-entropy is then the mean over tracers of the mean over classes. (King and Zeng 2001,
-doi 10.1093/oxfordjournals.pan.a004868, weight by class like this; the tracers are this project's own addition.)
+For N exams of T tracers, n(t, c) of them of tracer t and class c, an exam weighs u = N / (T * 2 * n(t, c)). The mean of
+u times binary cross-entropy is then the mean over tracers of the mean over classes. (King and Zeng 2001,
+doi:10.1093/oxfordjournals.pan.a004868, weight by class like this; the tracers are this project's own addition.)
 """
 
 import numpy as np
@@ -68,7 +68,7 @@ def training_loss(logits: Tensor, labels: Tensor, weights: Tensor, label_smoothi
 def disturbed_logits(logits: Tensor, noise: float, generator: torch.Generator) -> Tensor:
     """Logits with Gaussian noise, for training: the loss of an exam known by heart does not fall to zero.
 
-    Noise keeps the logistic function from saturating early, as Chen, Deng and Du 2017 (doi 10.1109/CVPR.2017.428) do
+    Noise keeps the logistic function from saturating early, as Chen, Deng and Du 2017 (doi:10.1109/CVPR.2017.428) do
     for the softmax. What it gains on small cohorts stands in `docs/small_cohorts.md`.
 
     Args:
@@ -120,7 +120,7 @@ def mean_auc(scores: NDArray[np.float64], labels: NDArray[np.integer], tracer: N
     """The mean over tracers of the area under the ROC curve.
 
     The area is the share of (positive, negative) pairs in the right order, ties counting half (Hanley and McNeil
-    1982, doi 10.1148/radiology.143.1.7063747). For watching a training; estimates belong to the statistics.
+    1982, doi:10.1148/radiology.143.1.7063747). For watching a training; estimates belong to the statistics.
 
     Args:
         scores: `[n]`.

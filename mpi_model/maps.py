@@ -1,7 +1,7 @@
 """Polar maps as a network reads them: pixels and tracers, without identity and without labels.
 
-Shape letters used in this package: N exams, B batch, P phases (1, or 2 for dual input), C image channels
-(1 grey, 3 colour), H and W pixels, T tracers.
+Shape letters used in this package: N exams, B batch, P phases (1, or 2 for dual input), C image channels (1 grey, 3
+colour). H and W are pixels, T tracers.
 """
 
 from dataclasses import dataclass

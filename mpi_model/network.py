@@ -144,6 +144,7 @@ class TracerNetwork(nn.Module):
     """Reads polar maps of the declared phases and scores each exam by its tracer's head."""
 
     mean: Tensor
+    """`[C, 1, 1]` or `[1, 1, 1]`, and so is `spread`: a pixel is read as (value - mean) / spread."""
     spread: Tensor
 
     def __init__(self, architecture: Architecture, generator: torch.Generator, state: State | None = None) -> None:

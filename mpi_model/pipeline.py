@@ -1,12 +1,12 @@
 """A trained model as one function: the map as it was imported and its tracer in; score, probability and decision out.
 
-Everything that `polarmap predict` does to an exam stands here once more as torch operations, so that it can leave the
-house as one graph: scaling and resampling (`orchestrator.cohort.images`), the members and their average
-(`orchestrator.statistics.members`), calibration, threshold, and the distance from the development maps
+Everything that `polarmap predict` does to an exam stands here once more as torch operations, so that it can be exported
+as one graph. These are scaling and resampling (`orchestrator.cohort.images`), the members and their average
+(`orchestrator.statistics.members`), calibration and threshold. The last is the distance from the development maps
 (`orchestrator.statistics.map_distances`). Tests hold the two together on the same exams.
 
-An exam that may not be answered is refused inside the graph, too, because a graph cannot raise an error: its score is
-not a number and its decision is -1.
+An exam that may not be answered is refused inside the graph, too. A graph cannot raise an error, so its score is not a
+number and its decision is -1.
 """
 
 import hashlib
@@ -138,18 +138,19 @@ class Pipeline(nn.Module):
         """Judge exams.
 
         Args:
-            maps: `[B, P, C, H, W]`, pixels as they were imported, phases in the order of `PHASES_OF`. uint8 is a
-                picture and is divided by 255; any other type holds counts, and each map is divided by its own maximum.
+            maps: `[B, P, C, H, W]`, pixels as they were imported, phases in the order of `PHASES_OF`. A map of uint8 is
+                a picture and is divided by 255. Any other type holds counts, and each map is divided by its own
+                maximum.
             tracer: `[B]`, int64 indices into `TRACERS`.
 
         Returns:
             `[B]` each: score (log odds, mean over members), probability, decision (1 positive, 0 negative, -1 refused),
-            distance (from the development maps, a multiple of the distance that counts as outside) and outside (1, 0,
-            -1 where it is not known).
+            distance and outside. The distance is that from the development maps, as a multiple of the one that counts
+            as outside. Outside is 1, 0, or -1 where it is not known.
         """
         # Clamped, because a graph elsewhere may take -1 for the last tracer; the mask refuses it.
         known = tracer.clamp(0, len(TRACERS) - 1)
-        stored, usable = stored_maps(maps, self.config.size)
+        stored, usable = _stored_maps(maps, self.config.size)
         threshold = self.threshold.index_select(0, known)
         answered = usable & (known == tracer) & ~threshold.isnan()
         images = stored.to(torch.float32) / FULL_SCALE
@@ -174,7 +175,7 @@ class Pipeline(nn.Module):
         return (apart * along).sum(1).clamp(min=0).sqrt() / self.limit.index_select(0, tracer)
 
 
-def stored_maps(maps: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def _stored_maps(maps: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Scale and resample maps as `orchestrator.cohort.images` does, to the last digit.
 
     Args:

@@ -39,7 +39,7 @@ def epoch_batches(exams: int, batch_size: int, generator: torch.Generator) -> tu
         generator: A CPU generator.
 
     Returns:
-        Index tensors (int64, CPU) that hold every exam once; sizes differ by one at most.
+        Index tensors `[B]` (int64, CPU) that together hold every exam once; their sizes B differ by one at most.
     """
     order = torch.randperm(exams, generator=generator)
     return order.tensor_split(batches_per_epoch(exams, batch_size))
@@ -48,8 +48,8 @@ def epoch_batches(exams: int, batch_size: int, generator: torch.Generator) -> tu
 def learning_rate_factor(step: int, horizon: int) -> float:
     """The factor on every learning rate at a step.
 
-    A short linear rise, then half a cosine down to zero (Loshchilov and Hutter 2017, doi
-    10.48550/arXiv.1608.03983, without restarts).
+    A short linear rise, then half a cosine down to zero (Loshchilov and Hutter 2017, doi:10.48550/arXiv.1608.03983,
+    without restarts).
 
     Args:
         step: Steps done so far, from 0.

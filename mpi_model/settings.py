@@ -37,9 +37,9 @@ class TrainingSettings:
     patience: int = 6
     """Epochs without a better validation result before a candidate stops, where the budget is `best_epoch`."""
     budget: Budget = "schedule"
-    """`best_epoch`: candidates stop by patience, and a refit takes the median of their best epochs' steps;
-    `schedule`: every training runs its learning rates down to zero; what is judged is the mean of its weights after
-    each epoch of the second half."""
+    """`best_epoch`: candidates stop by patience, and a refit takes the median of their best epochs' steps. `schedule`:
+    every training runs its learning rates down to zero. What is judged is the mean of its weights after each epoch of
+    the second half."""
     augment: bool = True
     """Small rotations, intensity changes and blur during training."""
     precision: Precision = "fp32"

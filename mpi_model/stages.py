@@ -22,7 +22,7 @@ the walls around it (`docs/encoders.md`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Stage:
+class Stage:
     """One stage of an encoder."""
 
     name: str
@@ -64,7 +64,7 @@ class Backbone:
     """What has to be known of an encoder before it is built."""
 
     name: str
-    stages: tuple[_Stage, ...]
+    stages: tuple[Stage, ...]
     grid: int
     """The last feature maps are averaged to `grid` x `grid` places; 1 is global average pooling."""
     classifier: tuple[str, ...]
@@ -122,9 +122,9 @@ class Backbone:
 
 
 def _resnet(name: str, *, expansion: int, enum: str, file: str) -> Backbone:
-    stem = _Stage(name="stem", modules=("conv1", "bn1", "relu", "maxpool"), channels=64, stride=4)
+    stem = Stage(name="stem", modules=("conv1", "bn1", "relu", "maxpool"), channels=64, stride=4)
     layers = tuple(
-        _Stage(name=f"layer{number}", modules=(f"layer{number}",), channels=channels * expansion, stride=stride)
+        Stage(name=f"layer{number}", modules=(f"layer{number}",), channels=channels * expansion, stride=stride)
         for number, (channels, stride) in enumerate(((64, 4), (128, 8), (256, 16), (512, 32)), start=1)
     )
     return Backbone(
@@ -145,12 +145,12 @@ def _from_features(name: str, *, stages: Mapping[str, tuple[int, int]], enum: st
         enum: As in `TorchvisionWeights`.
         file: As in `TorchvisionWeights`.
     """
-    found: list[_Stage] = []
+    found: list[Stage] = []
     start = 0
     for stage, (end, channels) in stages.items():
         # Indices of torchvision's `features`; both ends count.
         modules = tuple(f"features.{index}" for index in range(start, end + 1))
-        found.append(_Stage(name=stage, modules=modules, channels=channels, stride=2 ** (len(found) + 1)))
+        found.append(Stage(name=stage, modules=modules, channels=channels, stride=2 ** (len(found) + 1)))
         start = end + 1
     return Backbone(
         name=name,
@@ -164,7 +164,7 @@ def _from_features(name: str, *, stages: Mapping[str, tuple[int, int]], enum: st
 _COMPACT: Final = Backbone(
     name="compact",
     stages=tuple(
-        _Stage(name=name, modules=(name,), channels=channels, stride=stride)
+        Stage(name=name, modules=(name,), channels=channels, stride=stride)
         for name, channels, stride in (("fine", 16, 2), ("middle", 24, 4), ("coarse", 32, 8), ("place", 32, 8))
     ),
     grid=4,
@@ -186,12 +186,12 @@ _LITE0_BLOCKS: Final = (
 _EFFICIENTNET_LITE0: Final = Backbone(
     name="efficientnet_lite0",
     stages=(
-        _Stage(name="stem", modules=("_conv_stem", "_bn0", "activation"), channels=32, stride=2),
+        Stage(name="stem", modules=("_conv_stem", "_bn0", "activation"), channels=32, stride=2),
         *(
-            _Stage(name=f"block{number + 1}", modules=(f"_blocks.{number}",), channels=channels, stride=stride)
+            Stage(name=f"block{number + 1}", modules=(f"_blocks.{number}",), channels=channels, stride=stride)
             for number, (channels, stride) in enumerate(_LITE0_BLOCKS)
         ),
-        _Stage(name="head", modules=("_conv_head", "_bn1", "activation"), channels=1280, stride=32),
+        Stage(name="head", modules=("_conv_head", "_bn1", "activation"), channels=1280, stride=32),
     ),
     grid=1,
     classifier=("_fc",),
@@ -238,7 +238,7 @@ def backbone(name: str, stages: EncoderStages = "all") -> Backbone:
     """Look a backbone up, as far as its encoder goes.
 
     Where an encoder ends before the backbone's last halving of the resolution, its feature maps are large enough to
-    tell places apart: they are averaged to a grid, so that the heads know where a defect is.
+    tell places apart. They are averaged to a grid, so that the heads know where a defect is.
 
     Args:
         name: A name from `BACKBONES`.

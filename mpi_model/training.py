@@ -69,8 +69,9 @@ class _Session:
     network: TracerNetwork
     optimiser: torch.optim.Optimizer
     exams: ResidentExams
-    material: TrainingInputs
+    data: TrainingInputs
     horizon: int
+    """Steps over which the learning-rate schedule runs."""
     order: torch.Generator
     """Draws the order of the exams and their views; on the CPU."""
     noise: torch.Generator
@@ -81,7 +82,7 @@ class _Session:
 
 
 class _Batch(NamedTuple):
-    """The exams of one step."""
+    """The exams of one step; tracers, labels and weights are `[B]` too."""
 
     places: Tensor
     """`[B]`, int64, places among the views."""
@@ -94,22 +95,20 @@ class _Batch(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Watched:
-    """The validation part, on the device, as the stages that learn will read it."""
+    """The validation part on the device, as the stages that learn will read it; tracers and labels are `[n]`."""
 
     images: Tensor
+    """`[n, P, ...]`, what the frozen stages made of the exams."""
     tracer: Tensor
     first: int
+    """Stages that `images` already passed."""
     labels: NDArray[np.int8]
     weights: NDArray[np.float64]
+    """`[T, 2]`, of the training part."""
 
 
 def train(
-    maps: Maps,
-    training: LabelledExams,
-    validation: LabelledExams,
-    *,
-    recipe: Recipe,
-    device: torch.device,
+    maps: Maps, training: LabelledExams, validation: LabelledExams, *, recipe: Recipe, device: torch.device
 ) -> Iterator[Epoch]:
     """Train a candidate, an epoch at a time, for as long as the caller keeps asking.
 
@@ -136,13 +135,7 @@ def train(
 
 
 def refit(
-    maps: Maps,
-    training: LabelledExams,
-    *,
-    recipe: Recipe,
-    steps: int,
-    horizon: int,
-    device: torch.device,
+    maps: Maps, training: LabelledExams, *, recipe: Recipe, steps: int, horizon: int, device: torch.device
 ) -> TracerNetwork:
     """Train for an exact number of steps, nothing watched.
 
@@ -190,7 +183,7 @@ def _start(maps: Maps, training: LabelledExams, recipe: Recipe, horizon: int, de
         network=network.train(),
         optimiser=torch.optim.AdamW(groups, fused=True),
         exams=exams,
-        material=_material(network, maps, recipe, recipe.training.precision, device),
+        data=_training_data(network, maps, recipe, recipe.training.precision, device),
         horizon=horizon,
         order=torch.Generator().manual_seed(order),
         noise=torch.Generator(device).manual_seed(noise),
@@ -199,7 +192,7 @@ def _start(maps: Maps, training: LabelledExams, recipe: Recipe, horizon: int, de
     )
 
 
-def _material(
+def _training_data(
     network: TracerNetwork, maps: Maps, recipe: Recipe, precision: Precision, device: torch.device
 ) -> TrainingInputs:
     return training_inputs(
@@ -219,14 +212,14 @@ def _watched(
     """The validation part in view 0, in full precision whatever the training's is."""
     recipe = session.recipe
     maps.check_acquired(validation.rows, recipe.inputs)
-    material = session.material
-    if material.first and recipe.training.precision != "fp32":
+    data = session.data
+    if data.first and recipe.training.precision != "fp32":
         unaugmented = replace(recipe, training=replace(recipe.training, augment=False))
-        material = _material(session.network, maps, unaugmented, "fp32", device)
+        data = _training_data(session.network, maps, unaugmented, "fp32", device)
     return _Watched(
-        images=material.at(torch.from_numpy(validation.rows).to(device)),
+        images=data.at(torch.from_numpy(validation.rows).to(device)),
         tracer=tracer_tensor(maps, validation.rows).to(device),
-        first=material.first,
+        first=data.first,
         labels=validation.labels,
         weights=class_weights(training.labels, maps.tracer[training.rows]),
     )
@@ -260,18 +253,19 @@ def _run_epoch(session: _Session, done: int, limit: int) -> tuple[int, float]:
     exams = session.exams
     batches = epoch_batches(len(exams), session.recipe.training.batch_size, session.order)
     sizes = [len(batch) for batch in batches][: limit - done]
-    shown = torch.randint(session.material.views.count, (len(exams),), generator=session.order)
+    shown = torch.randint(session.data.views.count, (len(exams),), generator=session.order)
     device = exams.tracer.device
-    order = torch.cat(batches).to(device)
-    places = exams.rows[order] + shown.to(device) * session.material.views.exams
-    shifts = draw_shifts(len(exams), session.shifts).to(device)
-    first = order[: sum(sizes)]
-    fields = (places, shifts, exams.tracer[first], exams.labels[first], exams.weights[first])
-    columns = (field[: sum(sizes)].split_with_sizes(sizes) for field in fields)
+    # Drawn for all exams, also where fewer steps are left: the streams go on alike.
+    shifts = draw_shifts(len(exams), session.shifts)
+    taken = sum(sizes)
+    order = torch.cat(batches)[:taken].to(device)
+    places = exams.rows[order] + shown[:taken].to(device) * session.data.views.exams
+    fields = (places, shifts[:taken].to(device), exams.tracer[order], exams.labels[order], exams.weights[order])
+    columns = (field.split_with_sizes(sizes) for field in fields)
     total = torch.zeros((), device=device)
     for step, (size, *batch) in enumerate(zip(sizes, *columns, strict=True), start=done):
         total += _step(session, _Batch(*batch), step) * size
-    loss = float(total) / sum(sizes)
+    loss = float(total) / taken
     if not math.isfinite(loss):
         raise TrainingDivergedError(f"training: the loss is {loss} by step {done + len(sizes)}; lower the rates")
     done += len(sizes)
@@ -281,15 +275,15 @@ def _run_epoch(session: _Session, done: int, limit: int) -> tuple[int, float]:
 
 def _step(session: _Session, batch: _Batch, step: int) -> Tensor:
     """One optimiser step on some exams, each in one view; the batch's loss, detached."""
-    recipe, material = session.recipe, session.material
+    recipe, data = session.recipe, session.data
     for group in session.optimiser.param_groups:
         group["lr"] = group["peak"] * learning_rate_factor(step, session.horizon)
-    images = material.at(batch.places)
+    images = data.at(batch.places)
     # Pretrained stages are computed once for fixed views; random ones run in every step, and may see a map anew.
     if recipe.training.augment and recipe.state is None:
         images = displace(images, batch.shifts)
     with autocast(images.device, recipe.training.precision):
-        logits = session.network(images, batch.tracer, first=material.first, generator=session.noise)
+        logits = session.network(images, batch.tracer, first=data.first, generator=session.noise)
     logits = disturbed_logits(logits, recipe.hyperparameters.logit_noise, session.noise)
     loss = training_loss(logits, batch.labels, batch.weights, recipe.hyperparameters.label_smoothing)
     # Gradients become None, not zero: parameters that no exam of the batch reached keep their moments.

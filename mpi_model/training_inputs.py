@@ -37,7 +37,7 @@ _CHUNK: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Views:
+class Views:
     """The views of all N exams of a cohort, on a device."""
 
     count: int
@@ -64,7 +64,7 @@ class _Views:
         return torch.where(is_plain, plain, _to_float(changed))
 
 
-def _views_of(maps: Maps, inputs: Inputs, *, seed: int | None, device: torch.device) -> _Views:
+def _views_of(maps: Maps, inputs: Inputs, *, seed: int | None, device: torch.device) -> Views:
     """The views of every exam of a cohort, kept for the process where they fit.
 
     Views are drawn and made on the CPU, so that they are the same on every device.
@@ -81,10 +81,10 @@ def _views_of(maps: Maps, inputs: Inputs, *, seed: int | None, device: torch.dev
     # Decided by size alone, not by what the cache holds: the path must be the same in every process.
     if cache.fits(count * len(PHASES_OF[inputs]) * maps.stress.nbytes):
         stored = cache.get(key, lambda: _bank(_bits(maps.pixels(inputs)), seed).to(device))
-        return _Views(count=count, stored=stored, changes=None, exams=len(maps), key=key)
+        return Views(count=count, stored=stored, changes=None, exams=len(maps), key=key)
     stored = _bits(maps.pixels(inputs)).to(device)
     changes = None if seed is None else _moved(_draw(len(stored), stored.shape[1], seed), device)
-    return _Views(count=count, stored=stored, changes=changes, exams=len(maps), key=key)
+    return Views(count=count, stored=stored, changes=changes, exams=len(maps), key=key)
 
 
 def _digest(maps: Maps) -> str:
@@ -142,7 +142,7 @@ def _rounded(images: Tensor) -> Tensor:
 class TrainingInputs:
     """The inputs of a training's steps, for every view of every exam of the cohort."""
 
-    views: _Views
+    views: Views
     activations: Tensor | None
     """`[V * N, P, ...]`, what the first stages made of the views; None where they run in the steps."""
     first: int
@@ -191,8 +191,8 @@ def training_inputs(
     if not cache.fits(size):
         return plain
     weights = _content_digest("state", state, dict(state))
-    first = (settings.backbone, settings.image_channels, settings.normalisation)
-    key = ("prefix", *views.key, *first, weights, precision)
+    encoder = (settings.backbone, settings.image_channels, settings.normalisation)
+    key = ("prefix", *views.key, *encoder, weights, precision)
     # Encoders that end at different stages share the maps of a depth; after the last stage come pooled features.
     kind = "features" if depth == ends else "maps"
 
@@ -225,9 +225,10 @@ def _shape(name: str, ends: int, image_channels: int, depth: int, size: int) -> 
 def _computed(network: TracerNetwork, inputs: TrainingInputs, depth: int, precision: Precision) -> Tensor:
     """Every view of every exam through the first stages, or the rest of them.
 
-    On a CPU in fp32 bitwise what a step would compute for `compact`, ResNet-18 and -34 and VGG-16; of ResNet-50,
-    EfficientNet-B0 and EfficientNet-Lite0 within rounding, because on some processors the library picks other kernels
-    for other batch sizes. The chunks depend on the cohort's size alone, and are nearly equal.
+    On a CPU in fp32 they are bitwise what a step would compute for `compact`, ResNet-18 and -34 and VGG-16. For
+    ResNet-50, EfficientNet-B0 and EfficientNet-Lite0 they are so within rounding, because on some processors the
+    library picks other kernels for other batch sizes. The chunks depend on the cohort's size alone, and are nearly
+    equal.
     """
     count, device = inputs.views.count * inputs.views.exams, inputs.views.stored.device
     found: Tensor | None = None

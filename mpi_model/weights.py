@@ -73,7 +73,7 @@ def load_state(path: Path, name: str, *, image_channels: int = 1) -> dict[str, N
         image_channels: Channels C of the maps; only `compact` depends on it.
 
     Returns:
-        Every weight and buffer of the encoder, by the encoder's names; the classifier's are left out.
+        Every weight and buffer of the encoder, by the encoder's names and in its shapes; the classifier's are left out.
 
     Raises:
         WeightsError: The file cannot be read, or belongs to another network.

@@ -16,14 +16,9 @@ from orchestrator.experiment import file
 from orchestrator.experiment.file import load_experiment
 from orchestrator.experiment.schema import experiment_schema
 from orchestrator.output_files import private_files
-from orchestrator.terminal.progress import progress_for
+from orchestrator.terminal.progress import ProgressKind, progress_for
 from polarmap.reports import Report
 from polarmap.runs import Run
-
-_Runner = Literal["ray", "inline"]
-"""Who runs the cells: Ray Tune, in processes of its own, or this process, one cell after the other."""
-_Display = Literal["none", "auto", "bar", "lines", "json"]
-"""Progress on standard error: none, a bar on a terminal and lines elsewhere (auto), or one of them."""
 
 
 def check(experiment: str | Path, settings: Mapping[str, object] | None = None) -> CohortCheck:
@@ -70,9 +65,9 @@ def run(
     *,
     open_test: bool = False,
     retry_failed: bool = False,
-    runner: _Runner = "ray",
+    runner: Literal["ray", "inline"] = "ray",
     address: str | None = None,
-    progress: _Display = "auto",
+    progress: ProgressKind = "auto",
     tensorboard: str | Path | None = None,
 ) -> Run:
     """Run an experiment, or what is left of it: search, train, predict, report, as `polarmap run` does.
@@ -121,9 +116,9 @@ def permute(
     times: int,
     settings: Mapping[str, object] | None = None,
     *,
-    runner: _Runner = "ray",
+    runner: Literal["ray", "inline"] = "ray",
     address: str | None = None,
-    progress: _Display = "auto",
+    progress: ProgressKind = "auto",
 ) -> Report:
     """Run the whole pipeline again under permuted patient labels, as `polarmap permute` does.
 
@@ -156,9 +151,9 @@ def instability(
     settings: Mapping[str, object] | None = None,
     *,
     retry_failed: bool = False,
-    runner: _Runner = "ray",
+    runner: Literal["ray", "inline"] = "ray",
     address: str | None = None,
-    progress: _Display = "auto",
+    progress: ProgressKind = "auto",
 ) -> Report:
     """Train on bootstrap samples of patients and tell how far predictions move, as `polarmap instability` does.
 
@@ -184,7 +179,9 @@ def instability(
         return Report.of(measure_instability(loaded, samples, options, progress_for(progress)))
 
 
-def demo(folder: str | Path = "demo", *, runner: _Runner = "ray", progress: _Display = "auto") -> Run:
+def demo(
+    folder: str | Path = "demo", *, runner: Literal["ray", "inline"] = "ray", progress: ProgressKind = "auto"
+) -> Run:
     """A synthetic cohort, a picture of it and a whole experiment, as `polarmap demo` does.
 
     Args:

@@ -17,8 +17,6 @@ from orchestrator.report.prediction_table import read_predictions
 from orchestrator.terminal.progress import progress_for
 from polarmap.runs import Run, open_run
 
-_Format = Literal["markdown", "csv", "latex", "json", "html"]
-
 
 class Report(records.Report):
     """What a report prints: `summary` is the table of estimates with their intervals, one row a method.
@@ -33,7 +31,7 @@ class Report(records.Report):
         """The same report for a reader."""
         return cls(**{item.name: getattr(report, item.name) for item in fields(report)})
 
-    def text(self, format: _Format = "markdown") -> str:
+    def text(self, format: Literal["markdown", "csv", "latex", "json", "html"] = "markdown") -> str:
         """The report as Markdown, CSV, LaTeX, JSON or one HTML page, as `polarmap report --format` prints it."""
         return export(self, format)
 
@@ -102,10 +100,11 @@ def evaluate(
 
     Args:
         predictions: A data frame, or a CSV or Parquet file, one row a prediction. `label` (0 or 1) and `score` or
-            `probability`; where present `patient_id, exam_id, tracer, inputs, model, partition, repeat, fold, member,
-            threshold` and columns for subgroups. Without `fold` it is one model on a test set of N exams, N rows; with
-            `fold` a cross-validation, each of N exams once a repeat, R · N rows; with `member` M times as many.
-            The first row's `model` is compared with the others.
+            `probability`; where present
+            `patient_id, exam_id, tracer, inputs, model, partition, repeat, fold, member, threshold` and columns for
+            subgroups. Without `fold` it is one model on a test set of N exams, N rows. With `fold` it is a
+            cross-validation, each of N exams once a repeat, R · N rows. With `member` it has M times as many. The first
+            row's `model` is compared with the others.
         level: Confidence level of the intervals.
         noninferiority: A pair of `inputs`, such as `stress-dual`, and a margin of AUC, both fixed before the
             predictions were made; None for no primary hypothesis.

@@ -11,7 +11,7 @@ from search_spaces.space import SearchSpace
 from search_spaces.toml_text import read_toml_file
 
 
-def space_names() -> list[str]:
+def _space_names() -> list[str]:
     """The names of the built-in spaces."""
     return sorted(
         item.name.removesuffix(".toml") for item in files("search_spaces").iterdir() if item.name.endswith(".toml")
@@ -22,20 +22,20 @@ def load_space(name: str, folder: Path, stages: int) -> SearchSpace:
     """Load a built-in space, or one from a file.
 
     Args:
-        name: One of `space_names()`, or the path of a TOML file.
+        name: A packaged search space, or the path of a TOML file.
         folder: The folder that a relative path refers to, usually the experiment file's.
         stages: The number of stages of the network.
 
     Raises:
         SpaceError: The space does not exist or is invalid; one line for each problem.
     """
-    if name in space_names():
+    if name in _space_names():
         return read_space(
             name, tomllib.loads(files("search_spaces").joinpath(f"{name}.toml").read_text("utf-8")), stages
         )
     if not name.endswith(".toml"):
-        near = difflib.get_close_matches(name, space_names(), n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(space_names())}"
+        near = difflib.get_close_matches(name, _space_names(), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(_space_names())}"
         raise SpaceError(f"`search.space` is {name!r}, neither a known space nor a .toml file; {hint}")
     try:
         tables = read_toml_file(folder / name)

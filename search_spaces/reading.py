@@ -1,8 +1,8 @@
 """Reads a space file (TOML) and checks it against the network's stages, without importing torch.
 
-Each parameter has a table: `kind` (`float`, `int`, `choice` or `fixed`); `low` and `high` (and `log`), or `choices`, or
-`value`; `default`, the value of the first candidate; `when`, a condition on an earlier parameter. The word `stages`
-means the number of stages of the network or, after [encoder_stages], of the candidate's encoder.
+Each parameter has a table with its `kind`: `float`, `int`, `choice` or `fixed`. It holds `low` and `high` (and `log`),
+or `choices`, or `value`. `default` is the value of the first candidate, `when` a condition on an earlier parameter. The
+word `stages` means the number of stages of the network or, after [encoder_stages], of the candidate's encoder.
 """
 
 import difflib

@@ -46,14 +46,14 @@ def as_markdown(rows: Sequence[Row], names: Sequence[str]) -> str:
 
 
 def _default_interval(found: Sequence[Measured]) -> str:
-    """How often the default interval reached the aim, in one sentence."""
+    """How often the default interval reached the aim."""
     rates = [measured.rate for measured in found if measured.method == OWN_METHOD]
     below, above = sum(rate < _AIM[0] for rate in rates), sum(rate > _AIM[1] for rate in rates)
     return (
-        f"The aim of the default interval is a coverage of {_AIM[0]} to {_AIM[1]}: {len(rates) - below - above} of "
-        f"{len(rates)} settings reach it, {below} lie below it ({min(rates):.3f} at the least), {above} above "
+        f"The aim of the default interval is a coverage of {_AIM[0]} to {_AIM[1]}. Of {len(rates)} settings "
+        f"{len(rates) - below - above} reach it, {below} lie below it ({min(rates):.3f} at the least), {above} above "
         f"({max(rates):.3f} at the most). Each row below is the smallest and the largest of several settings (AUCs, "
-        "repeats); the settings one by one are in `validation/coverage_rows.csv`."
+        "repeats). The settings one by one are in `validation/coverage_rows.csv`."
     )
 
 
@@ -111,9 +111,9 @@ def _widths(rows: Sequence[Row]) -> Iterator[str]:
         yield "| " + " | ".join([name, f"{own.rate:.3f}", f"{own.width:.3f}", *cells]) + " |"
     yield ""
     yield (
-        f"A rival covers in {len(ratios)} of {len(compared)} settings; against the narrowest there the interval is "
+        f"A rival covers in {len(ratios)} of {len(compared)} settings. Against the narrowest there the interval is "
         f"{_spread(ratios)} times as wide. In {len(steady_ratios)} a rival covers that also covers at the other AUCs "
-        f"of the same learner, patients and repeats; against the narrowest of these it is {_spread(steady_ratios)} "
+        f"of the same learner, patients and repeats. Against the narrowest of these it is {_spread(steady_ratios)} "
         "times as wide."
     )
 

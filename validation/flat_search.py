@@ -18,7 +18,7 @@ import numpy as np
 
 from orchestrator.statistics.cross_validation import CrossValidation, cross_validated_auc, within_fold_interval
 from orchestrator.statistics.scores import Codes, Exams, Flags, Floats, FoldScores
-from orchestrator.statistics.selection_bias import ScoredCandidates, bootstrap_bias_corrected, naive_aucs
+from orchestrator.statistics.selection_bias import ScoredCandidates, _bootstrap_bias_corrected, _naive_aucs
 from validation.flat_worlds import DrawnCohorts, FlatWorld
 
 LEVEL = 0.95
@@ -131,7 +131,7 @@ def _estimates(
         scored.chosen(_costs(part_scores, labels, folds, [(r, k, -1) for r in repeats for k in range(world.folds)]))
     )
     whole = drawn.area(drawn.cells[best, one].mean(axis=0))
-    found[NAIVE] = (float(naive_aucs(scored)[0]), whole)
+    found[NAIVE] = (float(_naive_aucs(scored)[0]), whole)
     found[BBC] = (_bias_corrected(scored), whole)
     found[SURVIVORS] = (_bias_corrected(_survivors(world, _out_of_fold(world, folds[0], cell_scores))), whole)
     return found | _not_offered(world, drawn, one, cell_scores, values)
@@ -214,7 +214,7 @@ def _survivors(world: FlatWorld, scored: ScoredCandidates) -> ScoredCandidates:
 
 
 def _bias_corrected(scored: ScoredCandidates) -> float:
-    (found,) = bootstrap_bias_corrected(scored, LEVEL, _DRAWS)
+    (found,) = _bootstrap_bias_corrected(scored, LEVEL, _DRAWS)
     assert found is not None, "some of a hundred draws leave patients of both classes out"
     return found.estimate
 

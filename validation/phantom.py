@@ -22,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from mpi_model.vocabulary import TRACERS
 from orchestrator.phantom.cohort import Exams, simulate
 from orchestrator.phantom.geometry import pixel_positions, segment_at
-from orchestrator.phantom.labels import readings
+from orchestrator.phantom.labels import _readings
 from orchestrator.phantom.parameters import PhantomParameters
 
 Floats = NDArray[np.float64]
@@ -163,7 +163,7 @@ def _two_readings(chunks: Sequence[Exams]) -> Floats:
     pairs = []
     for chunk in chunks:
         z = generator.standard_normal((len(chunk), 3 * parameters.readers))
-        pairs.append(readings(chunk.scores, z, parameters)[0][:, :2])
+        pairs.append(_readings(chunk.scores, z, parameters)[0][:, :2])
     return np.concatenate(pairs)
 
 

@@ -120,7 +120,7 @@ def raced(cell: Stored, tracer: NDArray[np.int8], tie: float, prune: bool) -> Ch
     first = replace(cell, lengths=cell.lengths[:, :1], paths=cell.paths[:, :1])
     begun = side_by_side(first, tracer, median() if prune else optuna.pruners.NopPruner())
     epochs, alive = begun.epochs, list(begun.complete)
-    kept, rungs.TIE = rungs.TIE, tie  # type: ignore[misc] # other widths than the one that was chosen
+    kept, rungs._TIE = rungs._TIE, tie  # type: ignore[misc] # other widths than the one that was chosen
     settings = SearchSettings()
     for fold in range(1, len(cell.task.inner)):
         done = range(fold)
@@ -132,10 +132,10 @@ def raced(cell: Stored, tracer: NDArray[np.int8], tie: float, prune: bool) -> Ch
         ]
         patient = np.concatenate([cell.task.inner[f].patients + 10_000 * f for f in done])
         costs = np.array([cell.paths[one, :fold, -1].mean() for one in alive])
-        going = rungs.survivors(costs, np.array(influence) / fold, patient, rungs.places(settings, fold))
+        going = rungs.survivors(costs, np.array(influence) / fold, patient, rungs.candidates_on_fold(settings, fold))
         alive = [alive[place] for place in going]
         epochs += int(cell.lengths[alive, fold].sum())
-    rungs.TIE = kept  # type: ignore[misc] # as above
+    rungs._TIE = kept  # type: ignore[misc] # as above
     return Choice(epochs=epochs, complete=sorted(alive))
 
 
@@ -150,10 +150,10 @@ RULES: Final[Mapping[str, Callable[[Stored, NDArray[np.int8]], Choice]]] = Mappi
     {
         "all folds, median (`all_folds`)": lambda cell, tracer: side_by_side(cell, tracer, median()),
         "all folds, nothing pruned": lambda cell, tracer: side_by_side(cell, tracer, optuna.pruners.NopPruner()),
-        "race (`race`)": partial(raced, tie=rungs.TIE, prune=True),
+        "race (`race`)": partial(raced, tie=rungs._TIE, prune=True),
         "race, no ties": partial(raced, tie=0.0, prune=True),
         "race, ties of one standard error": partial(raced, tie=1.0, prune=True),
-        "race, no median on the first fold": partial(raced, tie=rungs.TIE, prune=False),
+        "race, no median on the first fold": partial(raced, tie=rungs._TIE, prune=False),
         "Optuna's WilcoxonPruner": wilcoxon,
     }
 )

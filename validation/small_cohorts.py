@@ -18,7 +18,7 @@ from mpi_model.maps import FULL_SCALE, Maps
 from mpi_model.vocabulary import TRACERS
 from orchestrator.cohort.segments import SEGMENTS_15
 from orchestrator.importers.painting import painting_basis
-from orchestrator.importers.spectf import read_spectf
+from orchestrator.importers.spectf import _read_spectf
 from orchestrator.importers.spectf_painting import segment_values
 from orchestrator.phantom.cohort import simulate
 
@@ -133,7 +133,7 @@ def _phantom(rng: np.random.Generator, patients: tuple[int, int], endpoints: tup
 
 def _spectf(rng: np.random.Generator, folder: Path) -> list[Task]:
     """The SPECTF patients in two halves, display-scaled."""
-    sides = [read_spectf(folder / name) for name in ("SPECTF.train", "SPECTF.test")]
+    sides = [_read_spectf(folder / name) for name in ("SPECTF.train", "SPECTF.test")]
     labels = np.concatenate([side.labels for side in sides])
     basis = painting_basis(SIZE, SEGMENTS_15)
     phases = [np.concatenate([getattr(side, phase) for side in sides]) for phase in ("stress", "rest")]

@@ -34,12 +34,11 @@ _FORMAT: Final = 1
 _EXAMS_AT_A_TIME: Final = 256
 """Maps are turned into 64-bit numbers by so many, since a whole cohort of large ones would fill the memory."""
 
-_Floats = NDArray[np.float64]
 _Labels = NDArray[np.int8]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Equation:
+class Equation:
     """One tracer's regression: log odds = intercept + Σ coefficient × segment mean."""
 
     penalty: float
@@ -48,10 +47,10 @@ class _Equation:
     coefficients: tuple[float, ...]
     """Phases in the network's order, then colours, then segments 1 to 17; for means of 0..1."""
 
-    def scores(self, features: _Floats) -> _Floats:
+    def scores(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """The log odds `[n]` of exams with the segment means `[n, P * C * 17]`."""
         # Not by `@`, whose library may split a sum between threads.
-        weighted: _Floats = np.einsum("nf,f->n", features, np.array(self.coefficients)) + self.intercept
+        weighted: NDArray[np.float64] = np.einsum("nf,f->n", features, np.array(self.coefficients)) + self.intercept
         return weighted
 
 
@@ -60,11 +59,11 @@ class SegmentModel:
     """A fitted baseline: an equation and a decision for each tracer, by the tracer's number."""
 
     inputs: Inputs
-    equations: Mapping[int, _Equation]
+    equations: Mapping[int, Equation]
     decisions: Mapping[int, Decision]
 
     def predict(self, maps: Maps, rows: NDArray[np.int64]) -> list[Prediction]:
-        """Predictions of exams, given by row of `maps`; their tracers are among the fitted ones."""
+        """Predictions of the exams in `rows` `[n]` of `maps`; their tracers are among the fitted ones."""
         features, tracer = _segment_features(maps, rows, self.inputs), maps.tracer[rows]
         scores = np.empty(len(rows))
         for number, equation in self.equations.items():
@@ -95,7 +94,7 @@ class SegmentModel:
             decisions = decisions_in({name: values["decision"] for name, values in document["tracers"].items()})
             equations = {
                 TRACERS.index(name): read_record(
-                    _Equation, {key: values[key] for key in values if key != "decision"}, name, problems
+                    Equation, {key: values[key] for key in values if key != "decision"}, name, problems
                 )
                 for name, values in document["tracers"].items()
             }
@@ -146,7 +145,7 @@ def _validation_rows(splits: Sequence[InnerSplit]) -> NDArray[np.int64]:
     return np.concatenate(rows) if rows else np.empty(0, dtype=np.int64)
 
 
-def _segment_features(maps: Maps, rows: NDArray[np.int64], inputs: Inputs) -> _Floats:
+def _segment_features(maps: Maps, rows: NDArray[np.int64], inputs: Inputs) -> NDArray[np.float64]:
     """The segment means of some exams.
 
     Args:
@@ -166,10 +165,12 @@ def _segment_features(maps: Maps, rows: NDArray[np.int64], inputs: Inputs) -> _F
     return features.reshape(len(rows), math.prod(features.shape[1:]))
 
 
-def _fit_tracer(features: _Floats, mine: NDArray[np.bool_], task: CellTask) -> tuple[_Equation, _Floats]:
+def _fit_tracer(
+    features: NDArray[np.float64], mine: NDArray[np.bool_], task: CellTask
+) -> tuple[Equation, NDArray[np.float64]]:
     """Choose a tracer's penalty and fit it: the equation, and the out-of-fold scores of the penalty chosen."""
     # Penalties are compared on inner folds only; the task holds no labels of the exams that the cell is judged on.
-    tried: dict[float, list[_Floats]] = {penalty: [] for penalty in _PENALTIES}
+    tried: dict[float, list[NDArray[np.float64]]] = {penalty: [] for penalty in _PENALTIES}
     truth = []
     for split in task.inner:
         fits = _fits(features, _of_tracer(split.training, mine), _PENALTIES)
@@ -183,7 +184,9 @@ def _fit_tracer(features: _Floats, mine: NDArray[np.bool_], task: CellTask) -> t
     return final, np.concatenate(tried[penalty])
 
 
-def _scores_again(features: _Floats, mine: NDArray[np.bool_], task: CellTask, penalty: float) -> _Floats:
+def _scores_again(
+    features: NDArray[np.float64], mine: NDArray[np.bool_], task: CellTask, penalty: float
+) -> NDArray[np.float64]:
     """Out-of-fold scores of the penalty chosen in the calibration folds, which took no part in choosing it."""
     found = [np.empty(0)]
     for split in task.calibration:
@@ -197,7 +200,7 @@ def _of_tracer(exams: LabelledExams, mine: NDArray[np.bool_]) -> LabelledExams:
     return LabelledExams(rows=exams.rows[chosen], labels=exams.labels[chosen])
 
 
-def _fits(features: _Floats, exams: LabelledExams, penalties: Sequence[float]) -> list[_Equation]:
+def _fits(features: NDArray[np.float64], exams: LabelledExams, penalties: Sequence[float]) -> list[Equation]:
     """The regressions of some exams, one a penalty, as equations of the segment means themselves."""
     # Fitted to these exams alone: means and spreads of validation exams must not reach the fit.
     scaler = StandardScaler().fit(features[exams.rows])
@@ -210,11 +213,11 @@ def _fits(features: _Floats, exams: LabelledExams, penalties: Sequence[float]) -
         # Undone here, so that an equation can be applied, stored and read without its scaler.
         coefficients = regression.coef_[0] / scaler.scale_
         intercept = float(regression.intercept_[0] - coefficients @ scaler.mean_)
-        fits.append(_Equation(penalty=penalty, intercept=intercept, coefficients=tuple(coefficients.tolist())))
+        fits.append(Equation(penalty=penalty, intercept=intercept, coefficients=tuple(coefficients.tolist())))
     return fits
 
 
-def _mean_loss(scores: Sequence[_Floats], truth: Sequence[_Labels]) -> float:
+def _mean_loss(scores: Sequence[NDArray[np.float64]], truth: Sequence[_Labels]) -> float:
     """The mean over inner folds of the class-balanced log loss, which the network's candidates are chosen by, too."""
     # log(1 + exp(-z)) without overflow, where z is the log odds of the true class.
     losses = [np.logaddexp(0, np.where(labels == 1, -one, one)) for one, labels in zip(scores, truth, strict=True)]

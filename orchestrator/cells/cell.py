@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mpi_model.maps import LabelledExams
 from mpi_model.network import TracerNetwork
 from mpi_model.prediction import predict_scores
 from mpi_model.saved_model import save_network
-from mpi_model.training import refit
+from mpi_model.training import Recipe, refit
 from mpi_model.vocabulary import TRACERS
 from orchestrator.cells.baseline import fit_baseline
 from orchestrator.cells.decision import Decision, OutOfFold, decide, out_of_fold, predictions_of
@@ -51,10 +52,12 @@ def run_cell(
     started = time.perf_counter()
     if task.key.partition == "search":
         return score_candidates(task, context, finished, on_candidate)
-    searched = race if context.procedure.search.strategy == "race" else search
     if task.scores is not None:
-        searched = judged_candidates
-    candidates = searched(task, context, finished, on_candidate)
+        # A flat search has trained the candidates already; the cell only chooses among them.
+        find_candidates = judged_candidates
+    else:
+        find_candidates = race if context.procedure.search.strategy == "race" else search
+    candidates = find_candidates(task, context, finished, on_candidate)
     refitted = refitted_candidates(candidates, context)
     if not refitted:
         return failed_cell(task.key, context.device, _why_none(candidates), time.perf_counter() - started)
@@ -67,16 +70,13 @@ def run_cell(
         for member, network in enumerate(networks)
         for prediction in _predict(network, context, task, decisions, member)
     ]
+    baseline = None
+    if context.procedure.baseline != "none":
+        baseline = fit_baseline(context.maps, task, context.procedure.decision.threshold)
+        predictions += baseline.predict(context.maps, task.evaluation)
     is_final = task.key.partition == "test"
     # Only final networks are stored; those of outer folds would be one file a fold and are never used again.
-    final = enumerate(networks) if is_final else ()
-    baseline = (
-        fit_baseline(context.maps, task, context.procedure.decision.threshold)
-        if context.procedure.baseline != "none"
-        else None
-    )
-    if baseline is not None:
-        predictions += baseline.predict(context.maps, task.evaluation)
+    stored = networks if is_final else []
     return CellResult(
         key=task.key,
         state="complete",
@@ -84,7 +84,7 @@ def run_cell(
         steps=length_of_refit(task.training, task, context.procedure.training, refitted[0])[0],
         values=refitted[0].values,
         predictions=tuple(predictions),
-        models=tuple(_saved(network, context, task, decisions, member) for member, network in final),
+        models=tuple(_saved(network, context, task, decisions, member) for member, network in enumerate(stored)),
         baseline=baseline.to_json(context.facts) if is_final and baseline is not None else "",
         seconds=time.perf_counter() - started,
         host=platform.node(),
@@ -120,14 +120,18 @@ def _decisions(task: CellTask, context: WorkerContext, refitted: Sequence[Candid
 
 def member_network(task: CellTask, context: WorkerContext, candidate: CandidateResult, member: int) -> TracerNetwork:
     """Refit a candidate on all training patients."""
-    steps, horizon = length_of_refit(task.training, task, context.procedure.training, candidate)
+    return _refitted(
+        task, context, task.training, candidate, recipe_for(task, context, candidate.values, "member", member)
+    )
+
+
+def _refitted(
+    task: CellTask, context: WorkerContext, training: LabelledExams, candidate: CandidateResult, recipe: Recipe
+) -> TracerNetwork:
+    """Train a candidate once more on some training exams, for a number of steps, nothing watched."""
+    steps, horizon = length_of_refit(training, task, context.procedure.training, candidate)
     return refit(
-        context.maps,
-        task.training,
-        recipe=recipe_for(task, context, candidate.values, "member", member),
-        steps=steps,
-        horizon=horizon,
-        device=torch.device(context.device),
+        context.maps, training, recipe=recipe, steps=steps, horizon=horizon, device=torch.device(context.device)
     )
 
 
@@ -178,15 +182,9 @@ def _fresh_scores(task: CellTask, context: WorkerContext, refitted: Sequence[Can
 def _member_scores(
     task: CellTask, context: WorkerContext, fold: int, member: int, candidate: CandidateResult
 ) -> NDArray[np.float64]:
+    """Scores `[n]` of a calibration fold's validation exams, by one member trained on the others."""
     split = task.calibration[fold]
-    steps, horizon = length_of_refit(split.training, task, context.procedure.training, candidate)
-    network = refit(
-        context.maps,
-        split.training,
-        # A purpose of its own, so that no network of the search or of the refit has the same start.
-        recipe=recipe_for(task, context, candidate.values, "calibration", member, fold),
-        steps=steps,
-        horizon=horizon,
-        device=torch.device(context.device),
-    )
+    # A purpose of its own, so that no network of the search or of the refit has the same start.
+    recipe = recipe_for(task, context, candidate.values, "calibration", member, fold)
+    network = _refitted(task, context, split.training, candidate, recipe)
     return predict_scores(network, context.maps, split.validation.rows, device=torch.device(context.device))

@@ -19,8 +19,6 @@ from orchestrator.experiment.settings import ThresholdRule
 _LEAST_SLOPE = 1e-3
 """Keeps a calibration strictly increasing, so that it can never change an AUC."""
 
-_Floats = NDArray[np.float64]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
@@ -31,9 +29,9 @@ class Decision:
     slope: float = 1.0
     intercept: float = 0.0
 
-    def probability(self, scores: _Floats) -> _Floats:
+    def probability(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """The calibrated probability, in [0, 1], of scores of any shape."""
-        calibrated: _Floats = expit(self.slope * scores + self.intercept)
+        calibrated: NDArray[np.float64] = expit(self.slope * scores + self.intercept)
         return calibrated
 
     @property
@@ -74,20 +72,20 @@ def decisions_in(content: object) -> dict[int, Decision]:
 class OutOfFold:
     """Training exams with scores of networks that were not trained on them."""
 
-    scores: _Floats
+    scores: NDArray[np.float64]
     """`[n]`."""
     labels: NDArray[np.int8]
     """`[n]`."""
     tracer: NDArray[np.int8]
     """`[n]`, the tracers' numbers."""
 
-    def of(self, number: int) -> tuple[_Floats, NDArray[np.int8]]:
-        """Scores and labels of one tracer's exams."""
+    def of(self, number: int) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
+        """Scores `[m]` and labels `[m]` of the m exams of one tracer."""
         mine = self.tracer == number
         return self.scores[mine], self.labels[mine]
 
 
-def out_of_fold(scores: _Floats, splits: Sequence[InnerSplit], maps: Maps) -> OutOfFold:
+def out_of_fold(scores: NDArray[np.float64], splits: Sequence[InnerSplit], maps: Maps) -> OutOfFold:
     """The validation exams of inner folds with their scores `[n]`, folds one after another."""
     rows = np.concatenate([split.validation.rows for split in splits])
     labels = np.concatenate([split.validation.labels for split in splits])
@@ -119,7 +117,7 @@ def predictions_of(
     member: int,
     model: ModelKind = NETWORK,
 ) -> list[Prediction]:
-    """Scores, row by row, with the probability and threshold of each exam's tracer."""
+    """Scores `[n]`, each with its row of `Maps` and the probability and threshold of its exam's tracer."""
     return [
         Prediction(
             member=member,
@@ -133,7 +131,7 @@ def predictions_of(
     ]
 
 
-def _best_threshold(scores: _Floats, labels: NDArray[np.int8]) -> float:
+def _best_threshold(scores: NDArray[np.float64], labels: NDArray[np.int8]) -> float:
     """The threshold with the highest balanced accuracy; of several, the middle one.
 
     Candidates are the middles between neighbouring different scores, so no exam lies on a threshold.
@@ -154,7 +152,7 @@ def _best_threshold(scores: _Floats, labels: NDArray[np.int8]) -> float:
     return float(cuts[best[(len(best) - 1) // 2]])
 
 
-def _platt(scores: _Floats, labels: NDArray[np.int8]) -> tuple[float, float]:
+def _platt(scores: NDArray[np.float64], labels: NDArray[np.int8]) -> tuple[float, float]:
     """Slope and intercept of Platt's logistic calibration, with his smoothed targets.
 
     The targets keep the fit finite when the classes are separated; the slope is kept above `_LEAST_SLOPE`.
@@ -166,7 +164,7 @@ def _platt(scores: _Floats, labels: NDArray[np.int8]) -> tuple[float, float]:
     # Platt's targets: (n+ + 1)/(n+ + 2) and 1/(n- + 2) instead of 1 and 0.
     targets = np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
 
-    def loss(parameters: _Floats) -> float:
+    def loss(parameters: NDArray[np.float64]) -> float:
         # Cross-entropy as log(1 + exp(x)) - t x, which does not overflow (Lin, Lin & Weng).
         logits = parameters[0] * scores + parameters[1]
         return float(np.sum(np.logaddexp(0.0, logits) - targets * logits))

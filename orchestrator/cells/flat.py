@@ -36,10 +36,8 @@ from search_spaces.space import SearchSpace
 
 _NOT_TRAINED = "could not be trained in every part of the flat search"
 
-_Values = dict[str, Value | None]
 
-
-def _fixed_candidates(plan: str, space: SearchSpace, count: int) -> list[_Values]:
+def _fixed_candidates(plan: str, space: SearchSpace, count: int) -> list[dict[str, Value | None]]:
     """The candidates of a flat search: the space's defaults, then random draws that depend on the plan alone.
 
     Args:
@@ -114,7 +112,7 @@ def judged_candidates(
     return results
 
 
-def _scored(task: CellTask, context: WorkerContext, number: int, values: _Values) -> CandidateResult:
+def _scored(task: CellTask, context: WorkerContext, number: int, values: dict[str, Value | None]) -> CandidateResult:
     """Train one candidate for the whole schedule, and score what was left out."""
     started, device = time.perf_counter(), torch.device(context.device)
     steps = horizon_steps(len(task.training), context.procedure.training)
@@ -159,7 +157,7 @@ def _predictions(task: CellTask, result: CandidateResult) -> list[Prediction]:
 
 
 def _judged(
-    task: CellTask, context: WorkerContext, number: int, values: _Values, scores: NDArray[np.float64]
+    task: CellTask, context: WorkerContext, number: int, values: dict[str, Value | None], scores: NDArray[np.float64]
 ) -> CandidateResult:
     """A candidate as a cell judges it: the mean over the parts that it may choose by."""
     settings = context.procedure

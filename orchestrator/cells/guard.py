@@ -15,15 +15,13 @@ from orchestrator.experiment.processor import check_precision
 _LONGEST_MESSAGE = 200
 _GIBIBYTE = 2**30
 
-_CellWork = Callable[[CellTask, WorkerContext, Sequence[CandidateResult], OnCandidate], CellResult]
-
 
 def run_guarded(
     task: CellTask,
     context: WorkerContext,
     finished: Sequence[CandidateResult],
     on_candidate: OnCandidate,
-    work: _CellWork | None = None,
+    work: Callable[[CellTask, WorkerContext, Sequence[CandidateResult], OnCandidate], CellResult] | None = None,
 ) -> CellResult:
     """`run_cell`, or other work, with any error of its own turned into a failed cell that says where it happened.
 

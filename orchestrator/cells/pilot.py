@@ -33,12 +33,10 @@ _GOLDEN: Final = (5**0.5 - 1) / 2
 _DRAWN: Final = 400
 """Candidates drawn to see which kinds a space has, and how often."""
 
-_Values = dict[str, Value | None]
 
-
-def drawn_kinds(space: SearchSpace) -> dict[Kind, list[_Values]]:
+def drawn_kinds(space: SearchSpace) -> dict[Kind, list[dict[str, Value | None]]]:
     """What a space proposes at random, its first candidate included, by kind; untrained."""
-    kinds: dict[Kind, list[_Values]] = {}
+    kinds: dict[Kind, list[dict[str, Value | None]]] = {}
     for values in random_candidates(space, _DRAWN, seed=0):
         kinds.setdefault(_kind(values), []).append(values)
     ordered = sorted(kinds, key=lambda kind: (kind.encoder_stages or 0, kind.freeze_depth))
@@ -58,7 +56,7 @@ class _Timing:
 
     task: CellTask
     kind: Kind
-    proposals: Sequence[_Values]
+    proposals: Sequence[dict[str, Value | None]]
     spent: float = 0.0
     tried: int = 0
     refit_epoch: float | None = None
@@ -130,21 +128,21 @@ class _Timing:
 def time_trainings(
     tasks: Mapping[Inputs, CellTask],
     context: WorkerContext,
-    kinds: Mapping[Kind, Sequence[_Values]],
+    kinds: Mapping[Kind, Sequence[dict[str, Value | None]]],
     seconds: float,
     progress: Callable[[float], None] = lambda _: None,
 ) -> tuple[TimedTraining, ...]:
     """Train candidates of as many kinds as there is time for, with every input configuration, inner folds in turn.
 
-    Each kind is timed for a few epochs first; then the one with the least time spent on it is trained to its end, so
-    that quick kinds are trained several times and slow ones are timed by the epoch.
+    Each kind is timed for a few epochs first. Then the one with the least time spent on it is trained to its end. So
+    quick kinds are trained several times, and slow ones are timed by the epoch.
 
     Args:
         tasks: A cell for each input configuration.
         context: What a worker would hold.
         kinds: From `drawn_kinds`.
         seconds: When to end, by the processor's time where that is what is timed, and four times as late by the clock
-            on the wall; a few kinds are timed in any case.
+            on the wall. A few kinds are timed in any case.
         progress: Told the seconds gone.
     """
     # On a processor a training is one thread at full speed, so its time there is what an idle machine would take.

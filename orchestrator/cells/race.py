@@ -1,8 +1,8 @@
 """The search as a race: all candidates on the first inner fold, the better half on the second, a quarter on the third.
 
 A race proposes while the first fold goes on, so TPE and the median pruner learn from that fold alone. A candidate that
-is dropped stays in the ledger as pruned, with the folds that it had; one that goes on is announced again after each
-fold, and the later record takes the earlier one's place.
+is dropped stays in the ledger as pruned, with the folds that it had. One that goes on is announced again after each
+fold, and the later record takes the place of the earlier one.
 """
 
 import time
@@ -17,8 +17,8 @@ from optuna.trial import Trial
 from mpi_model.errors import TrainingDivergedError
 from orchestrator.cells.candidate import GiveUp, InnerTraining, cost_of, epoch_records, inner_training, signed_objective
 from orchestrator.cells.records import CandidateResult, CandidateState, CellTask, InnerSplit, WorkerContext
-from orchestrator.cells.rungs import fold_cost, influences, places, survivors
-from orchestrator.cells.study import OnCandidate, new_study, question, replayed, tell
+from orchestrator.cells.rungs import candidates_on_fold, fold_cost, influences, survivors
+from orchestrator.cells.study import OnCandidate, median_rule, new_study, replayed, tell
 from search_spaces.space import propose
 
 _ScoredFold = tuple[NDArray[np.float64], InnerSplit, NDArray[np.int8]]
@@ -47,7 +47,7 @@ def race(
     # By the folds done, not by the state: a replayed record may be further than the fold that is decided here.
     alive = [one.number for one in results if one.best_steps]
     for fold in range(1, len(task.inner)):
-        keep = places(settings, fold)
+        keep = candidates_on_fold(settings, fold)
         going, reserve = _decide(task, context, [results[number] for number in alive], fold, keep)
         for number in going:
             _go_on(task, context, results, number, fold, on_candidate)
@@ -78,7 +78,7 @@ def _first_fold(
         result = replayed(finished[number], trial, values)
     else:
         nothing = CandidateResult(number=number, state="pruned", values=values, objective=None)
-        result = _trained(task, context, nothing, 0, question(trial, context.procedure.search.prune))
+        result = _trained(task, context, nothing, 0, median_rule(trial, context.procedure.search.prune))
         on_candidate(result)
     _tell_first_fold(study, trial, result)
     return result

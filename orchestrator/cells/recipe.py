@@ -19,16 +19,16 @@ def recipe_for(
 ) -> Recipe:
     """How to train one network of a cell.
 
-    The seed depends on the plan, the repeat, the fold, the purpose and its numbers: never on the inputs, the
-    heads or the search space, so that experiments on one plan are paired. The augmented views depend on the plan
-    alone: every candidate learns from the same pictures, and workers share what they compute from them.
+    The seed depends on the plan, the repeat, the fold, the purpose and its numbers. It never depends on the inputs, the
+    heads or the search space, so that experiments on one plan are paired. The augmented views depend on the plan alone:
+    every candidate learns from the same pictures, and workers share what they compute from them.
 
     Args:
         task: The cell.
         context: The worker's settings.
         values: What the space proposed.
-        purpose: `candidate`, `calibration` or `member`.
-        numbers: Candidate and inner fold, member and calibration fold, or member.
+        purpose: `candidate`, `calibration`, `member` or `flat search`.
+        numbers: In this order: candidate and inner fold, member and calibration fold, member, or candidate.
     """
     settings = context.procedure
     return Recipe(

@@ -1,7 +1,7 @@
 """What crosses a process line: a cell's task on the way out, its candidates and result on the way back.
 
-No record here holds a patient's id, and none has a place for the label of an exam that a cell is judged on:
-exams are row numbers of `Maps`, labels come only inside `LabelledExams`, and evaluation is bare row numbers.
+No record here holds a patient's id, and none has a place for the label of an exam that a cell is judged on. Exams are
+row numbers of `Maps`, and labels come only inside `LabelledExams`. The exams to judge are bare row numbers.
 """
 
 import platform
@@ -19,11 +19,8 @@ from orchestrator.experiment.settings import Baseline, DecisionSettings, Experim
 from search_spaces.conditions import Value
 from search_spaces.space import SearchSpace
 
-_Partition = Literal["development", "search", "test", "bootstrap"]
 CandidateState = Literal["complete", "pruned", "failed"]
 """Pruned is also who was dropped from a race, and who is still in it."""
-_CellState = Literal["complete", "failed"]
-_Fault = Literal["", "gpu_memory", "gpu_fault"]
 ModelKind = Literal["network", "segments"]
 ExplainedNetwork = Literal["trained", "randomised", "none"]
 """The model; the same with weights drawn at random; no network at all, only how the map differs from its reference."""
@@ -41,7 +38,7 @@ class CellKey:
     """
 
     inputs: Inputs
-    partition: _Partition
+    partition: Literal["development", "search", "test", "bootstrap"]
     repeat: int | None
     fold: int | None
 
@@ -64,7 +61,9 @@ def cell_keys(experiment: Experiment, *, final: bool = True) -> list[CellKey]:
     """
     folds, inputs = experiment.folds, experiment.cohort.inputs
     # Those of a flat search first: all others choose by what they find.
-    partitions: list[_Partition] = ["search", "development"] if experiment.search.scheme == "flat" else ["development"]
+    partitions: tuple[Literal["search", "development"], ...] = ("development",)
+    if experiment.search.scheme == "flat":
+        partitions = ("search", "development")
     # Repeat by repeat, so that a run that is cut short has whole repeats.
     cells = [
         CellKey(inputs=name, partition=partition, repeat=repeat, fold=fold)
@@ -96,7 +95,7 @@ class InnerSplit:
     training: LabelledExams
     validation: LabelledExams
     patients: NDArray[np.int64]
-    """Whose exam each of `validation` is: numbers from 0 that mean nothing outside this cell."""
+    """`[n]`, whose exam each of `validation` is: numbers from 0 that mean nothing outside this cell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +111,7 @@ class CellTask:
     """Folds of the training exams in which the winners are trained again to be calibrated; empty for no calibration."""
     # Rows without labels: a cell cannot learn from what it is judged on, not even by mistake.
     evaluation: NDArray[np.int64]
-    """Rows of `Maps` to predict; empty for a final cell, whose network is kept instead."""
+    """`[n]`, rows of `Maps` to predict; empty for a final cell, whose network is kept instead."""
     scores: NDArray[np.float64] | None = None
     """`[candidates, n]`, what a flat search found for the validation exams of `inner`, folds one after another; NaN for
     a candidate that could not be trained. None for a cell that searches by itself."""
@@ -178,8 +177,8 @@ class CandidateResult:
     values: dict[str, Value | None]
     """What the space proposed; None where a parameter did not exist."""
     objective: float | None
-    """Mean over inner folds, each at the epoch it is judged by; None unless complete, and in parts of a flat search,
-    which know no label of the exams that they score."""
+    """Mean over inner folds, each at the epoch it is judged by. None unless complete, and None in parts of a flat
+    search, which know no label of the exams that they score."""
     best_steps: tuple[int, ...] = ()
     """Optimiser steps at the epoch that judges it, for each inner fold that it ended; without a race all or none."""
     inner_scores: tuple[float, ...] = ()
@@ -235,7 +234,7 @@ class CellResult:
     """A finished cell."""
 
     key: CellKey
-    state: _CellState
+    state: Literal["complete", "failed"]
     reason: str = ""
     """Why a failed cell failed."""
     candidate: int | None = None
@@ -257,7 +256,7 @@ class CellResult:
     """Of the evaluated exams, where they were asked for: see `orchestrator.explanation`."""
     trace: str = ""
     """The traceback of an unexpected error, for the log."""
-    fault: _Fault = ""
+    fault: Literal["", "gpu_memory", "gpu_fault"] = ""
     """A failure that another try may overcome, elsewhere or with more of a GPU; empty for the rest."""
 
 

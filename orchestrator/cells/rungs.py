@@ -17,13 +17,11 @@ from mpi_model.vocabulary import TRACERS
 from orchestrator.cells.records import InnerSplit
 from orchestrator.experiment.settings import Objective, SearchSettings
 
-TIE: Final = 0.25
+_TIE: Final = 0.25
 """Standard errors of a paired difference below which two candidates are tied."""
 
-_Floats = NDArray[np.float64]
 
-
-def places(settings: SearchSettings, fold: int) -> int:
+def candidates_on_fold(settings: SearchSettings, fold: int) -> int:
     """Candidates that are trained on an inner fold: all on the first, half on the second, a quarter on the third.
 
     Never fewer than the winners, whose inner scores fix thresholds and calibration.
@@ -31,13 +29,13 @@ def places(settings: SearchSettings, fold: int) -> int:
     return min(settings.candidates, max(settings.winners, math.ceil(settings.candidates / (1 << fold))))
 
 
-def fold_cost(scores: _Floats, split: InnerSplit, tracer: NDArray[np.int8], objective: Objective) -> float:
+def fold_cost(scores: NDArray[np.float64], split: InnerSplit, tracer: NDArray[np.int8], objective: Objective) -> float:
     """The objective on one inner fold, as something to be made small.
 
     Args:
         scores: `[n]`, of the fold's validation exams.
         split: The fold.
-        tracer: Of every exam of the maps.
+        tracer: `[N]`, of every exam of the maps.
         objective: The experiment's.
     """
     mine, labels = tracer[split.validation.rows], split.validation.labels
@@ -48,7 +46,9 @@ def fold_cost(scores: _Floats, split: InnerSplit, tracer: NDArray[np.int8], obje
     return balanced_log_loss(scores, labels, mine, _weights(split.training, tracer))
 
 
-def influences(scores: _Floats, split: InnerSplit, tracer: NDArray[np.int8], objective: Objective) -> _Floats:
+def influences(
+    scores: NDArray[np.float64], split: InnerSplit, tracer: NDArray[np.int8], objective: Objective
+) -> NDArray[np.float64]:
     """What each validation exam moves the cost by: the square root of the sum of squares is its standard error.
 
     For the loss an exam's weighted deviation from its class; for the AUC its structural component (DeLong, DeLong and
@@ -80,7 +80,9 @@ def influences(scores: _Floats, split: InnerSplit, tracer: NDArray[np.int8], obj
     return found
 
 
-def survivors(costs: _Floats, influence: _Floats, patient: NDArray[np.int64], keep: int) -> list[int]:
+def survivors(
+    costs: NDArray[np.float64], influence: NDArray[np.float64], patient: NDArray[np.int64], keep: int
+) -> list[int]:
     """Who goes on, the best first: the best `keep`, and whoever is tied with the last of them.
 
     Args:
@@ -97,17 +99,19 @@ def survivors(costs: _Floats, influence: _Floats, patient: NDArray[np.int64], ke
     return going + [one for one in rest if _tied(costs, influence, patient, one, going[-1])]
 
 
-def _tied(costs: _Floats, influence: _Floats, patient: NDArray[np.int64], one: int, last: int) -> bool:
+def _tied(
+    costs: NDArray[np.float64], influence: NDArray[np.float64], patient: NDArray[np.int64], one: int, last: int
+) -> bool:
     of_patients = np.bincount(patient, influence[one] - influence[last])
-    return bool(costs[one] - costs[last] <= TIE * math.sqrt(float(np.square(of_patients).sum())))
+    return bool(costs[one] - costs[last] <= _TIE * math.sqrt(float(np.square(of_patients).sum())))
 
 
-def _placements(mine: _Floats, others: _Floats, sign: int) -> _Floats:
+def _placements(mine: NDArray[np.float64], others: NDArray[np.float64], sign: int) -> NDArray[np.float64]:
     """For each score the share of the others on its right side, ties counting half."""
     ordered = np.sort(sign * others)
     below = np.searchsorted(ordered, sign * mine, "left") + np.searchsorted(ordered, sign * mine, "right")
     return below / (2 * max(1, len(others)))
 
 
-def _weights(training: LabelledExams, tracer: NDArray[np.int8]) -> _Floats:
+def _weights(training: LabelledExams, tracer: NDArray[np.int8]) -> NDArray[np.float64]:
     return class_weights(training.labels, tracer[training.rows])

@@ -7,7 +7,7 @@ import optuna
 from optuna.trial import Trial, TrialState
 
 from mpi_model.errors import PolarmapError
-from orchestrator.cells.candidate import score_candidate
+from orchestrator.cells.candidate import GiveUp, score_candidate
 from orchestrator.cells.records import CandidateResult, CandidateState, CellTask, WorkerContext
 from orchestrator.experiment.settings import SearchSettings
 from orchestrator.hashing import derive_seed
@@ -27,8 +27,8 @@ def search(
 ) -> list[CandidateResult]:
     """Try the experiment's number of candidates, one after another.
 
-    Candidates that were finished before an interruption are replayed: the sampler is asked again, must propose
-    the same values, and receives the same outcome, so that the study goes on exactly as it would have.
+    Candidates that were finished before an interruption are replayed. The sampler is asked again, must propose the same
+    values, and receives the same outcome. So the study goes on exactly as it would have.
 
     Args:
         task: The cell.
@@ -48,7 +48,7 @@ def search(
         if number < len(finished):
             result = replayed(finished[number], trial, values)
         else:
-            result = score_candidate(task, context, number, values, question(trial, settings.prune))
+            result = score_candidate(task, context, number, values, median_rule(trial, settings.prune))
             on_candidate(result)
         tell(study, trial, result.state, result.objective)
         results.append(result)
@@ -101,8 +101,8 @@ def ranked(results: Sequence[CandidateResult], settings: SearchSettings) -> list
     return [result for _, result in sorted(complete, key=lambda pair: sign * pair[0])]
 
 
-def question(trial: Trial, prune: bool) -> Callable[[int, float], bool]:
-    """What a training asks after each epoch: whether the median of earlier candidates is better."""
+def median_rule(trial: Trial, prune: bool) -> GiveUp:
+    """The rule that a training asks after each epoch: give up where the median of earlier candidates is better."""
 
     def give_up(epoch: int, objective: float) -> bool:
         trial.report(objective, epoch)

@@ -13,14 +13,12 @@ from orchestrator.cells.records import CellKey, CellTask, InnerSplit
 from orchestrator.folds.bootstrap import patients_drawn
 from orchestrator.folds.draws import FoldPlan, Purpose, evaluated_patients, inner_parts, training_patients
 
-_Mask = NDArray[np.bool_]
-
 
 def cell_task(
     key: CellKey,
     plan: FoldPlan,
     exams: pd.DataFrame,
-    eligible: Mapping[Inputs, _Mask],
+    eligible: Mapping[Inputs, NDArray[np.bool_]],
     inner_folds: int,
     *,
     calibrated: bool = False,
@@ -30,8 +28,8 @@ def cell_task(
     Args:
         key: The cell.
         plan: The fold plan.
-        exams: The cohort's exams, row for row with its maps.
-        eligible: For each input configuration, the exams it may use.
+        exams: The cohort's N exams, row for row with its maps.
+        eligible: For each input configuration `[N]`, the exams it may use.
         inner_folds: Inner folds of the search.
         calibrated: Whether the cell gets as many folds again, drawn anew, to calibrate its winners by.
     """
@@ -50,7 +48,7 @@ def sample_task(
     key: CellKey,
     plan: FoldPlan,
     exams: pd.DataFrame,
-    eligible: Mapping[Inputs, _Mask],
+    eligible: Mapping[Inputs, NDArray[np.bool_]],
     inner_folds: int,
     *,
     calibrated: bool = False,
@@ -62,8 +60,8 @@ def sample_task(
     Args:
         key: Of the partition `bootstrap`.
         plan: The fold plan.
-        exams: The cohort's exams, row for row with its maps.
-        eligible: For each input configuration, the exams it may use.
+        exams: The cohort's N exams, row for row with its maps.
+        eligible: For each input configuration `[N]`, the exams it may use.
         inner_folds: Inner folds of the search.
         calibrated: Whether the cell gets as many folds again, drawn anew, to calibrate its winners by.
     """
@@ -71,14 +69,16 @@ def sample_task(
     return _task(key, plan, exams, eligible, counts, parts, np.ones(len(plan.patients), dtype=np.bool_))[0]
 
 
-def scoring_task(key: CellKey, plan: FoldPlan, exams: pd.DataFrame, eligible: Mapping[Inputs, _Mask]) -> CellTask:
+def scoring_task(
+    key: CellKey, plan: FoldPlan, exams: pd.DataFrame, eligible: Mapping[Inputs, NDArray[np.bool_]]
+) -> CellTask:
     """The task of a part of a flat search: it trains without a fold and the next one, and predicts both.
 
     Args:
         key: Of the partition `search`.
         plan: The fold plan.
-        exams: The cohort's exams, row for row with its maps.
-        eligible: For each input configuration, the exams it may use.
+        exams: The cohort's N exams, row for row with its maps.
+        eligible: For each input configuration `[N]`, the exams it may use.
     """
     assert key.repeat is not None, "a part of a flat search names a repeat and a fold"
     assert key.fold is not None, "a part of a flat search names a repeat and a fold"
@@ -94,10 +94,9 @@ def with_scores(
 ) -> CellTask:
     """A cell's task with what a flat search found for its training exams, in place of inner folds of its own.
 
-    Of a fold two parts of the search have seen no patient: the one that left it out with the next fold, which is
-    therefore scored for it, and the one that left it out with the fold before. So nothing that a cell chooses by
-    depends on the patients that it is judged on, neither as scored nor as trained on. A final cell judges nobody and
-    takes all.
+    Two parts of the search have seen no patient of a fold. One left it out with the next fold, which is therefore
+    scored for it. The other left it out with the fold before. So nothing that a cell chooses by depends on the patients
+    that it is judged on, neither as scored nor as trained on. A final cell judges nobody and takes all.
 
     Args:
         task: Of a cell.
@@ -143,10 +142,10 @@ def _task(
     key: CellKey,
     plan: FoldPlan,
     exams: pd.DataFrame,
-    eligible: Mapping[Inputs, _Mask],
+    eligible: Mapping[Inputs, NDArray[np.bool_]],
     counts: NDArray[np.int64],
     parts: Sequence[NDArray[np.int64]],
-    judged: _Mask,
+    judged: NDArray[np.bool_],
 ) -> tuple[CellTask, NDArray[np.intp]]:
     """A task and each exam's place in the plan.
 
@@ -154,7 +153,7 @@ def _task(
         key: The cell.
         plan: The fold plan.
         exams: The cohort's exams.
-        eligible: For each input configuration, the exams it may use.
+        eligible: For each input configuration `[N]`, the exams it may use.
         counts: `[patients]`, how often each is trained on.
         parts: The inner folds of the search and, where it is calibrated, those of the calibration.
         judged: `[patients]`, who is predicted.

@@ -39,7 +39,7 @@ _LOG: Final = logging.getLogger("polarmap.spot_notice")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Interruption:
+class _Interruption:
     """The announced end of an instance."""
 
     action: str
@@ -51,7 +51,7 @@ class Interruption:
         return max(1, int((self.at - now).total_seconds()) - _MARGIN_SECONDS)
 
 
-def _interruption(metadata_service: str) -> Interruption | None:
+def _interruption(metadata_service: str) -> _Interruption | None:
     """Ask the metadata service for the announced end of this instance; None while there is none.
 
     Raises:
@@ -73,12 +73,12 @@ def _interruption(metadata_service: str) -> Interruption | None:
             return None
         raise
     try:
-        return Interruption(action=str(notice["action"]), at=datetime.fromisoformat(notice["time"]))
+        return _Interruption(action=str(notice["action"]), at=datetime.fromisoformat(notice["time"]))
     except (KeyError, TypeError) as error:
         raise ValueError("the metadata service's notice has no action and time") from error
 
 
-def drain(notice: Interruption, address: str, node_id: str | None) -> bool:
+def _drain(notice: _Interruption, address: str, node_id: str | None) -> bool:
     """Ask Ray to schedule nothing more on this node.
 
     Args:
@@ -129,7 +129,7 @@ def _watch(arguments: argparse.Namespace) -> int:
             notice, silent = None, True
         if notice is not None:
             _LOG.warning("AWS will %s this instance at %s", notice.action, notice.at.isoformat())
-            if drain(notice, arguments.address, arguments.node_id):
+            if _drain(notice, arguments.address, arguments.node_id):
                 _LOG.warning("drained: this node gets no new cells")
                 return 0
         now = time.monotonic()
@@ -144,7 +144,7 @@ def _end(command: str | None) -> int:
     return 0 if command is None else subprocess.run(["/bin/sh", "-c", command], check=False).returncode
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def _main(argv: Sequence[str] | None = None) -> int:
     """Run the watcher from the command line."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
     parser = argparse.ArgumentParser(
@@ -163,4 +163,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(_main())

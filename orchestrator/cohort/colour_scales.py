@@ -12,7 +12,7 @@ _STEPS: Final = 16
 """Levels of a channel that are told apart."""
 _SHARE: Final = 0.65
 """Share of the poorer map's colours that the other one has, from which both are of one scale. Maps of one scale have in
-common the colours of the uptake that both show: among 240 simulated patients each map had at least .9 with some others
+common the colours of the uptake that both show. Among 240 simulated patients each map had at least .9 with some others
 of its scale, and at most .47 with those of another one (November 2026)."""
 _FEWEST: Final = 5
 """Colours of a map, below which it says nothing about its scale."""

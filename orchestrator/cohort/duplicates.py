@@ -8,7 +8,7 @@ correlate highly by anatomy and by their common background. Both maps are averag
 own mean, and the root mean square of their difference is taken, relative to the mean. A repeated scan of one patient
 differs by about 4 % a segment (limits of agreement of +/-11 %, J Nucl Med 2011;52:1204), regions of different normals
 by about 7 %. Among the 534 maps of the SPECTF data the closest two of different patients differ by 2.8 % in this
-measure, the median pair by 14 %; a map exported again in another size, as JPEG or as counts, by at most 0.3 %.
+measure, the median pair by 14 %. A map exported again in another size, as JPEG or as counts, differs by at most 0.3 %.
 
 Nearly equal maps are found without comparing all pairs. Two maps that differ little also differ little in any one
 direction of their space. So each is compared with its neighbours in the few directions in which the maps of this cohort

@@ -73,7 +73,7 @@ def read_channels(path: Path) -> NDArray[Any]:
 
 
 def decoded(source: BinaryIO, *, array: bool) -> NDArray[Any]:
-    """The pixels of an image (PNG, JPEG, TIFF) or an array (NPY, NPZ) as they are stored.
+    """The pixels of an image (PNG, JPEG, TIFF) or an array (NPY, NPZ), in type and shape as they are stored.
 
     Raises:
         CohortError: They cannot be read; the message does not name the file.

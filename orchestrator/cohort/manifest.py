@@ -48,7 +48,7 @@ class ManifestExam:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Manifest:
+class Manifest:
     """The exams of a manifest, with the problems and notices of its text."""
 
     exams: tuple[ManifestExam, ...]
@@ -57,7 +57,7 @@ class _Manifest:
     notices: tuple[str, ...]
 
 
-def interpret(table: TextTable, folder: Path, *, labelled: bool = True) -> _Manifest:
+def interpret(table: TextTable, folder: Path, *, labelled: bool = True) -> Manifest:
     """Turn a manifest's text into exams.
 
     Args:
@@ -71,12 +71,12 @@ def interpret(table: TextTable, folder: Path, *, labelled: bool = True) -> _Mani
     table = _with_known_names(table if labelled else _without_labels(table))
     problems = _missing_columns(table)
     if problems:
-        return _Manifest(exams=(), carried=(), problems=tuple(problems), notices=())
+        return Manifest(exams=(), carried=(), problems=tuple(problems), notices=())
     # Unknown columns are kept for strata and subgroups, which the experiment file may name.
     carried = tuple(name for name in table.columns if name not in {*_INTERPRETED, *_RESERVED})
     exams = tuple(_exam(row, cells, folder, carried) for row, cells in table.rows)
     problems = [*_cell_problems(table), *_id_problems(table)]
-    return _Manifest(
+    return Manifest(
         exams=exams,
         carried=carried,
         problems=(*problems, *_duplicate_exams(exams), *_divided_patients(exams), *_mixed_dates(exams)),

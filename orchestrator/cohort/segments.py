@@ -1,7 +1,7 @@
 """The segments of a polar map, and the means of maps over the 17 segments: one geometry for painting and for reading.
 
 Apex r < 0.2, apical ring to 0.467, mid to 0.733, basal to 1; apex in the centre, anterior up, septum left, lateral
-right (Cerqueira et al., Circulation 2002;105:539, doi 10.1161/hc0402.102975). The 20-segment model has six apical
+right (Cerqueira et al., Circulation 2002;105:539, doi:10.1161/hc0402.102975). The 20-segment model has six apical
 segments and an apex in two halves, anterior and inferior; its rings are drawn with the same radii.
 """
 
@@ -64,7 +64,8 @@ SEGMENTS_17: Final = (
 TERRITORIES: Final[Mapping[str, tuple[int, ...]]] = MappingProxyType(
     {"LAD": (1, 2, 7, 8, 13, 14, 17), "RCA": (3, 4, 9, 10, 15), "LCX": (5, 6, 11, 12, 16)}
 )
-"""The coronary artery that most often supplies each of the 17 segments (figure 4 of Cerqueira et al. 2002)."""
+"""The coronary artery that most often supplies each of the 17 segments (figure 4 of Cerqueira et al. 2002,
+doi:10.1161/hc0402.102975)."""
 SEGMENTS_15: Final = (
     *_ring(_BASAL, (("1", 60, 60), ("2+3", 120, 120), ("4", 240, 60), ("5", 300, 60), ("6", 0, 60))),
     *_ring(_MID, (("7", 60, 60), ("8+9", 120, 120), ("10", 240, 60), ("11", 300, 60), ("12", 0, 60))),

@@ -62,8 +62,8 @@ def read_table(path: Path, *, called: str = "manifest", most_rows: int = _MOST_R
         The table.
 
     Raises:
-        CohortError: The file is missing, is no regular file or too large, has another format or encoding, names a
-            column twice or not at all, has rows of another length than the header, or has no rows.
+        CohortError: The file is missing, is no regular file, is too large, or has another format or encoding. Or it
+            names a column twice or not at all, has rows of another length than the header, or has no rows.
     """
     readers = {".csv": _read_csv, ".parquet": _read_parquet}
     if path.suffix.lower() not in readers:

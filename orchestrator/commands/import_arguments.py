@@ -136,9 +136,8 @@ def _files(verb: argparse.ArgumentParser) -> None:
     file_argument(verb, "--files", metavar="CSV", help="what the source does not say, by file (see the docs)")
 
 
-_Add = Callable[[argparse.ArgumentParser], None]
 # Each names its command by module and function, which are imported when the verb is used.
-_SOURCES: Final[tuple[tuple[str, _Add, tuple[str, str], str], ...]] = (
+_SOURCES: Final[tuple[tuple[str, Callable[[argparse.ArgumentParser], None], tuple[str, str], str], ...]] = (
     ("spectf", _spectf, ("sources", "import_spectf"), "the 267 patients of the UCI SPECTF data, as real polar maps"),
     ("dicom-sa", _dicom_sa, ("imports", "dicom_sa"), "reconstructed short-axis volumes (DICOM NM), sampled to maps"),
     ("pages", _pages, ("imports", "pages"), "result pages of a vendor's program, by a layout file"),

@@ -54,7 +54,7 @@ def report(arguments: argparse.Namespace) -> int:
 
 def _patients(arguments: argparse.Namespace) -> int:
     """`polarmap report RUN --patients FILE`: the hardest exams' maps, in a new file that only its user reads."""
-    # Reading images, for this alone.
+    # Imported here: of all reports only this one reads images again.
     from orchestrator.driver.hardest_maps import hardest_maps_of  # noqa: PLC0415
 
     new_named_file(arguments.patients, hardest_maps_of(open_run(arguments.run), arguments.manifest).encode("utf-8"))
@@ -78,7 +78,7 @@ def _figures(arguments: argparse.Namespace) -> int:
 
 def _checklist(arguments: argparse.Namespace) -> int:
     """`polarmap report RUN --checklist NAME`: answered with the sections that the run's page has."""
-    # Jinja and the page, for this alone.
+    # Imported here: of what is printed only checklists need Jinja and the page.
     from orchestrator.report.manuscript.checklist_files import CHECKLIST_FORMATS, checklist_file  # noqa: PLC0415
     from orchestrator.report.page.sections import TITLES, checklist_of  # noqa: PLC0415
 

@@ -15,8 +15,6 @@ _EXPORT_FORMATS: Final = ("torch", "onnx", "hub", "bundle", "mlflow")
 _FORMATS: Final = ("rich", "markdown", "csv", "latex", "json", "html")
 _CHECKLISTS: Final = ("tripod-ai", "claim")
 
-_Add = Callable[[argparse.ArgumentParser], None]
-
 
 def _init(verb: argparse.ArgumentParser) -> None:
     file_argument(verb, "file", nargs="?", default=Path("experiment.toml"), help="default: experiment.toml")
@@ -265,7 +263,7 @@ def _cluster(verb: argparse.ArgumentParser) -> None:
     check.add_argument("--format", choices=("rich", "json"), default="rich", help="default: rich")
 
 
-VERBS: Final[tuple[tuple[str, _Add, tuple[str, str], str], ...]] = (
+VERBS: Final[tuple[tuple[str, Callable[[argparse.ArgumentParser], None], tuple[str, str], str], ...]] = (
     ("init", _init, ("sources", "init"), "write a commented experiment file"),
     ("schema", _schema, ("sources", "schema"), "print the JSON Schema of experiment files, for editors"),
     ("synth", _synth, ("sources", "synth"), "simulate a cohort with two tracers, and write it with its truth"),

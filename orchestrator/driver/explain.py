@@ -52,7 +52,7 @@ class ExplainOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Explained:
+class ExplainOutcome:
     """How it ended."""
 
     done_now: int
@@ -75,7 +75,7 @@ class _Explained:
             )
 
 
-def explain_run(run: Run, options: ExplainOptions, progress: Progress, runner: Runner | None = None) -> _Explained:
+def explain_run(run: Run, options: ExplainOptions, progress: Progress, runner: Runner | None = None) -> ExplainOutcome:
     """Explain a run, or what is left of it; run it again to resume.
 
     Args:
@@ -109,7 +109,7 @@ def explain_run(run: Run, options: ExplainOptions, progress: Progress, runner: R
             from orchestrator.report.build import write_report  # noqa: PLC0415 - matplotlib; only the report needs it
 
             write_report(run)
-    return _Explained(done_now=done, test=opened, failed=failed)
+    return ExplainOutcome(done_now=done, test=opened, failed=failed)
 
 
 def _check_exams(run: Run, options: ExplainOptions) -> bool:

@@ -51,12 +51,10 @@ def explain_new_exams(run: Run, manifest: Path, progress: Progress) -> pd.DataFr
             networks = [one for one, _ in final_networks(run.paths, name, settings)]
             here = {"stress": cohort.maps.has_stress, "rest": cohort.maps.has_rest}
             rows = np.flatnonzero(np.logical_and.reduce([here[phase] for phase in PHASES_OF[name]]))
-            lacking = {TRACERS[number] for number in cohort.maps.tracer[rows].tolist()} - {
-                TRACERS[one] for one in known
-            }
-            if lacking:
+            unknown = {TRACERS[number] for number in set(cohort.maps.tracer[rows].tolist()) - set(known)}
+            if unknown:
                 raise CohortError(
-                    f"the run keeps no reference map of {', '.join(sorted(lacking))}: it had fewer than ten normal "
+                    f"the run keeps no reference map of {', '.join(sorted(unknown))}: it had fewer than ten normal "
                     "exams of it; leave those rows out"
                 )
             maps = with_channels(cohort.maps, networks[0].architecture.image_channels)

@@ -168,9 +168,9 @@ class CellExplanations:
         away = np.inf if due.keys() != found.keys() else max((abs(found[one] - due[one]) for one in due), default=0.0)
         if away > self.tolerance:
             raise RunDirectoryError(
-                f"the networks of cell {result.key.name}, refitted here, score its exams differently from the run's "
-                f"(by up to {away:.2g} log odds), so they are not the run's; explain it on the kind of processor and "
-                "with the versions that experiment.json names"
+                f"the networks of cell {result.key.name}, refitted here, score its exams differently (by up to "
+                f"{away:.2g} log odds) and are not the run's; explain it on the kind of processor and with the "
+                "versions that experiment.json names"
             )
 
 

@@ -12,13 +12,10 @@ from orchestrator.driver.prepare import Prepared
 from orchestrator.ledger.integrity import read_results
 from orchestrator.ledger.state import RunState
 
-_Scores = Mapping[tuple[int, int], NDArray[np.float64]]
-"""`[candidates, exams]` of each part of an input configuration, by repeat and fold; NaN where it has none."""
-
 
 def scores_of_parts(
     state: RunState, keys: Sequence[CellKey], candidates: int, exams: int
-) -> dict[Inputs, _Scores | None]:
+) -> dict[Inputs, Mapping[tuple[int, int], NDArray[np.float64]] | None]:
     """What the parts of a flat search found, read from their committed cells.
 
     Args:
@@ -28,11 +25,11 @@ def scores_of_parts(
         exams: Rows of the cohort.
 
     Returns:
-        The scores of each input configuration; None where a part failed or was not done, so that nothing can be chosen.
-        Empty without a flat search.
+        Scores `[candidates, exams]` by repeat and fold, for each input configuration. None where a part failed or was
+        not done, so that nothing can be chosen. Empty without a flat search.
     """
     parts = [key for key in keys if key.partition == "search"]
-    found: dict[Inputs, _Scores | None] = {}
+    found: dict[Inputs, Mapping[tuple[int, int], NDArray[np.float64]] | None] = {}
     for name in dict.fromkeys(key.inputs for key in parts):
         mine = [key for key in parts if key.inputs == name]
         whole = all(state.state_of(key) == "complete" for key in mine)
@@ -40,7 +37,9 @@ def scores_of_parts(
     return found
 
 
-def task_of(key: CellKey, prepared: Prepared, scores: Mapping[Inputs, _Scores | None]) -> CellTask | None:
+def task_of(
+    key: CellKey, prepared: Prepared, scores: Mapping[Inputs, Mapping[tuple[int, int], NDArray[np.float64]] | None]
+) -> CellTask | None:
     """What a worker is given to do a cell.
 
     Args:

@@ -1,8 +1,8 @@
 """Forecasts a run's work from timed trainings: simulated searches over them, drawn many times.
 
-What cannot be known before is drawn, so that it widens the interval: which of the timed trainings a candidate will be
-like, which freeze depths the sampler will come to prefer, how long trainings last that the pilot had no time to end,
-and an error of the model itself.
+What cannot be known before is drawn, so that it widens the interval. Drawn are which of the timed trainings a candidate
+will be like, and which freeze depths the sampler will come to prefer. Drawn are also how long trainings last that the
+pilot had no time to end, and an error of the model itself.
 """
 
 import heapq
@@ -30,9 +30,6 @@ _MODEL_ERROR: Final = 0.08
 _START: Final = 15.0
 """Seconds before the first cell begins: Ray and the workers' imports (docs/orchestration_cost.md)."""
 
-_Generator = np.random.Generator
-_Floats = NDArray[np.float64]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Range:
@@ -43,8 +40,8 @@ class Range:
     high: float
 
     @classmethod
-    def of(cls, draws: _Floats) -> "Range":
-        """The median of the draws and the middle `_LEVEL` of them."""
+    def of(cls, draws: NDArray[np.float64]) -> "Range":
+        """The median of the draws `[draws]` and the middle `_LEVEL` of them."""
         low, estimate, high = np.quantile(draws, [(1 - _LEVEL) / 2, 0.5, (1 + _LEVEL) / 2]).tolist()
         return cls(low=low, estimate=estimate, high=high)
 
@@ -98,7 +95,7 @@ def forecast(told: Sequence[TimedTraining], work: Workload, *, workers: Sequence
 
 
 def _draw(
-    generator: _Generator, timed: Sequence[TimedTraining], lengths: NDArray[np.int64], work: Workload
+    generator: np.random.Generator, timed: Sequence[TimedTraining], lengths: NDArray[np.int64], work: Workload
 ) -> dict[Inputs, float]:
     """Seconds of a cell of each input configuration, in one possible world."""
     # One preference and one error for all cells: they do not average out over a run.
@@ -112,7 +109,7 @@ def _draw(
     return seconds
 
 
-def _pool(generator: _Generator, timed: Sequence[TimedTraining]) -> Pool:
+def _pool(generator: np.random.Generator, timed: Sequence[TimedTraining]) -> Pool:
     """The timed trainings, drawn with replacement within each kind."""
     drawn = {}
     for kind in _kinds(timed):

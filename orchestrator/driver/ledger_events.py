@@ -107,7 +107,7 @@ class LedgerEvents:
 
     def cell(self, result: CellResult, attempt: int) -> None:
         """Commit a finished cell; a failed one is shown at once."""
-        # Likewise; an interruption in between loses a line of the log, not a result.
+        # Ledger first here, too: an interruption in between loses a line of the log, not a result.
         self.state.commit(result, attempt, self.experiment)
         self.counters.end(result)
         if self.followed is not None:

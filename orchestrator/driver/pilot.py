@@ -31,7 +31,7 @@ _SECONDS: Final = 75.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _NodeForecast:
+class NodeForecast:
     """What a run takes on as many nodes of one type as a cluster file allows."""
 
     node: NodeType
@@ -50,7 +50,7 @@ class PilotForecast:
     workers: int
     """Cells side by side on this machine, or as many as were asked for."""
     run: Forecast
-    nodes: tuple[_NodeForecast, ...]
+    nodes: tuple[NodeForecast, ...]
     """One for each type of worker node of the cluster file."""
 
     def to_dict(self) -> dict[str, object]:
@@ -87,13 +87,13 @@ def pilot_forecast(prepared: Prepared, workers: int | None, cluster: Path | None
     resources, device = experiment.resources, device_for(experiment.resources)
     check_precision(experiment.training.precision, device)
     types = tuple(worker_types(read_cluster_file(cluster))) if cluster is not None else ()
-    per_type = [node.nodes * _cells_of(node, resources, device) for node in types]
+    per_type = [node.nodes * _cells_of_node(node, resources, device) for node in types]
     here = workers or max(1, int((os.cpu_count() or 1) / resources.cpus_per_cell))
     tasks = _first_cells(prepared)
     timed, shares = _timed(prepared, tasks, device, progress)
     work = Workload(
         cells=plan.repeats * plan.count,
-        exams={name: _exams(task) for name, task in tasks.items()},
+        exams={name: _exam_counts(task) for name, task in tasks.items()},
         shares=shares,
         calibrated=experiment.decision.calibration != "none",
         search=experiment.search,
@@ -104,7 +104,7 @@ def pilot_forecast(prepared: Prepared, workers: int | None, cluster: Path | None
     return PilotForecast(workers=here, run=run, nodes=nodes)
 
 
-def _cells_of(node: NodeType, resources: ResourceSettings, device: str) -> int:
+def _cells_of_node(node: NodeType, resources: ResourceSettings, device: str) -> int:
     """Cells that one node does at a time; 0 where the pilot's device is not what they would run on there."""
     if device == "cpu":
         # Cells go to the GPUs of a node that has some, whose speed a processor cannot tell.
@@ -113,13 +113,13 @@ def _cells_of(node: NodeType, resources: ResourceSettings, device: str) -> int:
     return int(node.gpus / share) if share else 0
 
 
-def _on_nodes(node: NodeType, workers: int, run: Forecast) -> _NodeForecast:
+def _on_nodes(node: NodeType, workers: int, run: Forecast) -> NodeForecast:
     hours = run.wall_hours.get(workers)
     dollars = None
     if hours is not None and node.dollars is not None and node.head_dollars is not None:
         price = node.head_dollars + node.nodes * node.dollars
         dollars = Range(low=hours.low * price, estimate=hours.estimate * price, high=hours.high * price)
-    return _NodeForecast(node=node, workers=workers, wall_hours=hours, dollars=dollars)
+    return NodeForecast(node=node, workers=workers, wall_hours=hours, dollars=dollars)
 
 
 def _first_cells(prepared: Prepared) -> dict[Inputs, CellTask]:
@@ -153,7 +153,7 @@ def _timed(
     return timed, {kind: len(values) / drawn for kind, values in kinds.items()}
 
 
-def _exams(task: CellTask) -> tuple[float, float, float]:
+def _exam_counts(task: CellTask) -> tuple[float, float, float]:
     """Exams of an inner training part, of the cell's, and of the final cell's."""
     inner = float(np.mean([len(split.training) for split in task.inner]))
     return inner, float(len(task.training)), float(len(task.training) + len(task.evaluation))

@@ -45,6 +45,8 @@ COLUMNS: Final = (
     "outside",
 )
 """The columns of a prediction."""
+_Shape = tuple[int, int]
+"""Pixels a side and channels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -83,7 +85,7 @@ def predict_exams(ensembles: Sequence[Ensemble], manifest: Path, progress: Progr
         `COLUMNS`, of some hundred exams in the manifest's order; all of them are to be dropped where an error follows.
 
     Raises:
-        CohortError: The manifest or an image is unusable, or of a kind that the networks were not trained on; what is
+        CohortError: The manifest or an image is unusable, or of a kind that the networks were not trained on. What is
             wrong with the text is said before the first prediction, what is wrong with images after the last.
     """
     with shown(progress, "checking exams"):
@@ -124,10 +126,6 @@ def _predicted(
     reader.check()
 
 
-_Shape = tuple[int, int]
-"""Pixels a side and channels."""
-
-
 def _maps_of(exams: Sequence[ManifestExam], ensembles: Sequence[Ensemble], reader: ImageReader) -> dict[_Shape, Maps]:
     """The images of some exams, once for every size that a pipeline reads."""
     shapes = {(one.config.size, one.config.channels): None for each in ensembles for one in each.pipelines}
@@ -138,10 +136,11 @@ def _maps_of(exams: Sequence[ManifestExam], ensembles: Sequence[Ensemble], reade
 
 
 def _frame(ensemble: Ensemble, exams: Sequence[ManifestExam], maps: dict[_Shape, Maps]) -> pd.DataFrame:
+    """`COLUMNS` of the exams that have the ensemble's phases."""
     rows = np.array([place for place, exam in enumerate(exams) if ensemble.reads(exam)], dtype=np.int64)
     mine = [exams[row] for row in rows]
     answers = [_answer(one, maps[one.config.size, one.config.channels], rows) for one in ensemble.pipelines]
-    # Runs make one model as the members of a run do.
+    # Several runs are averaged to one model in the same way as the members of one run.
     model = Model.of(
         *(
             np.stack([getattr(answer, name) for answer, _ in answers])

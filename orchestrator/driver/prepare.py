@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from mpi_model.weights import State
 
 _FLAT_SEARCH: Final = (
-    "flat search, bias-reduced: candidates are drawn beforehand and trained once a part; each cell chooses without the "
-    "patients it is judged on, by the folds next to theirs; only `polarmap permute` says whether an AUC is above chance"
+    "flat search, bias-reduced: candidates are drawn beforehand and trained once a part. Each cell chooses without the "
+    "patients it is judged on, by the folds next to theirs. Only `polarmap permute` says whether an AUC is above chance"
 )
 
 
@@ -42,7 +42,7 @@ class Prepared:
     loaded: LoadedExperiment
     cohort: Cohort
     eligible: Mapping[Inputs, NDArray[np.bool_]]
-    """For each input configuration, the exams it uses, of both partitions."""
+    """`[N]` for each input configuration: the exams it uses, of both partitions."""
     exclusions: tuple[Exclusion, ...]
     plan: FoldPlan
     space: SearchSpace
@@ -86,7 +86,7 @@ def prepare(loaded: LoadedExperiment, progress: Progress, permutation: int | Non
         exclusions=exclusions,
         plan=plan,
         space=space_of(loaded),
-        notices=(*cohort.notices, *_kept_by_available(experiment, cohort, eligible), *plan.notices, *_advice(loaded)),
+        notices=(*cohort.notices, *_left_out_by_common(experiment, cohort, eligible), *plan.notices, *_advice(loaded)),
     )
 
 
@@ -101,7 +101,7 @@ def _read_cohort(loaded: LoadedExperiment, progress: Progress) -> Cohort:
 
 
 def rows_of_test_exams(prepared: Prepared, inputs: Inputs) -> NDArray[np.int64]:
-    """Rows of the test exams that an input configuration can use."""
+    """`[n]`, rows of the test exams that an input configuration can use."""
     return np.flatnonzero(prepared.eligible[inputs] & (prepared.cohort.exams["partition"] == "test").to_numpy())
 
 
@@ -164,7 +164,7 @@ def _check_subgroups(cohort: Cohort, subgroups: tuple[str, ...]) -> None:
             )
 
 
-def _kept_by_available(
+def _left_out_by_common(
     experiment: Experiment, cohort: Cohort, eligible: Mapping[Inputs, NDArray[np.bool_]]
 ) -> list[str]:
     """A notice where some input configuration could use exams that `patients = "common"` leaves out."""

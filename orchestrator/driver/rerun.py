@@ -35,7 +35,7 @@ _COMPARED: Final = ("candidates", "epochs", "predictions", "cells")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Rerun:
+class RerunComparison:
     """How a cell that was done again compares with the ledger."""
 
     cell: str
@@ -78,7 +78,7 @@ def rerun_cell(
     manifest: Path | None = None,
     *,
     unguarded: bool = False,
-) -> _Rerun:
+) -> RerunComparison:
     """Do one cell again, from its first candidate.
 
     Args:
@@ -95,7 +95,7 @@ def rerun_cell(
         RunDirectoryError: The cohort is not the run's.
     """
     key = _key_of(run.description, cell)
-    _check_new(folder, run)
+    _check_new_folder(folder, run)
     resolved = resolve_again(
         run, manifest, options, progress, lambda fact: fact.startswith("versions.") or fact == "device"
     )
@@ -103,10 +103,10 @@ def rerun_cell(
     task = _task(key, resolved, there, SAMPLED in run.description.facts)
     runner = runner_for(options, run_cell if unguarded and options.runner == "inline" else None)
     with own.storage.hold(), logging_to(own):
-        state = RunState.read(own)
-        train([Job(task=task, finished=())], replace(resolved, paths=own, keys=[key]), state, progress, runner)
+        here = RunState.read(own)
+        train([Job(task=task, finished=())], replace(resolved, paths=own, keys=[key]), here, progress, runner)
     # Read again: a run that goes on may have ended the cell meanwhile.
-    return _compared(run, key, state, RunState.read(run.paths), resolved)
+    return _compared(run, key, here, RunState.read(run.paths), resolved)
 
 
 def _key_of(description: RunDescription, cell: str) -> CellKey:
@@ -125,7 +125,7 @@ def _key_of(description: RunDescription, cell: str) -> CellKey:
     )
 
 
-def _check_new(folder: Path, run: Run) -> None:
+def _check_new_folder(folder: Path, run: Run) -> None:
     if folder.exists() or folder.is_symlink():
         raise ExperimentError(f"{folder} exists already and was not changed; name a new folder with --out")
     # The run directory holds what was computed for it, and nothing else.
@@ -149,8 +149,9 @@ def _task(key: CellKey, resolved: ResolvedRun, there: RunState, sampled: bool) -
     return task
 
 
-def _compared(run: Run, key: CellKey, state: RunState, there: RunState, resolved: ResolvedRun) -> _Rerun:
-    mine, theirs = _tables(state, key), _tables(there, key)
+def _compared(run: Run, key: CellKey, here: RunState, there: RunState, resolved: ResolvedRun) -> RerunComparison:
+    """Compare what was done `here` with what the run's own ledger holds `there`."""
+    mine, theirs = _tables(here, key), _tables(there, key)
     cell = mine["cells"].to_pylist()[0]
     if there.state_of(key) is None:
         # A cell under way is compared as far as it has come.
@@ -159,10 +160,10 @@ def _compared(run: Run, key: CellKey, state: RunState, there: RunState, resolved
             name: table.filter(pc.is_in(table["candidate"], reached)) for name, table in mine.items() if name in theirs
         }
     same = [name for name in theirs if table_bytes(mine[name]) == table_bytes(theirs[name])]
-    networks = dict(_networks(state.paths, there, key))
-    return _Rerun(
+    networks = dict(_networks(here.paths, there, key))
+    return RerunComparison(
         cell=key.name,
-        folder=Path(state.paths.root),
+        folder=Path(here.paths.root),
         state=str(cell["state"]),
         reason=str(cell["reason"]),
         ledger=there.state_of(key) or f"under way, {len(theirs['candidates'])} candidates",
@@ -171,7 +172,7 @@ def _compared(run: Run, key: CellKey, state: RunState, there: RunState, resolved
             *(name for name in theirs if name not in same),
             *(name for name, equal in networks.items() if not equal),
         ),
-        largest=_largest(mine.get("predictions"), theirs.get("predictions")),
+        largest=_largest_difference(mine.get("predictions"), theirs.get("predictions")),
         elsewhere=tuple(differences(run.description.facts, resolved.facts)),
     )
 
@@ -194,7 +195,7 @@ def _networks(mine: RunPaths, there: RunState, key: CellKey) -> Iterator[tuple[s
             yield name, own.exists() and own.read_bytes() == there.paths.blob(name).read_bytes()
 
 
-def _largest(mine: pa.Table | None, theirs: pa.Table | None) -> float | None:
+def _largest_difference(mine: pa.Table | None, theirs: pa.Table | None) -> float | None:
     """The largest difference of two columns of scores of the same exams."""
     places = ["model", "member", "row"]
     if mine is None or theirs is None or not mine.num_rows or not mine.select(places).equals(theirs.select(places)):

@@ -1,4 +1,4 @@
-"""One run, from an experiment file to its tables: the line that everything else hangs from."""
+"""One run, from an experiment file to its report. Read this module first: its calls are the steps of a run."""
 
 import logging
 from collections.abc import Sequence

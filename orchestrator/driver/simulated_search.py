@@ -8,13 +8,10 @@ from numpy.typing import NDArray
 
 from mpi_model.settings import TrainingSettings
 from mpi_model.vocabulary import Inputs
-from orchestrator.cells.rungs import places
+from orchestrator.cells.rungs import candidates_on_fold
 from orchestrator.cells.study import PRUNING_WARM_UP, startup_candidates
 from orchestrator.cells.timed import Kind, TimedTraining
 from orchestrator.experiment.settings import SearchSettings
-
-_Generator = np.random.Generator
-_Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +43,13 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
-class Fold:
+class _Fold:
     """One inner fold of a simulated candidate."""
 
     length: int
     """Epochs until patience or the schedule ends it."""
     best: int
-    path: _Floats
+    path: NDArray[np.float64]
     """`[epochs]`, the objective that a pruner sees after each epoch; flat after the end."""
 
 
@@ -61,7 +58,7 @@ class _Tried:
     """A simulated candidate: its kind, its folds, and the epochs trained in each that it came to."""
 
     kind: Kind
-    folds: Sequence[Fold]
+    folds: Sequence[_Fold]
     epochs: Sequence[int]
     complete: bool
 
@@ -72,14 +69,23 @@ class _Tried:
 
 
 def cell_seconds(
-    generator: _Generator,
+    generator: np.random.Generator,
     pool: Pool,
-    preferred: _Floats,
+    preferred: NDArray[np.float64],
     lengths: NDArray[np.int64],
     work: Workload,
     inputs: Inputs,
 ) -> float:
-    """Seconds of one simulated cell: its search, or its part of a flat one, and the refits of its winners."""
+    """Seconds of one simulated cell: its search, or its part of a flat one, and the refits of its winners.
+
+    Args:
+        generator: Draws candidates and trainings.
+        pool: The timed trainings.
+        preferred: `[kinds]`, how often each kind is proposed once the sampler has learned.
+        lengths: `[trainings]`, epochs of the timed trainings that came to their end.
+        work: What the run has to do.
+        inputs: The cell's input configuration.
+    """
     if work.search.scheme == "flat":
         return _with_part(generator, pool, preferred, work, inputs)
     kinds, shares = list(work.shares), np.array(list(work.shares.values()))
@@ -90,7 +96,7 @@ def cell_seconds(
         some = pool.trainings[kind]
         drawn = [some[int(place)] for place in generator.integers(len(some), size=work.search.inner_folds)]
         proposed.append((kind, [_fold(generator, one, lengths, work) for one in drawn]))
-    searched = _raced if work.search.strategy == "race" else side_by_side
+    searched = _raced if work.search.strategy == "race" else _side_by_side
     tried = searched(proposed, work.search)
     inner, whole, _ = work.exams[inputs]
     seconds = sum(sum(one.epochs) * pool.epoch[one.kind] + len(one.epochs) * pool.setup[one.kind] for one in tried)
@@ -106,12 +112,14 @@ def cell_seconds(
     return seconds
 
 
-def _with_part(generator: _Generator, pool: Pool, preferred: _Floats, work: Workload, inputs: Inputs) -> float:
+def _with_part(
+    generator: np.random.Generator, pool: Pool, preferred: NDArray[np.float64], work: Workload, inputs: Inputs
+) -> float:
     """Seconds of a part of a flat search, in which nothing is pruned, and of the members of one cell."""
     inner, whole, final = work.exams[inputs]
     kinds, epochs = list(work.shares), work.training.epochs
 
-    def seconds(shares: _Floats, count: int, exams: float) -> float:
+    def seconds(shares: NDArray[np.float64], count: int, exams: float) -> float:
         drawn = [kinds[int(place)] for place in generator.choice(len(kinds), size=count, p=shares)]
         return sum(pool.setup[kind] + epochs * pool.refit_epoch[kind] * exams / inner for kind in drawn)
 
@@ -121,7 +129,7 @@ def _with_part(generator: _Generator, pool: Pool, preferred: _Floats, work: Work
     return part + seconds(preferred, work.training.members, whole) + seconds(preferred, again, inner)
 
 
-def _fold(generator: _Generator, timed: TimedTraining, lengths: NDArray[np.int64], work: Workload) -> Fold:
+def _fold(generator: np.random.Generator, timed: TimedTraining, lengths: NDArray[np.int64], work: Workload) -> _Fold:
     """A timed training as one inner fold; where it was not ended, with an end drawn from those that were."""
     most, seen = work.training.epochs, len(timed.costs)
     length, best = seen, timed.best
@@ -136,13 +144,10 @@ def _fold(generator: _Generator, timed: TimedTraining, lengths: NDArray[np.int64
         best = max(best, length - work.training.patience if length < most else length)
     path = np.array(timed.costs)
     path = path if work.training.budget == "schedule" else np.minimum.accumulate(path)
-    return Fold(length, best, np.concatenate([path, np.full(most - seen, path[-1])]))
+    return _Fold(length, best, np.concatenate([path, np.full(most - seen, path[-1])]))
 
 
-_Proposed = tuple[Kind, Sequence[Fold]]
-
-
-def side_by_side(proposed: Sequence[_Proposed], search: SearchSettings) -> list[_Tried]:
+def _side_by_side(proposed: Sequence[tuple[Kind, Sequence[_Fold]]], search: SearchSettings) -> list[_Tried]:
     """Each candidate on all its inner folds side by side, unless the median of earlier ones ends it."""
     tried: list[_Tried] = []
     for kind, folds in proposed:
@@ -152,7 +157,7 @@ def side_by_side(proposed: Sequence[_Proposed], search: SearchSettings) -> list[
     return tried
 
 
-def _raced(proposed: Sequence[_Proposed], search: SearchSettings) -> list[_Tried]:
+def _raced(proposed: Sequence[tuple[Kind, Sequence[_Fold]]], search: SearchSettings) -> list[_Tried]:
     """All candidates on the first inner fold, the better part on each later one; ties are left out."""
     tried: list[_Tried] = []
     for kind, folds in proposed:
@@ -161,14 +166,14 @@ def _raced(proposed: Sequence[_Proposed], search: SearchSettings) -> list[_Tried
     alive = [place for place, one in enumerate(tried) if one.complete]
     for fold in range(1, search.inner_folds):
         costs = {place: np.mean([one.path[-1] for one in tried[place].folds[:fold]]) for place in alive}
-        alive = sorted(alive, key=costs.__getitem__)[: places(search, fold)]
+        alive = sorted(alive, key=costs.__getitem__)[: candidates_on_fold(search, fold)]
         for place in alive:
             one = tried[place]
             tried[place] = replace(one, epochs=[*one.epochs, one.folds[fold].length])
     return [replace(one, complete=place in alive) for place, one in enumerate(tried)]
 
 
-def _pruned_at(folds: Sequence[Fold], complete: Sequence[Sequence[Fold]], search: SearchSettings) -> int | None:
+def _pruned_at(folds: Sequence[_Fold], complete: Sequence[Sequence[_Fold]], search: SearchSettings) -> int | None:
     """The epoch at which Optuna's median rule ends a candidate; None where it does not.
 
     Args:

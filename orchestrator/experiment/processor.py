@@ -1,7 +1,7 @@
 """Where cells run, and whether this machine's processor has bf16 arithmetic; read from the system, without torch.
 
-Without bf16 instructions the library converts every number on its way in and out: bf16 training was then measured
-17 to 23 times slower than single precision (ResNet-18, AVX2), and nothing in the results would show it.
+Without bf16 instructions the library converts every number on its way in and out. bf16 training was then measured 17 to
+23 times slower than single precision (ResNet-18, AVX2), and nothing in the results would show it.
 """
 
 import platform
@@ -42,20 +42,20 @@ def check_precision(precision: Precision, device: str) -> None:
         ExperimentError: The cells would run on this processor, which is known to lack native bf16.
     """
     # Unknown features are allowed here; `precision_notices` reports them.
-    features = processor_features()
-    if precision != "bf16" or device != "cpu" or features is None or has_bf16(features):
+    features = _processor_features()
+    if precision != "bf16" or device != "cpu" or features is None or _has_bf16(features):
         return
     widest = next((name for name in _WIDEST_FIRST if name in features), "no vector extension")
     raise ExperimentError(
         '`training.precision` = "bf16" needs a processor with AVX512_BF16 or AMX-BF16 (x86) or the bf16 feature (ARM), '
-        f"but {platform.node() or 'this machine'} has {widest}, where bf16 is emulated, many times slower than fp32; "
+        f"but {platform.node() or 'this machine'} has {widest}: bf16 is emulated, many times slower than fp32; "
         'set `training.precision` = "fp32", or use a GPU (`resources.gpus_per_cell`)'
     )
 
 
 def precision_notices(precision: Precision, device: str) -> tuple[str, ...]:
     """Notices about precision: bf16 on a processor whose features cannot be read is allowed, with a notice."""
-    if precision != "bf16" or device != "cpu" or processor_features() is not None:
+    if precision != "bf16" or device != "cpu" or _processor_features() is not None:
         return ()
     return (
         '`training.precision` = "bf16" is fast only on a processor with AVX512_BF16 or AMX-BF16 (x86) or the bf16 '
@@ -64,13 +64,13 @@ def precision_notices(precision: Precision, device: str) -> tuple[str, ...]:
     )
 
 
-def has_bf16(features: frozenset[str]) -> bool:
+def _has_bf16(features: frozenset[str]) -> bool:
     """Whether one of the processor's features is native bf16 arithmetic."""
     return bool(_BF16 & features)
 
 
 @lru_cache(maxsize=1)
-def processor_features() -> frozenset[str] | None:
+def _processor_features() -> frozenset[str] | None:
     """The features that every core of this machine has, as Linux spells them; None where they cannot be read."""
     if platform.system() == "Darwin":
         return _features_of_mac(_sysctl("hw.optional.arm.FEAT_BF16"))
@@ -82,7 +82,7 @@ def processor_features() -> frozenset[str] | None:
 
 def vector_instructions() -> str:
     """The features that decide which kernels compute here, for a log: `avx avx2 fma`."""
-    return " ".join(sorted(name for name in processor_features() or () if _VECTORS.match(name)))
+    return " ".join(sorted(name for name in _processor_features() or () if _VECTORS.match(name)))
 
 
 def _features_in(cpuinfo: str) -> frozenset[str] | None:

@@ -13,14 +13,8 @@ from typing import Literal
 from mpi_model.settings import NetworkSettings, TrainingSettings
 from mpi_model.vocabulary import INPUTS, Inputs
 
-_Patients = Literal["common", "available"]
-_Exams = Literal["all", "first"]
 Objective = Literal["balanced_log_loss", "auc"]
-_Scheme = Literal["nested", "flat"]
-_Strategy = Literal["all_folds", "race"]
-_FoldsBy = Literal["patient", "site"]
 ThresholdRule = Literal["fixed", "balanced_accuracy"]
-_Calibration = Literal["none", "platt"]
 Baseline = Literal["segments", "none"]
 
 DEFAULT_ENDPOINTS: Mapping[str, str] = MappingProxyType(
@@ -44,9 +38,9 @@ class CohortSettings:
 
     manifest: str
     """The cohort's manifest, relative to the experiment file."""
-    patients: _Patients = "common"
+    patients: Literal["common", "available"] = "common"
     """`common`: every input configuration trains and is judged on the same exams; `available`: on what it can use."""
-    exams: _Exams = "all"
+    exams: Literal["all", "first"] = "all"
     """`all` exams of a patient, or the `first` of each patient and tracer by `exam_date`."""
     inputs: tuple[Inputs, ...] = INPUTS
     """The input configurations to run."""
@@ -64,7 +58,7 @@ class ImageSettings:
 class FoldSettings:
     """The `[folds]` section."""
 
-    by: _FoldsBy = "patient"
+    by: Literal["patient", "site"] = "patient"
     """`patient`: folds are drawn; `site`: each value of the manifest's `site` is a fold, once (`repeats = 1`)."""
     folds: int = 5
     """Parts of one partition of the development patients; with `by = "site"` it becomes the number of sites."""
@@ -86,13 +80,13 @@ class SearchSettings:
     """A name from `search_spaces`, or the path of a space file relative to the experiment file."""
     candidates: int = 20
     """Settings tried in each cell."""
-    scheme: _Scheme = "nested"
-    """`nested`: every cell searches by itself; `flat`: candidates are drawn beforehand, the cells of a repeat share
-    their trainings, and each cell chooses by networks that have seen none of its evaluated patients."""
+    scheme: Literal["nested", "flat"] = "nested"
+    """`nested`: every cell searches by itself. `flat`: candidates are drawn beforehand, and the cells of a repeat share
+    their trainings. Each cell chooses by networks that have seen none of its evaluated patients."""
     inner_folds: int = 3
     """Inner folds a candidate is scored on; 1 means one 20 % hold-out."""
-    strategy: _Strategy = "all_folds"
-    """`all_folds`: each candidate is trained on every inner fold before the next one; `race`: all of them on the first
+    strategy: Literal["all_folds", "race"] = "all_folds"
+    """`all_folds`: each candidate is trained on every inner fold before the next one. `race`: all of them on the first
     inner fold, the better half on the second, the better quarter on the third, never fewer than `winners`."""
     objective: Objective = "balanced_log_loss"
     """What a candidate is chosen by; training always minimises the balanced log loss."""
@@ -108,7 +102,7 @@ class DecisionSettings:
 
     threshold: ThresholdRule = "fixed"
     """`fixed`: 0.5 of the balanced probability; `balanced_accuracy`: best on inner out-of-fold scores."""
-    calibration: _Calibration = "platt"
+    calibration: Literal["none", "platt"] = "platt"
     """`platt`: a monotone logistic recalibration per tracer, from out-of-fold scores of the winners, trained again in
     a fresh inner cross-validation (members × inner folds more trainings a cell); `none`: balanced probabilities."""
 

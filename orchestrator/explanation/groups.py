@@ -1,8 +1,8 @@
 """From the attributions of exams to those of groups: means by class and outcome, with intervals over patients.
 
-The share of a region is what its net attribution is of all, both taken without sign: |a| / Σ|a| over the segments (and
-what lies outside of them) of all phases of an exam. Shares are formed exam by exam and averaged then. A group of fewer
-than five patients is refused, so that nothing here shows a single patient's map.
+The share of a region is its part of all attribution, without signs: |a| / Σ|a|. The sum is over the segments (and what
+lies outside of them) of all phases of an exam. Shares are formed exam by exam and averaged then. A group of fewer than
+five patients is refused, so that nothing here shows a single patient's map.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -129,7 +129,7 @@ def _rows(phases: Sequence[str], values: Floats, who: Codes, about: Mapping[str,
         for region, columns in _REGIONS.items():
             regions[len(names), [place * width + column for place in places for column in columns]] = 1
             names.append({"phase": phase, "region": region})
-    summed = [np.einsum("nk,rk->nr", part, regions) for part in (shares(values), values)]
+    summed = [np.einsum("nk,rk->nr", part, regions) for part in (_shares(values), values)]
     found = []
     for metric, columns_of_metric in zip(("share", "attribution"), summed, strict=True):
         estimates = _estimates(columns_of_metric, who, about)
@@ -137,7 +137,7 @@ def _rows(phases: Sequence[str], values: Floats, who: Codes, about: Mapping[str,
     return found
 
 
-def shares(values: Floats) -> Floats:
+def _shares(values: Floats) -> Floats:
     """Each net attribution's share of its exam's, without sign; `[N, K]`, rows add up to 1, or to 0 without any."""
     size = np.abs(values).sum(axis=1, keepdims=True)
     found: Floats = np.abs(values) / np.where(size > 0, size, 1.0)
@@ -146,7 +146,7 @@ def shares(values: Floats) -> Floats:
 
 def _correlation(values: Floats, trained: Floats, who: Codes, about: Mapping[str, object]) -> list[dict[str, object]]:
     """How much shares are ordered like those of the trained network: Spearman's correlation, exam by exam."""
-    ranks = [stats.rankdata(shares(part), axis=1) for part in (values, trained)]
+    ranks = [stats.rankdata(_shares(part), axis=1) for part in (values, trained)]
     centred = [part - part.mean(axis=1, keepdims=True) for part in ranks]
     norms = np.sqrt((centred[0] ** 2).sum(axis=1) * (centred[1] ** 2).sum(axis=1))
     correlations = (centred[0] * centred[1]).sum(axis=1) / np.where(norms > 0, norms, 1.0)

@@ -1,8 +1,8 @@
 """Integrated gradients of a network's score: how much each pixel adds to it, compared with a reference map.
 
 The score is in log odds. The attributions of an exam add up to its score minus that of the reference map
-(completeness): exactly for the integral, within a known bound for the sum that approximates it. Captum does the
-sum; it is imported where it runs, because it is an extra and because it imports torch.
+(completeness). This holds exactly for the integral, and within a known bound for the sum that approximates it. Captum
+does the sum; it is imported where it runs, because it is an extra and because it imports torch.
 
 References:
     Sundararajan, Taly & Yan 2017, arXiv:1703.01365.
@@ -72,8 +72,8 @@ def integrated_gradients(network: nn.Module, image: Tensor, reference: Tensor, t
         if abs(residual) <= bound:
             return PixelAttributions(pixels=pixels, difference=difference, residual=residual, bound=bound)
     raise PolarmapError(
-        f"attributions add up to {difference + residual:.6g}, but the scores differ by {difference:.6g}, which is more "
-        f"than {bound:.2g} away; the score does not follow from its gradients: it cannot be explained like this"
+        f"attributions add up to {difference + residual:.6g}, but the scores differ by {difference:.6g}, more than "
+        f"{bound:.2g} away; the score does not follow from its gradients and cannot be explained like this"
     )
 
 

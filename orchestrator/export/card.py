@@ -1,7 +1,7 @@
 """The model card of an exported model, from its run: what data can say, and slots for what only people know.
 
-Front matter as the Hugging Face hub reads it; sections as in Mitchell et al. (2019, doi:10.1145/3287560.3287596) and,
-where they agree, in the applied model card of the Coalition for Health AI.
+Front matter is written as the Hugging Face hub reads it. Sections are those of Mitchell et al. (2019,
+doi:10.1145/3287560.3287596) and, where they agree, of the applied model card of the Coalition for Health AI.
 """
 
 import re

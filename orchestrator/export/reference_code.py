@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_Judge = Callable[[NDArray[Any], NDArray[np.int64]], dict[str, NDArray[Any]]]
+Judge = Callable[[NDArray[Any], NDArray[np.int64]], dict[str, NDArray[Any]]]
 _FOLDER = Path(__file__).resolve().parent
 _OUTPUTS = ("score", "probability", "decision", "distance", "outside")
 
@@ -66,7 +66,7 @@ def _read_map(path: Path, channels: int) -> NDArray[Any]:
     sys.exit(f"{path.name} is a colour image, but the model was trained on grey maps; export it alike")
 
 
-def _exam(maps: dict[str, Path], tracer: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
+def exam(maps: dict[str, Path], tracer: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """One exam as the model's two inputs: `[1, phases, channels, height, width]` and `[1]`."""
     missing = [phase for phase in _CONFIG["phases"] if phase not in maps]
     if missing:
@@ -79,7 +79,7 @@ def _exam(maps: dict[str, Path], tracer: str) -> tuple[NDArray[Any], NDArray[np.
     return np.stack(found)[np.newaxis], np.array([_CONFIG["tracers"][tracer]["number"]], dtype=np.int64)
 
 
-def load(folder: Path = _FOLDER) -> _Judge:
+def load(folder: Path = _FOLDER) -> Judge:
     """The folder's model as a function of `maps` and `tracer` that returns arrays by the names of `_OUTPUTS`."""
     if (folder / "model.onnx").exists():
         runtime = importlib.import_module("onnxruntime")
@@ -90,7 +90,7 @@ def load(folder: Path = _FOLDER) -> _Judge:
     return _judging(network(folder))
 
 
-def _judging(model: Any) -> _Judge:  # noqa: ANN401 - a torch module, where torch is there
+def _judging(model: Any) -> Judge:  # noqa: ANN401 - a torch module, where torch is there
     """A torch module as a function of arrays."""
     torch = importlib.import_module("torch")
 
@@ -111,9 +111,9 @@ def network(folder: str | Path = _FOLDER) -> Any:  # noqa: ANN401 - a torch modu
     return importlib.import_module("mpi_model.pipeline").load_pipeline(folder)
 
 
-def judge_one(judge: _Judge, maps: dict[str, Path], tracer: str) -> dict[str, object]:
+def _judge_one(judge: Judge, maps: dict[str, Path], tracer: str) -> dict[str, object]:
     """What the model says of one exam."""
-    pixels, number = _exam(maps, tracer)
+    pixels, number = exam(maps, tracer)
     due = _CONFIG.get("pixels")
     if due and pixels.dtype != due:
         sys.exit(f"this model takes {due} pixels, the images have {pixels.dtype}; export with --pixels {pixels.dtype}")
@@ -138,7 +138,7 @@ def judge_list(model: Any, exams: str | Path, out: str | Path) -> None:  # noqa:
     listed = json.loads(Path(exams).read_text(encoding="utf-8"))
     folder = Path(exams).resolve().parent
     found = [
-        judge_one(
+        _judge_one(
             _judging(model), {phase: folder / one[phase] for phase in ("stress", "rest") if phase in one}, one["tracer"]
         )
         for one in listed
@@ -146,7 +146,7 @@ def judge_list(model: Any, exams: str | Path, out: str | Path) -> None:  # noqa:
     Path(out).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
-def main() -> None:
+def _main() -> None:
     """Read the arguments, judge one exam, print one JSON object."""
     arguments = argparse.ArgumentParser(description="Judge one exam with the model in this folder.")
     arguments.add_argument("--tracer", required=True, help="Tc-99m or Tl-201")
@@ -154,8 +154,8 @@ def main() -> None:
         arguments.add_argument(f"--{phase}", type=Path, help=f"the {phase} map")
     given = arguments.parse_args()
     maps = {phase: path for phase, path in (("stress", given.stress), ("rest", given.rest)) if path is not None}
-    print(json.dumps(judge_one(load(), maps, given.tracer)))
+    print(json.dumps(_judge_one(load(), maps, given.tracer)))
 
 
 if __name__ == "__main__":
-    main()
+    _main()

@@ -76,7 +76,7 @@ class FoldPlan:
 
 
 def draw_folds(plan: FoldPlan, repeats: int) -> NDArray[np.int64] | None:
-    """Assign the folds of every repeat; None if a repeat has no valid draw."""
+    """The fold of each patient in every repeat, `[repeats, patients]`; None if a repeat has no valid draw."""
     needed = range(plan.count)
     drawn = [
         _first_valid(plan, range(len(plan.patients)), plan.count, needed, MIN_PATIENTS, ("folds", repeat))
@@ -152,8 +152,8 @@ def split_patients(
 def training_patients(plan: FoldPlan, repeat: int | None, fold: int | None) -> NDArray[np.bool_]:
     """Mask `[patients]` of those a cell is trained on: all it is not judged on, or the plan's share of them.
 
-    Patients are put into one order, in which strata alternate, and the first of them are taken: a smaller share is
-    part of every larger one, and a point of a learning curve differs from the next by added patients only.
+    Patients are put into one order, in which strata alternate, and the first of them are taken. A smaller share is part
+    of every larger one, and a point of a learning curve differs from the next by added patients only.
     """
     outside = ~evaluated_patients(plan, repeat, fold)
     if plan.training_share == 1:

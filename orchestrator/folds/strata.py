@@ -27,8 +27,8 @@ def _patient_table(exams: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
 
     Args:
         exams: `patient_id, tracer, label` and the other `columns`, one row an exam.
-        columns: `tracer` (all tracers of the patient, for example `Tc-99m+Tl-201`), `label` (for each of these
-            tracers 1 if any exam is positive), and columns of the manifest (the value of the first exam).
+        columns: `tracer` (all tracers of the patient, for example `Tc-99m+Tl-201`), `label` (for each of these tracers
+            1 if any exam is positive). Others are columns of the manifest (the value of the first exam).
 
     Returns:
         Text, one row a patient, sorted by and indexed by `patient_id`.
@@ -84,9 +84,9 @@ def strata_of(exams: pd.DataFrame, columns: Sequence[str], min_size: int) -> tup
 def assign_folds(strata: Sequence[Stratum], folds: int, seed: int) -> NDArray[np.int64]:
     """Assign patients to folds, balanced within every stratum.
 
-    Patients are ordered by stratum, shuffled within each, and assigned to the folds in rotation. The rotation
-    continues from one stratum to the next, so that every stratum and every range of neighbouring strata (all
-    patients of a tracer, all its positives, all patients) differs by at most one patient between folds.
+    Patients are ordered by stratum, shuffled within each, and assigned to the folds in rotation. The rotation continues
+    from one stratum to the next. Every stratum and every range of neighbouring strata (all patients of a tracer, all
+    its positives, all patients) therefore differs by at most one patient between folds.
 
     Args:
         strata: The stratum of each of P patients.

@@ -24,8 +24,6 @@ from orchestrator.importers.source_files import Source, SourceFile, file_problem
 from orchestrator.importers.supplied_facts import FileFacts, read_files_table
 from orchestrator.importers.written_cohort import WrittenCohort, check_new_folder
 
-_Direction = Literal["apex-to-base", "base-to-apex"]
-_Attenuation = Literal["corrected", "uncorrected"]
 _COLUMNS: Final = frozenset({"view", "direction", "orientation", "confirmed", *(f"{name}_mm" for name in LIMITS)})
 """Columns of `--files` beside the common ones."""
 _ORIENTATIONS: Final[Mapping[str, bool | None]] = {"standard": False, "mirrored": True, "": None}
@@ -45,8 +43,8 @@ def import_dicom_sa(
     *,
     sampling: Sampling,
     tracer: Tracer | None = None,
-    direction: _Direction | None = None,
-    attenuation: _Attenuation | None = None,
+    direction: Literal["apex-to-base", "base-to-apex"] | None = None,
+    attenuation: Literal["corrected", "uncorrected"] | None = None,
 ) -> WrittenCohort:
     """Write a cohort of short-axis volumes.
 
@@ -95,7 +93,9 @@ def import_dicom_sa(
 class _Scan:
     """The first pass over the files."""
 
-    def __init__(self, *, supplied_tracer: Tracer | None, supplied_direction: _Direction | None) -> None:
+    def __init__(
+        self, *, supplied_tracer: Tracer | None, supplied_direction: Literal["apex-to-base", "base-to-apex"] | None
+    ) -> None:
         self.tracer = supplied_tracer
         self.direction = supplied_direction
         self.candidates: list[_Candidate] = []
@@ -185,7 +185,7 @@ def _found_map(file: SourceFile, facts: TagFacts, supplied: FileFacts, tracer: T
 
 
 def _one_of_each(
-    candidates: Sequence[_Candidate], attenuation: _Attenuation | None
+    candidates: Sequence[_Candidate], attenuation: Literal["corrected", "uncorrected"] | None
 ) -> tuple[list[FoundMap], dict[str, int]]:
     """Of a corrected and an uncorrected volume the one asked for, of a gated and an ungated one the ungated.
 

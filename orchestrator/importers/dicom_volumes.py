@@ -1,9 +1,10 @@
 """From a nuclear medicine file to a volume in one form, however the same heart was stored.
 
-Frames mean what the vectors say that the Frame Increment Pointer names: slices of RECON TOMO; R-R intervals, time
-slots and slices of RECON GATED TOMO, summed over the first two. The order of slices comes from the Slice Vector, their
-direction from Slice Progression Direction or from the user. The sign of Spacing Between Slices says on which side of
-the first slice the others lie in patient coordinates, which vendors write in both ways; only its size is used.
+Frames mean what the vectors say that the Frame Increment Pointer names. They are slices of RECON TOMO, or R-R
+intervals, time slots and slices of RECON GATED TOMO, summed over the first two. The order of slices comes from the
+Slice Vector, their direction from Slice Progression Direction or from the user. The sign of Spacing Between Slices says
+on which side of the first slice the others lie in patient coordinates. Vendors write it in both ways; only its size is
+used.
 """
 
 from typing import Any, Final

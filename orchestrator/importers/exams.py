@@ -1,8 +1,8 @@
 """From found maps to exams that may leave the source: grouped, renamed, their dates turned into days.
 
-An exam is one tracer of one patient: the maps with one exam id, or, where there is none, maps whose dates follow
-each other within some days (a two-day protocol is one exam). Nothing of a `FoundMap` goes further than its allowed
-columns, its tracer, phase and file number; the patient gets a new name, the date becomes a number of days.
+An exam is one tracer of one patient: the maps with one exam id. Where there is none, it is maps whose dates follow each
+other within some days (a two-day protocol is one exam). Nothing of a `FoundMap` goes further than its allowed columns,
+its tracer, phase and file number; the patient gets a new name, the date becomes a number of days.
 """
 
 import datetime
@@ -20,7 +20,6 @@ from orchestrator.importers.found_maps import FoundMap
 from orchestrator.importers.label_rules import LabelRule
 from orchestrator.importers.supplied_facts import ExamKey
 
-_Naming = Literal["numbered", "keyed", "kept"]
 EXAM_DAYS: Final = 30
 """Days between a map and the next that still belong to one exam."""
 
@@ -29,7 +28,7 @@ EXAM_DAYS: Final = 30
 class PatientNames:
     """How patients are called in what is written."""
 
-    naming: _Naming = "numbered"
+    naming: Literal["numbered", "keyed", "kept"] = "numbered"
     """`numbered`: P0001, … in the order of files; `keyed`: by keyed pseudonyms; `kept`: as in the source."""
     pseudonym: Callable[[str], str] | None = None
     key_check: str = ""

@@ -25,7 +25,6 @@ from orchestrator.importers.source_files import Source, SourceFile, file_problem
 from orchestrator.importers.supplied_facts import SuppliedFiles, date_of, phase_of, read_files_table
 from orchestrator.importers.written_cohort import WrittenCohort, check_new_folder
 
-_NiftiOrder = Literal["row-column", "x-y"]
 _GROUPS: Final[Mapping[str, str]] = {
     "patient": r"[^/]+?",
     "tracer": r"[^/_]+?",
@@ -40,7 +39,7 @@ _NIFTI: Final = (".nii", ".nii.gz")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _NameFacts:
+class NameFacts:
     """What a file's name says."""
 
     patient: str
@@ -75,17 +74,21 @@ def name_pattern(text: str) -> re.Pattern[str]:
     return re.compile(rf"(?:.*/)?{''.join(pieces)}", re.IGNORECASE)
 
 
-def facts_of_name(pattern: re.Pattern[str] | None, path: str) -> _NameFacts | None:
+def facts_of_name(pattern: re.Pattern[str] | None, path: str) -> NameFacts | None:
     """What a path says by a pattern; None where it does not fit."""
     match = pattern.fullmatch(path) if pattern is not None else None
     if match is None:
         return None
     supplied = {name: match.groupdict().get(name) or "" for name in _GROUPS}
-    return _NameFacts(**supplied)
+    return NameFacts(**supplied)
 
 
 def import_folder(
-    request: ImportRequest, *, pattern: str, tracer: Tracer | None = None, nifti_order: _NiftiOrder | None = None
+    request: ImportRequest,
+    *,
+    pattern: str,
+    tracer: Tracer | None = None,
+    nifti_order: Literal["row-column", "x-y"] | None = None,
 ) -> WrittenCohort:
     """Write a cohort of the maps of a folder.
 
@@ -93,8 +96,8 @@ def import_folder(
         request: Source, folder to write and what all imports share.
         pattern: Of file names; see `name_pattern`.
         tracer: Of every map whose name and row of `--files` do not say it.
-        nifti_order: Whether a NIfTI array is indexed by row and column from the top, or by x and y from the
-            bottom left; there is no default, because files of both kinds look alike.
+        nifti_order: Whether a NIfTI array is indexed by row and column from the top, or by x and y from the bottom
+            left. There is no default, because files of both kinds look alike.
 
     Raises:
         CohortError: Anything is wrong with the source; all of it at once.
@@ -156,7 +159,7 @@ def _found(
     return maps, problems, left_out
 
 
-def _pixels_of(source: Source, file: SourceFile, nifti_order: _NiftiOrder | None) -> NDArray[Any]:
+def _pixels_of(source: Source, file: SourceFile, nifti_order: Literal["row-column", "x-y"] | None) -> NDArray[Any]:
     """The pixels of one map file, `[H, W]` or `[H, W, 3]`.
 
     Raises:
@@ -174,7 +177,7 @@ def _pixels_of(source: Source, file: SourceFile, nifti_order: _NiftiOrder | None
     return np.ascontiguousarray(channels[0] if len(channels) == 1 else np.moveaxis(channels, 0, 2))
 
 
-def _nifti(content: bytes, packed: bool, order: _NiftiOrder | None) -> NDArray[Any]:
+def _nifti(content: bytes, packed: bool, order: Literal["row-column", "x-y"] | None) -> NDArray[Any]:
     require("nibabel", "nifti")
     from nibabel.nifti1 import Nifti1Image  # noqa: PLC0415 - an optional dependency
 

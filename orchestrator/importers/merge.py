@@ -42,7 +42,7 @@ _MOST_BYTES: Final = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Part:
+class MergePart:
     """One import and the site it came from."""
 
     site: str
@@ -53,12 +53,12 @@ class _Part:
 class _Opened:
     """A part with what its `import.json` and manifest say."""
 
-    part: _Part
+    part: MergePart
     record: Mapping[str, Any]
     rows: tuple[tuple[int, Mapping[str, str]], ...]
 
 
-def parts_of(texts: Sequence[str]) -> tuple[_Part, ...]:
+def parts_of(texts: Sequence[str]) -> tuple[MergePart, ...]:
     """Read arguments of the form `SITE=FOLDER`.
 
     Raises:
@@ -69,14 +69,14 @@ def parts_of(texts: Sequence[str]) -> tuple[_Part, ...]:
         site, equals, folder = text.partition("=")
         if not equals or not re.fullmatch(r"[A-Za-z0-9_-]{1,16}", site) or not folder:
             raise ExperimentError(f"a part is SITE=FOLDER with a site of 1 to 16 letters and digits, not {text!r}")
-        parts.append(_Part(site=site, folder=Path(folder)))
+        parts.append(MergePart(site=site, folder=Path(folder)))
     if len({part.site for part in parts}) < len(parts):
         raise ExperimentError("two parts have one site; name every site once")
     return tuple(parts)
 
 
 def merge_imports(
-    folder: Path, parts: Sequence[_Part], *, same_ids: bool = False, progress: Advance | None = None
+    folder: Path, parts: Sequence[MergePart], *, same_ids: bool = False, progress: Advance | None = None
 ) -> WrittenCohort:
     """Write one cohort of several imports.
 
@@ -125,7 +125,7 @@ def merge_imports(
     return write_cohort(folder, grouped, read, record, problems=problems, progress=progress)
 
 
-def _opened(part: _Part) -> _Opened:
+def _opened(part: MergePart) -> _Opened:
     try:
         record = json.loads(read_regular(part.folder / "import.json", _MOST_BYTES))
     except (OSError, ValueError, RecursionError) as error:

@@ -1,10 +1,10 @@
 """Colours of a page turned back into percent by the page's own colour bar.
 
 Every pixel inside a map's disc is projected onto the line that the bar's colours draw through CIELAB (CIE 1976, the
-distances of which match visible differences); the place on the line is its percent, the distance from the
-line its residual. Lines and letters drawn over the map have a residual or stand out from their surroundings: such
-pixels take the value around them. Where too many colours are not on the line, the page was drawn with another palette,
-and the map is refused.
+distances of which match visible differences). The place on the line is its percent, the distance from the line its
+residual. Lines and letters drawn over the map have a residual or stand out from their surroundings: such pixels take
+the value around them. Where too many colours are not on the line, the page was drawn with another palette, and the map
+is refused.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,6 @@ from scipy.ndimage import distance_transform_edt, median_filter
 from mpi_model.errors import CohortError
 from orchestrator.importers.page_layout import ColourBar, PageMap
 
-_Floats = NDArray[np.float64]
 FOREIGN: Final = 12.0
 """CIELAB distance from which a pixel is not of the palette; JPEG of quality 85 stays below it inside a map."""
 _LARGEST_MEDIAN: Final = 4.0
@@ -35,19 +34,19 @@ _TO_XYZ: Final = np.array(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _ReadColours:
+class ColourReading:
     """A map read from its colours."""
 
-    percent: _Floats
+    percent: NDArray[np.float64]
     """`[side, side]`, 0 to 100; 0 outside the disc."""
-    residual: _Floats
+    residual: NDArray[np.float64]
     """`[side, side]`, CIELAB distance from the palette; 0 outside the disc."""
     median_residual: float
     foreign: float
     """Share of the disc's pixels that are not of the palette."""
 
 
-def _cielab(pixels: NDArray[Any]) -> _Floats:
+def _cielab(pixels: NDArray[Any]) -> NDArray[np.float64]:
     """8-bit sRGB `[…, 3]` as CIELAB."""
     scaled = pixels.astype(np.float64) / 255.0
     # The sRGB transfer function (IEC 61966-2-1), then CIE 1976 L*a*b*.
@@ -58,7 +57,7 @@ def _cielab(pixels: NDArray[Any]) -> _Floats:
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
 
 
-def _palette(page: NDArray[np.uint8], bar: ColourBar) -> tuple[_Floats, _Floats]:
+def _palette(page: NDArray[np.uint8], bar: ColourBar) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The bar's colours from low to high, `[n, 3]` in CIELAB, and their percents `[n]`.
 
     Raises:
@@ -81,7 +80,7 @@ def _palette(page: NDArray[np.uint8], bar: ColourBar) -> tuple[_Floats, _Floats]
     return lab, percent[kept]
 
 
-def read_colours(page: NDArray[np.uint8], place: PageMap, bar: ColourBar) -> _ReadColours:
+def read_colours(page: NDArray[np.uint8], place: PageMap, bar: ColourBar) -> ColourReading:
     """Read one map.
 
     Args:
@@ -120,12 +119,14 @@ def read_colours(page: NDArray[np.uint8], place: PageMap, bar: ColourBar) -> _Re
     percent[inside], residual[inside] = values, distances
     trusted = inside.copy()
     trusted[inside] = ~foreign
-    return _ReadColours(
+    return ColourReading(
         percent=_interpolated(percent, trusted, inside), residual=residual, median_residual=median, foreign=share
     )
 
 
-def _projected(colours: _Floats, line: _Floats, percents: _Floats) -> tuple[_Floats, _Floats]:
+def _projected(
+    colours: NDArray[np.float64], line: NDArray[np.float64], percents: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Percent and distance of each colour's nearest point on the palette's line."""
     # The nearest vertex first, then the two segments at it: exact where the line does not fold back on itself.
     squares = (colours**2).sum(axis=1)[:, None] + (line**2).sum(axis=1) - 2 * colours @ line.T
@@ -142,10 +143,12 @@ def _projected(colours: _Floats, line: _Floats, percents: _Floats) -> tuple[_Flo
     return best_percent, np.sqrt(best_square)
 
 
-def _interpolated(percent: _Floats, trusted: NDArray[np.bool_], inside: NDArray[np.bool_]) -> _Floats:
+def _interpolated(
+    percent: NDArray[np.float64], trusted: NDArray[np.bool_], inside: NDArray[np.bool_]
+) -> NDArray[np.float64]:
     """Foreign pixels take the nearest trusted value, thin lines what is around them."""
     nearest = distance_transform_edt(~trusted, return_distances=False, return_indices=True)
     filled = percent[tuple(nearest)]
     smooth = median_filter(filled, _LINE_PIXELS, mode="nearest")
-    interpolated: _Floats = np.where(inside, np.clip(smooth, 0.0, 100.0), 0.0)
+    interpolated: NDArray[np.float64] = np.where(inside, np.clip(smooth, 0.0, 100.0), 0.0)
     return interpolated

@@ -28,11 +28,10 @@ from orchestrator.cohort.spellings import tracer_of
 from orchestrator.importers.supplied_facts import phase_of
 from search_spaces.toml_text import read_toml_file
 
-_End = Literal["top", "bottom", "left", "right"]
 _SMALLEST_RADIUS: Final = 16
 _SHORTEST_BAR: Final = 32
 """Pixels: a shorter bar has too few colours to read a percent from."""
-_ENDS: Final[tuple[_End, ...]] = ("top", "bottom", "left", "right")
+_ENDS: Final[tuple[Literal["top", "bottom", "left", "right"], ...]] = ("top", "bottom", "left", "right")
 _KEYS: Final = {
     "": {"program", "version", "page", "colour_bar", "map"},
     "colour_bar": {"box", "high", "percent"},
@@ -48,7 +47,7 @@ class ColourBar:
     top: int
     right: int
     bottom: int
-    high: _End
+    high: Literal["top", "bottom", "left", "right"]
     low_percent: float
     high_percent: float
 

@@ -31,7 +31,6 @@ from orchestrator.importers.painting import painted, painting_basis
 from orchestrator.importers.supplied_facts import ALLOWED, column_problem, date_of
 from orchestrator.importers.written_cohort import WrittenCohort, check_new_folder
 
-_Kind = Literal["scores", "percent"]
 _MODELS: Final[Mapping[int, Segments]] = {17: SEGMENTS_17, 20: SEGMENTS_20}
 _SEGMENT_COLUMN: Final = re.compile(r"(stress|rest)_([0-9]{1,2})")
 _PERCENT_OF_A_SCORE: Final = 25.0
@@ -46,7 +45,7 @@ class _Row:
     """`[17]` or `[20]`, scores or percent; acquired phases only."""
 
 
-def import_segments(request: ImportRequest, *, kind: _Kind, size: int = 64) -> WrittenCohort:
+def import_segments(request: ImportRequest, *, kind: Literal["scores", "percent"], size: int = 64) -> WrittenCohort:
     """Write a cohort of painted maps.
 
     Args:
@@ -125,7 +124,7 @@ def _cell_problems(row: int, cells: Mapping[str, str], allowed: list[str]) -> li
 
 
 def _values(
-    row: int, cells: Mapping[str, str], model: int, kind: _Kind
+    row: int, cells: Mapping[str, str], model: int, kind: Literal["scores", "percent"]
 ) -> tuple[dict[Phase, NDArray[np.float64]], list[Problem]]:
     values: dict[Phase, NDArray[np.float64]] = {}
     wrong: list[str] = []
@@ -144,13 +143,20 @@ def _values(
     return values, [Problem(kind="segment values", line=line) for line in lines]
 
 
-def _is_value(text: str, kind: _Kind) -> bool:
+def _is_value(text: str, kind: Literal["scores", "percent"]) -> bool:
     if kind == "scores":
         return re.fullmatch(r"[0-4](\.0+)?", text) is not None
     return re.fullmatch(r"[0-9]{1,3}(\.[0-9]+)?", text) is not None and float(text) <= 100
 
 
-def _found(number: int, phase: Phase, cells: Mapping[str, str], allowed: list[str], row: _Row, kind: _Kind) -> FoundMap:
+def _found(
+    number: int,
+    phase: Phase,
+    cells: Mapping[str, str],
+    allowed: list[str],
+    row: _Row,
+    kind: Literal["scores", "percent"],
+) -> FoundMap:
     tracer = tracer_of(cells["tracer"])
     if tracer is None:  # refused before
         raise CohortError(f"row {number} of the segments table: tracer is not understood")

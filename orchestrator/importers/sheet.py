@@ -90,7 +90,7 @@ _LINES: Final = (
 
 
 def map_drawing(pixels: NDArray[Any], beside: str, panels: int) -> str:
-    """One map's SVG file: the map, and `beside` it the panels of where it was taken from."""
+    """One map's SVG file: the map `[side, side]`, and `beside` it the panels of where it was taken from."""
     width = PANEL * (1 + panels) + GAP * panels
     shift = f'<g transform="translate({PANEL + GAP:g} 0)">{beside}</g>' if beside else ""
     return (

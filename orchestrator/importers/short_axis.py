@@ -1,12 +1,12 @@
 """A polar map from a short-axis volume: the sampling, once the limits are known.
 
-The left ventricle is taken as a cylinder with a hemispherical cap of the wall's middle radius. Rays leave the long
-axis at right angles along the cylinder and the cap's centre inside the cap; each keeps its highest count (Germano et
-al., J Nucl Med 1995;36:2107; maximum count sampling, J Nucl Med Technol 2006;34:3). Rings of the map are equally
-spaced along the wall from the apex to the base, so that a map shows length along the wall, not depth.
+The left ventricle is taken as a cylinder with a hemispherical cap of the wall's middle radius. Rays leave the long axis
+at right angles along the cylinder, and leave the cap's centre inside the cap. Each keeps its highest count (Germano et
+al., J Nucl Med 1995;36:2107; maximum count sampling, J Nucl Med Technol 2006;34:3). Rings of the map are equally spaced
+along the wall from the apex to the base, so that a map shows length along the wall, not depth.
 
-Between voxels the counts are those of cubic splines: along a wall of 12 mm full width and voxels of 6.8 mm, linear
-interpolation would lose a tenth of the maximum wherever the wall's crest falls between two voxels.
+Between voxels the counts are those of cubic splines. Take a wall of 12 mm full width and voxels of 6.8 mm. Linear
+interpolation would lose a tenth of the maximum there wherever the wall's crest falls between two voxels.
 
 What no sampling can give back: a wall thinner than the resolution shows fewer counts the thinner it is, and a defect is
 filled by its surroundings (partial volume). A defect without any counts does not read zero.

@@ -1,14 +1,14 @@
 """The UCI SPECTF heart data as a cohort of polar maps: 267 real patients, thallium-201, stress and rest.
 
-Source: Kurgan et al., Artif Intell Med 2001;23:149, doi 10.1016/S0933-3657(01)00082-3; UCI Machine Learning
-Repository, doi 10.24432/C5N015. A line is the label (1 abnormal), then for the regions F1..F22 the count at
+Source: Kurgan et al., Artif Intell Med 2001;23:149, doi:10.1016/S0933-3657(01)00082-3; UCI Machine Learning
+Repository, doi:10.24432/C5N015. A line is the label (1 abnormal), then for the regions F1..F22 the count at
 rest and at stress, in percent of the maximum of the region's slice over both. "Rest" is the redistribution
 image. `spectf_painting` says what is inferred to make maps of them.
 
-The maps are 8-bit grey, 255 for 100 percent, because the level of a phase's counts below the slice's maximum
-over both phases is part of the data: a map divided by its own maximum, as the loader divides 16-bit counts,
-would lose a fifth of what the stress maps say beyond chance. AUC of standardised logistic regression, ten
-repeats of stratified ten-fold cross-validation over all 267 patients, scores pooled over folds:
+The maps are 8-bit grey, 255 for 100 percent, because the level of a phase's counts below the slice's maximum over both
+phases is part of the data. A map divided by its own maximum, as the loader divides 16-bit counts, would lose a fifth of
+what the stress maps say beyond chance. AUC of standardised logistic regression, ten repeats of stratified ten-fold
+cross-validation over all 267 patients, scores pooled over folds:
 
     =====================================  ==================  ==================
     features                               stress C=.01, C=1   rest C=.01, C=1
@@ -91,7 +91,7 @@ def import_spectf(
     """
     if train.exists() and test.exists() and train.samefile(test):
         raise CohortError(f"{train} was given twice; its patients would be in development and in test")
-    sides = [("development", read_spectf(train)), ("test", read_spectf(test))]
+    sides = [("development", _read_spectf(train)), ("test", _read_spectf(test))]
     # Both files are read first: a wrong one leaves no folder behind.
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ExperimentError(f"{folder} is not an empty folder; nothing is overwritten, name a new one")
@@ -120,7 +120,7 @@ def _joined(sides: Sequence[_SpectfPatients]) -> _SpectfPatients:
     )
 
 
-def read_spectf(path: Path) -> _SpectfPatients:
+def _read_spectf(path: Path) -> _SpectfPatients:
     """Read one SPECTF file, checking every number.
 
     Args:

@@ -1,18 +1,17 @@
 """From the 22 region counts of one SPECTF phase to the 15 segments of a polar map.
 
-What is known and what is inferred. Kurgan et al. (Artif Intell Med 2001;23:149, doi
-10.1016/S0933-3657(01)00082-3) give the slices and the names of their regions. A count is the mean of a region in
-percent of the maximum of *its slice* over stress and rest. They do not print which of the columns
-F1..F22 is which region: the order used here is inferred (correlations between walls that two slices show; no
-relabelling within slices does better). So are the segments of the 17-segment model (Cerqueira et al.,
-Circulation 2002;105:539, doi 10.1161/hc0402.102975) that a region covers, and the scaling between slices.
+What is known and what is inferred. Kurgan et al. (Artif Intell Med 2001;23:149, doi:10.1016/S0933-3657(01)00082-3) give
+the slices and the names of their regions. A count is the mean of a region in percent of the maximum of *its slice* over
+stress and rest. They do not print which of the columns F1..F22 is which region. The order used here is inferred
+(correlations between walls that two slices show; no relabelling within slices does better). So are the segments of the
+17-segment model (Cerqueira et al., Circulation 2002;105:539, doi:10.1161/hc0402.102975) that a region covers, and the
+scaling between slices.
 
 Scaling between slices. Each slice has a maximum of its own, so that a region's count is
-`log count = log scale of its slice + mean over its segments of log perfusion + residual`. The long-axis
-slices cross the short-axis ones and tie their scales together. Logarithms of slice scales and the segments'
-deviations from the map's level have normal priors around zero with the constants below (in effect: ridge
-regression), which makes the estimate one constant matrix. It is applied to each exam and each phase alone;
-nothing is fitted across patients.
+`log count = log scale of its slice + mean over its segments of log perfusion + residual`. The long-axis slices cross
+the short-axis ones and tie their scales together. Logarithms of slice scales and the segments' deviations from the
+map's level have normal priors around zero with the constants below (in effect: ridge regression). This makes the
+estimate one constant matrix. It is applied to each exam and each phase alone; nothing is fitted across patients.
 
 Geometry. The 15 segments of `cohort.segments`: mid and basal septum are one 120-degree sector each, as in the data.
 """

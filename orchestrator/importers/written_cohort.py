@@ -1,9 +1,9 @@
 """What every importer writes: maps, `manifest.csv`, `import.json` and `sheet.html`, or nothing at all.
 
 Everything is written into a folder beside the one that was named, which is renamed at the end: where an import is
-refused or interrupted, nothing appears. Counts are written as 16-bit PNG, 65535 for the map's own maximum, or as
-they are as NPY; maps in percent as 8-bit PNG, 255 for 100 percent, because a reader divides every other map by its
-own maximum and would lose the percent.
+refused or interrupted, nothing appears. Counts are written as 16-bit PNG, 65535 for the map's own maximum, or as they
+are as NPY. Maps in percent are written as 8-bit PNG, 255 for 100 percent. A reader divides every other map by its own
+maximum, and would lose the percent.
 """
 
 import csv

@@ -73,9 +73,9 @@ def read_description(paths: RunPaths) -> RunDescription:
     is_whole = stored.get("digest") == digest_as_stored(content)
     if is_whole and stored.get("layout") != _LAYOUT:
         raise RunDirectoryError(
-            f"{paths.root} has layout {stored.get('layout', 1)} of a run directory (`layout` of experiment.json), and "
-            f"this version of polarmap reads layout {_LAYOUT}; read it with the version that `facts` names, or give "
-            "the experiment another `name` and run anew"
+            f"{paths.root} has layout {stored.get('layout', 1)} (`layout` of experiment.json), and this version of "
+            f"polarmap reads layout {_LAYOUT}; read it with the version that `facts` names, or give the experiment "
+            "another `name` and run anew"
         )
     found = read_record(RunDescription, content, "", problems)
     if problems or not isinstance(found, RunDescription):
@@ -92,8 +92,8 @@ def read_description(paths: RunPaths) -> RunDescription:
 def _changed(found: RunDescription, same_digest: bool) -> str:
     """What does not agree with the rest; empty where everything does.
 
-    Commit markers name the hash, the hash is of the facts, and the facts say what the settings were: whoever changes a
-    setting later, digest included, is found out by the facts.
+    Commit markers name the hash, the hash is of the facts, and the facts say what the settings were. A setting that is
+    changed later, digest included, is found out by the facts.
     """
     due: Facts = facts_of_settings(found.settings)
     differing = sorted(name for name, text in due.items() if found.facts.get(name) != text)

@@ -1,6 +1,6 @@
 """Joins the parts of committed cells into tables: in their order, with the labels that workers were not told.
 
-Cells are read in the order of the tables, so only the rows of one group have to be sorted: memory holds one row group a
+Cells are read in the order of the tables, so only the rows of one group have to be sorted. Memory holds one row group a
 table, however large the run.
 """
 
@@ -73,14 +73,14 @@ def joined_attributions(state: RunState) -> pa.Table:
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
+class CommittedPart:
     """A part to read, with the marker that says what its bytes have to be."""
 
     blob: Blob
     marker: Marker
 
 
-def committed_pieces(state: RunState) -> list[_Piece]:
+def committed_pieces(state: RunState) -> list[CommittedPart]:
     """The parts of every committed cell, in the order of the tables' rows.
 
     Raises:
@@ -94,11 +94,11 @@ def committed_pieces(state: RunState) -> list[_Piece]:
     return pieces
 
 
-def _piece(paths: RunPaths, markers: Mapping[str, Marker | None], cell: str, part: CellPart) -> _Piece:
+def _piece(paths: RunPaths, markers: Mapping[str, Marker | None], cell: str, part: CellPart) -> CommittedPart:
     marker = markers[cell]
     if marker is None or marker.cell != cell:
         raise _damaged(paths.in_cell(cell, part.marker))
-    return _Piece(paths.in_cell(cell, part.file), marker)
+    return CommittedPart(paths.in_cell(cell, part.file), marker)
 
 
 def _place(cell: str) -> tuple[int, int, int, int]:
@@ -137,7 +137,7 @@ class _Rows:
         self.held, self.rows, self.begun = [PARTS[self.name].empty_table()], 0, True
 
 
-def join(pieces: list[_Piece], exams: pa.Table, writes: Mapping[str, Callable[[pa.Table], object]]) -> None:
+def join(pieces: list[CommittedPart], exams: pa.Table, writes: Mapping[str, Callable[[pa.Table], object]]) -> None:
     """Hand the rows of some tables on, a row group at a time.
 
     Args:
@@ -160,7 +160,7 @@ def join(pieces: list[_Piece], exams: pa.Table, writes: Mapping[str, Callable[[p
         table.end()
 
 
-def _contents(pieces: list[_Piece]) -> Iterator[tuple[_Piece, bytes]]:
+def _contents(pieces: list[CommittedPart]) -> Iterator[tuple[CommittedPart, bytes]]:
     """The bytes of some parts, each held against its marker.
 
     Raises:

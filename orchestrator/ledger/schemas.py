@@ -138,16 +138,14 @@ GROUP_ATTRIBUTIONS: Final = pa.schema(
 )
 """Attributions averaged over groups of exams; no single exam can be read off it."""
 
-_Row = dict[str, object]
 
-
-def _cell_columns(result: CellResult) -> _Row:
+def _cell_columns(result: CellResult) -> dict[str, object]:
     """The four columns that name a cell."""
     key = result.key
     return {"inputs": key.inputs, "partition": key.partition, "repeat": key.repeat, "fold": key.fold}
 
 
-def _hyperparameter_columns(values: dict[str, object]) -> _Row:
+def _hyperparameter_columns(values: dict[str, object]) -> dict[str, object]:
     """The effective hyperparameters; null for a rate that does not exist, and all null without a candidate."""
     # A failed cell has no hyperparameters; its row is kept, so that failures are counted.
     if not values:
@@ -156,7 +154,9 @@ def _hyperparameter_columns(values: dict[str, object]) -> _Row:
     return {f"hp_{name}": value for name, value in effective.items()}
 
 
-def rows_of_cell(result: CellResult, candidates: list[CandidateResult], attempt: int) -> dict[str, list[_Row]]:
+def rows_of_cell(
+    result: CellResult, candidates: list[CandidateResult], attempt: int
+) -> dict[str, list[dict[str, object]]]:
     """A finished cell as rows of the tables it contributes to."""
     cell = _cell_columns(result)
     chosen = {
@@ -178,7 +178,7 @@ def rows_of_cell(result: CellResult, candidates: list[CandidateResult], attempt:
     }
 
 
-def _candidate(candidate: CandidateResult) -> _Row:
+def _candidate(candidate: CandidateResult) -> dict[str, object]:
     return {
         "candidate": candidate.number,
         "state": candidate.state,
@@ -189,13 +189,13 @@ def _candidate(candidate: CandidateResult) -> _Row:
     }
 
 
-def attribution_columns(attribution: Attribution) -> _Row:
+def attribution_columns(attribution: Attribution) -> dict[str, object]:
     """An attribution with a column a segment."""
     plain = asdict(attribution)
     return plain | dict(zip(SEGMENT_COLUMNS, plain.pop("segments"), strict=True))
 
 
-def _timings(result: CellResult, candidates: list[CandidateResult], attempt: int) -> list[_Row]:
+def _timings(result: CellResult, candidates: list[CandidateResult], attempt: int) -> list[dict[str, object]]:
     where = {"attempt": attempt, "host": result.host, "device": result.device}
     # The row without a candidate is the whole cell: search, refit and prediction.
     whole = {"candidate": None, "seconds": result.seconds, **where}

@@ -1,7 +1,7 @@
 """The run's log as JSON lines: one object a line, the same few keys, for people with `jq` and for machines.
 
 Messages are polarmap's own sentences about cells and candidates. No patient's id and no path of a patient's file is
-ever among them: a worker has none, and of an error in the driver only its type and its place are written.
+ever among them. A worker has none, and of an error in the driver only its type and its place are written.
 """
 
 import datetime

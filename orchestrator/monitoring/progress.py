@@ -8,7 +8,6 @@ from typing import Final, Literal, Protocol
 from mpi_model.vocabulary import Inputs
 from orchestrator.experiment.settings import Objective
 
-_Pace = Literal["usual", "slow", "hung"]
 _HUNG: Final = 5.0
 """Times the longest silence that a run's own candidates explain."""
 _LEAST_HUNG: Final = 120.0
@@ -47,7 +46,7 @@ class RunningCell:
     worker: int = 0
     """The process id of its worker."""
 
-    def pace(self, longest: float | None) -> _Pace:
+    def pace(self, longest: float | None) -> Literal["usual", "slow", "hung"]:
         """Whether its silence is usual, judged by the longest that work of this run takes between two results."""
         if longest is None:
             return "usual"

@@ -22,7 +22,6 @@ from orchestrator.monitoring.heartbeat import Heartbeat, read_heartbeat
 from orchestrator.monitoring.progress import InputsProgress, RunProgress, best_of
 from orchestrator.storage.holder import is_here
 
-_State = Literal["running", "interrupted", "finished", "incomplete"]
 _FRESH: Final = 15.0
 """Seconds for which a heartbeat is believed as it is."""
 _TWO_BEATS: Final = 6.5
@@ -35,7 +34,7 @@ class RunStatus:
     """How a run stands."""
 
     name: str
-    state: _State
+    state: Literal["running", "interrupted", "finished", "incomplete"]
     begun: str
     """When the run was first begun."""
     driver: Heartbeat | None
@@ -185,7 +184,7 @@ def _whole(state: RunState) -> RunState:
     return state
 
 
-def _state(states: set[str | None], is_running: bool) -> _State:
+def _state(states: set[str | None], is_running: bool) -> Literal["running", "interrupted", "finished", "incomplete"]:
     if is_running:
         return "running"
     if None in states:

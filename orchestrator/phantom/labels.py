@@ -67,7 +67,7 @@ def _label(
     return ((summed_stress >= stress_from) | (summed_difference >= difference_from)).astype(np.int8)
 
 
-def readings(scores: Scores, z: Floats, parameters: LabelParameters) -> tuple[Floats, Floats]:
+def _readings(scores: Scores, z: Floats, parameters: LabelParameters) -> tuple[Floats, Floats]:
     """Summed stress and difference scores of every reader.
 
     A reader's error is a factor, the same for both scores, and a few points.
@@ -90,6 +90,6 @@ def readings(scores: Scores, z: Floats, parameters: LabelParameters) -> tuple[Fl
 
 
 def recorded_label(scores: Scores, tracer: Integers, z: Floats, parameters: LabelParameters) -> NDArray[np.int8]:
-    """The labels `[n]` by the mean scores of all readers; `z` as in `readings`."""
-    stress, difference = readings(scores, z, parameters)
+    """The labels `[n]` by the mean scores of all readers; `z` as in `_readings`."""
+    stress, difference = _readings(scores, z, parameters)
     return _label(stress.mean(axis=1), difference.mean(axis=1), tracer, parameters)

@@ -13,9 +13,6 @@ from typing import Final
 
 SEXES: Final = ("F", "M")
 
-_Pair = tuple[float, float]
-_Triple = tuple[float, float, float]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridParameters:
@@ -31,7 +28,7 @@ class GridParameters:
 class HeartParameters:
     """Size of the unrolled left ventricle."""
 
-    circumference_mm: _Pair = (162.0, 184.0)
+    circumference_mm: tuple[float, float] = (162.0, 184.0)
     """Mid-wall circumference at the base by sex: 150 to 200 mm overall; the split by sex is an assumption."""
     circumference_sd_mm: float = 11.0
     """Between patients of one sex (assumption)."""
@@ -51,9 +48,9 @@ class NormalParameters:
     source. Their split into sexes, and Tc-99m, are assumptions around that anchor.
     """
 
-    inferior_drop: _Pair = (0.08, 0.12)
+    inferior_drop: tuple[float, float] = (0.08, 0.12)
     """Mean loss by the diaphragm at the inferior wall, Tc-99m, by sex."""
-    anterior_drop: _Pair = (0.125, 0.07)
+    anterior_drop: tuple[float, float] = (0.125, 0.07)
     """Mean loss by the breast at the anterior and anterolateral wall, Tc-99m, by sex."""
     thallium_factor: float = 1.25
     """Attenuation of 70 to 80 keV photons over that of 140 keV: 0.18 to 0.19 against 0.15 per cm in water."""
@@ -70,8 +67,8 @@ class NormalParameters:
     septal_shortening_cv: float = 0.5
     """Between patients (assumption)."""
     base_drop: float = 0.07
-    """Partial volume at the valve plane, except at the anterolateral wall, which reaches farther; SPECTF's
-    basal ends lie 10 to 16 % below their walls, its basal anterolateral region above all others."""
+    """Partial volume at the valve plane, except at the anterolateral wall, which reaches farther. SPECTF's basal ends
+    lie 10 to 16 % below their walls, its basal anterolateral region above all others."""
     apical_drop: float = 0.08
     """Apical thinning: about 10 %, up to 20 % (Eisner 2001)."""
     apical_drop_cv: float = 0.4
@@ -88,19 +85,19 @@ class NormalParameters:
 class DiseaseParameters:
     """Coronary disease: prevalence, location, size, depth, and the part that remains at rest."""
 
-    prevalence: _Pair = (0.54, 0.70)
+    prevalence: tuple[float, float] = (0.54, 0.70)
     """Patients with an obstructed vessel, by sex, at age 62 (assumption: referred patients)."""
     log_odds_per_year: float = 0.03
     """Change with age (assumption)."""
-    vessels: _Triple = (0.72, 0.22, 0.06)
+    vessels: tuple[float, float, float] = (0.72, 0.22, 0.06)
     """Patients with one, two and three obstructed vessels (assumption)."""
-    vessel_weights: _Triple = (0.42, 0.25, 0.33)
+    vessel_weights: tuple[float, float, float] = (0.42, 0.25, 0.33)
     """How often the LAD, LCX and RCA are the first obstructed vessel (assumption; the trial of the territories
     had 24, 11 and 15 of 50)."""
     lad_lcx_border: tuple[float, float] = (-50.0, 65.0)
-    """Mean anterolateral border at the apical end and at the base. Here and below: LAD alone feeds segments 1, 2,
-    7, 8, 13, 14, 16, 17, LCX alone 6; LAD or LCX 12, LAD or RCA 3, 9, 15, RCA or LCX 4, 5, 10, 11
-    (50 balloon occlusions, doi:10.1093/eurheartj/ehi496)."""
+    """Mean anterolateral border at the apical end and at the base. Here and below: LAD alone feeds segments 1, 2, 7, 8,
+    13, 14, 16, 17, LCX alone 6. LAD or LCX feeds 12, LAD or RCA 3, 9, 15, RCA or LCX 4, 5, 10, 11 (50 balloon
+    occlusions, doi:10.1093/eurheartj/ehi496)."""
     lad_lcx_border_sd: float = 14.0
     """Between patients."""
     lad_rca_border: tuple[float, float] = (275.0, 200.0)
@@ -120,7 +117,7 @@ class DiseaseParameters:
     """Width of a branch over that of its territory, uniform between the two (assumption)."""
     depth: tuple[float, float, float] = (1.8, 2.9, 0.72)
     """Loss of uptake in the middle of a stress defect: a Kumaraswamy variable with the first two numbers as shape,
-    times the third (assumption; viability ends near 60 % of the peak uptake)."""
+    times the third. It is an assumption; viability ends near 60 % of the peak uptake."""
     least_depth: float = 0.06
     """Minimum of the depth, added to every defect (assumption)."""
     most_depth: float = 0.95
@@ -130,9 +127,9 @@ class DiseaseParameters:
     (assumption)."""
     edge_mm: float = 6.0
     """Half-width of the border zone of a defect (assumption)."""
-    kinds: _Triple = (0.32, 0.43, 0.25)
-    """Shares of reversible, mixed and fixed defects, so that of the abnormal exams, scored, about 69 % are ischaemic
-    and 31 % fixed (Elhendy, 327 exams); a shallow mixed defect scores as fixed. The split is an assumption."""
+    kinds: tuple[float, float, float] = (0.32, 0.43, 0.25)
+    """Shares of reversible, mixed and fixed defects. With them about 69 % of the abnormal exams, scored, are ischaemic
+    and 31 % fixed (Elhendy, 327 exams). A shallow mixed defect scores as fixed. The split is an assumption."""
     mixed_fixed_share: tuple[float, float] = (0.4, 0.72)
     """Part of a mixed defect that stays at rest, uniform between the two (assumption)."""
     kind_agreement: float = 0.6
@@ -150,9 +147,9 @@ class DiseaseParameters:
 class ImagingParameters:
     """The effects of the camera and the processing on the uptake."""
 
-    resolution_mm: _Pair = (12.0, 14.5)
+    resolution_mm: tuple[float, float] = (12.0, 14.5)
     """Full width at half maximum on the wall by tracer: 10 to 15 mm; Tl-201 1 to 2 mm worse."""
-    peak_counts: tuple[_Pair, _Pair] = ((620.0, 300.0), (130.0, 130.0))
+    peak_counts: tuple[tuple[float, float], tuple[float, float]] = ((620.0, 300.0), (130.0, 130.0))
     """Counts of the hottest sample by tracer and phase, before washout. Tc-99m rest is the low dose of a one-day
     protocol; Tl-201 gives 1/5 to 1/10 of the counts (assumption, from 10 to 15 times less activity)."""
     peak_counts_cv: float = 0.3
@@ -170,12 +167,12 @@ class ImagingParameters:
     """Scans whose base was cut wrongly over part of the circumference (assumption)."""
     truncation_depth: float = 0.35
     """Loss of the outermost ring there (assumption)."""
-    spill_share: tuple[_Pair, _Pair] = ((0.08, 0.22), (0.02, 0.04))
+    spill_share: tuple[tuple[float, float], tuple[float, float]] = ((0.08, 0.22), (0.02, 0.04))
     """Scans with bowel or liver beside the inferior wall by tracer and phase: Tc-99m, mostly rest (shares are
     an assumption)."""
     spill: tuple[float, float] = (0.08, 0.35)
     """Extra uptake of the spill, uniform between the two (assumption)."""
-    artefact_share: _Pair = (0.07, 0.07)
+    artefact_share: tuple[float, float] = (0.07, 0.07)
     """Patients with a strong attenuation artefact beyond the usual drop, by sex: breast or diaphragm; 31 of 267
     patients of SPECTF had an artefact alone."""
     artefact: tuple[float, float] = (0.08, 0.20)
@@ -193,7 +190,7 @@ class LabelParameters:
     82647-9)."""
     extent_deficit: float = 0.15
     """Myocardium with at least this deficit at stress counts as the extent of the defects (assumption)."""
-    summed_stress: _Pair = (4.0, 4.0)
+    summed_stress: tuple[float, float] = (4.0, 4.0)
     """A summed stress score from here on is Tc-99m abnormal, Tl-201 intermediate or high risk; 0 to 3 is normal
     and low risk (doi:10.1161/01.cir.97.6.535)."""
     summed_difference: tuple[float | None, float | None] = (None, 3.0)
@@ -215,9 +212,9 @@ class CohortParameters:
 
     patients: int = 569
     """With the shares below: about 170 Tc-99m and 300 Tl-201 development exams, 23 and 110 test exams."""
-    tracer_only: _Pair = (0.28, 0.66)
+    tracer_only: tuple[float, float] = (0.28, 0.66)
     """Share of patients studied with each tracer alone; the remaining patients were studied with both."""
-    test_share: _Triple = (0.10, 0.275, 0.20)
+    test_share: tuple[float, float, float] = (0.10, 0.275, 0.20)
     """Test patients among those with Tc-99m alone, Tl-201 alone, and both."""
     men: float = 0.58
     """Share of men (assumption)."""
@@ -227,7 +224,7 @@ class CohortParameters:
     """Years (assumption)."""
     age_range: tuple[float, float] = (30.0, 90.0)
     """Years; ages outside are clipped."""
-    missing: _Pair = (0.01, 0.05)
+    missing: tuple[float, float] = (0.01, 0.05)
     """Share of exams without the stress phase, and of others without the rest phase (assumption)."""
 
 

@@ -58,7 +58,7 @@ def report_of(run: Run, *, drawn: bool = True, incomplete: bool = False, manuscr
     description, tables = run.description, run_tables(run)
     left_out, cells = "", tables.cells
     # Noted before repeats are left out, because what remains is complete by construction.
-    refused = () if incomplete else _lacking(tables)
+    refused = () if incomplete else _incomplete_inputs(tables)
     if incomplete and any(unfinished(tables, inputs) for inputs in tables.inputs):
         tables, left_out = _whole_repeats(tables)
     summary = summarise(tables, description.settings.statistics)
@@ -78,7 +78,7 @@ def report_of(run: Run, *, drawn: bool = True, incomplete: bool = False, manuscr
     )
 
 
-def _lacking(tables: RunTables) -> tuple[str, ...]:
+def _incomplete_inputs(tables: RunTables) -> tuple[str, ...]:
     """The inputs whose cross-validation is not complete, or whose final cell failed."""
     failed = set(tables.cells.loc[tables.cells["state"] == "failed", "inputs"])
     return tuple(inputs for inputs in tables.inputs if inputs in failed or unfinished(tables, inputs))

@@ -11,7 +11,7 @@ from orchestrator.ledger.reading import Run
 from orchestrator.report.build import run_tables
 from orchestrator.report.comparison_rows import pair_rows, with_holm
 from orchestrator.report.models import CrossValidated, Tested
-from orchestrator.report.optimism_rows import marked
+from orchestrator.report.optimism_rows import marked_as_flat_search
 from orchestrator.report.records import Report, RunTables
 from orchestrator.report.rows import Group, Row, summary_frame
 from orchestrator.report.summary import arranged
@@ -88,7 +88,7 @@ def _compare_runs(first: _ComparedRun, second: _ComparedRun, settings: Statistic
                 )
                 rows.extend(pair_rows(group, sides[0][0], sides[1][0], settings.equivalence, missing))
     if any(run.tables.search.scheme == "flat" for run in (first, second)):
-        rows = [marked(row) for row in rows]
+        rows = [marked_as_flat_search(row) for row in rows]
     return summary_frame(with_holm(rows))
 
 

@@ -42,11 +42,9 @@ _DRAWS = 2000
 _RESAMPLING_SEED = 20_261_122
 _CLASSES = (("sensitivity_difference", True), ("specificity_difference", False))
 
-_Model = CrossValidated | Tested | None
-
 
 def comparison_rows(
-    group: Group, models: Mapping[str, _Model], settings: StatisticsSettings, refused: str = ""
+    group: Group, models: Mapping[str, CrossValidated | Tested | None], settings: StatisticsSettings, refused: str = ""
 ) -> list[Row]:
     """The rows of the hypotheses of one tracer and partition, the primary one first.
 
@@ -70,7 +68,11 @@ def comparison_rows(
 
 
 def _noninferiority_row(
-    group: Group, first: _Model, second: _Model, question: Noninferiority, refused: str = ""
+    group: Group,
+    first: CrossValidated | Tested | None,
+    second: CrossValidated | Tested | None,
+    question: Noninferiority,
+    refused: str = "",
 ) -> Row:
     """The primary hypothesis: the first is not worse than the second by the margin or more.
 
@@ -81,7 +83,7 @@ def _noninferiority_row(
     if reason:
         return group.refusal(metric, method, reason, at=question.margin, primary=True, family=_PRIMARY)
     assert first is not None
-    group, (first_name, second_name) = _of(group, first), question.sides
+    group, (first_name, second_name) = _group_of_pair(group, first), question.sides
     try:
         found = _difference_of(first, second, group.level)
     except StatisticsError as error:
@@ -101,14 +103,20 @@ def _noninferiority_row(
     )  # fmt: skip
 
 
-def pair_rows(group: Group, first: _Model, second: _Model, equivalence: float, refused: str = "") -> list[Row]:
+def pair_rows(
+    group: Group,
+    first: CrossValidated | Tested | None,
+    second: CrossValidated | Tested | None,
+    equivalence: float,
+    refused: str = "",
+) -> list[Row]:
     """The rows of one pair: the leading method, what stands beside it, or one refusal."""
     method = _leading_method(group)
     reason = _unpaired(first, second, refused)
     if reason:
         return [group.refusal("auc_difference", method, reason, primary=True)]
     assert first is not None
-    group = _of(group, first)
+    group = _group_of_pair(group, first)
     if isinstance(first, CrossValidated) and isinstance(second, CrossValidated):
         return _cross_validated_pair(group, first, second, equivalence)
     assert isinstance(first, Tested)
@@ -148,13 +156,13 @@ def _leading_method(group: Group) -> str:
     return Method.CROSS_VALIDATED_DIFFERENCE if group.partition == "development" else Method.HELD_OUT_DIFFERENCE
 
 
-def _of(group: Group, model: CrossValidated | Tested) -> Group:
+def _group_of_pair(group: Group, model: CrossValidated | Tested) -> Group:
     """With counts and with what the interval is for: a pair's is for the networks that were trained."""
     estimand = "these networks" if isinstance(model, CrossValidated) else "final network"
     return replace(group, estimand=estimand).counted(model.scores.exams)
 
 
-def _unpaired(first: _Model, second: _Model, refused: str) -> str:
+def _unpaired(first: CrossValidated | Tested | None, second: CrossValidated | Tested | None, refused: str) -> str:
     """Why two models cannot be paired; empty where they can."""
     if refused or first is None or second is None:
         return refused or "one side has no estimate"
@@ -167,7 +175,7 @@ def _unpaired(first: _Model, second: _Model, refused: str) -> str:
     return ""
 
 
-def _difference_of(first: CrossValidated | Tested, second: _Model, level: float) -> Difference:
+def _difference_of(first: CrossValidated | Tested, second: CrossValidated | Tested | None, level: float) -> Difference:
     if isinstance(first, CrossValidated) and isinstance(second, CrossValidated):
         return cross_validated_difference(first.cross_validation, second.cross_validation, level)
     assert isinstance(first, Tested)

@@ -45,12 +45,12 @@ def in_place_of_auc(labels: Flags, positive: Flags | None) -> str:
 
 
 def in_place_of_difference(labels: Flags) -> str:
-    """The numbers of exams, where a pair of models is not compared by their AUCs."""
+    """The numbers of exams, of labels `[N]`, where a pair of models is not compared by their AUCs."""
     return f"{_numbers(labels)}; {NO_DIFFERENCE}"
 
 
 def unanswered(first: str, second: str, margin: float, labels: Flags) -> str:
-    """What is said in place of the answer to a declared question of non-inferiority."""
+    """What is said in place of the answer to a declared question of non-inferiority; labels are `[N]`."""
     return (
         f"whether {first} is worse than {second} by {margin:g} of AUC or more cannot be told: "
         f"{in_place_of_difference(labels)}"

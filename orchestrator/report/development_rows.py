@@ -28,7 +28,7 @@ _SUPPOSED_AUC = 0.85
 _ONE_REPEAT = "one repeat cannot disagree with itself"
 # The share of networks' differences in the variance above which an interval is for these networks only.
 _LARGE_SHARE = 0.25
-# The agreement of repeats below which likewise.
+# The agreement of repeats below which it is for these networks only, too.
 _AGREEING = 0.7
 
 
@@ -56,7 +56,7 @@ def development_rows(group: Group, found: CrossValidated, specificity: float, ca
 
 def estimand_of(found: CrossValidation) -> tuple[str, str]:
     """What the intervals of a cross-validation are for, and, where not for the procedure, what in the run says so."""
-    if found.together is None:
+    if found.agreement is None:
         return "these networks", "one repeat cannot show whether training again would give the same"
     # Networks that differ much would differ again after new training: the interval is for these only.
     if found.network_share > _LARGE_SHARE:
@@ -65,8 +65,8 @@ def estimand_of(found: CrossValidation) -> tuple[str, str]:
             "these networks",
             f"unstable learner: its networks differ by more than their few patients explain ({share} of the variance)",
         )
-    if found.together < _AGREEING:
-        return "these networks", f"unstable learner: scores of two repeats correlate by {found.together:.2f} only"
+    if found.agreement < _AGREEING:
+        return "these networks", f"unstable learner: scores of two repeats correlate by {found.agreement:.2f} only"
     return "procedure", ""
 
 
@@ -148,9 +148,9 @@ def _spread_rows(group: Group, found: CrossValidated) -> list[Row]:
         # With one repeat there is no part that differs between repeats.
         if value is not None and (name != "repeats" or found.scores.repeat_count > 1)
     ]
-    together = found.cross_validation.together
-    if together is not None:
-        rows.append(group.row("agreement", "rank correlation of two repeats", estimate=together, primary=True))
+    agreement = found.cross_validation.agreement
+    if agreement is not None:
+        rows.append(group.row("agreement", "rank correlation of two repeats", estimate=agreement, primary=True))
     if found.positive is None or np.isnan(found.probabilities).any():
         return rows
     if found.scores.repeat_count < 2:

@@ -83,7 +83,7 @@ def _auc_rows(group: Group, model: Tested, specificity: float) -> list[Row]:
         _chance_row(group, model),
     ]
     # Every row that speaks of the AUC is marked, so that no table shows in one what it hides in another.
-    instead = _instead(model)
+    instead = _counts_instead(model)
     return [{**row, "reason": instead} for row in rows] if instead else rows
 
 
@@ -95,7 +95,7 @@ def _chance_row(group: Group, model: Tested) -> Row:
     return group.row("auc_above_chance", chance.method, estimate=auc(model.scores), p=chance.p)
 
 
-def _instead(model: Tested) -> str:
+def _counts_instead(model: Tested) -> str:
     """The counts that are shown in place of the AUC; empty where there are enough patients for one."""
     exams = model.scores.exams
     return in_place_of_auc(exams.labels, model.positive) if too_few(exams) else ""
@@ -165,14 +165,14 @@ def _fixed_specificity_rows(
 
 
 def _next_study_rows(group: Group, model: Tested, calibrated: bool) -> list[Row]:
-    """Patients that an external validation of such a model needs (Riley et al. 2021)."""
+    """Patients that an external validation of such a model needs (Riley et al. 2021, doi:10.1002/sim.9025)."""
     exams = model.scores.exams
     # Constant probabilities have no spread, so that no sample size for the slope is given.
     probabilities = np.full(2, 0.5) if np.isnan(model.probabilities).any() or not calibrated else model.probabilities
     found = sample_size(auc(model.scores), float(exams.labels.mean()), probabilities, group.level)
     # Planned from the AUC of too few patients, the first number would be as uncertain as that AUC.
     named: tuple[tuple[str, int | None, str], ...] = (
-        ("AUC, interval 0.1 wide", found.auc, _instead(model)),
+        ("AUC, interval 0.1 wide", found.auc, _counts_instead(model)),
         ("observed/expected events, interval 0.4 wide", found.ratio, ""),
         ("calibration slope, interval 0.4 wide", found.slope, ""),
     )

@@ -33,6 +33,14 @@ class Table:
     """`brief`: only in a short report; `full`: only in a full one."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TablesWithWarnings:
+    """What a section of the cohort page shows, and what of it is repeated under its heading "What to look at"."""
+
+    tables: tuple[Table, ...]
+    warnings: tuple[str, ...]
+
+
 def as_records(frame: pd.DataFrame) -> list[Record]:
     """The rows of a frame, None where a value is missing."""
     cleaned = frame.astype("object").where(frame.notna(), None)

@@ -28,7 +28,7 @@ _TO_DEVIATION: Final = 1.4826
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Usual:
+class _Usual:
     """What the maps of one tracer and phase usually show where there is no event."""
 
     centre: Floats
@@ -37,7 +37,7 @@ class Usual:
     """`[17]`, robust standard deviations."""
 
     @classmethod
-    def of(cls, segments: Floats) -> "Usual | None":
+    def of(cls, segments: Floats) -> "_Usual | None":
         """From the segment means of exams without the event, `[N, 17]`; None from fewer than ten."""
         if len(segments) < _FEWEST:
             return None
@@ -60,7 +60,7 @@ def _shares(segments: Floats) -> Floats:
     return found
 
 
-def defect_in_words(below: Floats) -> str:
+def _defect_in_words(below: Floats) -> str:
     """`severe inferior and mild apical defect`, or `none`: every wall beyond the limit with its own severity.
 
     Args:
@@ -97,10 +97,10 @@ def maps_in_words(maps: pd.DataFrame, exams: pd.DataFrame, phases: Sequence[str]
         there = ~np.isnan(values).any(axis=1)
         plain = there & (exams["label"].to_numpy() == 0) & (exams["partition"].to_numpy() == "development")
         for tracer in np.unique(tracers):
-            usual = Usual.of(values[plain & (tracers == tracer)])
+            usual = _Usual.of(values[plain & (tracers == tracer)])
             for exam in np.flatnonzero(there & (tracers == tracer)) if usual is not None else ():
                 assert usual is not None
-                parts[exam].append(f"{defect_in_words(usual.below(values[exam]))} at {phase}")
+                parts[exam].append(f"{_defect_in_words(usual.below(values[exam]))} at {phase}")
     return [_joined(found) for found in parts]
 
 

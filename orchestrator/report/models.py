@@ -1,6 +1,6 @@
 """Predictions of one input configuration and tracer as the records that statistics take.
 
-Members of a cell become one model by `orchestrator.statistics.members.model_of` before anything is computed.
+Members of a cell become one model by `orchestrator.statistics.members.Model.of` before anything is computed.
 """
 
 from dataclasses import dataclass

@@ -33,7 +33,7 @@ def above_chance_refusal(group: Group) -> Row:
     return replace(group, estimand="").refusal("auc_above_chance", "interval", NOT_ABOVE_CHANCE)
 
 
-def marked(row: Row) -> Row:
+def marked_as_flat_search(row: Row) -> Row:
     """A row of a run with a flat search: where that bears on it, it says so, and then what it said already."""
     if row["partition"] != "development" or row["state"] != "ok":
         return row

@@ -63,33 +63,33 @@ def value_problems(frame: pd.DataFrame) -> Iterator[str]:
     if "label" in frame:
         wrong = ~np.isin(numbers_of(frame["label"]), (0, 1))
         held = f"; the column holds {_held(frame, 'label')}" if wrong.any() else ""
-        yield from (problem + held for problem in rows_problem("`label` must be 0 or 1", wrong, rows))
+        yield from (problem + held for problem in _rows_problem("`label` must be 0 or 1", wrong, rows))
     for name in ("score", "probability", "threshold"):
         if name in frame:
             values = numbers_of(frame[name])
             finite = np.isfinite(values)
             found = "" if finite.all() else f"; found {_held(frame[~finite], name)}"
             rule = f"`{name}` must be a finite number"
-            yield from (problem + found for problem in rows_problem(rule, ~finite, rows))
+            yield from (problem + found for problem in _rows_problem(rule, ~finite, rows))
             low, high = (-_LARGEST_SCORE, _LARGEST_SCORE) if name == "score" else (0, 1)
             outside = finite & ((values < low - _ROUNDING) | (values > high + _ROUNDING))
-            yield from rows_problem(f"`{name}` must lie in [{low:g}, {high:g}]", outside, rows)
+            yield from _rows_problem(f"`{name}` must lie in [{low:g}, {high:g}]", outside, rows)
     for name in ("patient_id", "exam_id", "tracer", "inputs", "model", "member"):
         if name in frame:
             blank = frame[name].isna() | (frame[name].astype(str).str.strip() == "")
-            yield from rows_problem(f"`{name}` must not be blank", blank.to_numpy(), rows)
+            yield from _rows_problem(f"`{name}` must not be blank", blank.to_numpy(), rows)
     for name in ("patient_id", "exam_id"):
         if name in frame:
             refused = [bool(refusal(text)) for text in frame[name].fillna("").astype(str)]
-            yield from rows_problem(
+            yield from _rows_problem(
                 f"`{name}` must not hold invisible characters, nor begin as a formula", refused, rows
             )
     if "partition" in frame:
         other = ~frame["partition"].isin(["development", "test"])
-        yield from rows_problem("`partition` must be development or test", other.to_numpy(), rows)
+        yield from _rows_problem("`partition` must be development or test", other.to_numpy(), rows)
     elif "fold" in frame and frame["fold"].notna().any():
         # Taken as a test, these exams would leave the cross-validation without a word.
-        yield from rows_problem(
+        yield from _rows_problem(
             "`fold` is blank beside others that are not; fill it in, or say in a column `partition` what is the test",
             frame["fold"].isna().to_numpy(),
             rows,
@@ -108,16 +108,16 @@ def design_problems(predictions: pd.DataFrame, subgroups: Sequence[str]) -> Iter
     rows = predictions.index
     held_out = predictions["partition"] == "development"
     lost = (held_out & predictions["fold"].isna()).to_numpy()
-    yield from rows_problem("a development prediction needs a `fold`", lost, rows)
-    yield from rows_problem(
+    yield from _rows_problem("a development prediction needs a `fold`", lost, rows)
+    yield from _rows_problem(
         "a prediction with a `fold` needs a `repeat`",
         (predictions["fold"].notna() & predictions["repeat"].isna()).to_numpy(),
         rows,
     )
     kept = (~held_out & predictions["fold"].notna()).to_numpy()
-    yield from rows_problem("a test prediction has no `fold`", kept, rows)
+    yield from _rows_problem("a test prediction has no `fold`", kept, rows)
     key = ["model", "inputs", "tracer", "partition", "repeat", "exam_id", "member"]
-    yield from rows_problem(
+    yield from _rows_problem(
         "an exam is predicted twice in the same place (name repeats with `repeat`, exams with `exam_id`)",
         predictions.duplicated(key, keep=False).to_numpy(),
         rows,
@@ -127,12 +127,12 @@ def design_problems(predictions: pd.DataFrame, subgroups: Sequence[str]) -> Iter
     for name, words in several.items():
         verb = "belongs to" if name == "patient_id" else "has"
         found = predictions.groupby("exam_id")[name].transform("nunique")
-        yield from rows_problem(f"an exam {verb} {words}", (found > 1).to_numpy(), rows)
+        yield from _rows_problem(f"an exam {verb} {words}", (found > 1).to_numpy(), rows)
     # A patient on two sides, or in two folds, makes estimates too high: refused, not repaired.
     sides = predictions.groupby("patient_id")["partition"].transform("nunique")
-    yield from rows_problem("a patient is in development and in test", (sides > 1).to_numpy(), rows)
+    yield from _rows_problem("a patient is in development and in test", (sides > 1).to_numpy(), rows)
     folds = predictions.groupby(["model", "inputs", "repeat", "patient_id"])["fold"].transform("nunique")
-    yield from rows_problem(
+    yield from _rows_problem(
         "a patient is in two folds of one repeat", (folds > 1).fillna(False).to_numpy(np.bool_), rows
     )
     # Averages over exams that happen to be there would be biased, so nothing is left out quietly.
@@ -140,14 +140,14 @@ def design_problems(predictions: pd.DataFrame, subgroups: Sequence[str]) -> Iter
     places = predictions.groupby([*model, "repeat", "member"], dropna=False).ngroup()
     wanted = places.groupby([predictions[name] for name in model]).transform("nunique")
     found = predictions.groupby([*model, "exam_id"])["exam_id"].transform("size")
-    yield from rows_problem(
+    yield from _rows_problem(
         "an exam is not predicted in every repeat and by every member; add what is missing, or take the exam out",
         (found < wanted).to_numpy(),
         rows,
     )
 
 
-def rows_problem(rule: str, wrong: Sequence[bool] | np.ndarray, rows: pd.Index) -> Iterator[str]:
+def _rows_problem(rule: str, wrong: Sequence[bool] | np.ndarray, rows: pd.Index) -> Iterator[str]:
     """The rule with the numbers of the rows that break it, if any.
 
     Args:

@@ -24,7 +24,7 @@ KNOWN: Final = frozenset(
 """Columns whose names are recognised whatever their capitals."""
 MOST_PREDICTIONS: Final = 1_000_000
 """Of a table: reading takes half a minute and two gigabytes for so many."""
-NUMBERS: Final = frozenset({"label", "score", "probability", "threshold"})
+_NUMBERS: Final = frozenset({"label", "score", "probability", "threshold"})
 """Columns that hold a number a row."""
 _FILE_ROW: Final = "row of the file"
 """The name of an index that holds row numbers; blank rows are left out, and counted."""
@@ -43,7 +43,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
         raise ExperimentError(*error.problems) from error
     frame = pd.DataFrame({name: [cells[name] for _, cells in table.rows] for name in table.columns}, dtype="str")
     frame.index = pd.Index([row for row, _ in table.rows], name=_FILE_ROW)
-    decimals = [name for name in frame.columns if name.casefold() in NUMBERS - {"label"}]
+    decimals = [name for name in frame.columns if name.casefold() in _NUMBERS - {"label"}]
     # A spreadsheet of a country with decimal commas writes them in every number; beside points they part thousands.
     if not any(frame[name].str.contains(".", regex=False).any() for name in decimals):
         for name in decimals:
@@ -117,7 +117,7 @@ def _is_one_value(cell: object) -> bool:
 
 
 def numbers_of(column: "pd.Series[Any]") -> NDArray[np.float64]:
-    """The cells as numbers, NaN where they are none: dates, intervals and complex numbers are none."""
+    """`[rows]`, the cells as numbers, NaN where they are none: dates, intervals and complex numbers are none."""
     kind = column.dtype
     if pd.api.types.is_object_dtype(kind) or pd.api.types.is_string_dtype(kind):
         # A truth value is 0 or 1; a number of more digits than float64 has becomes infinite by way of its text.

@@ -1,7 +1,7 @@
 """The probabilities of a model, as it gives them and as they are judged, for calibration and net benefit.
 
-A class-balanced loss estimates the odds at a prevalence of one half, so that raw probabilities are too high wherever
-fewer than half of the exams have the event: calibration in the large is off by design, not by mistake.
+A class-balanced loss estimates the odds at a prevalence of one half. So raw probabilities are too high wherever fewer
+than half of the exams have the event. Calibration in the large is off by design, not by mistake.
 """
 
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ class Probabilities:
     """`[R, N]` or `[N]`: expit of the scores, class-balanced."""
     raw_name: str
     judged: Floats
-    """Recalibrated by Platt on inner scores where the experiment asks for it, otherwise moved to the prevalence of the
-    training exams."""
+    """Of the same shape: recalibrated by Platt on inner scores where the experiment asks for it, otherwise moved to the
+    prevalence of the training exams."""
     judged_name: str
     exams: Exams
     inflation: float

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-FEWEST_EVENTS: Final = 10
+_FEWEST_EVENTS: Final = 10
 """With fewer events, or fewer exams without one, an interval is printed and nothing is said about it."""
 _WIDE: Final = 0.2
 """An interval of an AUC that is wider than this is called wide: .75 to .95 is from poor to excellent."""
 
 
-class Verdict(Enum):
+class _Verdict(Enum):
     """What an interval says."""
 
     TOO_FEW = "too few events to say"
@@ -39,67 +39,67 @@ class Limits:
     @property
     def few(self) -> bool:
         """Whether there are too few of a class for a verdict."""
-        return min(self.events, self.others) < FEWEST_EVENTS
+        return min(self.events, self.others) < _FEWEST_EVENTS
 
 
-def of_noninferiority(found: Limits, margin: float) -> Verdict:
+def _of_noninferiority(found: Limits, margin: float) -> _Verdict:
     """Whether the first of a pair is not worse than the second by the margin; limits of first − second."""
     if found.few:
-        return Verdict.TOO_FEW
+        return _Verdict.TOO_FEW
     if found.low > -margin:
-        return Verdict.NOT_INFERIOR
-    return Verdict.INFERIOR if found.high < -margin else Verdict.UNKNOWN
+        return _Verdict.NOT_INFERIOR
+    return _Verdict.INFERIOR if found.high < -margin else _Verdict.UNKNOWN
 
 
-def of_difference(found: Limits, zone: float) -> Verdict:
+def _of_difference(found: Limits, zone: float) -> _Verdict:
     """Whether two AUCs are equal within ± the zone, or one is higher; limits of first − second."""
     if found.few:
-        return Verdict.TOO_FEW
+        return _Verdict.TOO_FEW
     if -zone < found.low and found.high < zone:
-        return Verdict.EQUIVALENT
+        return _Verdict.EQUIVALENT
     if found.low > 0:
-        return Verdict.HIGHER
-    return Verdict.LOWER if found.high < 0 else Verdict.UNKNOWN
+        return _Verdict.HIGHER
+    return _Verdict.LOWER if found.high < 0 else _Verdict.UNKNOWN
 
 
-def of_auc(found: Limits) -> Verdict:
+def _of_auc(found: Limits) -> _Verdict:
     """Whether an AUC is above chance (`HIGHER`) or below it (`LOWER`)."""
     if found.few:
-        return Verdict.TOO_FEW
+        return _Verdict.TOO_FEW
     if found.low > 0.5:
-        return Verdict.HIGHER
-    return Verdict.LOWER if found.high < 0.5 else Verdict.UNKNOWN
+        return _Verdict.HIGHER
+    return _Verdict.LOWER if found.high < 0.5 else _Verdict.UNKNOWN
 
 
 def noninferiority_in_words(first: str, second: str, found: Limits, margin: float) -> str:
     """The sentence about a declared margin, without a full stop."""
     return {
-        Verdict.TOO_FEW: f"too few events to say whether {first} is inferior to {second} by the margin of {margin:g}",
-        Verdict.UNKNOWN: f"whether {first} is inferior to {second} by the margin of {margin:g} cannot be told",
-        Verdict.NOT_INFERIOR: f"{first} is not inferior to {second} by the margin of {margin:g}{_direction(found)}",
-        Verdict.INFERIOR: f"{first} is inferior to {second} by more than the margin of {margin:g}",
-    }[of_noninferiority(found, margin)]
+        _Verdict.TOO_FEW: f"too few events to say whether {first} is inferior to {second} by the margin of {margin:g}",
+        _Verdict.UNKNOWN: f"whether {first} is inferior to {second} by the margin of {margin:g} cannot be told",
+        _Verdict.NOT_INFERIOR: f"{first} is not inferior to {second} by the margin of {margin:g}{_direction(found)}",
+        _Verdict.INFERIOR: f"{first} is inferior to {second} by more than the margin of {margin:g}",
+    }[_of_noninferiority(found, margin)]
 
 
 def difference_in_words(first: str, second: str, found: Limits, zone: float) -> str:
     """The sentence about a difference of two AUCs, without a full stop."""
     return {
-        Verdict.TOO_FEW: f"too few events to say whether {first} and {second} differ",
-        Verdict.UNKNOWN: f"whether {first} and {second} differ cannot be told",
-        Verdict.EQUIVALENT: f"{first} and {second} are equal within ±{zone:g}{_direction(found)}",
-        Verdict.HIGHER: f"{first} has a higher AUC than {second}",
-        Verdict.LOWER: f"{first} has a lower AUC than {second}",
-    }[of_difference(found, zone)]
+        _Verdict.TOO_FEW: f"too few events to say whether {first} and {second} differ",
+        _Verdict.UNKNOWN: f"whether {first} and {second} differ cannot be told",
+        _Verdict.EQUIVALENT: f"{first} and {second} are equal within ±{zone:g}{_direction(found)}",
+        _Verdict.HIGHER: f"{first} has a higher AUC than {second}",
+        _Verdict.LOWER: f"{first} has a lower AUC than {second}",
+    }[_of_difference(found, zone)]
 
 
 def auc_in_words(name: str, found: Limits) -> str:
     """The sentence about an AUC that has not been shown to be above chance; empty for one that has."""
     return {
-        Verdict.TOO_FEW: f"{name}: too few events to say anything from the AUC",
-        Verdict.UNKNOWN: f"{name}: the AUC cannot be told from chance",
-        Verdict.LOWER: f"{name}: the AUC is below chance",
-        Verdict.HIGHER: "" if found.high - found.low <= _WIDE else f"{name}: the interval of the AUC is wide",
-    }[of_auc(found)]
+        _Verdict.TOO_FEW: f"{name}: too few events to say anything from the AUC",
+        _Verdict.UNKNOWN: f"{name}: the AUC cannot be told from chance",
+        _Verdict.LOWER: f"{name}: the AUC is below chance",
+        _Verdict.HIGHER: "" if found.high - found.low <= _WIDE else f"{name}: the interval of the AUC is wide",
+    }[_of_auc(found)]
 
 
 def _direction(found: Limits) -> str:
@@ -114,11 +114,11 @@ def answer(first: str, second: str, found: Limits, margin: float) -> str:
     reach = f"the interval of the difference reaches from {found.low:+.3f} to {found.high:+.3f}"
     worse = f"worse than {second} by {margin:g} of AUC or more"
     return {
-        Verdict.TOO_FEW: f"too few events to say whether {first} is {worse}: {reach}",
-        Verdict.UNKNOWN: f"whether {first} is {worse} is not known: {reach}",
-        Verdict.NOT_INFERIOR: f"{first} is not {worse}: shown, the difference's lower limit is {found.low:+.3f}",
-        Verdict.INFERIOR: (
+        _Verdict.TOO_FEW: f"too few events to say whether {first} is {worse}: {reach}",
+        _Verdict.UNKNOWN: f"whether {first} is {worse} is not known: {reach}",
+        _Verdict.NOT_INFERIOR: f"{first} is not {worse}: shown, the difference's lower limit is {found.low:+.3f}",
+        _Verdict.INFERIOR: (
             f"{first} is worse than {second} by more than {margin:g} of AUC: shown, the difference's upper limit is "
             f"{found.high:+.3f}"
         ),
-    }[of_noninferiority(found, margin)]
+    }[_of_noninferiority(found, margin)]

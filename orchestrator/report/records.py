@@ -141,7 +141,7 @@ class Report:
     name: str
     """The experiment's name."""
     summary: pd.DataFrame
-    """From `summarise`, `evaluate_predictions` or `compare_runs`."""
+    """From `summarise`, of a run or of predictions made elsewhere, or of the comparison of two runs."""
     cells: pd.DataFrame = field(default_factory=pd.DataFrame)
     """For the chosen hyperparameters and the failures."""
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -159,8 +159,8 @@ class Report:
     figures: tuple[ReportFigure, ...] = ()
     """In the order of the page; empty where none were drawn."""
     sections: Mapping[str, object] = field(default_factory=dict)
-    """What a section of the page has to say beyond summary and figures, by its key: the frozen record that its template
-    prints, or, as a text, why there is nothing to say."""
+    """What a section of the page has to say beyond summary and figures, by its key. It is the frozen record that its
+    template prints, or, as a text, why there is nothing to say."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Texts for a manuscript beside `report.html`, by the file's name."""
     incomplete_inputs: tuple[str, ...] = ()

@@ -41,8 +41,8 @@ def short_name(partition: str) -> str:
 def noted(note: str, rows: Sequence[Record], before: Sequence[Record] = ()) -> Phrase:
     """A table's note with what its numbers' rows remark, each remark once.
 
-    A remark is preceded by its measures; where the table holds cross-validation and test, by which of them; and where
-    input configurations differ in what is remarked on a measure, by which of them.
+    A remark is preceded by its measures. Where the table holds cross-validation and test, the remark names which of
+    them. Where input configurations differ in what is remarked on a measure, it names those, too.
 
     Args:
         note: What the table itself says.

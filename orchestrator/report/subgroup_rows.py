@@ -1,8 +1,8 @@
 """Subgroups: the same measures among the exams with one value of a manifest column, with the rules of small cells.
 
-Fewer than ten patients of a class: counts in place of an AUC; fewer than `_FEWEST_COUNTED`: the numbers of exams alone,
-because how one of them was decided might disclose a person. Two groups are compared by the differences of their AUCs,
-sensitivities and specificities, each with an interval.
+With fewer than ten patients of a class there are counts in place of an AUC. With fewer than `_FEWEST_COUNTED` there are
+the numbers of exams alone, because how one of them was decided might disclose a person. Two groups are compared by the
+differences of their AUCs, sensitivities and specificities, each with an interval.
 """
 
 from collections.abc import Mapping

@@ -1,9 +1,8 @@
 """The summary of a run: every estimate, interval and comparison, one row a method, refusals included.
 
-A cross-validation with a failed or missing cell gets refusals, not an average over the cells that happen to
-be there: cells fail for reasons that have to do with their results (memory, divergence), so leaving them out
-favours the configuration that fails. `polarmap run --retry-failed` completes it. Other inputs of the run
-stand.
+A cross-validation with a failed or missing cell gets refusals, not an average over the cells that happen to be there.
+Cells fail for reasons that have to do with their results (memory, divergence). Leaving them out would favour the
+configuration that fails. `polarmap run --retry-failed` completes it. Other input configurations are estimated as ever.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +18,7 @@ from orchestrator.report.held_out_rows import held_out_rows
 from orchestrator.report.models import CrossValidated, Tested
 from orchestrator.report.optimism_rows import (
     above_chance_refusal,
-    marked,
+    marked_as_flat_search,
     optimism_rows,
     selection_bias_of,
     with_means_over_tracers,
@@ -54,12 +53,11 @@ def summarise(
         chosen = tables.predictions[tables.predictions["partition"] == partition]
         for tracer in sorted(tables.exams["tracer"].unique()):
             found = chosen[chosen["tracer"] == tracer]
-            # A closed test has no rows; a cross-validation that was planned and has no result is refused in
-            # one.
+            # A closed test has no rows; a cross-validation that was planned and has no result has one, a refusal.
             if len(found) or (partition == "development" and len(tables.folds)):
                 rows.extend(_tracer_rows(tables, settings, partition, str(tracer), found))
     if tables.search.scheme == "flat":
-        rows = [marked(row) for row in rows]
+        rows = [marked_as_flat_search(row) for row in rows]
     return summary_frame(with_holm(with_means_over_tracers(rows)))
 
 
@@ -92,8 +90,8 @@ def _tracer_rows(
     rows, models = _rows_of_model(tables.of(judged), settings, groups[judged], predictions)
     by_site = partition == "development" and tables.by == "site"
     refused = _OTHER_EXAMS if tables.patients == "available" else _NOT_COMPARED if by_site else ""
-    pairs = Group(**base, inputs="", model=judged)  # type: ignore[arg-type]
-    rows.extend(comparison_rows(pairs, models, settings, refused))
+    of_pairs = Group(**base, inputs="", model=judged)  # type: ignore[arg-type]
+    rows.extend(comparison_rows(of_pairs, models, settings, refused))
     for other in others:
         # The subgroups of the judged model say where it fails; those of a baseline would only make the table longer.
         plain = replace(settings, subgroups=())
@@ -148,7 +146,7 @@ def _rows_of_model(
 def arranged(
     tables: RunTables, partition: str, inputs: str, predictions: pd.DataFrame
 ) -> tuple[CrossValidated | Tested | None, str]:
-    """The model, or why there is none."""
+    """The model of an input configuration, and an empty text; or None, and why there is none."""
     arrange: Callable[[pd.DataFrame], CrossValidated | Tested] = Tested.of
     if partition == "development":
         arrange = CrossValidated.of

@@ -17,9 +17,10 @@ from orchestrator.runners.runner import Job
 _UNMEASURED: Final = 6 * 3600.0
 """Seconds for a first candidate, when nothing is known of its length."""
 _SHORTEST: Final = 1800.0
-"""Candidates that keep more stages from learning are many times faster than others, and machines are shared."""
+"""Seconds of the shortest deadline: candidates with more frozen stages are many times faster than others, and machines
+are shared."""
 _TIMES: Final = 20.0
-"""Times the longest candidate that the measured epochs allow."""
+"""Times the longest candidate that the measured epochs allow: what a deadline is."""
 _LATER: Final = 4.0
 """Times as long for each further try, so that a deadline which is too short by a mistake ends no cell for good."""
 _FIRST_REPORT: Final = 900.0
@@ -42,8 +43,9 @@ class Pace:
         calibrations = 0 if decision.calibration == "none" else search.inner_folds
         self._schedule = training.epochs
         is_flat = search.scheme == "flat"
-        # Between two results lies a candidate, which trains every inner fold, or the end of a cell, which trains every
-        # member on all exams and in each fold of the calibration. A part of a flat search trains a candidate once.
+        # Between two results lies a candidate, or the end of a cell. A candidate trains every inner fold. The end
+        # trains every member on all exams and in each fold of the calibration. A part of a flat search trains a
+        # candidate once.
         self._epochs = training.epochs * max(
             1 if is_flat else search.inner_folds, training.members * (1 + calibrations)
         )
@@ -102,10 +104,15 @@ class Silence:
 
 @dataclass(slots=True)
 class _Listening:
+    """One attempt under way."""
+
     number: int
+    """Which try of its cell it is, from 1."""
     seconds: float = 0.0
+    """Since it was begun or last heard."""
     has_spoken: bool = False
     is_reported: bool = False
+    """Whether `overdue` has named it."""
 
 
 class Watch:

@@ -158,7 +158,7 @@ def _on_loopback() -> Iterator[None]:
     """Let Ray take 127.0.0.1 as this node's address: its servers then listen there alone.
 
     Ray 2.60 translates a loopback address that it is given (`_node_ip_address`) into one that other machines reach,
-    unless the system can have no cluster; so it is told that for as long as it starts.
+    unless the system can have no cluster. So it is told that for as long as it starts.
     """
     before = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False

@@ -40,8 +40,6 @@ _BATCH: Final = 1000
 _NAME, _JOB, _GPUS, _PILOT = "name", "job", "gpus", "pilot"
 _BROKEN_GPU: Final = 70
 """Exit status of a worker whose GPU failed; Ray starts another process in its place."""
-_SelfTest = Callable[[str], "GpuCheck"]
-"""What a worker asks before its first cell, by its device: `mpi_model.gpu_check.check_gpu`, or a test's own."""
 
 
 def run_on_tune(
@@ -53,7 +51,7 @@ def run_on_tune(
     work: Work | None = None,
     batch: int = _BATCH,
     timeout: float = 0.0,
-    self_test: _SelfTest | None = None,
+    self_test: Callable[[str], "GpuCheck"] | None = None,
 ) -> tune.ResultGrid | None:
     """Run every job to its end, each try of it as one Tune trial.
 
@@ -122,6 +120,7 @@ def _fit(tuner: tune.Tuner, delivery: LedgerCallback) -> tune.ResultGrid | None:
 
 
 def _settings(queue: CellQueue, delivery: LedgerCallback, folder: Path, batch: int) -> dict[str, Any]:
+    """The Tuner's arguments for one batch; its scheduler tells `delivery` which workers are being started."""
     scheduler = _WarmActorScheduler()
     delivery.starting = scheduler.starting
     return {
@@ -163,7 +162,9 @@ class _Measured(BaseException):
     """Ends a pilot after its first candidate; no error, so that no cell's guard can take it for one."""
 
 
-def _trial(config: dict[str, Any], context: WorkerContext, work: Work | None, self_test: _SelfTest | None) -> None:
+def _trial(
+    config: dict[str, Any], context: WorkerContext, work: Work | None, self_test: Callable[[str], "GpuCheck"] | None
+) -> None:
     """One try of a cell, in a worker: every finished candidate is reported, and the cell last."""
     # torch is for workers: the driver, which sends this function, starts in half the time without it.
     from mpi_model.determinism import single_threaded  # noqa: PLC0415
@@ -207,7 +208,7 @@ class _WarmActorScheduler(FIFOScheduler):
     """Gives a free worker the oldest waiting cell whose own worker is not already starting.
 
     A waiting cell has asked for a worker of its own. Where Tune 2.60 gives it another cell's worker instead, it ends
-    the one that is starting for it; its own scheduler always chooses the oldest cell, which is the one whose worker
+    the one that is starting for it. Tune's own scheduler always chooses the oldest cell, which is the one whose worker
     starts next. With cells shorter than a worker's start, a few workers would do all the work of a cluster.
     """
 

@@ -1,8 +1,8 @@
 """Estimates, intervals and comparisons: pure functions over numpy arrays.
 
-No function here takes rows: it takes a record of `orchestrator.statistics.scores`, in which a patient's exams
-are known to be one patient's and the repeats of cross-validation are an axis, never more rows. No function
-returns the standard error SD/√(folds · repeats), which covers about half of what it claims.
+No function here takes rows: it takes a record of `orchestrator.statistics.scores`. There a patient's exams are known to
+be one patient's, and the repeats of cross-validation are an axis, never more rows. No function returns the standard
+error SD/√(folds · repeats), which covers about half of what it claims.
 
     scores                the records: Exams, PatientScores, FoldScores
     members               the members of a cell as one model

@@ -117,12 +117,11 @@ def auc(model: PatientScores) -> float:
 
 
 def influence_covariance(influences: Sequence[Influence], exams: Exams) -> Floats:
-    """The covariance matrix of AUCs estimated on the same exams.
+    """The covariance matrix `[M, M]` of M AUCs estimated on the same exams.
 
-    I₁₀/(I₁₀−1) Σ a a′ + I₀₁/(I₀₁−1) Σ b b′ + I/(I−1) Σ (a b′ + b a′) over patients, with a and b the
-    influences through positive and negative exams and I₁₀, I₀₁, I the patients that have a positive exam, a
-    negative one, any (Obuchowski 1997, doi:10.2307/2533958). The last sum vanishes when nobody has exams of
-    both classes.
+    I₁₀/(I₁₀−1) Σ a a′ + I₀₁/(I₀₁−1) Σ b b′ + I/(I−1) Σ (a b′ + b a′) over patients. Here a and b are the influences
+    through positive and negative exams, and I₁₀, I₀₁, I count the patients that have a positive exam, a negative one,
+    any (Obuchowski 1997, doi:10.2307/2533958). The last sum vanishes when nobody has exams of both classes.
 
     Raises:
         StatisticsError: A class comes from a single patient, so that its variance is unknown.

@@ -32,7 +32,9 @@ def at_the_edge(probabilities: Floats) -> Flags:
 
 
 def brier_score(model: PatientScores) -> float:
-    """The mean squared distance of probability and outcome (Brier 1950); 0 is perfect.
+    """The mean squared distance of probability and outcome; 0 is perfect.
+
+    Brier 1950, doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2.
 
     Args:
         model: Its scores are probabilities.
@@ -80,8 +82,8 @@ def _logit_mean_interval(data: PatientMean, level: float, *, method: str, inflat
 def calibration_in_the_large(model: PatientScores, level: float) -> Interval:
     """The intercept of a logistic regression with offset logit(p): 0 is perfect, below 0 predicts too high.
 
-    Cox 1958; as in Van Calster et al. (2019, doi:10.1186/s12916-019-1466-7). Errors are patient-clustered
-    (sandwich) when a patient has several exams.
+    Cox 1958, doi:10.1093/biomet/45.3-4.562; as in Van Calster et al. (2019, doi:10.1186/s12916-019-1466-7). Errors are
+    patient-clustered (sandwich) when a patient has several exams.
     """
     return _interval_of(_intercept(model), model.exams, level)
 

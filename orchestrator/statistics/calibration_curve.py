@@ -14,7 +14,8 @@ from orchestrator.statistics.scores import Codes, Exams, Floats
 CURVE_EVENTS: Final = 20
 """Patients of each class below which no curve is drawn: two parameters would follow single patients."""
 _LOESS_PATIENTS: Final = 200
-"""Fewer patients than this do not carry a smooth calibration curve (Van Calster et al. 2019)."""
+"""Fewer patients than this do not carry a smooth calibration curve (Van Calster et al. 2019,
+doi:10.1186/s12916-019-1466-7)."""
 _GROUPS, _EXAMS_OF_GROUP = (5, 10), 20
 _DRAWS: Final = 200
 # Seeds the bootstrap of a report, so that a report repeats.
@@ -23,11 +24,9 @@ _EDGE: Final = 1e-7
 _ITERATIONS: Final = 25
 _POINTS: Final = 51
 
-_Kind = Literal["logistic", "loess"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _CalibrationGroup:
+class CalibrationGroup:
     """Exams with neighbouring probabilities."""
 
     predicted: float
@@ -40,9 +39,9 @@ class _CalibrationGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CalibrationCurve:
-    """A curve with its pointwise band over patients."""
+    """A curve with its pointwise band over patients; every array is `[points]`, in probability."""
 
-    kind: _Kind
+    kind: Literal["logistic", "loess"]
     predicted: Floats
     observed: Floats
     low: Floats
@@ -51,7 +50,7 @@ class CalibrationCurve:
 
 def calibration_groups(
     probabilities: Floats, exams: Exams, level: float, *, inflation: float = 1.0
-) -> list[_CalibrationGroup]:
+) -> list[CalibrationGroup]:
     """Groups of nearly equal size by probability, each with Wilson's interval of its share of events.
 
     Five groups, or one for twenty exams up to ten. Exams with the same probability are never parted, so that there can
@@ -70,14 +69,14 @@ def calibration_groups(
     return [_group(groups == group, values, exams, level, inflation) for group in np.unique(groups)]
 
 
-def _group(inside: Codes, values: Floats, exams: Exams, level: float, inflation: float) -> _CalibrationGroup:
+def _group(inside: Codes, values: Floats, exams: Exams, level: float, inflation: float) -> CalibrationGroup:
     share = inside.mean(axis=0)
     patients = exams.patient_count
     observed = PatientMean(
         sums=np.bincount(exams.patients, share * exams.labels, patients).astype(np.float64),
         counts=np.bincount(exams.patients, share, patients).astype(np.float64),
     )
-    return _CalibrationGroup(
+    return CalibrationGroup(
         predicted=float(values[inside].mean()),
         observed=wilson_interval(observed, level, inflation=inflation),
         exams=float(share.sum()),
@@ -105,7 +104,7 @@ def calibration_curve(probabilities: Floats, exams: Exams, level: float) -> Cali
     generator, patients = np.random.default_rng(_SEED), exams.patient_count
     drawn = generator.multinomial(patients, np.full(patients, 1 / patients), size=_DRAWS)
     weights = np.vstack([np.ones((1, patients)), drawn])[:, exams.patients]
-    kind: _Kind = "loess" if patients >= _LOESS_PATIENTS else "logistic"
+    kind: Literal["logistic", "loess"] = "loess" if patients >= _LOESS_PATIENTS else "logistic"
     fit = _loess if kind == "loess" else _logistic
     labels = exams.labels.astype(np.float64)
     curves = np.mean([fit(repeat, labels, weights, points) for repeat in values], axis=0)

@@ -20,14 +20,14 @@ _LARGEST_EXACT = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _ChanceTest:
+class ChanceTest:
     """A two-sided p-value against an AUC of one half."""
 
     p: float
     method: str
 
 
-def mann_whitney(model: PatientScores) -> _ChanceTest:
+def mann_whitney(model: PatientScores) -> ChanceTest:
     """Exact Mann–Whitney where no scores tie and classes are small; else its normal form with tie correction.
 
     Where a patient has several exams, ranks are not exchangeable and the patient-clustered Wald test takes
@@ -46,7 +46,7 @@ def mann_whitney(model: PatientScores) -> _ChanceTest:
     result = stats.mannwhitneyu(positive, negative, method="exact" if exact else "asymptotic")
     # When all scores are equal the tie correction divides by zero; no evidence is p = 1.
     p = float(result.pvalue) if np.ptp(model.scores) > 0 else 1.0
-    return _ChanceTest(p=p, method="exact Mann–Whitney" if exact else "Mann–Whitney, normal with tie correction")
+    return ChanceTest(p=p, method="exact Mann–Whitney" if exact else "Mann–Whitney, normal with tie correction")
 
 
 def permutation_p_value(observed: float, permuted: Floats) -> float:
@@ -56,14 +56,15 @@ def permutation_p_value(observed: float, permuted: Floats) -> float:
         observed: The statistic of the real run, higher is better.
         permuted: `[B]`, the same of whole runs under permuted patient labels.
     """
-    # The observed run counts as one of the permutations, so that p is never 0 (Phipson & Smyth 2010).
+    # The observed run counts as one of the permutations, so that p is never 0 (Phipson & Smyth 2010,
+    # doi:10.2202/1544-6115.1585).
     return float((1 + (permuted >= observed).sum()) / (1 + permuted.size))
 
 
-def _clustered_wald(model: PatientScores) -> _ChanceTest:
+def _clustered_wald(model: PatientScores) -> ChanceTest:
     influence = auc_influence(model)
     variance = influence.variance(model.exams)
     method = "Wald, patient-clustered DeLong"
     if variance == 0:
         raise StatisticsError(f"{method}: the variance vanishes, so there is no p-value; see the interval instead")
-    return _ChanceTest(p=float(2 * ndtr(-abs(influence.auc - 0.5) / np.sqrt(variance))), method=method)
+    return ChanceTest(p=float(2 * ndtr(-abs(influence.auc - 0.5) / np.sqrt(variance))), method=method)

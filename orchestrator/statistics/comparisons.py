@@ -48,7 +48,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Equivalence:
+class Equivalence:
     """The correlated Bayesian t: how probable it is that a difference is below, inside or above ±rope."""
 
     below: float
@@ -159,11 +159,11 @@ def corrected_resampled_t(differences: Floats, level: float) -> Difference:
     return _difference(estimate, float(error**2), level, "Nadeau–Bengio t", degrees)
 
 
-def correlated_bayesian_t(differences: Floats, rope: float) -> _Equivalence:
+def correlated_bayesian_t(differences: Floats, rope: float) -> Equivalence:
     """The correlated Bayesian t-test with a region of practical equivalence (Benavoli 2017, JMLR 18:77).
 
-    The posterior of the mean difference is Student's t with RK − 1 degrees around the mean with the corrected
-    resampled variance; under its flat prior it shares that test's optimism in small samples.
+    The posterior of the mean difference is Student's t with RK − 1 degrees around the mean, with the corrected
+    resampled variance. Under its flat prior it shares that test's optimism in small samples.
 
     Args:
         differences: `[R, K]`, paired fold differences.
@@ -178,7 +178,7 @@ def correlated_bayesian_t(differences: Floats, rope: float) -> _Equivalence:
     mean, degrees = differences.mean(), differences.size - 1
     # Both tails by the lower tail of the symmetric t: 1 − F(x) would lose digits for small tails.
     below, above = (float(stdtr(degrees, side)) for side in ((-rope - mean) / error, (mean - rope) / error))
-    return _Equivalence(below=below, inside=max(0.0, 1 - below - above), above=above)
+    return Equivalence(below=below, inside=max(0.0, 1 - below - above), above=above)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

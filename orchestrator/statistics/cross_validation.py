@@ -10,9 +10,9 @@ conditional one. It covers the expected one as well where the networks agree wit
 `network_share`, and `docs/coverage.md` for what was measured.
 
 No unbiased estimator of the variance exists (Bengio & Grandvalet 2004). What is used is this project's own
-construction, validated by simulation: the variance over patients of the mean over pairs that were held out
-together (`pairs_statistic`), times a factor for training sets and test sets being the same patients
-(`training_factor`). Nadeau & Bengio's (2003, doi:10.1023/A:1024068626366) interval stands beside it.
+construction, validated by simulation. It is the variance over patients of the mean over pairs that were held out
+together (`pairs_statistic`), times a factor. The factor is there because training sets and test sets are the same
+patients (`training_factor`). Nadeau & Bengio's (2003, doi:10.1023/A:1024068626366) interval stands beside it.
 """
 
 from dataclasses import dataclass
@@ -31,8 +31,12 @@ from orchestrator.statistics.intervals import Interval, Method, logit_interval
 from orchestrator.statistics.pairs import PairsStatistic, pairs_statistic
 from orchestrator.statistics.scores import Exams, Floats, FoldScores
 
-# Constants of `training_factor` and of the least variance, chosen by simulation.
-_BASE, _BASE_OF_ONE_REPEAT, _FAINT, _UNKNOWN_SHARE, _TRUST, _FLOOR = 1.1, 1.2, 8.0, 0.7, 0.8, 0.5
+# Constants of `training_factor`, chosen by simulation.
+_BASE, _FAINT, _TRUST = 1.1, 8.0, 0.8
+# The same with one repeat, whose agreement with others is unknown.
+_BASE_OF_ONE_REPEAT, _UNKNOWN_SHARE = 1.2, 0.7
+# Of the least variance that `CrossValidation.variance_of` gives, chosen by simulation, too.
+_FLOOR = 0.5
 
 
 def fold_aucs(model: FoldScores) -> Floats:
@@ -66,11 +70,11 @@ def _agreement(model: FoldScores) -> float | None:
     if (length == 0).any():
         return 0.0
     # ‖Σ unit vectors‖² = R + Σ of the R(R − 1) pairwise correlations; solved for their mean below.
-    together = float(((ranks / length).sum(axis=0) ** 2).sum())
-    return min(1.0, max(0.0, (together - repeats) / (repeats * (repeats - 1))))
+    squared = float(((ranks / length).sum(axis=0) ** 2).sum())
+    return min(1.0, max(0.0, (squared - repeats) / (repeats * (repeats - 1))))
 
 
-def training_factor(signal: float, together: float | None, repeats: int, folds: int) -> float:
+def training_factor(signal: float, agreement: float | None, repeats: int, folds: int) -> float:
     """How much more the estimate varies than for networks that do not depend on the patients they are judged on.
 
     A patient is judged in one fold and trains the networks of all others. Where there is nothing to learn, a pair of
@@ -85,20 +89,20 @@ def training_factor(signal: float, together: float | None, repeats: int, folds: 
 
     Args:
         signal: z².
-        together: ρ; None with one repeat, where the factor is 1.2 + 0.7 λ.
+        agreement: ρ; None with one repeat, where the factor is 1.2 + 0.7 λ.
         repeats: R.
         folds: K.
     """
     # λ is 1 where the signal is weak and falls as 1/z² where it is strong.
     learned = min(1.0, _FAINT / max(signal, 1e-12))
-    if together is None:
+    if agreement is None:
         return _BASE_OF_ONE_REPEAT + learned * _UNKNOWN_SHARE
     # Training sets of two repeats differ in one patient of K. Were that all, (1 − ρ) K of the scores were noise.
-    noise = min(1.0, (1 - together) * folds)
+    noise = min(1.0, (1 - agreement) * folds)
     # Disagreement counts only where repeats agree on the whole: weight 0 up to ρ = .5, 1 from ρ = .9.
-    trusted = min(1.0, max(0.0, (together - 0.5) / 0.4))
+    trusted = min(1.0, max(0.0, (agreement - 0.5) / 0.4))
     learned += max(0.0, noise - learned) * trusted * _TRUST
-    share = together / max(together + (1 - together) / repeats, 1e-12)
+    share = agreement / max(agreement + (1 - agreement) / repeats, 1e-12)
     return _BASE + learned * share
 
 
@@ -108,7 +112,7 @@ class CrossValidation:
 
     model: FoldScores
     pairs: PairsStatistic
-    together: float | None
+    agreement: float | None
     """The `_agreement` of its repeats."""
     factor: float
     """The `training_factor`."""
@@ -120,17 +124,17 @@ class CrossValidation:
         Raises:
             StatisticsError: A class comes from a single patient.
         """
-        pairs, together = pairs_statistic(model.exams, model.scores, model.cells), _agreement(model)
+        pairs, agreement = pairs_statistic(model.exams, model.scores, model.cells), _agreement(model)
         variance = pairs.variance(model.exams)
         signal = (pairs.influence.auc - 0.5) ** 2 / variance if variance > 0 else np.inf
-        factor = training_factor(signal, together, model.repeat_count, model.fold_count)
-        return cls(model=model, pairs=pairs, together=together, factor=factor)
+        factor = training_factor(signal, agreement, model.repeat_count, model.fold_count)
+        return cls(model=model, pairs=pairs, agreement=agreement, factor=factor)
 
     @property
     def averaging(self) -> float:
         """ρ + (1 − ρ)/R: what averaging over repeats leaves of the variance of one."""
-        together = 1.0 if self.together is None else self.together
-        return together + (1 - together) / self.model.repeat_count
+        agreement = 1.0 if self.agreement is None else self.agreement
+        return agreement + (1 - agreement) / self.model.repeat_count
 
     @property
     def network_share(self) -> float:
@@ -154,9 +158,9 @@ class CrossValidation:
 def within_fold_interval(found: CrossValidation, level: float) -> Interval:
     """The default interval of a cross-validated AUC: expit(logit θ ± t √V / (θ(1−θ))).
 
-    V is the patients' variance times the `training_factor`, and not much less than Newcombe's formula gives, which
-    keeps estimates near 1 from claiming too much; t has Welch's degrees of freedom. Where every fold is perfect,
-    Newcombe's method 5 takes its place.
+    V is the patients' variance times the `training_factor`, and not much less than Newcombe's formula gives. That keeps
+    estimates near 1 from claiming too much. t has Welch's degrees of freedom. Where every fold is perfect, Newcombe's
+    method 5 takes its place.
     """
     return pairs_interval(found, found.pairs, found.model.exams, level, cross_validated_auc(found.model))
 

@@ -81,9 +81,10 @@ def combined_interval(
 ) -> Interval:
     """The interval of w₁θ₁ + w₂θ₂ from the intervals of θ₁ and θ₂ (square-and-add, MOVER).
 
-    The distance down is √(a² + b² + 2ρ a b) with a and b the weighted distances from the two estimates to the limits
-    that lie in that direction (Newcombe 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I;
-    Zou & Donner 2008, doi:10.1002/sim.3095). It has a width where the two estimates' variances vanish.
+    The distance down is √(a² + b² + 2ρ a b). Here a and b are the weighted distances from the two estimates to the
+    limits that lie in that direction (Newcombe 1998,
+    doi:10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I; Zou & Donner 2008, doi:10.1002/sim.3095). It
+    has a width where the two estimates' variances vanish.
 
     Args:
         first: Of θ₁.

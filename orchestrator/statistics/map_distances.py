@@ -73,9 +73,9 @@ class MapReference:
 def map_distances(training: Floats, patients: Codes, new: Floats) -> MapDistances:
     """Distances from the median of the training exams, in units of their shrunken covariance.
 
-    Centre and scale are medians and interquartile ranges, so that a few odd training maps do not hide others; the
+    Centre and scale are medians and interquartile ranges, so that a few odd training maps do not hide others. The
     covariance is shrunken (Ledoit & Wolf 2004, doi:10.1016/S0047-259X(03)00096-4), because there may be few more exams
-    than summaries. A training exam is measured against the other nine tenths of the patients: against a covariance that
+    than summaries. A training exam is measured against the other nine tenths of the patients. Against a covariance that
     it had a part in, it would seem nearer than a new exam of the same kind.
 
     Args:

@@ -1,10 +1,10 @@
 """Members of a cell as one model: one definition of score, probability and decision.
 
-The score is the mean of the members' scores. A probability is averaged as log odds, so that it rises with the
-mean score: members of a cell share one calibration p = expit(a · score + b), and the mean of their log odds is
-a · (mean score) + b. The exam is called positive where that probability reaches the threshold. Averaging the
-probabilities themselves would rank exams differently from the AUC: one member that is far off moves a mean of
-scores, but not a mean of probabilities.
+The score is the mean of the members' scores. A probability is averaged as log odds, so that it rises with the mean
+score. Members of a cell share one calibration p = expit(a · score + b), and the mean of their log odds is a · (mean
+score) + b. The exam is called positive where that probability reaches the threshold. Averaging the probabilities
+themselves would rank exams differently from the AUC: one member that is far off moves a mean of scores, but not a mean
+of probabilities.
 """
 
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ class Model:
 
     @property
     def positive(self) -> Flags | None:
-        """Probability ≥ threshold; None where an exam lacks either."""
+        """Probability ≥ threshold, in the shape of both; None where an exam lacks either."""
         if np.isnan(self.probabilities).any() or np.isnan(self.thresholds).any():
             return None
         decided: Flags = self.probabilities >= self.thresholds

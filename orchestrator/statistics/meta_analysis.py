@@ -16,7 +16,7 @@ from orchestrator.statistics.scores import Floats, PatientScores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _RandomEffects:
+class RandomEffects:
     """A random-effects meta-analysis of K sites, on the scale of the estimates."""
 
     mean: float
@@ -46,13 +46,13 @@ class _RandomEffects:
         return Interval(estimate=mean, low=low, high=high, level=level, method=Method.PREDICTION)
 
 
-def random_effects(estimates: Floats, variances: Floats, level: float) -> _RandomEffects:
+def random_effects(estimates: Floats, variances: Floats, level: float) -> RandomEffects:
     """Mean, heterogeneity and prediction interval of K estimates.
 
     tau² is Paule & Mandel's (1982, doi:10.6028/jres.087.022; recommended by Veroniki et al. 2016,
-    doi:10.1002/jrsm.1164), the interval of the mean Hartung & Knapp's (2001, doi:10.1002/sim.791) with K − 1 degrees of
-    freedom, never narrower than its variance without their factor (Röver et al. 2015, doi:10.1186/s12874-015-0091-1).
-    The prediction interval is t with K − 2 degrees of freedom (Higgins et al. 2009,
+    doi:10.1002/jrsm.1164). The interval of the mean is Hartung & Knapp's (2001, doi:10.1002/sim.791) with K − 1 degrees
+    of freedom. It is never narrower than with its variance without their factor (Röver et al. 2015,
+    doi:10.1186/s12874-015-0091-1). The prediction interval is t with K − 2 degrees of freedom (Higgins et al. 2009,
     doi:10.1111/j.1467-985X.2008.00552.x).
 
     Args:
@@ -77,7 +77,7 @@ def random_effects(estimates: Floats, variances: Floats, level: float) -> _Rando
     reach = float(stdtrit(sites - 1, (1 + level) / 2)) * error
     # The spread of true values and the error of the mean add as variances.
     wide = float(stdtrit(sites - 2, (1 + level) / 2)) * float(np.hypot(np.sqrt(tau2), error)) if sites > 2 else None
-    return _RandomEffects(
+    return RandomEffects(
         mean=mean,
         low=mean - reach,
         high=mean + reach,
@@ -90,9 +90,9 @@ def random_effects(estimates: Floats, variances: Floats, level: float) -> _Rando
 def logit_auc(model: PatientScores) -> tuple[float, float]:
     """The logit of a site's AUC and its variance.
 
-    DeLong's variance; or Newcombe's (2006, doi:10.1002/sim.2324) where a class has fewer than `SMALL_CLASS` patients or
-    the AUC is 0 or 1, which is then moved inside by half a pair: a perfect small site must neither be left out, which
-    would lower the mean, nor outweigh all others.
+    The variance is DeLong's. It is Newcombe's (2006, doi:10.1002/sim.2324) where a class has fewer than `SMALL_CLASS`
+    patients or the AUC is 0 or 1. Such an AUC is moved inside by half a pair. A perfect small site must neither be left
+    out, which would lower the mean, nor outweigh all others.
     """
     area, (positives, negatives) = auc(model), model.exams.class_patients
     if 0 < area < 1 and min(positives, negatives) >= SMALL_CLASS and (variance := delong_variance(model)) > 0:

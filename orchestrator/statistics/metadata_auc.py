@@ -1,7 +1,7 @@
 """How well a label can be told from a category alone, such as the site: what a network could learn beside the map.
 
 A category scores an exam by the share of positive exams among the others of that category. Scores that are made with
-one exam left out are not comparable: leaving out a positive exam lowers its own category's share, so a category without
+one exam left out are not comparable. Leaving out a positive exam lowers its own category's share, so a category without
 any information has an AUC far below one half (Parker, Günter & Bedo 2007, doi:10.1186/1471-2105-8-326). So two patients
 are left out at a time, and only they are compared (leave-pair-out, Airola et al. 2011, doi:10.1016/j.csda.2010.11.018).
 """

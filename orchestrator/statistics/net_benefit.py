@@ -11,7 +11,7 @@ from orchestrator.statistics.scores import Exams, Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _NetBenefit:
+class NetBenefit:
     """Net benefit at one threshold probability, beside the two strategies that need no model."""
 
     threshold: float
@@ -22,11 +22,11 @@ class _NetBenefit:
 
 def net_benefit(
     probabilities: Floats, exams: Exams, threshold: float, level: float, *, inflation: float = 1.0
-) -> _NetBenefit:
+) -> NetBenefit:
     """TP/n − FP/n · t/(1−t) (Vickers & Elkin 2006, doi:10.1177/0272989X06295361), treating where p ≥ t.
 
-    At the prevalence of the exams at hand, which is as uncertain as the rest: true and false positives are shares
-    of all exams, each with Wilson's limits, joined by square-and-add with their correlation over patients.
+    The prevalence is that of the exams at hand, which is as uncertain as the rest. True and false positives are shares
+    of all exams, each with Wilson's limits. They are joined by square-and-add with their correlation over patients.
 
     Args:
         probabilities: `[N]`, or `[R, N]` of the repeats of a cross-validation.
@@ -46,4 +46,4 @@ def net_benefit(
         method="MOVER of Wilson",
     )
     prevalence = float(exams.labels.mean())
-    return _NetBenefit(threshold=threshold, model=interval, treat_all=prevalence - (1 - prevalence) * odds)
+    return NetBenefit(threshold=threshold, model=interval, treat_all=prevalence - (1 - prevalence) * odds)

@@ -41,8 +41,8 @@ def expected_width(
 ) -> ExpectedWidth:
     """The interval to expect for a supposed AUC.
 
-    Newcombe's method 5 depends on the counts alone, so it can be read before any score exists; in
-    cross-validation its SE² is multiplied by the factor for training and test sets being the same patients.
+    Newcombe's method 5 depends on the counts alone, so it can be read before any score exists. In cross-validation its
+    SE² is multiplied by the factor for training and test sets being the same patients.
 
     Args:
         positives: Patients with a positive exam, at least 1.
@@ -58,7 +58,7 @@ def expected_width(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _NoninferiorityPower:
+class NoninferiorityPower:
     """How probably a cohort shows that one model is not worse than another by more than a margin."""
 
     power: float
@@ -77,12 +77,12 @@ def noninferiority_power(
     folds: int | None = None,
     repeats: int | None = None,
     level: float = 0.95,
-) -> _NoninferiorityPower:
+) -> NoninferiorityPower:
     """The power of a non-inferiority comparison of two equally good models on the same patients.
 
-    The difference of two AUCs of variance V (Newcombe 2006) and correlation ρ has the variance 2V(1 − ρ), in
-    cross-validation times the training factor; power Φ(margin/SE − z), with z of the one-sided level (1 − level)/2
-    (Liu et al. 2006, doi:10.1002/sim.2358).
+    The difference of two AUCs of variance V (Newcombe 2006, doi:10.1002/sim.2324) and correlation ρ has the variance
+    2V(1 − ρ), in cross-validation times the training factor. The power is Φ(margin/SE − z), with z of the one-sided
+    level (1 − level)/2 (Liu et al. 2006, doi:10.1002/sim.2358).
 
     Args:
         positives: Patients with a positive exam, at least 2.
@@ -105,7 +105,7 @@ def noninferiority_power(
     least = 2 / min(positives, negatives)
     enough = power(least) >= WANTED_POWER
     times = least if enough else brentq(lambda factor: power(factor) - WANTED_POWER, least, _MOST_TIMES)
-    return _NoninferiorityPower(power=power(1.0), patients=int(np.ceil(times * present)), present=present, auc=auc)
+    return NoninferiorityPower(power=power(1.0), patients=int(np.ceil(times * present)), present=present, auc=auc)
 
 
 def further_interval(

@@ -12,7 +12,7 @@ _RATIO = "MOVER-R of Wilson"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _LikelihoodRatios:
+class LikelihoodRatios:
     """By how much a positive and a negative result change the odds of disease."""
 
     positive: Interval | None
@@ -21,20 +21,20 @@ class _LikelihoodRatios:
     """(1 − sensitivity) / specificity; None where no exam was called negative."""
 
 
-def likelihood_ratios(decisions: Decisions, level: float) -> _LikelihoodRatios:
+def likelihood_ratios(decisions: Decisions, level: float) -> LikelihoodRatios:
     """Both likelihood ratios, with limits from the Wilson limits of sensitivity and specificity.
 
-    Limits of a ratio of independent proportions by MOVER-R (Donner & Zou 2012, Statistical Methods in Medical
-    Research 21:347); they are finite on one side at least where Simel's logarithms (1991,
-    doi:10.1016/0895-4356(91)90128-V) have none.
+    Limits of a ratio of independent proportions by MOVER-R (Donner & Zou 2012, Statistical Methods in Medical Research
+    21:347). They are finite on one side at least where Simel's logarithms (1991, doi:10.1016/0895-4356(91)90128-V) have
+    none.
     """
     sensitivity, specificity = (wilson_interval(decisions.correct_of_class(label), level) for label in (True, False))
-    return _LikelihoodRatios(
+    return LikelihoodRatios(
         positive=_ratio(sensitivity, _complement(specificity)), negative=_ratio(_complement(sensitivity), specificity)
     )
 
 
-def predictive_values(ratios: _LikelihoodRatios, prevalence: float) -> tuple[Interval | None, Interval | None]:
+def predictive_values(ratios: LikelihoodRatios, prevalence: float) -> tuple[Interval | None, Interval | None]:
     """Positive and negative predictive value at a prevalence that is not the cohort's.
 
     Bayes' theorem, odds after = odds before · likelihood ratio, applied to the estimates and to the limits, as

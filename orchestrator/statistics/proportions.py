@@ -48,14 +48,13 @@ def _wilson_limits(proportion: float, trials: float, level: float) -> tuple[floa
 def _effective_trials(data: PatientMean, inflation: float = 1.0) -> float:
     """The number of independent exams that carry as much information as these exams of fewer patients.
 
-    Trials / D, with D the design effect: the ratio estimator's variance over the binomial one, both unbiased,
-    and at least 1 (as Saha, Miller & Wang 2016, doi:10.1515/ijb-2015-0024, put it under Wilson's limits).
-    With one exam a patient D is exactly 1. Where all exams agree D is unknown and the number of patients is
-    returned.
+    Trials / D, with D the design effect. D is the ratio estimator's variance over the binomial one, both unbiased, and
+    at least 1 (as Saha, Miller & Wang 2016, doi:10.1515/ijb-2015-0024, put it under Wilson's limits). With one exam a
+    patient D is exactly 1. Where all exams agree D is unknown and the number of patients is returned.
 
     Args:
-        data: A proportion by patient; in cross-validation a patient's sum is a mean over repeats, and D may fall
-            below 1, to `_LEAST_EFFECT`, because repeats average out what differs between networks.
+        data: A proportion by patient. In cross-validation a patient's sum is a mean over repeats. D may then fall below
+            1, to `_LEAST_EFFECT`, because repeats average out what differs between networks.
         inflation: Factor on the variance, for cross-validation.
     """
     patients, trials = float(data.patient_count), float(data.counts.sum())
@@ -94,9 +93,9 @@ def cross_validated_proportions(
 ) -> tuple[Interval, Interval, Interval]:
     """Sensitivity, specificity and balanced accuracy of a cross-validation: of its networks, at their thresholds.
 
-    A patient counts with the mean over repeats. The variance over patients is inflated for training sets and test
-    sets being the same patients, by half of what an AUC needs, and three quarters in the balanced accuracy, whose
-    two sides err together; chosen on simulations as the factor itself was.
+    A patient counts with the mean over repeats. The variance over patients is inflated, because training sets and test
+    sets are the same patients. It takes half of what an AUC needs, and three quarters in the balanced accuracy, whose
+    two sides err together. Both were chosen on simulations, as the factor itself was.
 
     Args:
         exams: The N exams.

@@ -20,7 +20,7 @@ _PARTS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Recalibration:
+class Recalibration:
     """p′ = expit(intercept + slope · logit p), fitted by maximum likelihood."""
 
     intercept: Interval
@@ -31,8 +31,10 @@ class _Recalibration:
     """`[N]`, p′ of every exam by a fit to the other nine tenths of the patients."""
 
 
-def recalibrated(model: PatientScores, level: float) -> _Recalibration:
-    """Refit intercept and slope (Cox 1958); intervals are Wald's, patient-clustered where a patient has several exams.
+def recalibrated(model: PatientScores, level: float) -> Recalibration:
+    """Refit intercept and slope; intervals are Wald's, patient-clustered where a patient has several exams.
+
+    Cox 1958, doi:10.1093/biomet/45.3-4.562.
 
     Args:
         model: Its scores are probabilities.
@@ -59,7 +61,7 @@ def recalibrated(model: PatientScores, level: float) -> _Recalibration:
         Interval(estimate=one, low=one - far, high=one + far, level=level, method=f"refitted here, logistic{clustered}")
         for one, far in zip(coefficients.tolist(), reach.tolist(), strict=True)
     ]
-    return _Recalibration(intercept=intervals[0], slope=intervals[1], probabilities=fitted, held_out=held_out)
+    return Recalibration(intercept=intervals[0], slope=intervals[1], probabilities=fitted, held_out=held_out)
 
 
 def _fit(predictor: Floats, labels: Flags) -> Floats:

@@ -34,7 +34,7 @@ def mean_curve(model: FoldScores) -> tuple[Floats, Floats]:
 def patient_band(model: FoldScores, level: float, draws: int) -> tuple[Floats, Floats]:
     """The pointwise band of the mean curve when patients are drawn anew.
 
-    A patient is drawn with all exams and in all repeats at once: repeats judge the same patients, so that more repeats
+    A patient is drawn with all exams and in all repeats at once. Repeats judge the same patients, so that more repeats
     do not make the band narrower than patients allow. Networks stay as they are.
 
     Args:

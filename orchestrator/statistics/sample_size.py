@@ -18,7 +18,7 @@ _HIGHEST_AUC, _LEAST_INFORMATION = 0.999, 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _SampleSize:
+class SampleSize:
     """Patients for an external validation, by what is to be estimated to a width."""
 
     auc: int | None
@@ -29,7 +29,7 @@ class _SampleSize:
     """None where the probabilities do not vary, or nearly all of them are 0 or 1."""
 
 
-def sample_size(auc: float, prevalence: float, probabilities: Floats, level: float) -> _SampleSize:
+def sample_size(auc: float, prevalence: float, probabilities: Floats, level: float) -> SampleSize:
     """Patients, one exam each, that an external validation needs.
 
     Args:
@@ -39,7 +39,7 @@ def sample_size(auc: float, prevalence: float, probabilities: Floats, level: flo
         level: Of the intervals.
     """
     z = normal_quantile(level)
-    return _SampleSize(
+    return SampleSize(
         # At 1 Newcombe's variance vanishes; what is below chance is planned as chance is.
         auc=None if auc > _HIGHEST_AUC else _for_auc(max(auc, 0.5), prevalence, _AUC_WIDTH / (2 * z)),
         ratio=_for_ratio(prevalence, _RATIO_WIDTH, z),

@@ -51,7 +51,7 @@ class ScoredCandidates:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _BiasCorrected:
+class BiasCorrectedAuc:
     """BBC-CV of one tracer."""
 
     estimate: float
@@ -68,7 +68,7 @@ class SelectionBias:
 
     naive: float
     """Of the best candidates on the exams by which they were chosen."""
-    corrected: _BiasCorrected | None
+    corrected: BiasCorrectedAuc | None
     """None where no draw leaves a pair to compare."""
 
 
@@ -79,18 +79,20 @@ def selection_bias(found: ScoredCandidates, level: float) -> list[SelectionBias]
         found: The candidates.
         level: Of the interval, such as 0.95.
     """
-    pairs = zip(naive_aucs(found).tolist(), bootstrap_bias_corrected(found, level), strict=True)
+    pairs = zip(_naive_aucs(found).tolist(), _bootstrap_bias_corrected(found, level), strict=True)
     return [SelectionBias(naive=naive, corrected=corrected) for naive, corrected in pairs]
 
 
-def naive_aucs(found: ScoredCandidates) -> Floats:
+def _naive_aucs(found: ScoredCandidates) -> Floats:
     """`[T]`, the AUC of the best candidates on the exams by which they were chosen: too high by what choosing adds."""
     everybody = np.ones((1, found.labels.size))
     scores = found.scores[list(found.chosen(_costs(found, everybody)[0]))].mean(axis=0)
     return np.array([_weighted_auc(scores, pairs, everybody)[0] for pairs in _pairs(found)])
 
 
-def bootstrap_bias_corrected(found: ScoredCandidates, level: float, draws: int = _DRAWS) -> list[_BiasCorrected | None]:
+def _bootstrap_bias_corrected(
+    found: ScoredCandidates, level: float, draws: int = _DRAWS
+) -> list[BiasCorrectedAuc | None]:
     """BBC-CV of every tracer; None where no draw leaves a pair to compare.
 
     Args:
@@ -116,12 +118,12 @@ def bootstrap_bias_corrected(found: ScoredCandidates, level: float, draws: int =
     return [_summarised(column, level) for column in areas.T]
 
 
-def _summarised(areas: Floats, level: float) -> _BiasCorrected | None:
+def _summarised(areas: Floats, level: float) -> BiasCorrectedAuc | None:
     known = areas[np.isfinite(areas)]
     if not known.size:
         return None
     low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
-    return _BiasCorrected(estimate=float(known.mean()), low=float(low), high=float(high), draws=known.size)
+    return BiasCorrectedAuc(estimate=float(known.mean()), low=float(low), high=float(high), draws=known.size)
 
 
 def _pairs(found: ScoredCandidates) -> list[tuple[Codes, Codes]]:

@@ -80,7 +80,7 @@ class Stability:
         )
 
     def most_often_wrong(self, count: int) -> Codes:
-        """The rows of the exams most often decided wrongly, the worst first, those never wrong left out."""
+        """Rows of the exams most often decided wrongly, the worst first: `[count]`, or fewer that were ever wrong."""
         order = np.argsort(-self.wrong, kind="stable")[:count]
         return order[self.wrong[order] > 0].astype(np.int64)
 

@@ -1,9 +1,9 @@
 """A lock in object storage: an object that only one driver can create, and that goes stale without a heartbeat.
 
-The holder replaces the object every `_BEAT` seconds, on condition that nobody else has. Another driver may take it
-over once it is `_STALE` seconds old by the storage's own clock, or its process has died on this machine. A holder
-writes only within `_CONFIRMED` seconds of a heartbeat that the storage took; since a request ends within 30 seconds,
-no write of an old holder lands after a new one began, except one of a large blob, which is complete in itself.
+The holder replaces the object every `_BEAT` seconds, on condition that nobody else has. Another driver may take it over
+once it is `_STALE` seconds old by the storage's own clock, or its process has died on this machine. A holder writes
+only within `_CONFIRMED` seconds of a heartbeat that the storage took. A request ends within 30 seconds, so no write of
+an old holder lands after a new one began. The exception is a large blob, which is complete in itself.
 """
 
 import datetime
@@ -29,7 +29,7 @@ def _now() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
-class _Leasable(Protocol):
+class LeaseStorage(Protocol):
     """What a lease needs of a storage."""
 
     @property
@@ -52,10 +52,10 @@ class _Leasable(Protocol):
         """The storage's clock."""
 
 
-class _Lease:
+class Lease:
     """A lock that is held, until another driver is found to hold it."""
 
-    def __init__(self, storage: _Leasable, name: str, holder: Holder, token: str, tag: str, timeout: float) -> None:
+    def __init__(self, storage: LeaseStorage, name: str, holder: Holder, token: str, tag: str, timeout: float) -> None:
         self.storage = storage
         self.timeout = timeout
         self.name = name
@@ -119,7 +119,7 @@ class _Lease:
 
 
 @contextmanager
-def hold_lease(storage: _Leasable, name: str, timeout: float) -> Iterator[_Lease]:
+def hold_lease(storage: LeaseStorage, name: str, timeout: float) -> Iterator[Lease]:
     """Take the lock, keep it by a heartbeat, give it back.
 
     Args:
@@ -144,7 +144,7 @@ def hold_lease(storage: _Leasable, name: str, timeout: float) -> Iterator[_Lease
             _give_back(lease)
 
 
-def _take(storage: _Leasable, name: str, timeout: float) -> _Lease:
+def _take(storage: LeaseStorage, name: str, timeout: float) -> Lease:
     """Create the lock's object, or take over one whose holder is gone.
 
     Raises:
@@ -164,16 +164,16 @@ def _take(storage: _Leasable, name: str, timeout: float) -> _Lease:
         if tag is None:  # somebody else was faster
             there = storage.find(name)
             raise refusal(storage.location, holder_in(there.content) if there else None)
-    return _Lease(storage, name, holder, token, tag, timeout)
+    return Lease(storage, name, holder, token, tag, timeout)
 
 
-def _is_free(storage: _Leasable, found: Version) -> bool:
+def _is_free(storage: LeaseStorage, found: Version) -> bool:
     holder = holder_in(found.content)
     # Both times come from the storage, so that clocks of two machines are never compared.
     return bool(holder and has_died(holder)) or storage.now() - found.modified > datetime.timedelta(seconds=_STALE)
 
 
-def _give_back(lease: _Lease) -> None:
+def _give_back(lease: Lease) -> None:
     """Delete the lock's object if it is still ours: just confirmed, nobody may take it over now."""
     try:
         lease.beat()

@@ -255,7 +255,7 @@ class LocalStorage:
                 os.write(handle, holder_text(this_process()))
             yield handle
         finally:
-            # Deleted while still locked, so that nobody can lock the name between; only if it is ours still: another
+            # Deleted while still locked, so that nobody can lock the name between. Only if it is ours still: another
             # driver's lock may lie at the path of a folder that was replaced.
             with suppress(OSError):
                 if is_same(handle, path):

@@ -1,9 +1,9 @@
 """Blobs as objects of an S3 bucket; the only module that knows obstore.
 
 Credentials come from the environment or the machine's role, as obstore finds them: `AWS_ACCESS_KEY_ID`,
-`AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_REGION`, `AWS_ENDPOINT_URL`, a container's or an instance's role.
-A request is tried again while the storage is away, up to a bound; each try asks first whether this driver may still
-write, so that a driver that lost its lock stops between two tries, too.
+`AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_REGION`, `AWS_ENDPOINT_URL`, a container's or an instance's role. A
+request is tried again while the storage is away, up to a bound. Each try asks first whether this driver may still
+write. So a driver that lost its lock stops between two tries, too.
 """
 
 import datetime

@@ -46,7 +46,7 @@ class _Found:
     """Nanoseconds since 1970."""
 
 
-class Shipment:
+class _Shipment:
     """The logs of one folder on their way, with what was sent of each."""
 
     def __init__(self, folder: Path, storage: Storage, host: str) -> None:
@@ -115,7 +115,7 @@ def _end_of(path: Path) -> bytes:
     return content if size <= _MOST_OF_A_FILE else content[content.find(b"\n") + 1 :]
 
 
-def _ship(shipment: Shipment, seconds: float, over: threading.Event) -> None:
+def _ship(shipment: _Shipment, seconds: float, over: threading.Event) -> None:
     """Send at intervals, and once more when it is over."""
     is_last = False
     while not is_last:
@@ -126,7 +126,7 @@ def _ship(shipment: Shipment, seconds: float, over: threading.Event) -> None:
             _LOG.warning("logs are not sent: %s", error)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def _main(argv: Sequence[str] | None = None) -> int:
     """Ship logs until SIGTERM or SIGINT."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s")
     parser = argparse.ArgumentParser(
@@ -139,10 +139,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     over = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())
-    shipment = Shipment(arguments.folder, open_storage(arguments.destination), platform.node())
+    shipment = _Shipment(arguments.folder, open_storage(arguments.destination), platform.node())
     _ship(shipment, arguments.seconds, over)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(_main())

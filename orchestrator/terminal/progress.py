@@ -15,10 +15,11 @@ from orchestrator.monitoring.progress import NullProgress, Progress, RunProgress
 from orchestrator.terminal.wording import best, duration, pace, sentence
 
 _SECONDS_BETWEEN_LINES: Final = 5.0
-_Kind = Literal["none", "auto", "bar", "lines", "json"]
+ProgressKind = Literal["none", "auto", "bar", "lines", "json"]
+"""None, one of three displays, or a bar on a terminal and lines elsewhere (auto)."""
 
 
-def progress_for(kind: _Kind = "auto", stream: TextIO | None = None) -> Progress:
+def progress_for(kind: ProgressKind = "auto", stream: TextIO | None = None) -> Progress:
     """The requested display; `auto` is a bar where the stream is a terminal, and lines where it is not."""
     if kind == "none":
         return NullProgress()

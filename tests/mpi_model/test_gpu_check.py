@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mpi_model import gpu_check
-from mpi_model.gpu_check import check_gpu, driver_version
+from mpi_model.gpu_check import _driver_version, check_gpu
 
 ROOT = Path(__file__).resolve().parents[2]
 # As NVIDIA's module for driver 535 writes it into /proc.
@@ -54,7 +54,7 @@ def test_where_no_gpu_is_asked_for_nothing_is_tested_and_the_reason_is_said():
 def test_a_driver_that_does_not_work_is_one_line_with_its_version_and_a_remedy(raised, remedy, monkeypatch, tmp_path):
     """Whoever reads the line knows the host, the driver, what happened and what to do."""
     (tmp_path / "version").write_text(VERSION)
-    monkeypatch.setattr(gpu_check, "driver_version", lambda: driver_version(tmp_path / "version"))
+    monkeypatch.setattr(gpu_check, "_driver_version", lambda: _driver_version(tmp_path / "version"))
 
     def to(self, device, *args, **kwargs):
         if device == "cuda":

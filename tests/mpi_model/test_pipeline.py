@@ -6,7 +6,7 @@ import torch
 
 from mpi_model.errors import WeightsError
 from mpi_model.network import Architecture, TracerNetwork
-from mpi_model.pipeline import Pipeline, PipelineConfig, stored_maps
+from mpi_model.pipeline import Pipeline, PipelineConfig, _stored_maps
 from orchestrator.cohort.images import read_map
 
 SHAPES = [(64, 64), (48, 40), (30, 31), (100, 90), (16, 16), (64, 52)]
@@ -39,7 +39,7 @@ def test_maps_are_scaled_and_resampled_as_they_were_read(tmp_path, dtype, size):
     for shape in SHAPES:
         pixels = (draw.random(shape) * 250).astype(dtype)
         np.save(tmp_path / "map.npy", pixels)
-        found, usable = stored_maps(torch.from_numpy(pixels)[None, None, None], size)
+        found, usable = _stored_maps(torch.from_numpy(pixels)[None, None, None], size)
         assert usable.all()
         np.testing.assert_array_equal(found[0, 0].numpy(), read_map(tmp_path / "map.npy", size=size))
 

@@ -7,7 +7,7 @@ import pytest
 
 from mpi_model.errors import SpaceError
 from mpi_model.stages import BACKBONES
-from search_spaces.catalog import load_space, space_names
+from search_spaces.catalog import _space_names, load_space
 from search_spaces.space import first_candidate, hyperparameters, propose
 from search_spaces.stored import drawn_values, read_stored_space, stored_space
 
@@ -35,7 +35,7 @@ value = 0.3
 ENCODER = '[encoder_stages]\nkind = "int"\nlow = 2\nhigh = "stages"\n'
 
 
-@pytest.mark.parametrize("name", space_names())
+@pytest.mark.parametrize("name", _space_names())
 @pytest.mark.parametrize("backbone", sorted(BACKBONES))
 def test_every_built_in_space_fits_every_backbone(tmp_path, name, backbone):
     """A space that ships proposes candidates the network accepts, whatever the number of its stages."""

@@ -9,7 +9,7 @@ from orchestrator.clusters.lint.quotas import quotas_of
 from orchestrator.clusters.lint.reading import read_cluster_file
 from orchestrator.clusters.lint.records import CheckResult
 
-RULES: Final = (
+_RULES: Final = (
     *ray_schema.RULES,
     *sizes.RULES,
     *aws.RULES,
@@ -33,7 +33,7 @@ def check_cluster_file(path: Path) -> CheckResult:
     """
     file = read_cluster_file(path)
     # Two rules may report the same finding; a dict drops the repetition and keeps the order.
-    findings = dict.fromkeys(found for rule in RULES for found in rule(file))
+    findings = dict.fromkeys(found for rule in _RULES for found in rule(file))
     return CheckResult(
         name=path.name,
         findings=tuple(sorted(findings, key=lambda found: (found.line, found.rule, found.place))),

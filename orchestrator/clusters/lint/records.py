@@ -6,14 +6,12 @@ from typing import Literal
 
 from orchestrator.clusters.lint.reading import ClusterFile, Place
 
-_Severity = Literal["error", "warning", "note"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """One problem of a cluster file."""
 
-    severity: _Severity
+    severity: Literal["error", "warning", "note"]
     """`error`: would fail, or is open to others; `warning`: unsafe or costly; `note`: information."""
     rule: str
     line: int
@@ -89,7 +87,9 @@ class CheckResult:
         return all(finding.severity == "note" for finding in self.findings)
 
 
-def finding(file: ClusterFile, severity: _Severity, rule: str, place: Place, problem: str, remedy: str) -> Finding:
+def finding(
+    file: ClusterFile, severity: Literal["error", "warning", "note"], rule: str, place: Place, problem: str, remedy: str
+) -> Finding:
     """A finding at the line of its place, or of the nearest enclosing key."""
     return Finding(
         severity=severity,

@@ -1,14 +1,13 @@
 """Prevalence by site, sex and tracer, and how well such metadata alone tell the label; development partition only."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from mpi_model.errors import StatisticsError
-from orchestrator.report.layout import Table
+from orchestrator.report.layout import Table, TablesWithWarnings
 from orchestrator.statistics.auc import auc_intervals
 from orchestrator.statistics.intervals import Interval
 from orchestrator.statistics.metadata_auc import metadata_auc
@@ -27,15 +26,7 @@ _NOTE: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Metadata:
-    """What metadata say about the label."""
-
-    tables: tuple[Table, ...]
-    warnings: tuple[str, ...]
-
-
-def metadata(exams: pd.DataFrame, columns: Sequence[str], level: float) -> _Metadata:
+def metadata(exams: pd.DataFrame, columns: Sequence[str], level: float) -> TablesWithWarnings:
     """Prevalences, and AUCs of metadata alone.
 
     Args:
@@ -69,7 +60,7 @@ def metadata(exams: pd.DataFrame, columns: Sequence[str], level: float) -> _Meta
             note=_NOTE,
         ),
     )
-    return _Metadata(tables=tuple(table for table in tables if table.rows), warnings=tuple(warnings))
+    return TablesWithWarnings(tables=tuple(table for table in tables if table.rows), warnings=tuple(warnings))
 
 
 def _groups(exams: pd.DataFrame, columns: Sequence[str]) -> Iterator[tuple[str, list[str], pd.DataFrame]]:

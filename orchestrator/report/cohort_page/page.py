@@ -94,7 +94,7 @@ def _sections(facts: CohortFacts) -> Sequence[_CohortSection]:
             key="shift",
             title="Development and test partition",
             texts=() if moved else ("There is no test partition.",),
-            tables=(moved.table,) if moved else (),
+            tables=moved.tables if moved else (),
         ),
         _CohortSection(
             key="storage",
@@ -103,7 +103,7 @@ def _sections(facts: CohortFacts) -> Sequence[_CohortSection]:
                 "Equal maps under two patients are refused before this page is written.",
                 *(facts.near_duplicates or ("No two patients have nearly equal maps.",)),
             ),
-            tables=(stored.table,),
+            tables=stored.tables,
         ),
         _CohortSection(key="notices", title="Notices", texts=facts.notices or ("None.",)),
     )

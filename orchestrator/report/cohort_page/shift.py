@@ -1,7 +1,5 @@
 """Development and test partition beside each other, without a label of the test partition."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 
@@ -9,21 +7,13 @@ from mpi_model.errors import StatisticsError
 from mpi_model.maps import Maps
 from mpi_model.vocabulary import PHASES
 from orchestrator.cohort.segments import segment_means
-from orchestrator.report.layout import Table
+from orchestrator.report.layout import Table, TablesWithWarnings
 from orchestrator.statistics.map_distances import QUANTILE, map_distances
 from orchestrator.statistics.patient_means import PatientMean
 from orchestrator.statistics.proportions import wilson_interval
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Shift:
-    """How unlike the development maps those of the test partition are."""
-
-    table: Table
-    warnings: tuple[str, ...]
-
-
-def shift(exams: pd.DataFrame, maps: Maps, level: float) -> _Shift | None:
+def shift(exams: pd.DataFrame, maps: Maps, level: float) -> TablesWithWarnings | None:
     """Distances of the test partition's maps from those of development; None without a test partition.
 
     Args:
@@ -63,10 +53,11 @@ def shift(exams: pd.DataFrame, maps: Maps, level: float) -> _Shift | None:
     )
     note = (
         "Median Mahalanobis distance of the 17 segment means from the development maps, which are measured in held-out "
-        "tenths; and the share of test maps beyond that quantile of the development maps, with a Wilson interval."
+        "tenths. Beside it: the share of test maps beyond that quantile of the development maps, with a Wilson "
+        "interval."
     )
-    return _Shift(
-        table=Table(title="Maps of the test partition", columns=columns, rows=tuple(rows), note=note),
+    return TablesWithWarnings(
+        tables=(Table(title="Maps of the test partition", columns=columns, rows=tuple(rows), note=note),),
         warnings=tuple(warnings),
     )
 

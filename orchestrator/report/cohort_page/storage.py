@@ -1,7 +1,6 @@
 """Maps of several kinds in one cohort: file formats, colour scales, near duplicates."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -9,18 +8,10 @@ import pandas as pd
 from mpi_model.maps import Maps
 from mpi_model.vocabulary import PHASES
 from orchestrator.cohort.colour_scales import colour_scales
-from orchestrator.report.layout import Table
+from orchestrator.report.layout import Table, TablesWithWarnings
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Storage:
-    """How maps are stored and drawn."""
-
-    table: Table
-    warnings: tuple[str, ...]
-
-
-def storage(exams: pd.DataFrame, maps: Maps, encodings: pd.DataFrame) -> _Storage:
+def storage(exams: pd.DataFrame, maps: Maps, encodings: pd.DataFrame) -> TablesWithWarnings:
     """What kinds of maps there are, by partition, tracer, phase and site.
 
     Args:
@@ -35,8 +26,8 @@ def storage(exams: pd.DataFrame, maps: Maps, encodings: pd.DataFrame) -> _Storag
     counted = joined.fillna({"site": "(blank)"} if "site" in joined else {}).groupby(keys, sort=True).size()
     rows = tuple((*map(str, key if isinstance(key, tuple) else (key,)), str(count)) for key, count in counted.items())
     heads = [{"stored_as": "stored as", "scale": "colour scale"}.get(name, name) for name in keys]
-    return _Storage(
-        table=Table(title="How the maps are stored", columns=(*heads, "maps"), rows=rows),
+    return TablesWithWarnings(
+        tables=(Table(title="How the maps are stored", columns=(*heads, "maps"), rows=rows),),
         warnings=tuple(_warnings(joined)),
     )
 

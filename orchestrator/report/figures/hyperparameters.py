@@ -83,7 +83,7 @@ def _panel(
         description=f"Each candidate's objective, less the median of its cell, against {words}; {better}.",
         caption=(
             f"A point a candidate, all cells: {objective.replace('_', ' ')} on inner folds, less the median of the "
-            f"candidate's cell ({better}); the few worst may lie beyond the axis; pruned candidates, below, have none.",
+            f"candidate's cell ({better}). The few worst may lie beyond the axis. Pruned candidates, below, have none.",
         ),
         data=frame[values.notna()],
         figure=figure,

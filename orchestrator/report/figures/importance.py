@@ -113,8 +113,8 @@ def importance(found: pd.DataFrame) -> Drawing | None:
         ),
         caption=(
             f"Functional analysis of variance by Optuna, on the complete candidates of all cells that have every "
-            f"hyperparameter ({_MOST} of an input configuration at most), objectives less the median of their cell; no "
-            "interval.",
+            f"hyperparameter ({_MOST} of an input configuration at most). Objectives are less the median of their "
+            "cell; there is no interval.",
         ),
         data=found,
         figure=figure,

@@ -1,4 +1,7 @@
-"""Instability: the probabilities that repeats give each exam, against their mean (Riley & Collins 2023)."""
+"""Instability: the probabilities that repeats give each exam, against their mean.
+
+Riley & Collins 2023, doi:10.1002/bimj.202200302.
+"""
 
 import numpy as np
 import pandas as pd

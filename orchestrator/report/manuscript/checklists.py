@@ -17,8 +17,6 @@ CHECKLISTS: Final[Mapping[str, str]] = {"tripod-ai": "tripod_ai.toml", "claim": 
 """The checklists by the name of the command line, with their files."""
 _TO_WRITE: Final = "to be written by you"
 
-_State = Literal["answered", "in part", "to be written by you"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
@@ -29,7 +27,7 @@ class Answered:
     topic: str
     asks: str
     """What it asks for, in our words."""
-    state: _State
+    state: Literal["answered", "in part", "to be written by you"]
     answer: str
     """Sentences; empty where the sections answer alone, or nothing does."""
     sections: tuple[str, ...]
@@ -47,7 +45,7 @@ class Checklist:
     """What defines it."""
     items: tuple[Answered, ...]
 
-    def count(self, state: _State) -> int:
+    def count(self, state: Literal["answered", "in part", "to be written by you"]) -> int:
         """How many items are in a state."""
         return sum(item.state == state for item in self.items)
 
@@ -84,7 +82,9 @@ def _answered(item: Mapping[str, object], methods: Methods, sections: Collection
     yours = str(item.get("yours", ""))
     found = bool(answer or there)
     # Where only sections could answer and this report has none of them, a promise would lead nowhere.
-    state: _State = _TO_WRITE if not found else "in part" if yours else "answered"
+    state: Literal["answered", "in part", "to be written by you"] = (
+        _TO_WRITE if not found else "in part" if yours else "answered"
+    )
     return Answered(
         item=str(item["item"]),
         topic=str(item["topic"]),

@@ -88,14 +88,14 @@ def _on_search(description: RunDescription) -> list[str]:
     raced = {
         "all_folds": "Each candidate was trained on every inner fold.",
         "race": "Candidates raced: all of them were trained on the first inner fold, the better half on the second and "
-        "the better quarter on the third; the sampler learned from the first fold alone.",
+        "the better quarter on the third. The sampler learned from the first fold alone.",
     }
     # A space of the authors' own is named by its file alone, not by where it lies.
     name = PurePosixPath(search.space).stem.replace("_", " ")
     if search.scheme == "flat":
         return [
             f"{search.candidates} candidates of the search space “{name}” ({drawn or 'nothing varied'}) were drawn at "
-            "random beforehand, the same for all folds, and each was trained once for every fold, without its patients "
+            "random beforehand, the same for all folds. Each was trained once for every fold, without its patients "
             "and those of the next fold. For each fold candidates were chosen by "
             f"{objective[search.objective]} on the two folds next to it, scored by networks that had not been trained "
             "on its patients. BBC-CV [@tsamardinos2018] is given beside the estimate; whether an AUC is above chance "
@@ -150,16 +150,16 @@ def _on_measures(settings: Experiment, *, tested: bool) -> list[str]:
     level = f"{statistics.level:.6g}"
     by_site = settings.folds.by == "site"
     validated = (
-        "AUCs of the sites were combined on the logit scale by a random-effects meta-analysis [@debray2017]"
+        "AUCs of the sites were combined on the logit scale by a random-effects meta-analysis [@debray2017]."
         if by_site
-        else "the cross-validated AUC is the mean over folds; its interval, for the mean over the networks that were "
-        "trained, is from the variance over patients of the pairs held out together [@obuchowski1997], times a factor "
-        "chosen by simulation, because each patient also trains the networks of the other folds"
+        else "The cross-validated AUC is the mean over folds; its interval is for the mean over the networks that were "
+        "trained. It is from the variance over patients of the pairs held out together [@obuchowski1997], times a "
+        "factor chosen by simulation. The factor is there because each patient also trains the networks of other folds."
     )
     test = (
-        "; on the test partition the interval is DeLong's [@delong1988] on the logit scale [@perme2019], or Newcombe's "
-        "method 5 [@newcombe2006] below 15 patients of a class; below ten, numbers of correct decisions are given in "
-        "place of an AUC"
+        " On the test partition the interval is DeLong's [@delong1988] on the logit scale [@perme2019], or Newcombe's "
+        "method 5 [@newcombe2006] below 15 patients of a class. Below ten, numbers of correct decisions are given in "
+        "place of an AUC."
         if tested
         else ""
     )
@@ -172,7 +172,7 @@ def _on_measures(settings: Experiment, *, tested: bool) -> list[str]:
         " Net benefit [@vickers2006] is given at several thresholds." if settings.decision.calibration != "none" else ""
     )
     return [
-        f"Intervals are at the level {level}, clustered by patient: {validated}{test}.",
+        f"Intervals are at the level {level}, clustered by patient. {validated}{test}",
         "Sensitivity, specificity and balanced accuracy have Wilson intervals [@wilson1927], joined by square-and-add "
         f"[@zou2008]; sensitivity is given at a specificity of {statistics.specificity:.6g}, too. Calibration is "
         f"described by its intercept, its slope and the Brier score [@vancalster2019].{benefit}{prevalence}",

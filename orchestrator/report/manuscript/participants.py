@@ -12,8 +12,6 @@ from orchestrator.cohort.eligibility import eligible_exams
 from orchestrator.cohort.records import PARTITIONS, Exclusion
 from orchestrator.experiment.settings import Experiment
 
-_Mask = NDArray[np.bool_]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
@@ -26,7 +24,7 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _FoldSizes:
+class FoldSizes:
     """Patients of a tracer in the smallest and the largest fold, and those of them with an event."""
 
     patients: tuple[int, int]
@@ -42,7 +40,7 @@ class Arm:
     count: Count
     by_inputs: tuple[tuple[str, Count], ...]
     """What each input configuration uses, where they differ; otherwise empty."""
-    folds: _FoldSizes | None
+    folds: FoldSizes | None
     """Of the cross-validation; None in the test partition."""
 
 
@@ -73,10 +71,10 @@ class Participants:
     """What the cross-validation is, such as `5 folds × 10 repeats`."""
 
 
-def used_exams(exams: pd.DataFrame, settings: Experiment) -> _Mask:
+def used_exams(exams: pd.DataFrame, settings: Experiment) -> NDArray[np.bool_]:
     """`[N]`, the exams that some input configuration uses; exams as in `Cohort.exams`."""
     masks, _ = eligible_exams(exams, settings.cohort.inputs, settings.cohort.patients, settings.cohort.exams)
-    used: _Mask = np.any(list(masks.values()), axis=0)
+    used: NDArray[np.bool_] = np.any(list(masks.values()), axis=0)
     return used
 
 
@@ -107,7 +105,11 @@ def participants(exams: pd.DataFrame, folds: pd.DataFrame, settings: Experiment,
 
 
 def _sides(
-    exams: pd.DataFrame, masks: Mapping[Inputs, _Mask], folds: pd.DataFrame, settings: Experiment, test_labels: bool
+    exams: pd.DataFrame,
+    masks: Mapping[Inputs, NDArray[np.bool_]],
+    folds: pd.DataFrame,
+    settings: Experiment,
+    test_labels: bool,
 ) -> Iterator[Side]:
     used = np.any(list(masks.values()), axis=0)
     for partition in PARTITIONS:
@@ -141,14 +143,14 @@ def _count(exams: pd.DataFrame, *, events: bool) -> Count:
     )
 
 
-def _fold_sizes(exams: pd.DataFrame, folds: pd.DataFrame) -> _FoldSizes | None:
+def _fold_sizes(exams: pd.DataFrame, folds: pd.DataFrame) -> FoldSizes | None:
     """Smallest and largest over the folds of all repeats; None where no patient is in a fold."""
     patients = exams.groupby("patient_id")["label"].max().rename("event")
     joined = folds.merge(patients, left_on="patient_id", right_index=True)
     if joined.empty:
         return None
     sizes = joined.groupby(["repeat", "fold"])["event"].agg(["size", "sum"])
-    return _FoldSizes(
+    return FoldSizes(
         patients=(int(sizes["size"].min()), int(sizes["size"].max())),
         events=(int(sizes["sum"].min()), int(sizes["sum"].max())),
     )

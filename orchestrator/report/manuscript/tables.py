@@ -15,7 +15,7 @@ _LARGE = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _TracedTables:
+class TracedTables:
     """Tables, and what their cells name as their source."""
 
     tables: tuple[Table, ...]
@@ -23,7 +23,7 @@ class _TracedTables:
     """One row a number or pair of numbers: table, characteristic, level, group, then the numbers."""
 
 
-def traced_tables(found: Sequence[CharacteristicsTable], key: str) -> _TracedTables:
+def traced_tables(found: Sequence[CharacteristicsTable], key: str) -> TracedTables:
     """Tables of characteristics.
 
     Args:
@@ -33,7 +33,7 @@ def traced_tables(found: Sequence[CharacteristicsTable], key: str) -> _TracedTab
     rows: list[tuple[object, ...]] = []
     tables = tuple(_table(one, key, rows) for one in found)
     frame = pd.DataFrame(rows, columns=list(_COLUMNS)).astype({"count": "Int64"})
-    return _TracedTables(tables=tables, numbers=frame)
+    return TracedTables(tables=tables, numbers=frame)
 
 
 def _table(found: CharacteristicsTable, key: str, rows: list[tuple[object, ...]]) -> Table:

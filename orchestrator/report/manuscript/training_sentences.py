@@ -77,7 +77,7 @@ def _on_images(settings: Experiment) -> list[str]:
     size = settings.images.size
     return [
         f"Each map was resampled to {size} × {size} pixels (area averaging to fewer pixels, linear interpolation to "
-        "more); maps of 8 bits were divided by 255, maps of counts by their own maximum. Nothing was fitted across "
+        "more). Maps of 8 bits were divided by 255, maps of counts by their own maximum. Nothing was fitted across "
         "patients. One scan under two patients, or one patient in two partitions, is refused by the software."
     ]
 
@@ -121,8 +121,8 @@ def _on_training(settings: Experiment) -> list[str]:
         "of the weights after each epoch of the second half.",
     }
     views = (
-        "In training each exam was shown in eight fixed views that differ by rotations of up to 8°, small changes of "
-        "intensity and blur, the two maps of a dual input turned alike; maps were never mirrored."
+        "In training each exam was shown in eight fixed views. They differ by rotations of up to 8°, small changes of "
+        "intensity and blur; the two maps of a dual input were turned alike. Maps were never mirrored."
     )
     displaced = " With random weights, maps were displaced and stretched by up to 8 % as well, anew in every step."
     augmented = views + displaced * (settings.network.weights == "random")
@@ -132,7 +132,7 @@ def _on_training(settings: Experiment) -> list[str]:
     }
     return [
         "Networks were trained with AdamW [@loshchilov2019] in batches of at most "
-        f"{training.batch_size} exams, for at most {training.epochs} epochs, with learning rates that rose over the "
+        f"{training.batch_size} exams, for at most {training.epochs} epochs. Learning rates rose over the "
         "first 5 % of the steps and fell to zero along half a cosine [@loshchilov2017].",
         budget[training.budget],
         augmented if training.augment else "Maps were not augmented.",
@@ -143,7 +143,7 @@ def _on_training(settings: Experiment) -> list[str]:
 def _on_imbalance(settings: Experiment) -> list[str]:
     """Unequal classes, and what became of the probabilities."""
     recalibrated = {
-        "none": "The probabilities were not recalibrated: they are those of a prevalence of one half; for measures of "
+        "none": "The probabilities were not recalibrated: they are those of a prevalence of one half. For measures of "
         "calibration they were moved to the prevalence of the training exams by a shift known beforehand.",
         "platt": "Probabilities were recalibrated for each tracer by Platt's method [@platt1999], on out-of-fold "
         "scores of the chosen candidates, trained again in a fresh inner cross-validation.",

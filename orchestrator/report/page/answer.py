@@ -15,7 +15,7 @@ from orchestrator.report.traced import Phrase, of_summary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
+class Answer:
     """What stands first."""
 
     sentences: tuple[tuple[Phrase, ...], ...]
@@ -26,7 +26,7 @@ class _Answer:
     """What the intervals are for, warnings, openings of the test partition."""
 
 
-def answer(report: Report) -> _Answer:
+def answer(report: Report) -> Answer:
     """The answer of a report, from its leading rows."""
     rows = [row for row in numbered(report.summary) if row["subgroup"] == EVERYONE and row["primary"]]
     sentences, readings, warnings = [], [], []
@@ -37,7 +37,7 @@ def answer(report: Report) -> _Answer:
         warnings.extend(_warnings(leading))
     used = [(line if line.endswith(".") else f"{line}.",) for line in (*uses(report), *report.notices)]
     remarks = (*_estimands(rows), *warnings, *used)
-    return _Answer(sentences=tuple(sentences), readings=tuple(readings), remarks=remarks)
+    return Answer(sentences=tuple(sentences), readings=tuple(readings), remarks=remarks)
 
 
 def _estimands(rows: Sequence[Record]) -> list[tuple[Phrase, ...]]:

@@ -18,13 +18,13 @@ _SHIFTED = (
     "They were moved to the prevalence of the training exams before they were judged, which is known beforehand and "
     "is no fit; the curve of the raw ones is dashed. Calibration in the large then says how far they are from the "
     "frequency of events all the same. "
-    'The experiment asks for no recalibration (decision.calibration = "platt" does, on scores of inner folds), '
-    "and a curve recalibrated afterwards is not shown: inner scores are not kept, and a fit to the exams drawn here "
+    'The experiment asks for no recalibration (decision.calibration = "platt" does, on scores of inner folds). '
+    "A curve recalibrated afterwards is not shown: inner scores are not kept, and a fit to the exams drawn here "
     "would look perfect by construction."
 )
 _RECALIBRATED = (
     "They were recalibrated by Platt's method before any of these exams was seen, on training exams that the networks "
-    "scored without having learned from them; the curve of the raw ones is dashed."
+    "scored without having learned from them. The curve of the raw ones is dashed."
 )
 
 _DIRECTIONS = (
@@ -34,21 +34,21 @@ _DIRECTIONS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Measures:
-    """Tables of estimates, and what to know first."""
+class MeasureTables:
+    """Tables that stand under the figures of a section, and remarks to read before them."""
 
     tables: tuple[Table, ...]
     remarks: tuple[tuple[Phrase, ...], ...] = ()
 
 
-def discrimination(report: Report) -> _Measures | None:
+def discrimination(report: Report) -> MeasureTables | None:
     """Sensitivity and specificity at the frozen threshold, and what would narrow the intervals of the AUCs."""
     further = further_table(report)
     tables = (*_tables(report, _DECISIONS, "at the frozen threshold"), *(() if further is None else (further,)))
-    return _Measures(tables=tables) if tables else None
+    return MeasureTables(tables=tables) if tables else None
 
 
-def calibration(report: Report) -> _Measures | str | None:
+def calibration(report: Report) -> MeasureTables | str | None:
     """Intercept and slope, and what class-balanced training does to the first of them."""
     tables = _tables(report, _CALIBRATION, "calibration")
     if not tables:
@@ -58,15 +58,15 @@ def calibration(report: Report) -> _Measures | str | None:
     # Predictions made elsewhere come from any training.
     known = "calibration" in report.facts
     remarks = (_BALANCED + (_SHIFTED if shifted else _RECALIBRATED), _DIRECTIONS) if known else (_DIRECTIONS,)
-    return _Measures(tables=tables, remarks=tuple((one,) for one in remarks))
+    return MeasureTables(tables=tables, remarks=tuple((one,) for one in remarks))
 
 
-def net_benefit(report: Report) -> _Measures | str | None:
+def net_benefit(report: Report) -> MeasureTables | str | None:
     """Why there are no rows of net benefit in the tables, where they were refused."""
     why = _refused(report, "net_benefit")
     if not any(figure.section == "net-benefit" for figure in report.figures):
         return why
-    return _Measures(tables=(), remarks=((f"In the tables it is refused: {why}",),) if why else ())
+    return MeasureTables(tables=(), remarks=((f"In the tables it is refused: {why}",),) if why else ())
 
 
 def subgroups(report: Report) -> str | None:

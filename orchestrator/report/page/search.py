@@ -55,8 +55,8 @@ _NESTED = (
     "negative: a candidate of the search learned from fewer patients, and was one network where the model has several."
 )
 _FLAT = (
-    f"{FLAT_SEARCH.capitalize()}: best candidates on the folds that they were chosen by; BBC-CV takes off most of what "
-    "choosing adds; in the cross-validated AUC each choice was made without the patients judged."
+    f"{FLAT_SEARCH.capitalize()}: best candidates on the folds that they were chosen by. BBC-CV takes off most of what "
+    "choosing adds. In the cross-validated AUC each choice was made without the patients judged."
 )
 
 

@@ -100,7 +100,7 @@ _FROM_REPORT: Final[Mapping[str, Callable[[Report], object]]] = MappingProxyType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Section:
+class Section:
     """A section with what its template prints."""
 
     key: str
@@ -118,16 +118,16 @@ class _Section:
         return f"{self.key}.html"
 
 
-def sections_of(report: Report) -> list[_Section]:
+def sections_of(report: Report) -> list[Section]:
     """The sections of a report that say something, or say why they do not; the others are left out."""
     found = (_section(key, report) for key in TITLES)
     return [one for one in found if one.content is not None or one.reason or one.figures]
 
 
-def _section(key: str, report: Report) -> _Section:
+def _section(key: str, report: Report) -> Section:
     content = _FROM_REPORT[key](report) if key in _FROM_REPORT else report.sections.get(key)
     figures = [figure for figure in report.figures if figure.section == key]
-    return _Section(
+    return Section(
         key=key,
         title=TITLES[key],
         content=None if isinstance(content, str) else content,

@@ -1,8 +1,7 @@
 """Stability: how often repeats decide otherwise, and which exams are hardest."""
 
-from dataclasses import dataclass
-
 from orchestrator.report.layout import MISSING, Record, Table, grouped, number, numbered
+from orchestrator.report.page.measures import MeasureTables
 from orchestrator.report.records import EVERYONE, Report
 from orchestrator.report.traced import Phrase, of_json, of_summary
 
@@ -12,15 +11,7 @@ _ONE_REPEAT = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Instability:
-    """Sentences under the figures, and the exams to look up."""
-
-    sentences: tuple[tuple[Phrase, ...], ...]
-    tables: tuple[Table, ...]
-
-
-def stability(report: Report) -> _Instability | str | None:
+def stability(report: Report) -> MeasureTables | str | None:
     """What repeats disagree about; a reason with one repeat; None for predictions without repeats or tables."""
     rows = [
         row for row in numbered(report.summary) if row["subgroup"] == EVERYONE and row["partition"] == "development"
@@ -31,8 +22,8 @@ def stability(report: Report) -> _Instability | str | None:
         return None
     if not any(row["state"] == "ok" for row in flips):
         return _ONE_REPEAT
-    sentences = tuple(_sentence(mine) for _, mine in grouped(flips, "tracer", "endpoint"))
-    return _Instability(sentences=sentences, tables=_hardest(report))
+    remarks = tuple(_sentence(mine) for _, mine in grouped(flips, "tracer", "endpoint"))
+    return MeasureTables(remarks=remarks, tables=_hardest(report))
 
 
 def _sentence(rows: list[Record]) -> tuple[Phrase, ...]:

@@ -83,7 +83,7 @@ def best_losses(record):
 
 def test_the_better_half_goes_on_and_then_the_better_quarter(cell, monkeypatch):
     """Recomputed from the epochs: who was trained on each fold, who is complete, and that the best of them wins."""
-    monkeypatch.setattr("orchestrator.cells.rungs.TIE", 0.0)
+    monkeypatch.setattr("orchestrator.cells.rungs._TIE", 0.0)
     result, announced = raced(cell)
     records = latest(announced)
     losses = {one.number: best_losses(one) for one in records}
@@ -133,7 +133,7 @@ def test_as_many_candidates_are_complete_as_there_are_winners(cell):
 @pytest.mark.thorough
 def test_who_fails_on_a_later_fold_is_replaced_by_the_next_best(cell, monkeypatch):
     """A candidate that diverges on the second fold is a failed row, and the race still ends with two."""
-    monkeypatch.setattr("orchestrator.cells.rungs.TIE", 0.0)
+    monkeypatch.setattr("orchestrator.cells.rungs._TIE", 0.0)
     _, undisturbed = raced(cell)
     doomed = undisturbed[CANDIDATES].number
     train = candidate_module.train

@@ -17,7 +17,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 from mpi_model.errors import ExperimentError
 from orchestrator.cli import main
-from orchestrator.clusters.lint.checking import RULES, check_cluster_file
+from orchestrator.clusters.lint.checking import _RULES, check_cluster_file
 from orchestrator.clusters.lint.ray_schema import _ray_schema
 from orchestrator.clusters.lint.records import CheckResult
 
@@ -129,7 +129,7 @@ def test_every_rule_has_a_bad_file():
         for rule in re.findall(r'"(?:error|warning|note)", "([\w-]+)"', path.read_text(encoding="utf-8"))
     } - {"error", "warning", "note"}
 
-    assert len(RULES) > 25
+    assert len(_RULES) > 25
     assert named - from_files == set()
 
 

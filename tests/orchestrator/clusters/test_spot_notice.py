@@ -16,7 +16,7 @@ import ray
 from ray.cluster_utils import Cluster
 from ray.core.generated.common_pb2 import NodeDeathInfo
 
-from orchestrator.clusters.spot_notice import _MARGIN_SECONDS, Interruption, _interruption
+from orchestrator.clusters.spot_notice import _MARGIN_SECONDS, _Interruption, _interruption
 
 TOKEN = "token-of-the-metadata-service"
 
@@ -105,7 +105,7 @@ def test_a_notice_is_read_with_a_token_and_silence_is_no_notice(metadata_service
 
     found = _interruption(metadata_service.url)
 
-    assert found == Interruption(action="terminate", at=datetime(2026, 11, 22, 8, 22, tzinfo=UTC))
+    assert found == _Interruption(action="terminate", at=datetime(2026, 11, 22, 8, 22, tzinfo=UTC))
     # Ray calls it a preemption only after its own deadline: that has to lie well before the two minutes are over.
     assert 60 <= found.deadline_seconds(datetime(2026, 11, 22, 8, 20, tzinfo=UTC)) <= 100
     assert found.deadline_seconds(datetime(2026, 11, 22, 8, 30, tzinfo=UTC)) == 1

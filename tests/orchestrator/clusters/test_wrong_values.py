@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.clusters.lint.checking import RULES
+from orchestrator.clusters.lint.checking import _RULES
 from orchestrator.clusters.lint.prices import price_bound
 from orchestrator.clusters.lint.reading import ClusterFile, read_cluster_file
 from orchestrator.clusters.lint.records import Finding
@@ -42,7 +42,7 @@ def test_no_value_anywhere_makes_the_linter_fail(name):
         for value in WRONG:
             wrong = with_value(file, place, value)
             try:
-                found = [one for rule in RULES for one in rule(wrong)]
+                found = [one for rule in _RULES for one in rule(wrong)]
                 price_bound(wrong)
             except Exception as error:
                 raise AssertionError(f"{place} = {value!r}") from error

@@ -18,7 +18,7 @@ from orchestrator.clusters.lint.reading import read_cluster_file
 from orchestrator.driver import forecast as module
 from orchestrator.driver import pilot
 from orchestrator.driver.forecast import forecast
-from orchestrator.driver.simulated_search import Fold, Workload, side_by_side
+from orchestrator.driver.simulated_search import Workload, _Fold, _side_by_side
 from orchestrator.driver.untimed_kinds import with_untimed
 from orchestrator.experiment.settings import SearchSettings
 from orchestrator.ledger.reading import Run
@@ -177,9 +177,9 @@ def test_the_median_rule_is_optunas():
                 length = int(generator.integers(7, 31))
                 path = np.minimum.accumulate(level + generator.normal(size=30))
                 path[length:] = path[length - 1]
-                folds.append(Fold(length, length, path))
+                folds.append(_Fold(length, length, path))
             proposed.append((KIND, folds))
-        tried = side_by_side(proposed, search)
+        tried = _side_by_side(proposed, search)
         random_ones = startup_candidates(search)
         study = optuna.create_study(
             pruner=optuna.pruners.MedianPruner(n_startup_trials=random_ones, n_warmup_steps=PRUNING_WARM_UP)

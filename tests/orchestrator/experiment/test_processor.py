@@ -13,10 +13,10 @@ from orchestrator.experiment import processor
 from orchestrator.experiment.processor import (
     _features_in,
     _features_of_mac,
+    _has_bf16,
+    _processor_features,
     check_precision,
-    has_bf16,
     precision_notices,
-    processor_features,
 )
 
 # Lines as real machines print them, shortened: an EPYC of Zen 3, a Xeon of Sapphire Rapids, an EPYC of Zen 4, a
@@ -35,13 +35,13 @@ def on(text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     described.write_text(text)
     monkeypatch.setattr(processor, "_CPUINFO", described)
     monkeypatch.setattr(platform, "system", lambda: "Linux")
-    processor_features.cache_clear()
+    _processor_features.cache_clear()
 
 
 @pytest.fixture(autouse=True)
 def _forget_the_processor():
     yield
-    processor_features.cache_clear()
+    _processor_features.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_native_bf16_is_read_from_what_the_system_prints(text, native):
     """Both extensions of x86 and the feature of ARM count, and only when every core has them."""
     features = _features_in(text)
     assert features is not None
-    assert has_bf16(features) is native
+    assert _has_bf16(features) is native
 
 
 def test_a_text_without_features_is_no_answer():
@@ -72,7 +72,7 @@ def test_a_text_without_features_is_no_answer():
 @pytest.mark.skipif(platform.system() != "Linux", reason="torch's own word is compared on Linux")
 def test_this_machine_is_seen_as_torch_sees_it():
     """On the processor that runs this test, the text of the system and torch's own detection agree."""
-    features = processor_features()
+    features = _processor_features()
     if features is None or platform.machine() not in {"x86_64", "AMD64"}:
         pytest.skip("torch does not tell the features of this kind of processor")
     capabilities = torch.cpu.get_capabilities()
@@ -128,8 +128,8 @@ def test_check_accepts_bf16_where_it_is_native_or_a_gpu_is_asked_for(tiny, monke
 def test_check_reads_the_processor_without_torch(tiny, command_without):
     """The rule costs `check` no import of torch, whatever this machine's answer is."""
     found = command_without(["check", tiny, "--set", "training.precision=bf16"], "torch")
-    features = processor_features()
-    assert found.returncode == (0 if features is None or has_bf16(features) else 2), found.stderr
+    features = _processor_features()
+    assert found.returncode == (0 if features is None or _has_bf16(features) else 2), found.stderr
 
 
 @pytest.mark.thorough

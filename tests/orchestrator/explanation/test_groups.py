@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from orchestrator.explanation.groups import attribution_groups, shares, with_permuted
+from orchestrator.explanation.groups import _shares, attribution_groups, with_permuted
 from orchestrator.ledger.schemas import SEGMENT_COLUMNS
 from orchestrator.report.figures.attribution import attribution
 from orchestrator.report.figures.drawing import house_style, rendered
@@ -62,7 +62,7 @@ def test_equal_data_give_equal_intervals():
 def test_shares_ignore_the_sign_and_the_size():
     """Attributions that raise and lower the score count alike, and an exam with large ones counts once."""
     values = np.array([[1.0, -3.0], [-10.0, 30.0], [0.0, 0.0]])
-    np.testing.assert_allclose(shares(values), [[0.25, 0.75], [0.25, 0.75], [0.0, 0.0]])
+    np.testing.assert_allclose(_shares(values), [[0.25, 0.75], [0.25, 0.75], [0.0, 0.0]])
 
 
 def test_the_segment_that_scores_leads_its_group():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import polarmap
 from mpi_model.errors import ExperimentError, PolarmapError, RunDirectoryError
 from mpi_model.pipeline import digest_of
 from orchestrator.cli import main
+from orchestrator.export import reference_code
 from orchestrator.hashing import digest
 from orchestrator.ledger.files import json_bytes
 from polarmap.models import export, predict
@@ -124,6 +126,17 @@ def test_a_card_names_no_patient(hub):
     assert card.count("to be written by you") >= 6
     assert "opened 1 time" in card
     assert "Newcombe" in card
+
+
+def test_the_card_and_the_bundle_call_what_the_reference_code_has():
+    """What the card's Python imports from `predict.py`, and the MONAI bundle calls in it, is there by that name."""
+    folder = Path(reference_code.__file__).parent
+    imported = re.findall(r"from predict import (.+)", (folder / "model_card.md.jinja").read_text())
+    called = re.findall(r"\$predict\.(\w+)\(", (folder / "bundle.py").read_text())
+    assert imported
+    assert called
+    for name in [*", ".join(imported).split(", "), *called]:
+        assert callable(getattr(reference_code, name)), name
 
 
 @pytest.mark.thorough

@@ -15,7 +15,7 @@ from mpi_model.errors import CohortError, ExperimentError
 from orchestrator.cohort.loading import load_cohort
 from orchestrator.cohort.segments import SEGMENTS_15
 from orchestrator.importers.painting import painted, painting_basis
-from orchestrator.importers.spectf import import_spectf, read_spectf
+from orchestrator.importers.spectf import _read_spectf, import_spectf
 from orchestrator.importers.spectf_painting import _segment_operator, segment_values
 
 # The 17 AHA segments by number: ring radii, then degrees counter-clockwise from lateral.
@@ -188,7 +188,7 @@ def test_the_manifest_is_a_cohort_in_file_order(
 def test_the_first_count_of_a_region_is_rest_and_the_second_stress(spectf: tuple[Path, Path]) -> None:
     """F1R, F1S, F2R, …: the order of the data's own description."""
     cells = [int(cell) for cell in spectf[1].read_text().split(",")]
-    patients = read_spectf(spectf[1])
+    patients = _read_spectf(spectf[1])
     assert patients.rest[0].tolist() == cells[1::2]
     assert patients.stress[0].tolist() == cells[2::2]
 

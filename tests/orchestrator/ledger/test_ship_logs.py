@@ -12,7 +12,7 @@ import pytest
 from mpi_model.errors import RunDirectoryError
 from orchestrator.storage import ship_logs
 from orchestrator.storage.local import LocalStorage
-from orchestrator.storage.ship_logs import Shipment
+from orchestrator.storage.ship_logs import _Shipment
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def sent(tmp_path: Path) -> dict[str, bytes]:
 
 def test_only_what_has_changed_is_sent_again(tmp_path, logs):
     """Every file once, below the host's name; afterwards those alone that have grown."""
-    shipment = Shipment(logs, LocalStorage(tmp_path / "bucket"), "worker-7")
+    shipment = _Shipment(logs, LocalStorage(tmp_path / "bucket"), "worker-7")
     assert shipment.send() == 2
     assert sent(tmp_path) == {"worker-7/raylet.out": b"first\n", "worker-7/old/worker-1.err": b"error\n"}
     assert shipment.send() == 0
@@ -53,12 +53,12 @@ def test_sizes_and_numbers_are_bounded_and_the_newest_come_first(tmp_path, logs,
     for number in range(10):
         (logs / f"big-{number}").write_text("x" * 99 + "\n")
         os.utime(logs / f"big-{number}", (100 + number, 100 + number))
-    Shipment(logs, LocalStorage(tmp_path / "bucket"), "h").send()
+    _Shipment(logs, LocalStorage(tmp_path / "bucket"), "h").send()
     assert sorted(sent(tmp_path)) == ["h/big-8", "h/big-9"]
 
     for path in logs.glob("big-*"):
         path.unlink()
-    Shipment(logs, LocalStorage(tmp_path / "bucket"), "h").send()
+    _Shipment(logs, LocalStorage(tmp_path / "bucket"), "h").send()
     end = sent(tmp_path)["h/gcs_server.out"]
     assert end.endswith(b"line 998\nline 999\n")
     assert end.startswith(b"line ")
@@ -71,7 +71,7 @@ def test_links_and_pipes_are_left_alone(tmp_path, logs):
     (logs / "link").symlink_to(tmp_path / "manifest.csv")
     (logs / "folder").symlink_to(tmp_path)
     os.mkfifo(logs / "pipe")
-    Shipment(logs, LocalStorage(tmp_path / "bucket"), "h").send()
+    _Shipment(logs, LocalStorage(tmp_path / "bucket"), "h").send()
 
     assert sorted(sent(tmp_path)) == ["h/old/worker-1.err", "h/raylet.out"]
 
@@ -80,7 +80,7 @@ def test_a_storage_that_is_away_is_tried_again(tmp_path, logs):
     """What could not be sent is sent the next time."""
     target = tmp_path / "bucket"
     target.touch()  # no folder can be made there
-    shipment = Shipment(logs, LocalStorage(target), "h")
+    shipment = _Shipment(logs, LocalStorage(target), "h")
     with pytest.raises(RunDirectoryError):
         shipment.send()
     target.unlink()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from orchestrator.phantom.cohort import simulate
-from orchestrator.phantom.labels import _label, _score, readings, recorded_label, true_scores
+from orchestrator.phantom.labels import _label, _readings, _score, recorded_label, true_scores
 from orchestrator.phantom.parameters import LabelParameters, PhantomParameters
 
 RULES = LabelParameters()
@@ -54,7 +54,7 @@ def test_readers_disagree_near_the_boundary_and_as_much_as_published() -> None:
     assert flipped[(sss == 0) | (sss > 16)].mean() < 0.05
     generator = np.random.default_rng(0)
     pairs = np.concatenate(
-        [readings(chunk.scores, generator.standard_normal((len(chunk), 6)), RULES)[0] for chunk in chunks]
+        [_readings(chunk.scores, generator.standard_normal((len(chunk), 6)), RULES)[0] for chunk in chunks]
     )
     assert np.corrcoef(pairs.T)[0, 1] == pytest.approx(0.56, abs=0.1)
 

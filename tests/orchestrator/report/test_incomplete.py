@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from mpi_model.errors import IncompleteRunError
 from orchestrator.cli import main
 from orchestrator.experiment.settings import StatisticsSettings
-from orchestrator.report.build import _lacking, _whole_repeats
+from orchestrator.report.build import _incomplete_inputs, _whole_repeats
 from orchestrator.report.summary import summarise
 
 
@@ -66,8 +66,8 @@ def test_a_final_cell_that_failed_leaves_the_run_incomplete(finished_run):
     final = finished_run.cells[finished_run.cells["inputs"] == "dual"].head(1)
     failed = final.assign(partition="test", repeat=None, fold=None, state="failed")
 
-    assert _lacking(finished_run) == ()
-    assert _lacking(
+    assert _incomplete_inputs(finished_run) == ()
+    assert _incomplete_inputs(
         replace(finished_run, cells=pd.concat([finished_run.cells.astype(object), failed.astype(object)]))
     ) == ("dual",)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from orchestrator.report.map_words import Usual, defect_in_words, maps_in_words
+from orchestrator.report.map_words import _defect_in_words, _Usual, maps_in_words
 
 WALLS_OF_DEFECT = (4, 10, 15)
 """The inferior wall in the 17-segment model."""
@@ -42,7 +42,7 @@ def test_limits_are_those_documented() -> None:
     def said(depth: float) -> str:
         below = np.zeros(17)
         below[16] = depth
-        return defect_in_words(below)
+        return _defect_in_words(below)
 
     assert [said(depth) for depth in (2.99, 3.0, 4.0, 5.0)] == [
         "none", "mild apical defect", "moderate apical defect", "severe apical defect",
@@ -52,7 +52,7 @@ def test_limits_are_those_documented() -> None:
 def test_nothing_is_said_without_usual_maps() -> None:
     """Nine exams without the event are no reference, and a missing map is passed over."""
     maps, exams = cohort(9)
-    assert Usual.of(maps.iloc[:, :17].to_numpy()) is None
+    assert _Usual.of(maps.iloc[:, :17].to_numpy()) is None
     assert set(maps_in_words(maps, exams)) == {""}
 
     maps, exams = cohort()

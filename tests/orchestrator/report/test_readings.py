@@ -5,16 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.report.readings import (
-    FEWEST_EVENTS,
+    _FEWEST_EVENTS,
     Limits,
-    Verdict,
+    _of_auc,
+    _of_difference,
+    _of_noninferiority,
+    _Verdict,
     answer,
     auc_in_words,
     difference_in_words,
     noninferiority_in_words,
-    of_auc,
-    of_difference,
-    of_noninferiority,
 )
 
 MARGIN = 0.02
@@ -27,25 +27,25 @@ def limits(low: float, high: float, events: int = 40, others: int = 60) -> Limit
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
     [
-        (-0.0199, 0.05, Verdict.NOT_INFERIOR),
-        (-0.02, 0.05, Verdict.UNKNOWN),
-        (-0.1, -0.02, Verdict.UNKNOWN),
-        (-0.1, -0.0201, Verdict.INFERIOR),
-        (0.01, 0.05, Verdict.NOT_INFERIOR),
+        (-0.0199, 0.05, _Verdict.NOT_INFERIOR),
+        (-0.02, 0.05, _Verdict.UNKNOWN),
+        (-0.1, -0.02, _Verdict.UNKNOWN),
+        (-0.1, -0.0201, _Verdict.INFERIOR),
+        (0.01, 0.05, _Verdict.NOT_INFERIOR),
     ],
 )
-def test_noninferiority_at_its_borders(low: float, high: float, verdict: Verdict) -> None:
+def test_noninferiority_at_its_borders(low: float, high: float, verdict: _Verdict) -> None:
     """An interval that ends exactly at the margin has not passed it, on neither side."""
-    assert of_noninferiority(limits(low, high), MARGIN) is verdict
+    assert _of_noninferiority(limits(low, high), MARGIN) is verdict
 
 
 @pytest.mark.parametrize(("low", "high"), [(-0.01, 0.1), (-0.1, -0.05), (-0.1, 0.1)])
 def test_the_table_and_the_page_answer_alike(low: float, high: float) -> None:
     """With nine events neither says that anything was shown, wherever the interval lies; with ten both may."""
-    few, enough = (limits(low, high, events=events) for events in (FEWEST_EVENTS - 1, FEWEST_EVENTS))
+    few, enough = (limits(low, high, events=events) for events in (_FEWEST_EVENTS - 1, _FEWEST_EVENTS))
 
     for found in (few, enough):
-        shown = of_noninferiority(found, MARGIN) in (Verdict.NOT_INFERIOR, Verdict.INFERIOR)
+        shown = _of_noninferiority(found, MARGIN) in (_Verdict.NOT_INFERIOR, _Verdict.INFERIOR)
         assert ("shown" in answer("stress", "dual", found, MARGIN)) is shown
     assert "too few events" in answer("stress", "dual", few, MARGIN)
     assert "too few events" not in answer("stress", "dual", enough, MARGIN)
@@ -54,42 +54,42 @@ def test_the_table_and_the_page_answer_alike(low: float, high: float) -> None:
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
     [
-        (-0.0199, 0.0199, Verdict.EQUIVALENT),
-        (-0.02, 0.01, Verdict.UNKNOWN),
-        (-0.01, 0.02, Verdict.UNKNOWN),
-        (0.0, 0.05, Verdict.UNKNOWN),
-        (0.001, 0.05, Verdict.HIGHER),
-        (-0.05, 0.0, Verdict.UNKNOWN),
-        (-0.05, -0.001, Verdict.LOWER),
+        (-0.0199, 0.0199, _Verdict.EQUIVALENT),
+        (-0.02, 0.01, _Verdict.UNKNOWN),
+        (-0.01, 0.02, _Verdict.UNKNOWN),
+        (0.0, 0.05, _Verdict.UNKNOWN),
+        (0.001, 0.05, _Verdict.HIGHER),
+        (-0.05, 0.0, _Verdict.UNKNOWN),
+        (-0.05, -0.001, _Verdict.LOWER),
     ],
 )
-def test_differences_at_their_borders(low: float, high: float, verdict: Verdict) -> None:
+def test_differences_at_their_borders(low: float, high: float, verdict: _Verdict) -> None:
     """Equal needs both limits inside the zone; higher and lower need an interval without 0."""
-    assert of_difference(limits(low, high), MARGIN) is verdict
+    assert _of_difference(limits(low, high), MARGIN) is verdict
 
 
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
     [
-        (0.5, 0.9, Verdict.UNKNOWN),
-        (0.501, 0.9, Verdict.HIGHER),
-        (0.1, 0.5, Verdict.UNKNOWN),
-        (0.1, 0.499, Verdict.LOWER),
+        (0.5, 0.9, _Verdict.UNKNOWN),
+        (0.501, 0.9, _Verdict.HIGHER),
+        (0.1, 0.5, _Verdict.UNKNOWN),
+        (0.1, 0.499, _Verdict.LOWER),
     ],
 )
-def test_an_auc_at_chance(low: float, high: float, verdict: Verdict) -> None:
+def test_an_auc_at_chance(low: float, high: float, verdict: _Verdict) -> None:
     """An interval that touches 0.5 cannot be told from chance."""
-    assert of_auc(limits(low, high)) is verdict
+    assert _of_auc(limits(low, high)) is verdict
 
 
-@pytest.mark.parametrize(("events", "others"), [(FEWEST_EVENTS - 1, 100), (100, FEWEST_EVENTS - 1)])
+@pytest.mark.parametrize(("events", "others"), [(_FEWEST_EVENTS - 1, 100), (100, _FEWEST_EVENTS - 1)])
 def test_too_few_of_either_class_give_no_verdict(events: int, others: int) -> None:
     """However narrow the interval, nine events, or nine exams without one, say nothing; ten do."""
     few = limits(0.9, 0.95, events, others)
-    enough = limits(0.9, 0.95, max(events, FEWEST_EVENTS), max(others, FEWEST_EVENTS))
+    enough = limits(0.9, 0.95, max(events, _FEWEST_EVENTS), max(others, _FEWEST_EVENTS))
 
-    assert of_auc(few) is of_difference(few, MARGIN) is of_noninferiority(few, MARGIN) is Verdict.TOO_FEW
-    assert of_auc(enough) is Verdict.HIGHER
+    assert _of_auc(few) is _of_difference(few, MARGIN) is _of_noninferiority(few, MARGIN) is _Verdict.TOO_FEW
+    assert _of_auc(enough) is _Verdict.HIGHER
     assert "too few events" in auc_in_words("stress", few)
 
 
@@ -107,13 +107,13 @@ def test_no_verdict_excludes_a_value_of_its_interval(first: float, second: float
     low, high = sorted((first, second))
     value = low + truth * (high - low)
     compatible = {
-        Verdict.NOT_INFERIOR: value > -margin,
-        Verdict.INFERIOR: value < -margin,
-        Verdict.EQUIVALENT: -margin < value < margin,
-        Verdict.HIGHER: value > 0,
-        Verdict.LOWER: value < 0,
-        Verdict.UNKNOWN: True,
+        _Verdict.NOT_INFERIOR: value > -margin,
+        _Verdict.INFERIOR: value < -margin,
+        _Verdict.EQUIVALENT: -margin < value < margin,
+        _Verdict.HIGHER: value > 0,
+        _Verdict.LOWER: value < 0,
+        _Verdict.UNKNOWN: True,
     }
 
-    assert compatible[of_noninferiority(limits(low, high), margin)]
-    assert compatible[of_difference(limits(low, high), margin)]
+    assert compatible[_of_noninferiority(limits(low, high), margin)]
+    assert compatible[_of_difference(limits(low, high), margin)]

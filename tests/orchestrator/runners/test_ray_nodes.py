@@ -17,7 +17,7 @@ from ray.core.generated.common_pb2 import NodeDeathInfo
 from mpi_model.errors import ExperimentError
 from mpi_model.gpu_check import GpuCheck
 from orchestrator.cells.guard import run_guarded
-from orchestrator.clusters.spot_notice import _MARGIN_SECONDS, Interruption, drain
+from orchestrator.clusters.spot_notice import _MARGIN_SECONDS, _drain, _Interruption
 from orchestrator.driver.ledger_events import LedgerEvents
 from orchestrator.driver.resume import RunOptions
 from orchestrator.driver.run import run_experiment
@@ -100,8 +100,8 @@ class SecondNode:
 
     def announce(self) -> None:
         """AWS's notice, two minutes shorter than AWS's; Ray lets cells go on until its own deadline, a second away."""
-        notice = Interruption(action="terminate", at=datetime.now(UTC) + timedelta(seconds=_MARGIN_SECONDS))
-        assert drain(notice, self.cluster.address, self.node.node_id)
+        notice = _Interruption(action="terminate", at=datetime.now(UTC) + timedelta(seconds=_MARGIN_SECONDS))
+        assert _drain(notice, self.cluster.address, self.node.node_id)
         past = datetime.now(UTC) + timedelta(seconds=3)
         while datetime.now(UTC) < past:
             assert self.alive(), "the node went before its deadline"

@@ -9,7 +9,7 @@ from orchestrator.experiment import processor
 @pytest.fixture
 def without_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     """This process on a processor of Zen 3."""
-    monkeypatch.setattr(processor, "processor_features", lambda: frozenset({"sse4_1", "avx", "avx2"}))
+    monkeypatch.setattr(processor, "_processor_features", lambda: frozenset({"sse4_1", "avx", "avx2"}))
 
 
 def test_a_cell_that_would_crawl_fails_with_its_reason(tiny, work_of, without_bf16):

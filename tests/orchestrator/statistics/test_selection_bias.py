@@ -8,8 +8,8 @@ import pytest
 from orchestrator.statistics.selection_bias import (
     _SEED,
     ScoredCandidates,
-    bootstrap_bias_corrected,
-    naive_aucs,
+    _bootstrap_bias_corrected,
+    _naive_aucs,
 )
 
 LEVEL = 0.95
@@ -83,7 +83,7 @@ def test_it_is_the_bootstrap_of_the_source(scored: ScoredCandidates, by_auc: boo
             judged = area(found, chosen, (drawn == 0)[found.patients], tracer)
             areas[tracer] += [] if np.isnan(judged) else [judged]
 
-    corrected = bootstrap_bias_corrected(found, LEVEL, draws=12)
+    corrected = _bootstrap_bias_corrected(found, LEVEL, draws=12)
     for tracer, one in enumerate(corrected):
         assert one is not None
         assert one.draws == len(areas[tracer]) > 8
@@ -98,7 +98,7 @@ def test_the_naive_value_is_judged_by_who_chose(scored: ScoredCandidates, by_auc
     everybody = np.ones(scored.labels.size)
     chosen = model(found, everybody)
 
-    assert naive_aucs(found) == pytest.approx([area(found, chosen, everybody, tracer) for tracer in (0, 1)], abs=1e-12)
+    assert _naive_aucs(found) == pytest.approx([area(found, chosen, everybody, tracer) for tracer in (0, 1)], abs=1e-12)
 
 
 def test_without_signal_the_naive_value_exceeds_a_half_and_the_corrected_one_less() -> None:
@@ -110,8 +110,8 @@ def test_without_signal_the_naive_value_exceeds_a_half_and_the_corrected_one_les
             scores=generator.normal(size=(20, 60)), labels=np.arange(60) < 25, patients=np.arange(60),
             tracers=np.zeros(60, np.int64), cells=np.arange(60) % 5, by_auc=True, winners=1, members=1,
         )  # fmt: skip
-        naive.append(naive_aucs(found)[0])
-        one = bootstrap_bias_corrected(found, LEVEL, draws=60)[0]
+        naive.append(_naive_aucs(found)[0])
+        one = _bootstrap_bias_corrected(found, LEVEL, draws=60)[0]
         corrected.append(one.estimate if one else np.nan)
 
     assert np.mean(naive) > 0.6
@@ -122,4 +122,4 @@ def test_where_nobody_is_left_to_judge_there_is_no_number(scored: ScoredCandidat
     """One patient with all exams is in every draw: no estimate, rather than one from nobody."""
     alone = replace(scored, patients=np.zeros(scored.labels.size, dtype=np.int64))
 
-    assert bootstrap_bias_corrected(alone, LEVEL, draws=5) == [None, None]
+    assert _bootstrap_bias_corrected(alone, LEVEL, draws=5) == [None, None]
