@@ -96,7 +96,9 @@ class _Timing:
         """What has been timed; trainings that were left count where none came to its end."""
         return [one for one in self.results if one.ended] or self.results
 
-    def _refit_epoch(self, context: WorkerContext, values: _Values, fold: int, clock: Callable[[], float]) -> float:
+    def _refit_epoch(
+        self, context: WorkerContext, values: dict[str, Value | None], fold: int, clock: Callable[[], float]
+    ) -> float:
         """Seconds of an epoch in which nothing is scored: what so many more steps add to a refit of one step."""
         exams, settings = self.task.inner[fold].training, context.procedure.training
         recipe = recipe_for(self.task, context, values, "candidate", self.tried, fold)
