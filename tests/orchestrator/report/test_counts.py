@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from statsmodels.stats.multitest import multipletests
 
-from orchestrator.experiment.settings import Noninferiority, StatisticsSettings
+from orchestrator.experiment.settings import Noninferiority, SearchSettings, StatisticsSettings
 from orchestrator.report.evaluate import evaluation_report
 from orchestrator.report.export import export
 from orchestrator.report.figures.drawing import Place
@@ -17,6 +17,7 @@ from orchestrator.report.figures.models import sides_of
 from orchestrator.report.figures.roc import roc
 from orchestrator.report.further_designs import further_designs
 from orchestrator.report.layout import numbered
+from orchestrator.report.page.answer import answer
 from orchestrator.report.records import Report, RunTables
 from orchestrator.report.summary import summarise
 from orchestrator.report.traced import plain
@@ -182,6 +183,63 @@ def test_no_figure_draws_a_cross_validation_of_nine(nine_held_out: RunTables, co
     assert "Cross-validation has too few patients" in plain(curve.caption)
     assert roc(*places, replace(sides, test=None), 0.95) is None
     assert set(further_designs(counted_held_out, nine_held_out.folds)["tracer"]) == {"Tl-201"}
+
+
+def test_a_mean_over_tracers_does_not_tell_what_one_of_them_hides(nine_held_out: RunTables) -> None:
+    """The optimism of a search stays in the table for both tracers, and the page shows it of neither."""
+    cells = nine_held_out.cells
+    epochs = cells.assign(inner_fold=0, epoch=1, validation_loss=0.5, validation_auc=0.77)
+    summary = summarise(replace(nine_held_out, epochs=epochs), SETTINGS, partitions=("development",))
+    areas = summary.query("metric == 'auc' and primary and subgroup == 'all'").groupby("inputs")["estimate"].mean()
+    found = summary[summary["metric"].isin(["auc_of_search", "optimism"])]
+    optimism = found[found["metric"] == "optimism"].set_index("inputs")["estimate"]
+
+    assert len(found) == 12
+    assert found["reason"].str.endswith("too few for an AUC").all()
+    assert optimism.to_numpy(float) == pytest.approx((0.77 - areas[optimism.index]).to_numpy(float))
+    for text in (export(Report(name="searched", summary=summary), name) for name in ("markdown", "html")):
+        assert "Optimism of the search" not in text
+        assert "0.770" not in text
+
+
+def test_a_flat_search_is_named_once(nine_held_out: RunTables) -> None:
+    """The sentence with the counts says beforehand that the search was flat, and not in every bracket again."""
+    flat = replace(nine_held_out, search=SearchSettings(scheme="flat"))
+    summary = summarise(flat, SETTINGS, partitions=("development",))
+    sentences = [plain(one) for one in answer(Report(name="flat", summary=summary)).sentences]
+    (said,) = [one for one in sentences if one.startswith("Tc-99m") and "too few for an AUC" in one]
+
+    assert said.count("flat search, bias-reduced") == 1
+    assert said.count("correct in each of 3 repeats") == 3
+
+
+def test_a_site_of_eight_has_counts_and_stays_in_the_mean(finished_run: RunTables) -> None:
+    """Sites of eight positive patients are counted by hand; the AUC over all sites, of 32, is shown."""
+    rows = finished_run.predictions.query("partition == 'development' and repeat == 0").reset_index(drop=True)
+    exams = finished_run.exams.merge(rows.drop_duplicates("exam_id")[["exam_id", "fold"]]).rename(
+        columns={"fold": "site"}
+    )
+    run = replace(
+        finished_run,
+        predictions=rows, exams=exams, by="site",
+        folds=finished_run.folds.query("repeat == 0"), cells=finished_run.cells.query("repeat == 0"),
+    )  # fmt: skip
+    summary = summarise(run, SETTINGS, partitions=("development",)).query("tracer == 'Tc-99m' and inputs == 'stress'")
+    text = export(Report(name="sites", summary=summary), "markdown")
+    mine = rows[(rows["tracer"] == "Tc-99m") & (rows["inputs"] == "stress")]
+    right = (mine["probability"] >= mine["threshold"]) == mine["label"]
+    found = summary[summary["metric"] == "auc"].set_index("subgroup")
+
+    for site, one in mine.groupby("fold"):
+        area = found.loc[f"held-out site={site}"]
+        told = [int(right[one.index][one["label"] == label].sum()) for label in (1, 0)]
+        assert area["estimate"] == pytest.approx(roc_auc_score(one["label"], one["score"]))
+        assert area["reason"] == (
+            f"correct: {told[0]} of 8 positive, {told[1]} of 12 negative at the threshold; too few for an AUC"
+        )
+        assert area["reason"] in text
+        assert f"[{area['low']:.3f}, {area['high']:.3f}]" not in text
+    assert f"{found.loc['all', 'estimate']:.3f}" in text
 
 
 def test_ten_of_a_class_have_an_auc(finished_run: RunTables) -> None:
