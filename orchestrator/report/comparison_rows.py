@@ -89,8 +89,7 @@ def _noninferiority_row(
     except StatisticsError as error:
         reason = instead or "; ".join(error.problems)
         return group.refusal(metric, method, reason, at=question.margin, primary=True, family=_PRIMARY)
-    events = int(exams.labels.sum())
-    limits = Limits(low=found.interval.low, high=found.interval.high, events=events, others=exams.labels.size - events)
+    limits = Limits(low=found.interval.low, high=found.interval.high)
     said = instead or answer(first_name, second_name, limits, question.margin)
     return group.interval(
         # The margin is negative on the scale of the difference: first − second > −margin.

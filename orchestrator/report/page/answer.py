@@ -157,7 +157,7 @@ def _readings(rows: Sequence[Record], settings: StatisticsSettings) -> list[tupl
 
 def _adjusted(row: Record) -> str:
     """Where an interval alone shows a difference that Holm's correction of its family takes back."""
-    alone = (row["low"] > 0 or row["high"] < 0) and not _limits(row).few
+    alone = row["low"] > 0 or row["high"] < 0
     # No p-value: rows of another origin than a family of hypotheses.
     if not alone or row["p_holm"] is None or row["p_holm"] <= 1 - row["level"]:
         return ""
@@ -193,4 +193,4 @@ def _warnings(rows: Sequence[Record]) -> list[tuple[Phrase, ...]]:
 
 
 def _limits(row: Record) -> Limits:
-    return Limits(low=row["low"], high=row["high"], events=row["positives"], others=row["negatives"])
+    return Limits(low=row["low"], high=row["high"])
