@@ -18,6 +18,7 @@ from orchestrator.report.figures.roc import roc
 from orchestrator.report.further_designs import further_designs
 from orchestrator.report.layout import numbered
 from orchestrator.report.page.answer import answer
+from orchestrator.report.permutation import permutation_rows
 from orchestrator.report.records import Report, RunTables
 from orchestrator.report.summary import summarise
 from orchestrator.report.traced import plain
@@ -240,6 +241,17 @@ def test_a_site_of_eight_has_counts_and_stays_in_the_mean(finished_run: RunTable
         assert area["reason"] in text
         assert f"[{area['low']:.3f}, {area['high']:.3f}]" not in text
     assert f"{found.loc['all', 'estimate']:.3f}" in text
+
+
+def test_permuted_runs_answer_for_a_small_cohort_without_its_auc(counted_held_out: pd.DataFrame) -> None:
+    """Runs that reach the AUC that nobody is shown give p = 4/4; the report has that p and not the AUC."""
+    found = permutation_rows(counted_held_out, [counted_held_out] * 3).query("tracer == 'Tc-99m'")
+    text = export(Report(name="permuted", summary=found), "markdown")
+
+    assert found["p"].tolist() == [1.0] * 3
+    assert text.count("p 1.000") == 3
+    for value in found["estimate"]:
+        assert f"{value:.3f}" not in text
 
 
 def test_ten_of_a_class_have_an_auc(finished_run: RunTables) -> None:
