@@ -100,11 +100,11 @@ def evaluate(
 
     Args:
         predictions: A data frame, or a CSV or Parquet file, one row a prediction. `label` (0 or 1) and `score` or
-            `probability`; where present
-            `patient_id, exam_id, tracer, inputs, model, partition, repeat, fold, member, threshold` and columns for
-            subgroups. Without `fold` it is one model on a test set of N exams, N rows. With `fold` it is a
-            cross-validation, each of N exams once a repeat, R · N rows. With `member` it has M times as many. The first
-            row's `model` is compared with the others.
+            `probability`; where present `patient_id, exam_id, tracer, inputs, model, partition, repeat, fold, member,
+            threshold, positive` and columns for subgroups. Decisions in `positive` (0 or 1) are the ones judged.
+            Without `fold` it is one model on a test set of N exams, N rows. With `fold` it is a cross-validation, each
+            of N exams once a repeat, R · N rows. With `member` it has M times as many. The first row's `model` is
+            compared with the others.
         level: Confidence level of the intervals.
         noninferiority: A pair of `inputs`, such as `stress-dual`, and a margin of AUC, both fixed before the
             predictions were made; None for no primary hypothesis.

@@ -12,7 +12,7 @@ _SUPPOSED_AUC: Final = 0.85
 """The AUC that the expected intervals suppose: about what this field reports."""
 _POWER_COLUMNS: Final = (
     *("partition", "tracer", "first", "second", "margin", "power"),
-    *("patients", "patients_needed", "auc", "correlation"),
+    *("positive", "negative", "patients", "patients_needed", "auc", "correlation"),
 )
 
 
@@ -43,8 +43,8 @@ def expected_power(prepared: Prepared) -> pd.DataFrame:
         prepared: The experiment with its cohort and fold plan.
 
     Returns:
-        `partition, tracer, first, second, margin, power, patients, patients_needed, auc, correlation`; empty where no
-        hypothesis was declared.
+        `partition, tracer, first, second, margin, power, positive, negative` (patients), `patients, patients_needed,
+        auc, correlation`; empty where no hypothesis was declared.
     """
     statistics = prepared.loaded.experiment.statistics
     question = statistics.noninferiority
@@ -56,7 +56,7 @@ def expected_power(prepared: Prepared) -> pd.DataFrame:
             continue
         design = _design(prepared, group)
         found = noninferiority_power(positive, negative, question.margin, _SUPPOSED_AUC, *design, statistics.level)
-        about = (group.partition, group.tracer, *question.sides, question.margin, found.power)
+        about = (group.partition, group.tracer, *question.sides, question.margin, found.power, positive, negative)
         rows.append((*about, found.present, found.patients, found.auc, SUPPOSED_CORRELATION))
     return pd.DataFrame(rows, columns=list(_POWER_COLUMNS))
 

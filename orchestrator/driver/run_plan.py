@@ -68,7 +68,8 @@ class RunPlan:
     high, width, level, method`."""
     power: pd.DataFrame
     """The power of the primary hypothesis, empty where none was declared: `partition, tracer, first, second, margin,
-    power, patients, patients_needed` (for a power of .8), `auc, correlation` (supposed)."""
+    power, positive, negative, patients` (of each class, and in all), `patients_needed` (for a power of .8), `auc,
+    correlation` (supposed)."""
     timed_cells: int
     """Finished cells of an earlier, equal run that tell how long a cell takes."""
     seconds_per_cell: float | None

@@ -11,7 +11,7 @@ from itertools import combinations
 
 from mpi_model.errors import StatisticsError
 from orchestrator.experiment.settings import Noninferiority, StatisticsSettings
-from orchestrator.report.counts import in_place_of_difference, shows_counts, too_few, unanswered
+from orchestrator.report.counts import shows_counts, too_few, unanswered, with_counts
 from orchestrator.report.models import CrossValidated, Tested
 from orchestrator.report.readings import Limits, answer
 from orchestrator.report.records import EVERYONE
@@ -84,18 +84,15 @@ def _noninferiority_row(
         return group.refusal(metric, method, reason, at=question.margin, primary=True, family=_PRIMARY)
     assert first is not None
     group, (first_name, second_name) = _group_of_pair(group, first), question.sides
+    exams = first.scores.exams
+    instead = unanswered(first_name, second_name, question.margin, exams) if too_few(exams) else ""
     try:
         found = _difference_of(first, second, group.level)
     except StatisticsError as error:
-        return group.refusal(
-            metric, method, "; ".join(error.problems), at=question.margin, primary=True, family=_PRIMARY
-        )
-    exams = first.scores.exams
-    events = int(exams.labels.sum())
-    limits = Limits(low=found.interval.low, high=found.interval.high, events=events, others=exams.labels.size - events)
-    said = answer(first_name, second_name, limits, question.margin)
-    if isinstance(first, Tested) and too_few(exams):
-        said = unanswered(first_name, second_name, question.margin, exams.labels)
+        reason = instead or "; ".join(error.problems)
+        return group.refusal(metric, method, reason, at=question.margin, primary=True, family=_PRIMARY)
+    limits = Limits(low=found.interval.low, high=found.interval.high)
+    said = instead or answer(first_name, second_name, limits, question.margin)
     return group.interval(
         # The margin is negative on the scale of the difference: first − second > −margin.
         metric, found.interval, at=question.margin, p=found.p_above(-question.margin), primary=True, family=_PRIMARY,
@@ -118,10 +115,12 @@ def pair_rows(
     assert first is not None
     group = _group_of_pair(group, first)
     if isinstance(first, CrossValidated) and isinstance(second, CrossValidated):
-        return _cross_validated_pair(group, first, second, equivalence)
-    assert isinstance(first, Tested)
-    assert isinstance(second, Tested)
-    return _held_out_pair(group, first, second)
+        rows = _cross_validated_pair(group, first, second, equivalence)
+    else:
+        assert isinstance(first, Tested)
+        assert isinstance(second, Tested)
+        rows = _held_out_pair(group, first, second)
+    return with_counts(rows, first.scores.exams)
 
 
 def with_holm(rows: list[Row]) -> list[Row]:
@@ -215,14 +214,13 @@ def _cross_validated_pair(group: Group, first: CrossValidated, second: CrossVali
 def _held_out_pair(group: Group, first: Tested, second: Tested) -> list[Row]:
     level, scores = group.level, (first.scores, second.scores)
     if not above_chance(*(auc_intervals(model, level)[0] for model in scores)):
-        return _marked([_gated(group, Method.HELD_OUT_DIFFERENCE)], first)
+        return [_gated(group, Method.HELD_OUT_DIFFERENCE)]
     swapped = rank_swap_p_value(*scores, _DRAWS, _RESAMPLING_SEED)
     rows = [
         _difference(group, Method.HELD_OUT_DIFFERENCE, lambda: held_out_difference(*scores, level), None, True),
         _difference(group, "paired DeLong", lambda: paired_delong(*scores, level), None, False),
         group.row("auc_difference", "rank-swap permutation", estimate=auc(scores[0]) - auc(scores[1]), p=swapped),
     ]
-    rows = _marked(rows, first)
     if first.positive is None or second.positive is None:
         return rows
     one, other = (Decisions(exams=scores[0].exams, positive=called) for called in (first.positive, second.positive))
@@ -230,12 +228,6 @@ def _held_out_pair(group: Group, first: Tested, second: Tested) -> list[Row]:
         group.interval(metric, paired_difference(one, other, label, level), reason=_UNADJUSTED)
         for metric, label in _CLASSES
     ]
-
-
-def _marked(rows: list[Row], model: Tested) -> list[Row]:
-    """The rows of a difference of AUCs, marked where a class has too few patients for it."""
-    exams = model.scores.exams
-    return [{**row, "reason": in_place_of_difference(exams.labels)} for row in rows] if too_few(exams) else rows
 
 
 def _gated(group: Group, method: str) -> Row:

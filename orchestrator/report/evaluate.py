@@ -1,8 +1,8 @@
 """`polarmap evaluate`: the same summary for predictions made elsewhere.
 
 A missing column is filled in only where that cannot improve the estimate. Without `patient_id` every exam is a patient
-of its own, which is refused as soon as an exam could occur twice. Without `threshold` nothing is decided, except that a
-given probability is cut at one half.
+of its own, which is refused as soon as an exam could occur twice. Without `positive` and `threshold` nothing is decided,
+except that a given probability is cut at one half.
 """
 
 from collections.abc import Hashable, Iterator, Sequence
@@ -118,8 +118,8 @@ def _evaluate_predictions(frame: pd.DataFrame, settings: StatisticsSettings) -> 
     Args:
         frame: One row a prediction. `label` (0 or 1) and `score` or `probability`; where present
             `patient_id`, `exam_id`, `tracer`, `inputs`, `model`, `partition`, `repeat`, `fold`, `member`,
-            `threshold` and columns for subgroups. The `model` of the first row is judged, the others are what it
-            is compared with.
+            `threshold`, `positive` and columns for subgroups. The `model` of the first row is judged, the others are
+            what it is compared with.
         settings: Level, endpoints, subgroups and so on.
 
     Raises:
@@ -165,8 +165,9 @@ def _completed(known: pd.DataFrame) -> pd.DataFrame:
     """The frame with every column of `predictions`."""
     score = known["score"] if "score" in known else known["probability"]
     probability = known["probability"] if "probability" in known else pd.Series(np.nan, index=known.index)
-    # Only probabilities have a natural threshold; a score without one is not decided on.
-    cut = pd.Series(0.5 if "probability" in known else np.nan, index=known.index)
+    # Only probabilities have a natural threshold; a score without one is not decided on. Decisions given need none.
+    natural = "probability" in known and "positive" not in known
+    cut = pd.Series(0.5 if natural else np.nan, index=known.index)
     exam = known["exam_id"] if "exam_id" in known else _exam_ids(known)
     columns: dict[str, pd.Series] = {
         "label": pd.Series(numbers_of(known["label"]), index=known.index).astype("int64"),
@@ -179,6 +180,8 @@ def _completed(known: pd.DataFrame) -> pd.DataFrame:
         "member": known.get("member", pd.Series(0, index=known.index)),
         **{name: known.get(name, pd.Series(value, index=known.index)).astype(str) for name, value in _DEFAULTS.items()},
     }
+    if "positive" in known:
+        columns["positive"] = pd.Series(numbers_of(known["positive"]), index=known.index)
     return known.assign(**columns).assign(**_places(known))
 
 

@@ -6,6 +6,7 @@ from typing import Final
 import pandas as pd
 
 from orchestrator.cells.records import NETWORK
+from orchestrator.report.counts import shows_counts
 from orchestrator.report.layout import as_records
 from orchestrator.report.records import EVERYONE
 from orchestrator.statistics.intervals import Interval, Method
@@ -39,6 +40,9 @@ def further_designs(summary: pd.DataFrame, plan: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for row in found:
         if row["metric"] != "auc" or row["method"] != Method.WITHIN_FOLD or row["low"] is None:
+            continue
+        # An interval that no report shows is nothing to plan from.
+        if shows_counts(row):
             continue
         place = (row["tracer"], row["inputs"])
         numbers = {name: float(row[name]) for name in ("estimate", "low", "high", "level")}

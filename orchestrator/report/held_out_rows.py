@@ -6,7 +6,7 @@ import numpy as np
 
 from mpi_model.errors import StatisticsError
 from orchestrator.report.calibration_rows import held_out_calibration_rows
-from orchestrator.report.counts import in_place_of_auc, too_few
+from orchestrator.report.counts import FROM_AUC
 from orchestrator.report.models import CrossValidated, Tested
 from orchestrator.report.rows import Group, Row
 from orchestrator.statistics.auc import auc, auc_intervals
@@ -71,7 +71,7 @@ def _negatives(development: CrossValidated | None) -> Floats | None:
 
 def _auc_rows(group: Group, model: Tested, specificity: float) -> list[Row]:
     leading, *others = auc_intervals(model.scores, group.level)
-    rows = [
+    return [
         group.interval("auc", leading, primary=True),
         *(group.interval("auc", other) for other in others),
         group.attempt(
@@ -82,9 +82,6 @@ def _auc_rows(group: Group, model: Tested, specificity: float) -> list[Row]:
         ),
         _chance_row(group, model),
     ]
-    # Every row that speaks of the AUC is marked, so that no table shows in one what it hides in another.
-    instead = _counts_instead(model)
-    return [{**row, "reason": instead} for row in rows] if instead else rows
 
 
 def _chance_row(group: Group, model: Tested) -> Row:
@@ -93,12 +90,6 @@ def _chance_row(group: Group, model: Tested) -> Row:
     except StatisticsError as error:
         return group.refusal("auc_above_chance", "Wald", "; ".join(error.problems))
     return group.row("auc_above_chance", chance.method, estimate=auc(model.scores), p=chance.p)
-
-
-def _counts_instead(model: Tested) -> str:
-    """The counts that are shown in place of the AUC; empty where there are enough patients for one."""
-    exams = model.scores.exams
-    return in_place_of_auc(exams.labels, model.positive) if too_few(exams) else ""
 
 
 def _decision_rows(group: Group, model: Tested, prevalence: float | None) -> list[Row]:
@@ -170,14 +161,13 @@ def _next_study_rows(group: Group, model: Tested, calibrated: bool) -> list[Row]
     # Constant probabilities have no spread, so that no sample size for the slope is given.
     probabilities = np.full(2, 0.5) if np.isnan(model.probabilities).any() or not calibrated else model.probabilities
     found = sample_size(auc(model.scores), float(exams.labels.mean()), probabilities, group.level)
-    # Planned from the AUC of too few patients, the first number would be as uncertain as that AUC.
-    named: tuple[tuple[str, int | None, str], ...] = (
-        ("AUC, interval 0.1 wide", found.auc, _counts_instead(model)),
-        ("observed/expected events, interval 0.4 wide", found.ratio, ""),
-        ("calibration slope, interval 0.4 wide", found.slope, ""),
+    named: tuple[tuple[str, int | None], ...] = (
+        (FROM_AUC, found.auc),
+        ("observed/expected events, interval 0.4 wide", found.ratio),
+        ("calibration slope, interval 0.4 wide", found.slope),
     )
     return [
-        group.row("patients_of_next_study", method, estimate=float(value), reason=reason)
-        for method, value, reason in named
+        group.row("patients_of_next_study", method, estimate=float(value))
+        for method, value in named
         if value is not None
     ]

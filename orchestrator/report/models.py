@@ -25,7 +25,7 @@ class CrossValidated:
     probabilities: Floats
     """`[R, N]`; not a number where a prediction made elsewhere has none."""
     positive: Flags | None
-    """`[R, N]`, probability ≥ threshold; None without thresholds."""
+    """`[R, N]`, probability ≥ threshold, or as given; None without thresholds and decisions."""
     members: Floats
     """`[M, R, N]`, the scores of each member."""
     cross_validation: CrossValidation
@@ -56,7 +56,7 @@ class CrossValidated:
         grid = {
             name: _arranged(predictions[name], place, shape) for name in ("score", "probability", "threshold", "fold")
         }
-        model = Model.of(grid["score"], grid["probability"], grid["threshold"])
+        model = Model.of(grid["score"], grid["probability"], grid["threshold"], _given(predictions, place, shape))
         scores = FoldScores(
             exams=_exams(predictions, exam_codes),
             scores=model.scores,
@@ -99,9 +99,10 @@ class Tested:
                 f"each of {shape[1]} exams of the test partition must be predicted once by each of {shape[0]} members, "
                 f"but {np.unique(place).size} of {np.prod(shape)} predictions are there"
             )
-        model = Model.of(
-            *(_arranged(predictions[name], place, shape) for name in ("score", "probability", "threshold"))
+        score, probability, threshold = (
+            _arranged(predictions[name], place, shape) for name in ("score", "probability", "threshold")
         )
+        model = Model.of(score, probability, threshold, _given(predictions, place, shape))
         return cls(
             exam_ids=tuple(map(str, exam_ids)),
             scores=PatientScores(exams=_exams(predictions, exam_codes), scores=model.scores),
@@ -143,6 +144,14 @@ def hardest_exams(tables: RunTables, count: int = 10) -> pd.DataFrame:
                 )
             )
     return pd.DataFrame(found, columns=["tracer", "inputs", "manifest_row", "repeats_wrong", "probability_range"])
+
+
+def _given(predictions: pd.DataFrame, place: Codes, shape: tuple[int, ...]) -> Flags | None:
+    """The decisions that predictions made elsewhere bring, the same in every member's row of an exam."""
+    if "positive" not in predictions:
+        return None
+    called: Flags = _arranged(predictions["positive"], place, shape)[0] == 1
+    return called
 
 
 def _arranged(column: "pd.Series[float]", place: Codes, shape: tuple[int, ...]) -> Floats:

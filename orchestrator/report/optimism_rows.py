@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from orchestrator.cells.records import NETWORK
+from orchestrator.report.counts import NO_AUC, shows_counts
 from orchestrator.report.models import CrossValidated
 from orchestrator.report.records import EVERYONE, FLAT_SEARCH, RunTables
 from orchestrator.report.rows import Group, Row
@@ -24,6 +25,7 @@ _CELL: Final = ["repeat", "fold"]
 _NESTED: Final = "chosen candidates on their own inner folds"
 _NESTED_OPTIMISM: Final = "of the search: inner less nested AUC, means over tracers"
 _NO_MEAN: Final = "what the search saw is a mean over tracers, one of which has no cross-validated AUC"
+_FEW_IN_MEAN: Final = f"a mean over tracers, one of which has {NO_AUC}"
 _FLAT: Final = "best candidates on the folds that they were chosen by"
 _NOT_A_PERFORMANCE: Final = "not a performance, shown beside the cross-validated AUC to tell how much choosing flatters"
 
@@ -78,9 +80,17 @@ def with_means_over_tracers(rows: list[Row]) -> list[Row]:
         if row["partition"] == "development" and row["model"] == NETWORK:
             judged.setdefault(row["inputs"], []).append(row.get("estimate"))
     seen = {row["inputs"]: row["estimate"] for row in rows if row["method"] == _NESTED}
-    return [
+    means = [
         _over_tracers(row, seen[row["inputs"]], judged[row["inputs"]]) if row["method"] == _NESTED_OPTIMISM else row
         for row in rows
+    ]
+    # Beside the other tracers' AUCs a mean would tell the one that is not shown.
+    few = {row["inputs"] for row in rows if row["method"] == _NESTED and shows_counts(row)}
+    return [
+        {**row, "reason": _FEW_IN_MEAN}
+        if row["method"] in (_NESTED, _NESTED_OPTIMISM) and row["inputs"] in few and not shows_counts(row)
+        else row
+        for row in means
     ]
 
 

@@ -18,6 +18,7 @@ _ROUNDING: Final = 1e-6
 _OPPOSITE: Final = -0.5
 """Rank correlation below which one of the two is of the other label; unrelated ones are said, and judged."""
 _NEARLY_ONE: Final = 0.995
+_TURNED: Final = {"score": "change the sign of `score`", "probability": "take 1 - `probability`"}
 
 
 def notices_of(known: pd.DataFrame) -> Iterator[str]:
@@ -29,7 +30,13 @@ def notices_of(known: pd.DataFrame) -> Iterator[str]:
     Raises:
         StatisticsError: The probabilities of a model fall as its scores rise.
     """
-    yield from _on_order(known)
+    yield from _on_order(
+        known, "score", "probability", "AUCs are of the score, calibration and decisions of the probability"
+    )
+    # The decisions of members are made together, and those of a threshold were compared with it.
+    if known.get("member", pd.Series(0)).nunique() == 1 and "threshold" not in known:
+        by = "probability" if "probability" in known else "score"
+        yield from _on_order(known, by, "positive", "decisions are judged as they are given")
     if "patient_id" in known:
         first = known["patient_id"].drop_duplicates()
         yield from look_alike_notices(zip(first.index.tolist(), first, strict=True), called="")
@@ -47,36 +54,39 @@ def notices_of(known: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def _on_order(known: pd.DataFrame) -> Iterator[str]:
-    """A notice where probabilities order some exams otherwise than scores, as calibrations of averages may.
+def _on_order(known: pd.DataFrame, first: str, second: str, judged: str) -> Iterator[str]:
+    """A notice where one column orders some exams otherwise than another, as calibrations of averages may.
 
     AUCs are of scores, calibration and decisions of probabilities. A score of the opposite event, or the column of the
     other class, turns one of the two around, and nothing else in a report would say so.
+
+    Args:
+        known: See `notices_of`.
+        first: A column; nothing is said where it or the second is missing.
+        second: The one that should rise with it.
+        judged: What a report takes of the two.
     """
-    if not {"score", "probability"} <= set(known.columns):
+    if not {first, second} <= set(known.columns):
         return
-    disordered = _disordered(known)
+    disordered = _disordered(known, first, second)
     opposite = {model: rank for model, rank in disordered.items() if rank < _OPPOSITE}
     if opposite:
         raise StatisticsError(
-            f"`probability` falls as `score` rises{_named(opposite)}: one of them is of the other label; change the "
-            "sign of `score`, take 1 - `probability`, or delete the column that is not meant"
+            f"`{second}` falls as `{first}` rises{_named(opposite)}: one of them is of the other label; "
+            f"{_TURNED[first]}, take 1 - `{second}`, or delete the column that is not meant"
         )
     if disordered:
-        yield (
-            f"`probability` orders some exams otherwise than `score`{_named(disordered)}: AUCs are of the score, "
-            "calibration and decisions of the probability"
-        )
+        yield f"`{second}` orders some exams otherwise than `{first}`{_named(disordered)}: {judged}"
 
 
-def _disordered(known: pd.DataFrame) -> dict[str, float]:
-    """The models where, in some place, a higher score has a lower probability, with their rank correlation."""
-    both = pd.DataFrame({name: numbers_of(known[name]) for name in ("score", "probability")}, index=known.index)
+def _disordered(known: pd.DataFrame, first: str, second: str) -> dict[str, float]:
+    """The models where, in some place, the second column falls as the first rises, with their rank correlation."""
+    both = pd.DataFrame({"x": numbers_of(known[first]), "y": numbers_of(known[second])}, index=known.index)
     both["place"] = _numbered(known, _PLACE)
     both["model"] = _numbered(known, _MODEL)
     # With equal scores ordered by probability, a fall lies between different scores: rounding makes ties, not falls.
-    rising = both.sort_values(["place", "score", "probability"])
-    falls = rising["probability"] < rising.groupby("place")["probability"].cummax() - _ROUNDING
+    rising = both.sort_values(["place", "x", "y"])
+    falls = rising["y"] < rising.groupby("place")["y"].cummax() - _ROUNDING
     found = {}
     for number in rising.loc[falls, "model"].unique():
         mine = both[both["model"] == number]
@@ -94,9 +104,9 @@ def _numbered(known: pd.DataFrame, names: tuple[str, ...]) -> "pd.Series[int]":
 
 def _rank_correlation(both: pd.DataFrame) -> float:
     """Spearman's, of ranks within each place; 0 where one of the two is constant."""
-    ranks = both.groupby("place")[["score", "probability"]].rank()
+    ranks = both.groupby("place")[["x", "y"]].rank()
     centred = ranks - ranks.groupby(both["place"]).transform("mean")
-    x, y = centred["score"].to_numpy(), centred["probability"].to_numpy()
+    x, y = centred["x"].to_numpy(), centred["y"].to_numpy()
     scale = float(np.sqrt((x @ x) * (y @ y)))
     return float(x @ y) / scale if scale else 0.0
 

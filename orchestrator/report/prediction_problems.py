@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit, logit
 
 from orchestrator.cohort.identifiers import refusal
 from orchestrator.cohort.spellings import counted_values
@@ -14,7 +15,9 @@ from orchestrator.report.prediction_table import KNOWN, MOST_PREDICTIONS, number
 _LARGEST_SCORE: Final = 1e300
 """Larger ones are nobody's, and their differences are no longer numbers."""
 _ROUNDING: Final = 1e-6
-"""By which a probability in single precision may miss [0, 1]."""
+"""By which a probability in single precision may miss [0, 1], or its threshold."""
+_EDGE: Final = 1e-12
+"""By which probabilities of 0 and 1, which have no log odds, are moved inside."""
 _MOST_VALUES: Final = {"tracer": 20, "inputs": 20, "model": 20, "member": 100, "repeat": 1000}
 """Different values of a column; every pair of input configurations is compared."""
 _NO_SUBGROUPS: Final = NAMING_COLUMNS | KNOWN - {"sex", "tracer"}
@@ -64,6 +67,11 @@ def value_problems(frame: pd.DataFrame) -> Iterator[str]:
         wrong = ~np.isin(numbers_of(frame["label"]), (0, 1))
         held = f"; the column holds {_held(frame, 'label')}" if wrong.any() else ""
         yield from (problem + held for problem in _rows_problem("`label` must be 0 or 1", wrong, rows))
+    if "positive" in frame:
+        wrong = ~np.isin(numbers_of(frame["positive"]), (0, 1))
+        held = f"; the column holds {_held(frame, 'positive')}" if wrong.any() else ""
+        rule = "`positive` must be 0 or 1, or true or false: the decisions that are judged; fill it in, or delete it"
+        yield from (problem + held for problem in _rows_problem(rule, wrong, rows))
     for name in ("score", "probability", "threshold"):
         if name in frame:
             values = numbers_of(frame[name])
@@ -122,6 +130,7 @@ def design_problems(predictions: pd.DataFrame, subgroups: Sequence[str]) -> Iter
         predictions.duplicated(key, keep=False).to_numpy(),
         rows,
     )
+    yield from _decision_problems(predictions)
     several = {"label": "both labels", "tracer": "several tracers", "patient_id": "several patients"}
     several |= {name: f"several values of `{name}`" for name in subgroups if name not in several}
     for name, words in several.items():
@@ -143,6 +152,30 @@ def design_problems(predictions: pd.DataFrame, subgroups: Sequence[str]) -> Iter
     yield from _rows_problem(
         "an exam is not predicted in every repeat and by every member; add what is missing, or take the exam out",
         (found < wanted).to_numpy(),
+        rows,
+    )
+
+
+def _decision_problems(predictions: pd.DataFrame) -> Iterator[str]:
+    """Decisions that are given: several for one exam, or others than those of the probabilities and thresholds."""
+    if "positive" not in predictions:
+        return
+    rows = predictions.index
+    model = predictions.groupby(["model", "inputs", "tracer", "partition", "repeat", "exam_id"], dropna=False)
+    yield from _rows_problem(
+        "the members of a model decide an exam differently: repeat the model's own decision in `positive`, or leave "
+        "that column out, and the mean of the members' log odds decides",
+        (model["positive"].transform("nunique") > 1).to_numpy(),
+        rows,
+    )
+    odds = predictions[["probability", "threshold"]].clip(_EDGE, 1 - _EDGE).apply(logit)
+    means = odds.groupby(model.ngroup()).transform("mean").apply(expit)
+    # Rounded to the same digits, a probability and its threshold may have changed places.
+    apart = (means["probability"] - means["threshold"]).abs() > _ROUNDING
+    other = (means["probability"] >= means["threshold"]) != (predictions["positive"] == 1)
+    yield from _rows_problem(
+        "`positive` is not what `probability` ≥ `threshold` says; delete the column that is not meant",
+        (apart & other).to_numpy(),
         rows,
     )
 

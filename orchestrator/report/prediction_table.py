@@ -18,13 +18,13 @@ from orchestrator.cohort.table import read_table
 KNOWN: Final = frozenset(
     {
         *("patient_id", "exam_id", "tracer", "inputs", "model", "partition", "repeat", "fold", "member"),
-        *("label", "score", "probability", "threshold", "sex"),
+        *("label", "score", "probability", "threshold", "positive", "sex"),
     }
 )
 """Columns whose names are recognised whatever their capitals."""
 MOST_PREDICTIONS: Final = 1_000_000
 """Of a table: reading takes half a minute and two gigabytes for so many."""
-_NUMBERS: Final = frozenset({"label", "score", "probability", "threshold"})
+_NUMBERS: Final = frozenset({"label", "score", "probability", "threshold", "positive"})
 """Columns that hold a number a row."""
 _FILE_ROW: Final = "row of the file"
 """The name of an index that holds row numbers; blank rows are left out, and counted."""
@@ -43,7 +43,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
         raise ExperimentError(*error.problems) from error
     frame = pd.DataFrame({name: [cells[name] for _, cells in table.rows] for name in table.columns}, dtype="str")
     frame.index = pd.Index([row for row, _ in table.rows], name=_FILE_ROW)
-    decimals = [name for name in frame.columns if name.casefold() in _NUMBERS - {"label"}]
+    decimals = [name for name in frame.columns if name.casefold() in _NUMBERS - {"label", "positive"}]
     # A spreadsheet of a country with decimal commas writes them in every number; beside points they part thousands.
     if not any(frame[name].str.contains(".", regex=False).any() for name in decimals):
         for name in decimals:
@@ -140,4 +140,5 @@ _CHANGES: Final[Mapping[str, Callable[[str], str]]] = {
     "tracer": lambda text: tracer_of(text) or text,
     "inputs": _inputs_of,
     "partition": str.casefold,
+    "positive": lambda text: {"true": "1", "false": "0"}.get(text.casefold(), text),
 }

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-_FEWEST_EVENTS: Final = 10
-"""With fewer events, or fewer exams without one, an interval is printed and nothing is said about it."""
 _WIDE: Final = 0.2
 """An interval of an AUC that is wider than this is called wide: .75 to .95 is from poor to excellent."""
 
@@ -17,7 +15,6 @@ _WIDE: Final = 0.2
 class _Verdict(Enum):
     """What an interval says."""
 
-    TOO_FEW = "too few events to say"
     UNKNOWN = "cannot be told"
     NOT_INFERIOR = "not inferior by the margin"
     INFERIOR = "inferior by more than the margin"
@@ -28,24 +25,14 @@ class _Verdict(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """An interval and the counts that it rests on."""
+    """The ends of an interval; where a class has too few patients for one, `counts` speaks and nothing is read here."""
 
     low: float
     high: float
-    events: int
-    others: int
-    """Exams without the event."""
-
-    @property
-    def few(self) -> bool:
-        """Whether there are too few of a class for a verdict."""
-        return min(self.events, self.others) < _FEWEST_EVENTS
 
 
 def _of_noninferiority(found: Limits, margin: float) -> _Verdict:
     """Whether the first of a pair is not worse than the second by the margin; limits of first − second."""
-    if found.few:
-        return _Verdict.TOO_FEW
     if found.low > -margin:
         return _Verdict.NOT_INFERIOR
     return _Verdict.INFERIOR if found.high < -margin else _Verdict.UNKNOWN
@@ -53,8 +40,6 @@ def _of_noninferiority(found: Limits, margin: float) -> _Verdict:
 
 def _of_difference(found: Limits, zone: float) -> _Verdict:
     """Whether two AUCs are equal within ± the zone, or one is higher; limits of first − second."""
-    if found.few:
-        return _Verdict.TOO_FEW
     if -zone < found.low and found.high < zone:
         return _Verdict.EQUIVALENT
     if found.low > 0:
@@ -64,8 +49,6 @@ def _of_difference(found: Limits, zone: float) -> _Verdict:
 
 def _of_auc(found: Limits) -> _Verdict:
     """Whether an AUC is above chance (`HIGHER`) or below it (`LOWER`)."""
-    if found.few:
-        return _Verdict.TOO_FEW
     if found.low > 0.5:
         return _Verdict.HIGHER
     return _Verdict.LOWER if found.high < 0.5 else _Verdict.UNKNOWN
@@ -74,7 +57,6 @@ def _of_auc(found: Limits) -> _Verdict:
 def noninferiority_in_words(first: str, second: str, found: Limits, margin: float) -> str:
     """The sentence about a declared margin, without a full stop."""
     return {
-        _Verdict.TOO_FEW: f"too few events to say whether {first} is inferior to {second} by the margin of {margin:g}",
         _Verdict.UNKNOWN: f"whether {first} is inferior to {second} by the margin of {margin:g} cannot be told",
         _Verdict.NOT_INFERIOR: f"{first} is not inferior to {second} by the margin of {margin:g}{_direction(found)}",
         _Verdict.INFERIOR: f"{first} is inferior to {second} by more than the margin of {margin:g}",
@@ -84,7 +66,6 @@ def noninferiority_in_words(first: str, second: str, found: Limits, margin: floa
 def difference_in_words(first: str, second: str, found: Limits, zone: float) -> str:
     """The sentence about a difference of two AUCs, without a full stop."""
     return {
-        _Verdict.TOO_FEW: f"too few events to say whether {first} and {second} differ",
         _Verdict.UNKNOWN: f"whether {first} and {second} differ cannot be told",
         _Verdict.EQUIVALENT: f"{first} and {second} are equal within ±{zone:g}{_direction(found)}",
         _Verdict.HIGHER: f"{first} has a higher AUC than {second}",
@@ -95,7 +76,6 @@ def difference_in_words(first: str, second: str, found: Limits, zone: float) -> 
 def auc_in_words(name: str, found: Limits) -> str:
     """The sentence about an AUC that has not been shown to be above chance; empty for one that has."""
     return {
-        _Verdict.TOO_FEW: f"{name}: too few events to say anything from the AUC",
         _Verdict.UNKNOWN: f"{name}: the AUC cannot be told from chance",
         _Verdict.LOWER: f"{name}: the AUC is below chance",
         _Verdict.HIGHER: "" if found.high - found.low <= _WIDE else f"{name}: the interval of the AUC is wide",
@@ -114,7 +94,6 @@ def answer(first: str, second: str, found: Limits, margin: float) -> str:
     reach = f"the interval of the difference reaches from {found.low:+.3f} to {found.high:+.3f}"
     worse = f"worse than {second} by {margin:g} of AUC or more"
     return {
-        _Verdict.TOO_FEW: f"too few events to say whether {first} is {worse}: {reach}",
         _Verdict.UNKNOWN: f"whether {first} is {worse} is not known: {reach}",
         _Verdict.NOT_INFERIOR: f"{first} is not {worse}: shown, the difference's lower limit is {found.low:+.3f}",
         _Verdict.INFERIOR: (

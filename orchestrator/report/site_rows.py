@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mpi_model.errors import StatisticsError
+from orchestrator.report.counts import with_counts
 from orchestrator.report.models import Tested
 from orchestrator.report.records import HELD_OUT_SITE
 from orchestrator.report.rows import Group, Row
@@ -48,7 +49,8 @@ def site_rows(group: Group, predictions: pd.DataFrame, site_of: "pd.Series[str]"
             rows.append(place.refusal("auc", "logit DeLong", reason, primary=True))
             continue
         models.append(model)
-        rows.extend(_rows_of_site(place.counted(model.scores.exams), model))
+        site = _rows_of_site(place.counted(model.scores.exams), model)
+        rows.extend(with_counts(site, model.scores.exams, model.positive))
     return [*_rows_together(group, models), *rows]
 
 

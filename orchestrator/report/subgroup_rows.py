@@ -112,10 +112,9 @@ def _level_rows(
 
 
 def _counted(model: CrossValidated | Tested, chosen: Flags, fewest: int) -> str:
-    labels, positive = model.scores.exams.labels[chosen], model.positive
-    if positive is None or fewest < _FEWEST_COUNTED:
-        return in_place_of_auc(labels, None)
-    return in_place_of_auc(labels, positive[..., chosen])
+    exams, positive = model.scores.exams, model.positive
+    told = None if positive is None or fewest < _FEWEST_COUNTED else positive[..., chosen]
+    return in_place_of_auc(exams.labels[chosen], exams.patients[chosen], told)
 
 
 def _tested_intervals(group: Group, model: Tested, exams: Exams, chosen: Flags) -> dict[str, Interval]:

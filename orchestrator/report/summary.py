@@ -13,6 +13,7 @@ import pandas as pd
 from mpi_model.errors import StatisticsError
 from orchestrator.experiment.settings import StatisticsSettings
 from orchestrator.report.comparison_rows import comparison_rows, pair_rows, with_holm
+from orchestrator.report.counts import with_counts
 from orchestrator.report.development_rows import development_rows
 from orchestrator.report.held_out_rows import held_out_rows
 from orchestrator.report.models import CrossValidated, Tested
@@ -138,7 +139,7 @@ def _rows_of_model(
             rows.append(group.refusal("auc", _LEADING[group.partition], refused, primary=True))
             continue
         full = group.counted(model.scores.exams)
-        rows.extend(_model_rows(tables, settings, full, model))
+        rows.extend(with_counts(_model_rows(tables, settings, full, model), model.scores.exams, model.positive))
         rows.extend(_subgroups(tables, settings, full, model))
     return rows, models
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import pandas as pd
 
-from orchestrator.report.counts import shows_counts
+from orchestrator.report.counts import is_told, shows_counts
 from orchestrator.report.layout import (
     MISSING,
     PARTITION_NAMES,
@@ -70,8 +70,8 @@ def summary_tables(summary: pd.DataFrame) -> Iterator[Table]:
 
 
 def _of_everyone(rows: Iterable[Record], *metrics: str) -> list[Record]:
-    """Estimates of the whole partition, of these metrics in the rows' order."""
-    return [row for row in rows if row["subgroup"] == EVERYONE and row["state"] == "ok" and row["metric"] in metrics]
+    """Estimates of the whole partition, or counts in place of them, of these metrics in the rows' order."""
+    return [row for row in rows if row["subgroup"] == EVERYONE and row["metric"] in metrics and is_told(row)]
 
 
 def _labelled(records: list[Record]) -> list[Record]:
@@ -243,9 +243,7 @@ def _subgroups(about: str, rows: list[Record]) -> Table:
     chosen = [
         row
         for row in rows
-        if row["subgroup"] != EVERYONE
-        and (row["state"] == "ok" or shows_counts(row))
-        and not row["subgroup"].startswith(HELD_OUT_SITE)
+        if row["subgroup"] != EVERYONE and is_told(row) and not row["subgroup"].startswith(HELD_OUT_SITE)
     ]
     body = tuple(
         (

@@ -29,15 +29,18 @@ class Model:
     """Not a number where the predictions have none."""
     thresholds: Floats
     """On the scale of probabilities; not a number where none was fixed."""
+    given: Flags | None = None
+    """Decisions that were made elsewhere, and that nothing here makes anew; None where there are none."""
 
     @classmethod
-    def of(cls, scores: Floats, probabilities: Floats, thresholds: Floats) -> "Model":
+    def of(cls, scores: Floats, probabilities: Floats, thresholds: Floats, given: Flags | None = None) -> "Model":
         """The model that M members make.
 
         Args:
             scores: `[M, …]`.
             probabilities: `[M, …]`, in [0, 1].
             thresholds: `[M, …]`, on the scale of probabilities; the same for all members of a run's cell.
+            given: `[…]`, the model's decisions where they were made elsewhere.
 
         Raises:
             StatisticsError: The three shapes differ.
@@ -46,12 +49,17 @@ class Model:
             shapes = f"{scores.shape}, {probabilities.shape} and {thresholds.shape}"
             raise StatisticsError(f"scores, probabilities and thresholds must have one shape, but have {shapes}")
         return cls(
-            scores=score_of_members(scores), probabilities=_mean_odds(probabilities), thresholds=_mean_odds(thresholds)
+            scores=score_of_members(scores),
+            probabilities=_mean_odds(probabilities),
+            thresholds=_mean_odds(thresholds),
+            given=given,
         )
 
     @property
     def positive(self) -> Flags | None:
-        """Probability ≥ threshold, in the shape of both; None where an exam lacks either."""
+        """The decisions given, or else probability ≥ threshold; None where an exam lacks either of the two."""
+        if self.given is not None:
+            return self.given
         if np.isnan(self.probabilities).any() or np.isnan(self.thresholds).any():
             return None
         decided: Flags = self.probabilities >= self.thresholds

@@ -1,7 +1,7 @@
 """What `plan` prints beyond `check`: folds, work to do, the precision and the time to expect."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Final
 
 from rich import box
 from rich.table import Table
@@ -15,6 +15,8 @@ from orchestrator.terminal.consoles import standard_output
 
 if TYPE_CHECKING:
     from orchestrator.driver.forecast import Range  # torch; a plan without a pilot does without it
+
+_FEW: Final = f"with fewer than {FEWEST} of a class the report gives {{}}"
 
 
 def print_plan(plan: RunPlan) -> None:
@@ -69,9 +71,8 @@ def _work(plan: RunPlan) -> str:
 def _precision(plan: RunPlan) -> Iterator[str]:
     for row in records(plan.precision):
         where = "test" if row["partition"] == "test" else "cross-validation"
-        # Said beforehand, because patients can still be added before the test is opened.
-        few = where == "test" and min(int(str(row[name])) for name in ("positive", "negative")) < FEWEST
-        counted = f"; with fewer than {FEWEST} of a class the report gives counts in place of an AUC" if few else ""
+        # Said beforehand, while patients can still be added.
+        counted = "; " + _FEW.format("counts in place of an AUC") if _are_few(row) else ""
         yield (
             f"precision, {row['tracer']}, {where} ({row['inputs']}): with {row['positive']} positive and "
             f"{row['negative']} negative patients an AUC of {row['auc']:.2f} comes with a {row['level']:.0%} interval "
@@ -83,15 +84,19 @@ def _primary(plan: RunPlan) -> Iterator[str]:
     """The power of the primary hypothesis, where one was declared."""
     for row in records(plan.power):
         where = "test" if row["partition"] == "test" else "cross-validation"
-        verdict = (
-            "" if float(str(row["power"])) >= EVEN_CHANCE else "; the question cannot be answered with this cohort"
-        )
+        answered = float(str(row["power"])) >= EVEN_CHANCE and not _are_few(row)
+        verdict = "" if answered else "; the question cannot be answered with this cohort"
+        verdict += ": " + _FEW.format("no difference of AUCs") if _are_few(row) else ""
         yield (
             f"primary hypothesis, {row['tracer']}, {where}: {row['first']} not worse than {row['second']} by "
             f"{row['margin']:g}: power {row['power']:.2f} with {row['patients']} patients{verdict}; a power of "
             f"{WANTED_POWER:g} needs about {row['patients_needed']} patients (both AUC {row['auc']:.2f}, correlated "
             f"{row['correlation']:g})"
         )
+
+
+def _are_few(row: Mapping[str, object]) -> bool:
+    return min(int(str(row[name])) for name in ("positive", "negative")) < FEWEST
 
 
 def _time(plan: RunPlan) -> str:

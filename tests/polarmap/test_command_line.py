@@ -80,6 +80,17 @@ def test_a_plan_counts_a_flat_searchs_parts_apart(tiny, capsys):
     assert "2 input configurations × (1 repeats × 3 folds + 1 final) = 8 cells and 6 parts" in capsys.readouterr().out
 
 
+def test_a_plan_says_that_a_small_cohort_gets_counts_and_no_answer(make_tiny, tmp_path, capsys):
+    """Eight patients of a class in cross-validation: no AUC, and the declared question is not answered at any power."""
+    small = make_tiny(tmp_path, patients=32, test_patients=0)
+    assert main(["plan", str(small), "--set", "statistics.noninferiority={ pair = 'stress-dual', margin = 0.4 }"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+
+    assert printed.count("with 8 positive and 8 negative patients an AUC of 0.85 comes with") == 2
+    assert printed.count("with fewer than 10 of a class the report gives counts in place of an AUC") == 2
+    assert printed.count("cannot be answered with this cohort: with fewer than 10 of a class") == 2
+
+
 def test_a_plan_prints_what_it_holds(tiny, capsys):
     """The printed plan and the record give the same numbers."""
     found = plan(tiny)

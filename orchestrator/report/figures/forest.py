@@ -116,7 +116,8 @@ def _caption(
     tracer: str, endpoint: str, areas: Sequence[Record], gaps: Sequence[Record], margin: float, declared: str
 ) -> tuple[Phrase, ...]:
     parts: list[Phrase] = [f"{tracer}, {endpoint}. Points: AUC; lines: "]
-    parts.append(of_summary(areas[0], f"{areas[0]['level']:.0%} intervals", "level"))
+    drawn = next(row for row in areas if _is_drawn(row))
+    parts.append(of_summary(drawn, f"{drawn['level']:.0%} intervals", "level"))
     for (partition,), rows in grouped(areas, "partition"):
         parts.append(f"; {PARTITION_NAMES[partition]}: ")
         text = f"{rows[0]['patients']} patients ({rows[0]['positives']} events)"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from orchestrator.experiment.settings import StatisticsSettings
+from orchestrator.report.counts import is_told
 from orchestrator.report.figures.attribution import attribution
 from orchestrator.report.figures.calibration import calibration
 from orchestrator.report.figures.decision_curve import decision_curve
@@ -124,7 +125,7 @@ def _counted(rows: Sequence[Record], partition: str, inputs: str) -> tuple[Phras
     found = [
         row
         for row in rows
-        if row["metric"] == "auc" and row["primary"] and row["subgroup"] == EVERYONE and row["state"] == "ok"
+        if row["metric"] == "auc" and row["primary"] and row["subgroup"] == EVERYONE and is_told(row)
     ]
     found = [row for row in found if row["partition"] == partition and row["inputs"] == inputs]
     if not found:

@@ -15,7 +15,7 @@ _DRAWS = 500
 
 
 def roc(development: Place, test: Place, sides: Sides, level: float) -> Drawing | None:
-    """The curves of one input configuration; None where only a test partition with too few patients was judged.
+    """The curves of one input configuration; None where every partition has too few patients of a class for one.
 
     Args:
         development: Of the cross-validation.
@@ -27,11 +27,13 @@ def roc(development: Place, test: Place, sides: Sides, level: float) -> Drawing 
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=":")
     frames = []
     caption: list[Phrase] = [f"{development.tracer}, {development.endpoint}."]
-    if sides.development is not None:
+    # A curve of few steps invites to read an AUC off it.
+    if sides.development is not None and too_few(sides.development.scores.exams):
+        caption += [" Cross-validation has too few patients of a class for a curve; ", *development.counted]
+    elif sides.development is not None:
         frames.append(_cross_validated(axes, sides.development, level))
         band = f" Line: mean of the folds' curves over all repeats, at equal specificity; band: {level:.0%} of patient "
         caption += [band, "bootstraps, each point by itself; ", *development.counted]
-    # A curve of few steps invites to read an AUC off it.
     if sides.test is not None and too_few(sides.test.scores.exams):
         caption += [" The test partition has too few patients of a class for a curve; ", *test.counted]
     elif sides.test is not None:

@@ -158,8 +158,7 @@ def _on_measures(settings: Experiment, *, tested: bool) -> list[str]:
     )
     test = (
         " On the test partition the interval is DeLong's [@delong1988] on the logit scale [@perme2019], or Newcombe's "
-        "method 5 [@newcombe2006] below 15 patients of a class. Below ten, numbers of correct decisions are given in "
-        "place of an AUC."
+        "method 5 [@newcombe2006] below 15 patients of a class."
         if tested
         else ""
     )
@@ -173,6 +172,7 @@ def _on_measures(settings: Experiment, *, tested: bool) -> list[str]:
     )
     return [
         f"Intervals are at the level {level}, clustered by patient. {validated}{test}",
+        "Where a class has fewer than ten patients, numbers of correct decisions are given in place of an AUC.",
         "Sensitivity, specificity and balanced accuracy have Wilson intervals [@wilson1927], joined by square-and-add "
         f"[@zou2008]; sensitivity is given at a specificity of {statistics.specificity:.6g}, too. Calibration is "
         f"described by its intercept, its slope and the Brier score [@vancalster2019].{benefit}{prevalence}",

@@ -34,6 +34,48 @@ def training_sentences(description: RunDescription) -> dict[str, list[str]]:
     }
 
 
+def choice_sentences(description: RunDescription) -> list[str]:
+    """What the experiment shows of the choice of the model's type; the reasons themselves are the authors'."""
+    settings = description.settings
+    network = settings.network
+    begun = {
+        "imagenet": "It was transferred: its encoder had learned from ImageNet's pictures, not from maps, before these "
+        "patients trained it.",
+        "random": "It started from random weights: all that it knows was learned from these patients.",
+    }
+    heads = {
+        "tracer": "One encoder for both tracers learned from the patients of both; a head for each tracer leaves it a "
+        "decision of its own.",
+        "shared": "One encoder and one head learned from the patients of both tracers.",
+        "separate": "Each tracer's network learned from that tracer's patients alone.",
+    }
+    simpler = {
+        "segments": "A simpler type, logistic regression on the means of 17 segments, was fitted in the same folds; "
+        "the report gives the paired difference from it.",
+        "none": "No simpler type of model was fitted beside it.",
+    }
+    # A file of one's own may hold any weights; its path is nobody's business.
+    own = "It was transferred: its encoder started from weights of our own."
+    return [
+        f"The model is a convolutional network ({network.backbone}), which reads the map as an image.",
+        begun.get(network.weights, own),
+        _on_encoder_end(description),
+        heads[network.heads],
+        simpler[settings.statistics.baseline],
+    ]
+
+
+def _on_encoder_end(description: RunDescription) -> str:
+    """How much of the encoder is used, and who decided that."""
+    ended = description.settings.network.encoder_stages
+    if any(parameter.name == "encoder_stages" for parameter in description.space):
+        return "Where its encoder ends was chosen by the search in each fold."
+    if ended == "all":
+        return "Its encoder was used whole."
+    stages = backbone(description.settings.network.backbone).stage_count
+    return f"Its encoder was used up to stage {ended} of {stages}, which leaves fewer weights to train."
+
+
 def _on_cohort(settings: Experiment) -> list[str]:
     """What was read, and from which exams."""
     cohort, endpoints = settings.cohort, settings.statistics.endpoints

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.experiment.settings import StatisticsSettings
-from orchestrator.report.counts import NO_AUC, shows_counts
+from orchestrator.report.counts import NO_AUC, is_told, shows_counts
 from orchestrator.report.layout import PARTITION_NAMES, Record, grouped, numbered
 from orchestrator.report.layout_of_run import uses
 from orchestrator.report.optimism_rows import NOT_ABOVE_CHANCE
@@ -56,7 +56,7 @@ def _estimands(rows: Sequence[Record]) -> list[tuple[Phrase, ...]]:
 
 def _primary(rows: Sequence[Record]) -> list[tuple[Phrase, ...]]:
     """The answer to the declared question, the test's first; nothing where none was declared."""
-    asked = [row for row in rows if row["metric"] == "auc_noninferiority" and row["state"] == "ok"]
+    asked = [row for row in rows if row["metric"] == "auc_noninferiority" and is_told(row)]
     asked.sort(key=lambda row: bool(row["partition"] == "development"))
     if not asked:
         return []
@@ -72,7 +72,7 @@ def _leading_partition(rows: Sequence[Record]) -> str:
     """The test where it was opened and gave an AUC, otherwise what there is."""
     areas = [row for row in rows if row["metric"] == "auc"]
     found = dict.fromkeys(row["partition"] for row in areas if row["estimate"] is not None)
-    # A test partition with counts alone leads where nothing else was judged.
+    # Counts alone lead where nothing else was judged.
     found = found or dict.fromkeys(row["partition"] for row in areas if shows_counts(row))
     return "test" if "test" in found or not found else str(next(iter(found)))
 
@@ -108,7 +108,8 @@ def _counts(rows: Sequence[Record]) -> tuple[Phrase, ...]:
     """How many exams each input configuration decided rightly, where a class has too few patients for an AUC."""
     parts: list[Phrase] = [*_about(rows[0]), NO_AUC]
     for row in rows:
-        told = str(row["reason"]).removesuffix(f"; {NO_AUC}")
+        # What stands in the head of the sentence already is not said again.
+        told = str(row["reason"]).removesuffix(f"; {NO_AUC}").removeprefix(f"{FLAT_SEARCH}; ")
         parts += [f"; {row['inputs']} (", of_summary(row, told, "reason"), ")"]
     return (*parts, ".")
 
@@ -156,7 +157,7 @@ def _readings(rows: Sequence[Record], settings: StatisticsSettings) -> list[tupl
 
 def _adjusted(row: Record) -> str:
     """Where an interval alone shows a difference that Holm's correction of its family takes back."""
-    alone = (row["low"] > 0 or row["high"] < 0) and not _limits(row).few
+    alone = row["low"] > 0 or row["high"] < 0
     # No p-value: rows of another origin than a family of hypotheses.
     if not alone or row["p_holm"] is None or row["p_holm"] <= 1 - row["level"]:
         return ""
@@ -192,4 +193,4 @@ def _warnings(rows: Sequence[Record]) -> list[tuple[Phrase, ...]]:
 
 
 def _limits(row: Record) -> Limits:
-    return Limits(low=row["low"], high=row["high"], events=row["positives"], others=row["negatives"])
+    return Limits(low=row["low"], high=row["high"])

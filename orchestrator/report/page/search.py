@@ -36,7 +36,8 @@ def _optimism(report: Report) -> Table | None:
     body = []
     for (tracer, inputs), mine in grouped(wanted, "tracer", "inputs"):
         found = {"test" if row["partition"] == "test" else row["metric"]: row for row in mine}
-        if "optimism" in found:
+        # Without it where a class has too few patients for an AUC.
+        if "optimism" in found and found["optimism"]["estimate"] is not None:
             body.append((f"{tracer}, {inputs}", *(_number(found.get(name)) for name in _OPTIMISM)))
     # Columns that no row fills are left out: BBC-CV is of flat searches, and the test may be closed.
     kept = [place for place in range(len(_COLUMNS)) if any(line[place] != MISSING for line in body)]

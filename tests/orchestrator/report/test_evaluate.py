@@ -5,8 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import expit
+from scipy.special import expit, logit
 from scipy.stats import spearmanr
+from sklearn.metrics import recall_score
 
 from mpi_model.errors import StatisticsError
 from orchestrator.experiment.settings import StatisticsSettings
@@ -249,3 +250,103 @@ def test_each_fold_may_have_its_own_calibration(finished_run: RunTables) -> None
     shifted = frame.assign(probability=expit(frame["score"] + 2 * frame["fold"]))
     assert evaluation_report(shifted, "elsewhere").notices == ()
     assert "order" in evaluation_report(shifted.drop(columns="fold"), "elsewhere").notices[0]
+
+
+def decided(cut: float = 0.62) -> pd.DataFrame:
+    """Probabilities, and decisions of their own that one half would not make."""
+    frame = plain()
+    return frame.assign(positive=(frame["probability"] >= cut).astype(int))
+
+
+def shares(frame: pd.DataFrame) -> pd.Series:
+    """Sensitivity and specificity of a test set."""
+    summary = _evaluate_predictions(frame, SETTINGS)
+    return summary[summary["at"].isna()].set_index("metric")["estimate"][["sensitivity", "specificity"]]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [lambda one: one, lambda one: one == 1, lambda one: one.map({0: "FALSE", 1: " True"}), lambda one: one / 1.0],
+    ids=["0 and 1", "booleans", "words", "decimals"],
+)
+def test_decisions_given_are_the_decisions_judged(written: Callable[[pd.Series], pd.Series]) -> None:
+    """Sensitivity and specificity are scikit-learn's recalls of the column, not those of a cut at one half."""
+    frame = decided()
+    recalls = [recall_score(frame["label"], frame["positive"], pos_label=label) for label in (1, 0)]
+    at_half = [recall_score(frame["label"], frame["probability"] >= 0.5, pos_label=label) for label in (1, 0)]
+    given = frame.assign(positive=written(frame["positive"]))
+
+    assert shares(given).tolist() == pytest.approx(recalls)
+    assert recalls != pytest.approx(at_half)
+    assert shares(given.rename(columns={"probability": "score", "positive": "Positive"})).tolist() == pytest.approx(
+        recalls
+    )
+    assert evaluation_report(given, "elsewhere").notices == ()
+
+
+def test_a_run_with_its_decisions_written_out_is_the_same_run(finished_run: RunTables) -> None:
+    """The column alone, and beside the thresholds that made it, gives every row of the run's own summary."""
+    rows = finished_run.predictions
+    rows = rows.assign(positive=rows["probability"] >= rows["threshold"])
+    expected = _evaluate_predictions(finished_run.predictions, SETTINGS)
+
+    pd.testing.assert_frame_equal(_evaluate_predictions(rows, SETTINGS), expected)
+    pd.testing.assert_frame_equal(_evaluate_predictions(rows.drop(columns="threshold"), SETTINGS), expected)
+
+
+def test_rounding_does_not_make_a_decision_contradict_its_threshold() -> None:
+    """A probability and its threshold that are printed with the same digits may have been on either side."""
+    frame = decided(0.5).assign(threshold=0.5)
+    frame.loc[0, ["probability", "positive"]] = [0.5, 0]
+
+    assert shares(frame).tolist() == pytest.approx(shares(frame.drop(columns="threshold")).tolist())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda frame: frame.assign(positive=frame["positive"].replace(1, 2)),
+            r"`positive` must be 0 or 1, .*rows? \d.*the column holds .*2 \(\d+ times",
+        ),
+        (lambda frame: frame.astype({"positive": float}).assign(positive=np.nan), "60 times"),
+        (lambda frame: frame.assign(positive="yes"), r"holds yes \(60 times\)"),
+        (lambda frame: frame.assign(threshold=0.5), r"not what `probability` ≥ `threshold` says; delete .*row"),
+        (
+            lambda frame: pd.concat(
+                [frame.assign(member=one, exam_id=frame.index, positive=frame["label"] * one) for one in (0, 1)]
+            ),
+            r"decide an exam differently.*rows 1, 4, 7",
+        ),
+        (lambda frame: frame.assign(positive=1 - frame["positive"]), r"`positive` falls as `probability` rises"),
+    ],
+    ids=["another number", "blank", "words", "another threshold", "members", "the other label"],
+)
+def test_decisions_that_cannot_be_meant_are_refused(
+    change: Callable[[pd.DataFrame], pd.DataFrame], message: str
+) -> None:
+    """What is no decision, not one an exam, or another column's opposite ends with the rows and a remedy."""
+    with pytest.raises(StatisticsError, match=message):
+        evaluation_report(change(decided(0.45 if "falls" in message else 0.62)), "elsewhere")
+
+
+def test_decisions_of_an_ensemble_are_compared_with_the_ensemble() -> None:
+    """Members on both sides of the threshold: the model's decision is that of their mean log odds, in both rows."""
+    frame = plain().assign(exam_id=np.arange(60), threshold=0.5)
+    odds = logit(frame["probability"].clip(0.01, 0.99))
+    members = [frame.assign(member=one, probability=expit(odds + sign)) for one, sign in ((0, 1.0), (1, -1.0))]
+    both = pd.concat(members).assign(positive=(odds >= 0).astype(int))
+
+    assert ((both["probability"] >= 0.5) != (both["positive"] == 1)).sum() > 5
+    assert shares(both).tolist() == pytest.approx(shares(both.drop(columns="positive")).tolist())
+    with pytest.raises(StatisticsError, match="not what `probability` ≥ `threshold` says"):
+        evaluation_report(both.assign(positive=1 - both["positive"]), "elsewhere")
+
+
+def test_decisions_that_follow_no_threshold_are_a_notice() -> None:
+    """A reader who decided for himself is judged, and the report says that the scores would have decided otherwise."""
+    chance = np.random.default_rng(8).permutation(decided()["positive"])
+    (notice,) = evaluation_report(decided().assign(positive=chance), "readers").notices
+
+    assert notice.startswith("`positive` orders some exams otherwise than `probability`")
+    assert notice.endswith("decisions are judged as they are given")
