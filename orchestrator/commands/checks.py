@@ -48,7 +48,7 @@ def _write_pages(prepared: Prepared, html: Path | None, patients: Path | None) -
     """
     if html is None and patients is None:
         return
-    # Statistics and drawing, for these files alone.
+    # Imported here: only these files need statistics and drawing.
     from orchestrator.driver.cohort_page import cohort_page_of  # noqa: PLC0415
     from orchestrator.report.cohort_page.single_maps import single_maps_page  # noqa: PLC0415
 

@@ -76,7 +76,7 @@ def _to_json(report: Report) -> str:
 
 def _to_html(report: Report) -> str:
     """One page: sections, figures as inline SVG, no script and nothing to load."""
-    # Jinja, for this format alone.
+    # Imported here: only this format needs Jinja.
     from orchestrator.report.page.rendering import page_of  # noqa: PLC0415
 
     return page_of(report)
