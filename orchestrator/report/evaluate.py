@@ -1,8 +1,8 @@
 """`polarmap evaluate`: the same summary for predictions made elsewhere.
 
 A missing column is filled in only where that cannot improve the estimate. Without `patient_id` every exam is a patient
-of its own, which is refused as soon as an exam could occur twice. Without `positive` and `threshold` nothing is decided,
-except that a given probability is cut at one half.
+of its own, which is refused as soon as an exam could occur twice. Without `positive` and `threshold` nothing is
+decided, except that a given probability is cut at one half.
 """
 
 from collections.abc import Hashable, Iterator, Sequence
