@@ -7,7 +7,9 @@ an exit code (see `mpi_model.errors`); a traceback appears only with `--debug`. 
 
 import argparse
 import contextlib
+import errno
 import importlib
+import io
 import logging
 import os
 import signal
@@ -25,6 +27,16 @@ from orchestrator.output_files import private_files
 _INTERRUPTED: Final = 130
 _BUG: Final = 1
 _USAGE: Final = 2
+_DIGITS_OF_A_DATE: Final = 11
+"""Of seconds since 1970: Python's dates end with the year 9999, which has twelve."""
+
+
+_REMEDIES: Final = {
+    errno.ENAMETOOLONG: "a name or a path is too long: shorten it, or move the files to a shorter path",
+    errno.ELOOP: "a symbolic link leads back to itself: name another place",
+    errno.EMFILE: "too many files are open: allow more with `ulimit -n`",
+}
+"""What to do by the system's reason, where neither room nor rights are missing."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 a bug, 2 usage or experiment file, 3 cohort or folds, 4 incomplete, 130 interrupted.
     """
+    _prepare_process()
     if problem := _unusable_process():
         print(f"polarmap: {problem}", file=sys.stderr)
         return _USAGE
@@ -56,14 +69,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+def _prepare_process() -> None:
+    """Standard error that is closed goes nowhere, and names of files that are no text are printed as escapes."""
+    # No figure is ever shown; another backend's name that is none would end Matplotlib when it is imported.
+    os.environ["MPLBACKEND"] = "agg"
+    # That it makes itself another folder for its fonts changes nothing here.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    if sys.stderr is None:
+        # Whatever is opened next would get its number, and libraries write their warnings there.
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as the process
+    # Nothing but bytes that are no UTF-8, in the name of a file or folder, cannot be written as UTF-8.
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.encoding.casefold().replace("-", "") == "utf8":
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def _unusable_process() -> str:
     """What no command can work with; empty where all is well."""
     if sys.stdout is None:
         # Whatever is opened next would get its number, and be written to by mistake.
         return "standard output is closed; give it a file, a pipe or a terminal"
-    if not os.environ.get("SOURCE_DATE_EPOCH", "0").isdecimal():
-        # NumPy and Matplotlib read it as a number when they are imported.
-        return "SOURCE_DATE_EPOCH in the environment is no whole number of seconds; correct or unset it"
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "0")
+    if not epoch.isdecimal() or len(epoch) > _DIGITS_OF_A_DATE:
+        # NumPy and Matplotlib read it as a date when they are imported.
+        return "SOURCE_DATE_EPOCH in the environment is no whole number of seconds of a date; correct or unset it"
+    if os.path.exists("matplotlibrc") and not os.path.isdir("matplotlibrc") and not os.path.isfile("matplotlibrc"):
+        # Matplotlib opens it when it is imported, and would wait for the writer of a named pipe.
+        return "matplotlibrc in this folder is no file, and Matplotlib would wait for it; take it away"
     return ""
 
 
@@ -87,6 +118,9 @@ def _guarded(arguments: argparse.Namespace) -> int:
     except UnicodeEncodeError as error:
         if arguments.debug:
             raise
+        if any(0xDC80 <= ord(letter) <= 0xDCFF for letter in error.object[error.start : error.end]):
+            print("polarmap: the name of a file or folder holds bytes that are no UTF-8; rename it", file=sys.stderr)
+            return _USAGE
         print(
             f"polarmap: standard output is {error.encoding}, which cannot hold every letter of this text; "
             "set PYTHONIOENCODING=utf-8, or LC_ALL=C.UTF-8",
@@ -119,9 +153,11 @@ def _cannot_go_on(error: OSError) -> int:
     if isinstance(error, BrokenPipeError):
         print("polarmap: what reads standard output ended before everything was written", file=sys.stderr)
     else:
+        remedy = _REMEDIES.get(
+            error.errno or 0, "look for room and rights, on standard output too, then run the same command again"
+        )
         print(
-            f"polarmap: the system refuses to go on ({error.strerror or type(error).__name__}); look for room and "
-            "rights, on standard output too, then run the same command again",
+            f"polarmap: the system refuses to go on ({error.strerror or type(error).__name__}); {remedy}",
             file=sys.stderr,
         )
     return _USAGE
@@ -159,7 +195,7 @@ def _interrupt(number: int, frame: object) -> NoReturn:
 
 def parser() -> argparse.ArgumentParser:
     """Every verb with its arguments."""
-    root = argparse.ArgumentParser(
+    root = _Parser(
         prog="polarmap",
         description="How well does a network read stress/rest SPECT myocardial perfusion polar maps? Nested, "
         "patient-stratified cross-validation on Ray Tune, with intervals whose coverage was simulated.",
@@ -180,6 +216,14 @@ def parser() -> argparse.ArgumentParser:
         verb.set_defaults(command=command)
         add(verb)
     return root
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose messages do not command the terminal: they quote what was typed, or came from a variable."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the words, and end."""
+        super().error(printable(message))
 
 
 class _Version(argparse.Action):

@@ -19,6 +19,8 @@ from orchestrator.terminal.progress import progress_for
 from orchestrator.terminal.tables import print_report
 
 _LONGEST_NAME: Final = 100
+_MARGIN: Final = 0.05
+"""Of a non-inferiority hypothesis that names none, in AUC."""
 
 
 def report(arguments: argparse.Namespace) -> int:
@@ -28,6 +30,9 @@ def report(arguments: argparse.Namespace) -> int:
         IncompleteRunError: Cells have no result, and an average over the others was not asked for.
         ExperimentError: A format was asked for that this output does not have.
     """
+    asked = [option for option in ("checklist", "figures", "patients") if getattr(arguments, option) is not None]
+    if len(asked) > 1:
+        raise ExperimentError(f"--{asked[0]} and --{asked[1]} are two outputs; call the command once for each")
     if arguments.checklist is not None:
         return _checklist(arguments)
     if arguments.format == "docx" or arguments.out is not None:
@@ -104,6 +109,9 @@ def compare(arguments: argparse.Namespace) -> int:
 def evaluate(arguments: argparse.Namespace) -> int:
     """`polarmap evaluate PREDICTIONS`."""
     path: Path = arguments.predictions
+    if arguments.margin is not None and arguments.noninferiority is None:
+        raise ExperimentError("`--margin` is of a hypothesis; name it with --noninferiority FIRST-SECOND")
+    margin = _MARGIN if arguments.margin is None else arguments.margin
     progress = progress_for()
     with shown(progress, "reading the predictions"):
         predictions = read_predictions(path)
@@ -112,7 +120,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
             predictions,
             printable(path.stem)[:_LONGEST_NAME],
             level=arguments.level,
-            noninferiority=(arguments.noninferiority, arguments.margin) if arguments.noninferiority else None,
+            noninferiority=None if arguments.noninferiority is None else (arguments.noninferiority, margin),
             prevalence=arguments.prevalence,
             subgroups=arguments.subgroup,
         )

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,7 +75,7 @@ def verify_folder(folder: Path) -> None:
     for name in sorted(digests):
         path = folder / name
         # Names come from the file: one with `..`, or a link, could lead anywhere.
-        if not path.is_file() or path.resolve() != folder.resolve() / name:
+        if not path.is_file() or os.path.realpath(path) != os.path.join(os.path.realpath(folder), name):
             raise ExperimentError(f"{folder.name}: a file that config.json names is not in the folder; {restore}")
         if hashlib.sha256(path.read_bytes()).hexdigest() != digests[name]:
             raise ExperimentError(f"{folder.name}: {printable(name)} is not what was exported; {restore}")

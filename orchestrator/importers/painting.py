@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from mpi_model.errors import ExperimentError
 from orchestrator.cohort.images import area_weights
 from orchestrator.cohort.segments import Segments, segment_tiles
 
@@ -17,6 +18,19 @@ _NARROW_BLUR: Final = 0.07
 """For the 20-segment model, whose apex has halves: a wide kernel overshoots where it has to keep their means."""
 
 _SUPERSAMPLING: Final = 4
+_SIZES: Final = (8, 1024)
+"""Pixels of a side: below it a segment may have no pixel, above it no network reads them."""
+
+
+def check_size(size: int) -> None:
+    """Refuse a size that no map has.
+
+    Raises:
+        ExperimentError: It is below 8 pixels, or above 1024.
+    """
+    low, high = _SIZES
+    if not low <= size <= high:
+        raise ExperimentError(f"`--size` must be {low} to {high} pixels, but is {size}")
 
 
 def painting_basis(size: int, segments: Segments) -> NDArray[np.float64]:
