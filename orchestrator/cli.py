@@ -31,6 +31,8 @@ _DIGITS_OF_A_DATE: Final = 11
 """Of seconds since 1970: Python's dates end with the year 9999, which has twelve."""
 
 
+_MOST_PROBLEMS: Final = 100
+"""Lines that are said of one refusal; a file of twenty thousand wrong keys has as many problems."""
 _REMEDIES: Final = {
     errno.ENAMETOOLONG: "a name or a path is too long: shorten it, or move the files to a shorter path",
     errno.ELOOP: "a symbolic link leads back to itself: name another place",
@@ -52,7 +54,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if problem := _unusable_process():
         print(f"polarmap: {problem}", file=sys.stderr)
         return _USAGE
-    arguments = parser().parse_args(argv)
+    try:
+        arguments = parser().parse_args(argv)
+    except OSError as error:
+        return _cannot_go_on(error)
+    except SystemExit:  # --help, --version, or words that are wrong
+        try:
+            sys.stdout.flush()
+        except OSError as error:
+            return _cannot_go_on(error)
+        raise
     signal.signal(signal.SIGTERM, _interrupt)
     # A shell's background job ignores SIGINT, and goes on doing so.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -171,9 +182,11 @@ def entry_point() -> NoReturn:
 def _refused(error: PolarmapError, debug: bool) -> int:
     if debug:
         logging.getLogger("polarmap").error("refused", exc_info=error)
-    for problem in error.problems:
+    for problem in error.problems[:_MOST_PROBLEMS]:
         # A problem may quote a name from a file: it must not command the terminal.
         print(f"polarmap: {printable(problem)}", file=sys.stderr)
+    if (more := len(error.problems) - _MOST_PROBLEMS) > 0:
+        print(f"polarmap: … and {more} more problems; correct these first", file=sys.stderr)
     return error.exit_code
 
 
@@ -208,7 +221,7 @@ def parser() -> argparse.ArgumentParser:
         "--print-completion", action=_Completion, choices=("bash", "zsh", "tcsh"), help="print completions for a shell"
     )
     # After a verb the flag must not have a default, which would take back a --debug that came before the verb.
-    debug = argparse.ArgumentParser(add_help=False)
+    debug = _Parser(add_help=False)
     debug.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     verbs = root.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for name, add, command, text in VERBS:

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from mpi_model.errors import ExperimentError, IncompleteRunError
+from mpi_model.errors import IncompleteRunError
 from orchestrator.driver.cohort_check import CohortCheck, check_experiment
 from orchestrator.driver.demo import write_demo
 from orchestrator.driver.instability import measure_instability
-from orchestrator.driver.permute import permute_labels
+from orchestrator.driver.permute import check_times, permute_labels
 from orchestrator.driver.resume import RunOptions
 from orchestrator.driver.run import run_experiment
 from orchestrator.driver.run_plan import PilotRequest, RunPlan, plan_experiment
@@ -142,8 +142,7 @@ def permute(
         IncompleteRunError: Cells of the run itself failed.
         PolarmapError: See `run`.
     """
-    if times < 1:
-        raise ExperimentError(f"`times` must be at least 1, but is {times}")
+    check_times(times)
     loaded = load_experiment(Path(experiment), settings or {})
     with private_files():
         found = permute_labels(loaded, times, RunOptions(runner=runner, address=address), progress_for(progress))

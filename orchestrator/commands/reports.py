@@ -7,9 +7,10 @@ from typing import Final
 
 from mpi_model.errors import ExperimentError, IncompleteRunError
 from mpi_model.printable import printable
+from orchestrator.ledger.files import json_object
 from orchestrator.ledger.reading import open_run
 from orchestrator.monitoring.progress import shown
-from orchestrator.output_files import new_named_file, write_named_file
+from orchestrator.output_files import make_parents, new_folder, new_named_file, write_named_file
 from orchestrator.report.build import report_of
 from orchestrator.report.compare import comparison_report
 from orchestrator.report.evaluate import evaluation_report
@@ -72,12 +73,13 @@ def _figures(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.figures
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ExperimentError("the folder of `--figures` is not empty; give a new one")
-    found = report_of(open_run(arguments.run), incomplete=arguments.incomplete, manuscript=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    for figure in found.figures:
-        contents = {"svg": figure.svg.encode("utf-8"), "pdf": figure.pdf, "csv": figure.csv.encode("utf-8")}
-        for end, content in contents.items():
-            write_named_file(folder / f"{figure.key}.{end}", content)
+    make_parents(folder)
+    with new_folder(folder) as work:
+        found = report_of(open_run(arguments.run), incomplete=arguments.incomplete, manuscript=True)
+        for figure in found.figures:
+            contents = {"svg": figure.svg.encode("utf-8"), "pdf": figure.pdf, "csv": figure.csv.encode("utf-8")}
+            for end, content in contents.items():
+                (work / f"{figure.key}.{end}").write_bytes(content)
     return 0
 
 
@@ -96,8 +98,17 @@ def _checklist(arguments: argparse.Namespace) -> int:
     if arguments.out is None:
         sys.stdout.write(content.decode("utf-8"))
     else:
-        write_named_file(arguments.out, content, f".{arguments.format}")
+        first = content.partition(b"\n")[0]
+        # Manifests end in .csv, too; a checklist is known by its header.
+        is_alike = (lambda old: old.startswith(first)) if arguments.format == "csv" else None
+        write_named_file(arguments.out, content, f".{arguments.format}", is_alike)
     return 0
+
+
+def _is_summary(content: bytes) -> bool:
+    """Whether a JSON file is a report's; a run's `experiment.json` and an import's `import.json` are none."""
+    found = json_object(content)
+    return found is not None and "summary" in found
 
 
 def compare(arguments: argparse.Namespace) -> int:
@@ -126,5 +137,5 @@ def evaluate(arguments: argparse.Namespace) -> int:
         )
     print_report(found, arguments.format, full=arguments.full)
     if arguments.json is not None:
-        write_named_file(arguments.json, export(found, "json").encode("utf-8"), ".json")
+        write_named_file(arguments.json, export(found, "json").encode("utf-8"), ".json", _is_summary)
     return 0

@@ -9,9 +9,10 @@ import re
 from dataclasses import replace
 from typing import Final
 
-from mpi_model.errors import IncompleteRunError
+from mpi_model.errors import ExperimentError, IncompleteRunError
 from orchestrator.driver.resume import RunOptions
 from orchestrator.driver.run import run_experiment
+from orchestrator.experiment.bounds import MOST_SAMPLES
 from orchestrator.experiment.settings import LoadedExperiment
 from orchestrator.ledger.reading import Run
 from orchestrator.monitoring.progress import Progress
@@ -55,6 +56,18 @@ def permute_labels(loaded: LoadedExperiment, times: int, options: RunOptions, pr
     counted = (f"{failed} of {times} permutations have failed cells and count as reaching the observed AUC",)
     name = f"{loaded.experiment.name}: {times} label permutations"
     return Report(name=name, summary=summary, notices=counted if failed else ())
+
+
+def check_times(times: int) -> None:
+    """Refuse a number of permutations before anything is read.
+
+    Raises:
+        ExperimentError: It is below 1, or nobody's.
+    """
+    if times < 1:
+        raise ExperimentError(f"`--times` must be at least 1, but is {times}")
+    if times > MOST_SAMPLES:
+        raise ExperimentError(f"`--times` must be at most {MOST_SAMPLES}, but is {times}; 999 are many")
 
 
 def permutation_number(name: str) -> int | None:

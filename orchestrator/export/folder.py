@@ -13,7 +13,7 @@ from mpi_model.pipeline import digest_of, is_as_written
 from mpi_model.printable import printable
 from orchestrator.ledger.files import json_object
 from orchestrator.ledger.reading import Run
-from orchestrator.output_files import new_folder
+from orchestrator.output_files import make_parents, new_folder
 
 _CONFIG: Final = "config.json"
 _FORMAT: Final = 2
@@ -33,10 +33,7 @@ def export_folder(folder: Path) -> Iterator[Path]:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ExperimentError(f"{folder} exists already and was not changed; name a new or empty folder")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ExperimentError(f"cannot write {folder} ({error.strerror}); name a folder you can write") from error
+    make_parents(folder)
     with new_folder(folder) as work:
         yield work
 

@@ -169,7 +169,7 @@ def _map(table: Mapping[str, Any], number: int, size: list[float], problems: lis
     place = f"map {number} of the layout"
     phase, tracer = phase_of(str(table.get("phase", ""))), tracer_of(str(table.get("tracer", "")))
     centre, radius = _numbers(table.get("centre"), 2) or [0.0, 0.0], table.get("radius")
-    reach = float(radius) if _is_number(radius) else 0.0
+    reach = float(radius) if isinstance(radius, int | float) and _is_number(radius) else 0.0
     frame = table.get("frame", 1)
     if phase is None:
         problems.append(f"{place}: phase must be stress or rest")

@@ -39,7 +39,8 @@ def test_a_hostile_cluster_file_is_refused(name, sound, refused, capsys):
     """Each ends soon with code 2, and commands no terminal; of what is read as YAML, findings say the rest."""
     content, fragment = CLUSTERS[name]
     (sound / "c.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
-    refused(["cluster", "check", "c.yaml"], 2, fragment)
+    errors = refused(["cluster", "check", "c.yaml"], 2, fragment)
+    assert bool(errors) == bool(fragment)
 
 
 def test_keys_of_a_cluster_file_do_not_command_the_terminal(sound, monkeypatch, capsys):
@@ -251,6 +252,55 @@ def test_names_of_files_do_not_command_the_terminal(sound, monkeypatch, capsys):
     _maps(sound / "maps", "a\x1b[31m\n\u202eb.npy")
     assert ask(["import", "list", "maps"]) == 0
     assert capsys.readouterr().out == "1\ta\\x1b[31m\\n\\u202eb.npy\n"
+
+
+def _pipe(folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+
+
+PLACES: dict[str, tuple[Spoil, list[str], int, str]] = {
+    "runs below a named pipe": (_pipe, ["check", "experiment.toml", "--set", "storage.runs=pipe/x"], 2, "no folder"),
+    "a demonstration in a named pipe": (_pipe, ["demo", "pipe"], 2, "pipe is no folder"),
+    "TensorBoard's files in a named pipe": (
+        _pipe,
+        ["run", "experiment.toml", "--runner", "inline", "--tensorboard", "pipe"],
+        2,
+        "names no folder",
+    ),
+    "a manifest of a name of 300 letters": (
+        lambda folder: None,
+        ["predict", "run", "manifest.csv", "--out", f"{'x' * 300}.csv"],
+        2,
+        "shorten it",
+    ),
+    "20,000 unknown tables": (
+        lambda folder: (folder / "many.toml").write_text("".join(f"[k{number}]\n" for number in range(20_000))),
+        ["check", "many.toml"],
+        2,
+        "more problems; correct these first",
+    ),
+    "a summary over a run's experiment.json": (
+        lambda folder: ((folder / "x.json").write_text('{"layout": 2}'), _predictions(folder)),
+        ["evaluate", "p.csv", "--format", "csv", "--json", "x.json"],
+        2,
+        "holds something else",
+    ),
+}
+
+
+def _predictions(folder: Path) -> None:
+    scores = np.random.default_rng(0).normal(np.tile([0, 1], 20), 1)
+    pd.DataFrame({"label": np.tile([0, 1], 20), "score": scores}).to_csv(folder / "p.csv", index=False)
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_a_place_that_cannot_be_used_is_refused(name, sound, refused):
+    """Before long work, in one line; what was there stays."""
+    make, words, code, fragment = PLACES[name]
+    make(sound)
+    before = {path.name: path.read_bytes() for path in sound.iterdir() if path.is_file()}
+    refused(words, code, fragment)
+    assert {path.name: path.read_bytes() for path in sound.iterdir() if path.is_file()} == before
 
 
 OPTIONS: dict[str, list[str]] = {

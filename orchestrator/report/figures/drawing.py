@@ -79,7 +79,8 @@ def house_style() -> AbstractContextManager[None]:
     """The look in which every figure is drawn and saved."""
     # A person's own matplotlibrc, in the current folder or at home, changes no byte of a figure.
     given = {name: value for name, value in matplotlib.rcParamsDefault.items() if not name.startswith(_NO_LOOK)}
-    return matplotlib.rc_context({**given, **_STYLE})  # type: ignore[arg-type] # names of settings, which matplotlib checks
+    look: dict[str, object] = given | _STYLE
+    return matplotlib.rc_context(look)  # type: ignore[arg-type] # names of settings, which matplotlib checks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
