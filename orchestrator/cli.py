@@ -17,12 +17,15 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from mpi_model.errors import PolarmapError
 from mpi_model.printable import printable
 from orchestrator.commands.verbs import VERBS
 from orchestrator.output_files import private_files
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 _INTERRUPTED: Final = 130
 _BUG: Final = 1
@@ -96,6 +99,11 @@ def _prepare_process() -> None:
 
 def _unusable_process() -> str:
     """What no command can work with; empty where all is well."""
+    try:
+        os.getcwd()
+    except OSError:
+        # Libraries that are loaded later, torch's among them, would end the process in words of their own.
+        return "the current folder is not there any more; change to one that is"
     if sys.stdout is None:
         # Whatever is opened next would get its number, and be written to by mistake.
         return "standard output is closed; give it a file, a pipe or a terminal"
@@ -233,6 +241,10 @@ def parser() -> argparse.ArgumentParser:
 
 class _Parser(argparse.ArgumentParser):
     """A parser whose messages do not command the terminal: they quote what was typed, or came from a variable."""
+
+    def print_help(self, file: "SupportsWrite[str] | None" = None) -> None:
+        """Print the help; argparse itself says nothing where there is no room for it."""
+        print(self.format_help(), end="", file=file or sys.stdout)
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the words, and end."""

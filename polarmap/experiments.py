@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from mpi_model.errors import IncompleteRunError
+from mpi_model.errors import ExperimentError, IncompleteRunError
 from orchestrator.driver.cohort_check import CohortCheck, check_experiment
 from orchestrator.driver.demo import write_demo
 from orchestrator.driver.instability import measure_instability
@@ -59,6 +59,8 @@ def plan(
     Raises:
         PolarmapError: See `check`.
     """
+    if not pilot and (workers is not None or cluster is not None):
+        raise ExperimentError("`workers` and `cluster` say what a pilot forecasts; add `pilot=True`")
     loaded = load_experiment(Path(experiment), settings or {})
     request = PilotRequest(workers=workers, cluster=None if cluster is None else Path(cluster)) if pilot else None
     return plan_experiment(loaded, progress_for("none"), request)

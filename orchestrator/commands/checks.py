@@ -84,8 +84,6 @@ def _pilot(arguments: argparse.Namespace) -> "PilotRequest | None":
         if arguments.workers is not None or arguments.cluster is not None:
             raise ExperimentError("`--workers` and `--cluster` say what a pilot forecasts; add `--pilot`")
         return None
-    if arguments.workers is not None and arguments.workers < 1:
-        raise ExperimentError(f"`--workers` must be at least 1, but is {arguments.workers}")
     return PilotRequest(workers=arguments.workers, cluster=arguments.cluster)
 
 

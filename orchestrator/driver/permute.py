@@ -9,10 +9,10 @@ import re
 from dataclasses import replace
 from typing import Final
 
-from mpi_model.errors import ExperimentError, IncompleteRunError
+from mpi_model.errors import IncompleteRunError
 from orchestrator.driver.resume import RunOptions
 from orchestrator.driver.run import run_experiment
-from orchestrator.experiment.bounds import MOST_SAMPLES
+from orchestrator.experiment.bounds import MOST_SAMPLES, check_number
 from orchestrator.experiment.settings import LoadedExperiment
 from orchestrator.ledger.reading import Run
 from orchestrator.monitoring.progress import Progress
@@ -64,10 +64,7 @@ def check_times(times: int) -> None:
     Raises:
         ExperimentError: It is below 1, or nobody's.
     """
-    if times < 1:
-        raise ExperimentError(f"`--times` must be at least 1, but is {times}")
-    if times > MOST_SAMPLES:
-        raise ExperimentError(f"`--times` must be at most {MOST_SAMPLES}, but is {times}; 999 are many")
+    check_number("--times", times, 1, MOST_SAMPLES, "999 are many")
 
 
 def permutation_number(name: str) -> int | None:

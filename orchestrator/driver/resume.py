@@ -44,6 +44,8 @@ class RunOptions:
     """A folder for TensorBoard's event files; None writes none."""
 
     def __post_init__(self) -> None:
+        if self.runner not in ("ray", "inline"):
+            raise ExperimentError(f"`runner` must be ray or inline, but is {self.runner!r}")
         if self.address is not None and self.runner == "inline":
             raise ExperimentError(
                 "`--address` names a Ray cluster, but `--runner inline` uses none; leave one of them out"

@@ -5,10 +5,11 @@ import importlib.util
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from mpi_model.errors import CohortError, ExperimentError
 from orchestrator.cohort.problems import Problem
+from orchestrator.experiment.bounds import check_number
 from orchestrator.importers.exams import EXAM_DAYS, PatientNames, group_exams
 from orchestrator.importers.found_maps import FoundMap, ReadMap
 from orchestrator.importers.label_rules import LabelRule
@@ -42,8 +43,9 @@ class ImportRequest:
         own = [name for name in self.carry if name.strip().casefold() in OWN_COLUMNS]
         if own:
             raise ExperimentError(f"--carry {own[0][:40]!r} is a column that an import writes itself; leave it out")
-        if not 0 <= self.exam_days <= _MOST_DAYS:
-            raise ExperimentError(f"`--exam-days` must be 0 to {_MOST_DAYS}, but is {self.exam_days}")
+        check_number("--exam-days", self.exam_days, 0, _MOST_DAYS, f"{EXAM_DAYS} are usual")
+        if self.format not in get_args(Format):
+            raise ExperimentError(f"`--format` must be one of {', '.join(get_args(Format))}, but is {self.format!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_model.errors import ExperimentError
 from orchestrator.cohort.images import area_weights
 from orchestrator.cohort.segments import Segments, segment_tiles
+from orchestrator.experiment.bounds import check_number
 
 _BLUR: Final = 0.12
 """Standard deviation of the painting kernel in map radii: 28 % of a radius full width at half maximum."""
@@ -28,9 +28,7 @@ def check_size(size: int) -> None:
     Raises:
         ExperimentError: It is below 8 pixels, or above 1024.
     """
-    low, high = _SIZES
-    if not low <= size <= high:
-        raise ExperimentError(f"`--size` must be {low} to {high} pixels, but is {size}")
+    check_number("--size", size, *_SIZES, "64 pixels a side are usual")
 
 
 def painting_basis(size: int, segments: Segments) -> NDArray[np.float64]:

@@ -11,6 +11,9 @@ import pandas as pd
 import pytest
 from asking import ask
 
+import polarmap
+from orchestrator.storage.local import LocalStorage
+
 Spoil = Callable[[Path], object]
 
 CLUSTERS: dict[str, tuple[str | bytes, str]] = {
@@ -122,7 +125,7 @@ IMPORTS: dict[str, tuple[Spoil, list[str], int, str]] = {
     ),
     "a column carried from nowhere": (_source, [*_FOLDER, "--carry", "SSS"], 2, "name that table"),
     "a column that the segments lack": (_segments(), [*_SEGMENTS, "--carry", "colour"], 3, "no column 'colour'"),
-    "negative days": (_source, [*_FOLDER, "--exam-days", "-1"], 2, "`--exam-days` must be 0"),
+    "negative days": (_source, [*_FOLDER, "--exam-days", "-1"], 2, "`--exam-days` must be at least 0"),
     "a named pipe as source": (lambda folder: os.mkfifo(folder / "maps"), _FOLDER, 2, "no folder and no file"),
     "a source of 300 letters": (lambda folder: None, ["import", "list", "x" * 300], 2, "no folder and no file"),
     "a link to itself in the source": (
@@ -156,8 +159,8 @@ IMPORTS: dict[str, tuple[Spoil, list[str], int, str]] = {
         "files that do not fit the pattern: 1",
     ),
     "a pattern of 300 letters": (_source, [*_FOLDER[:-1], "{patient}" + "x" * 300], 2, "200 are the most"),
-    "maps of no pixel": (_segments(), [*_SEGMENTS, "--size", "0"], 2, "`--size` must be 8 to 1024"),
-    "maps of 5,000 pixels a side": (_segments(), [*_SEGMENTS, "--size", "5000"], 2, "`--size` must be 8 to 1024"),
+    "maps of no pixel": (_segments(), [*_SEGMENTS, "--size", "0"], 2, "`--size` must be at least 8"),
+    "maps of 5,000 pixels a side": (_segments(), [*_SEGMENTS, "--size", "5000"], 2, "`--size` must be at most 1024"),
     "a kept id of 260 bytes": (_segments(patient_id="é" * 130), [*_SEGMENTS, "--keep-ids"], 3, "200 bytes"),
     "a count of 5,000 digits": (
         _spectf(_SPECTF_LINE.replace("70", "9" * 5000, 1), _SPECTF_LINE),
@@ -175,7 +178,7 @@ IMPORTS: dict[str, tuple[Spoil, list[str], int, str]] = {
         _spectf(_SPECTF_LINE, _SPECTF_LINE),
         ["import", "spectf", "A", "B", "out", "--size", "1"],
         2,
-        "`--size` must be 8 to 1024",
+        "`--size` must be at least 8",
     ),
     "a box that is no number": (_layout("280,", "nan,"), _PAGES, 2, "colour_bar.box"),
     "a box without an end": (_layout("148]", "inf]"), _PAGES, 2, "colour_bar.box"),
@@ -286,6 +289,51 @@ PLACES: dict[str, tuple[Spoil, list[str], int, str]] = {
         "holds something else",
     ),
 }
+
+
+CALLS: dict[str, Callable[[Path], object]] = {
+    "`progress` must be one of": lambda folder: polarmap.run(folder / "experiment.toml", progress="x"),
+    "`runner` must be": lambda folder: polarmap.run(folder / "experiment.toml", runner="x"),
+    "`--times` must be a whole number": lambda folder: polarmap.permute(folder / "experiment.toml", 1.5),
+    "`--times` must be at most": lambda folder: polarmap.permute(folder / "experiment.toml", 10**30),
+    "`--samples` must be a whole number": lambda folder: polarmap.instability(folder / "experiment.toml", "3"),
+    "`workers` and `cluster` say": lambda folder: polarmap.plan(folder / "experiment.toml", workers=3),
+    "`--workers` must be at least 1": lambda folder: polarmap.plan(folder / "experiment.toml", pilot=True, workers=0),
+    "`--exam-days` must be a whole number": lambda folder: _import_from_python(folder, exam_days="3"),
+    "`--format` must be one of": lambda folder: _import_from_python(folder, format="bmp"),
+    "patients must be a whole number": lambda folder: polarmap.synth(folder / "new", patients=2.5),
+    "seed must be a whole number": lambda folder: polarmap.synth(folder / "new", patients=2, seed=1.5),
+    "tracer_mix must hold numbers": lambda folder: polarmap.synth(folder / "new", tracer_mix={"Tc-99m": "half"}),
+}
+
+
+def _import_from_python(folder: Path, **options: object) -> object:
+    _source(folder)
+    return polarmap.import_folder(
+        folder / "maps", folder / "out", pattern=_FOLDER[-1], options=polarmap.ImportOptions(**options)
+    )
+
+
+@pytest.mark.parametrize("fragment", CALLS)
+def test_a_call_from_python_is_refused_as_the_command_is(fragment, sound):
+    """Values that the command's parser would refuse end in polarmap's own error, before anything is written."""
+    with pytest.raises(polarmap.PolarmapError) as caught:
+        CALLS[fragment](sound)
+    assert fragment in str(caught.value)
+    assert not (sound / "new").exists()
+
+
+def test_a_log_of_a_year_without_a_date_is_read(tmp_path):
+    """A file of the year 36812, as a broken clock leaves it, is a file like any other."""
+    storage = LocalStorage(tmp_path)
+    storage.write("log", b"x")
+    try:
+        os.utime(tmp_path / "log", (2**40, 2**40))
+    except OSError:
+        pytest.skip("this file system keeps no such year")
+    found = storage.find("log")
+    assert found is not None
+    assert found.content == b"x"
 
 
 def _predictions(folder: Path) -> None:

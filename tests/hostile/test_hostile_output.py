@@ -74,6 +74,18 @@ def test_a_closed_output_is_one_line():
     _one_line(found, "standard output is closed")
 
 
+def test_a_folder_that_was_deleted_is_one_line():
+    """Torch's libraries ended the process in words of their own, with a code that happens to be 2."""
+    found = subprocess.run(
+        ["bash", "-c", 'cd "$(mktemp -d)" && rmdir "$PWD" && exec "$@"', "-", *COMMAND, "schema"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    _one_line(found, "the current folder is not there any more")
+
+
 def test_a_closed_standard_error_is_no_output(sound):
     """What would have gone to standard error goes nowhere: neither among the tables, nor into a file."""
     found = subprocess.run(
@@ -91,6 +103,22 @@ def test_a_closed_standard_error_is_no_output(sound):
 def test_a_build_date_that_is_none_is_one_line(date):
     """NumPy and Matplotlib read SOURCE_DATE_EPOCH as a date on import; a person was told that polarmap has a bug."""
     _one_line(_asked(["schema"], subprocess.DEVNULL, SOURCE_DATE_EPOCH=date), "SOURCE_DATE_EPOCH")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AWS_ENDPOINT_URL", "::::"),
+        ("AWS_ENDPOINT_URL", "https://[::1"),
+        ("AWS_ENDPOINT_URL", "ftp://storage"),
+        ("AWS_REGION", "eu\x01"),
+        ("AWS_ACCESS_KEY_ID", "a\nb"),
+    ],
+)
+def test_an_address_of_storage_that_is_none_is_one_line(name, value):
+    """The client of object storage ended the process with a traceback of its own."""
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", name: value}
+    _one_line(_asked(["status", "s3://bucket/x"], subprocess.DEVNULL, **keys), f"{name} in the environment is none")
 
 
 def test_a_figure_needs_no_backend_of_the_environment(sound):
