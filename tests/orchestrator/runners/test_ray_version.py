@@ -8,7 +8,7 @@ import pytest
 import ray
 
 from mpi_model.errors import ExperimentError
-from orchestrator.runners.ray_session import _TRIED_RAY, _check_version, _own_token, ray_session
+from orchestrator.runners.ray_session import _TRIED_RAY, _check_version, _job_config, _own_token, ray_session
 
 
 def test_another_minor_version_of_ray_is_refused_by_its_number_with_the_remedy():
