@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from mpi_model.errors import ExperimentError, RunDirectoryError
+from mpi_model.imagenet import MOST_WEIGHT_BYTES
 from mpi_model.pipeline import digest_of, is_as_written
 from mpi_model.printable import printable
+from mpi_model.regular_files import is_regular, open_regular, read_regular
 from orchestrator.ledger.files import json_object
 from orchestrator.ledger.reading import Run
 from orchestrator.output_files import make_parents, new_folder
 
 _CONFIG: Final = "config.json"
+_MOST_CONFIG: Final = 16 * 2**20
+"""Bytes of a configuration; one of three members has 4 kB."""
 _FORMAT: Final = 2
 """Version of the configuration."""
 
@@ -63,7 +67,10 @@ def verify_folder(folder: Path) -> None:
         ExperimentError: It is damaged, or a file is missing, changed, or not in the folder.
     """
     restore = "restore the folder, or export it again"
-    content = json_object((folder / _CONFIG).read_bytes())
+    try:
+        content = json_object(read_regular(folder / _CONFIG, _MOST_CONFIG))
+    except OSError as error:
+        raise ExperimentError(f"{folder.name}: {_CONFIG} cannot be read ({error.strerror}); {restore}") from error
     if content is None or content.get("format") != _FORMAT:
         raise ExperimentError(f"{folder.name} is no export of format {_FORMAT}; {restore}")
     digests = content.get("files")
@@ -72,10 +79,19 @@ def verify_folder(folder: Path) -> None:
     for name in sorted(digests):
         path = folder / name
         # Names come from the file: one with `..`, or a link, could lead anywhere.
-        if not path.is_file() or os.path.realpath(path) != os.path.join(os.path.realpath(folder), name):
+        if not is_regular(path) or os.path.realpath(path) != os.path.join(os.path.realpath(folder), name):
             raise ExperimentError(f"{folder.name}: a file that config.json names is not in the folder; {restore}")
-        if hashlib.sha256(path.read_bytes()).hexdigest() != digests[name]:
+        if _digest(path) != digests[name]:
             raise ExperimentError(f"{folder.name}: {printable(name)} is not what was exported; {restore}")
+
+
+def _digest(path: Path) -> str:
+    """Of a file of any size, read in parts; empty where it cannot be read."""
+    try:
+        with open_regular(path, MOST_WEIGHT_BYTES) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 def refuse_links(run: Run) -> None:
