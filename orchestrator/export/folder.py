@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from mpi_model.errors import ExperimentError, RunDirectoryError
 from mpi_model.imagenet import MOST_WEIGHT_BYTES
-from mpi_model.pipeline import digest_of, is_as_written
+from mpi_model.pipeline import BUNDLE_WEIGHTS, WEIGHTS, digest_of, is_as_written
 from mpi_model.printable import printable
 from mpi_model.regular_files import is_regular, open_regular, read_regular
 from orchestrator.ledger.files import json_object
@@ -76,12 +76,14 @@ def verify_folder(folder: Path) -> None:
     digests = content.get("files")
     if not is_as_written(content) or not isinstance(digests, dict):
         raise ExperimentError(f"{folder.name}: {_CONFIG} is not what was exported; {restore}")
-    for name in sorted(digests):
+    # Weights without a digest would be used unverified.
+    used = [name for name in (WEIGHTS, BUNDLE_WEIGHTS) if is_regular(folder / name)]
+    for name in sorted({*digests, *used}):
         path = folder / name
         # Names come from the file: one with `..`, or a link, could lead anywhere.
         if not is_regular(path) or os.path.realpath(path) != os.path.join(os.path.realpath(folder), name):
             raise ExperimentError(f"{folder.name}: a file that config.json names is not in the folder; {restore}")
-        if _digest(path) != digests[name]:
+        if _digest(path) != digests.get(name):
             raise ExperimentError(f"{folder.name}: {printable(name)} is not what was exported; {restore}")
 
 
