@@ -29,8 +29,6 @@ from orchestrator.storage.holder import Holder, has_died, holder_in, holder_text
 from orchestrator.storage.log_files import AppendedLog
 
 _LOCK: Final = ".lock"
-_LAST_SECOND: Final = 253_402_300_799
-"""Of the year 9999, with which Python's dates end."""
 
 
 @dataclass(slots=True)
@@ -85,9 +83,8 @@ class LocalStorage:
         content = self.read(name)
         with self._root() as root:
             status = status_of(root, name)
-        # The time is for messages; `replace` compares the digest. A file may be of a year that has no date.
-        seconds = min(max(status.st_mtime, 0), _LAST_SECOND) if status else 0
-        modified = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+        # The time is for messages; `replace` compares the digest. Python's dates end with that second of the year 9999.
+        modified = datetime.datetime.fromtimestamp(min(status.st_mtime, 253_402_300_799) if status else 0, datetime.UTC)
         return Version(content=content, tag=_tag(content), modified=modified)
 
     def names(self, folder: str) -> Mapping[str, int]:
