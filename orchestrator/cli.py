@@ -7,7 +7,9 @@ an exit code (see `mpi_model.errors`); a traceback appears only with `--debug`. 
 
 import argparse
 import contextlib
+import errno
 import importlib
+import io
 import logging
 import os
 import signal
@@ -15,16 +17,31 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from mpi_model.errors import PolarmapError
 from mpi_model.printable import printable
 from orchestrator.commands.verbs import VERBS
 from orchestrator.output_files import private_files
 
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
 _INTERRUPTED: Final = 130
 _BUG: Final = 1
 _USAGE: Final = 2
+_DIGITS_OF_A_DATE: Final = 11
+"""Of seconds since 1970: Python's dates end with the year 9999, which has twelve."""
+
+
+_MOST_PROBLEMS: Final = 100
+"""Lines that are said of one refusal; a file of twenty thousand wrong keys has as many problems."""
+_REMEDIES: Final = {
+    errno.ENAMETOOLONG: "a name or a path is too long: shorten it, or move the files to a shorter path",
+    errno.ELOOP: "a symbolic link leads back to itself: name another place",
+    errno.EMFILE: "too many files are open: allow more with `ulimit -n`",
+}
+"""What to do by the system's reason, where neither room nor rights are missing."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,10 +53,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 a bug, 2 usage or experiment file, 3 cohort or folds, 4 incomplete, 130 interrupted.
     """
+    _prepare_process()
     if problem := _unusable_process():
         print(f"polarmap: {problem}", file=sys.stderr)
         return _USAGE
-    arguments = parser().parse_args(argv)
+    try:
+        arguments = parser().parse_args(argv)
+    except OSError as error:
+        return _cannot_go_on(error)
+    except SystemExit:  # --help, --version, or words that are wrong
+        try:
+            sys.stdout.flush()
+        except OSError as error:
+            return _cannot_go_on(error)
+        raise
     signal.signal(signal.SIGTERM, _interrupt)
     # A shell's background job ignores SIGINT, and goes on doing so.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -56,14 +83,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+def _prepare_process() -> None:
+    """Standard error that is closed goes nowhere, and names of files that are no text are printed as escapes."""
+    # No figure is ever shown; another backend's name that is none would end Matplotlib when it is imported.
+    os.environ["MPLBACKEND"] = "agg"
+    # That it makes itself another folder for its fonts changes nothing here.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    if sys.stderr is None:
+        # Whatever is opened next would get its number, and libraries write their warnings there.
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as the process
+    # Nothing but bytes that are no UTF-8, in the name of a file or folder, cannot be written as UTF-8.
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.encoding.casefold().replace("-", "") == "utf8":
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def _unusable_process() -> str:
     """What no command can work with; empty where all is well."""
+    try:
+        os.getcwd()
+    except OSError:
+        # Libraries that are loaded later, torch's among them, would end the process in words of their own.
+        return "the current folder is not there any more; change to one that is"
     if sys.stdout is None:
         # Whatever is opened next would get its number, and be written to by mistake.
         return "standard output is closed; give it a file, a pipe or a terminal"
-    if not os.environ.get("SOURCE_DATE_EPOCH", "0").isdecimal():
-        # NumPy and Matplotlib read it as a number when they are imported.
-        return "SOURCE_DATE_EPOCH in the environment is no whole number of seconds; correct or unset it"
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "0")
+    if not epoch.isdecimal() or len(epoch) > _DIGITS_OF_A_DATE:
+        # NumPy and Matplotlib read it as a date when they are imported.
+        return "SOURCE_DATE_EPOCH in the environment is no whole number of seconds of a date; correct or unset it"
+    if os.path.exists("matplotlibrc") and not os.path.isdir("matplotlibrc") and not os.path.isfile("matplotlibrc"):
+        # Matplotlib opens it when it is imported, and would wait for the writer of a named pipe.
+        return "matplotlibrc in this folder is no file, and Matplotlib would wait for it; take it away"
     return ""
 
 
@@ -87,6 +137,9 @@ def _guarded(arguments: argparse.Namespace) -> int:
     except UnicodeEncodeError as error:
         if arguments.debug:
             raise
+        if any(0xDC80 <= ord(letter) <= 0xDCFF for letter in error.object[error.start : error.end]):
+            print("polarmap: the name of a file or folder holds bytes that are no UTF-8; rename it", file=sys.stderr)
+            return _USAGE
         print(
             f"polarmap: standard output is {error.encoding}, which cannot hold every letter of this text; "
             "set PYTHONIOENCODING=utf-8, or LC_ALL=C.UTF-8",
@@ -119,9 +172,11 @@ def _cannot_go_on(error: OSError) -> int:
     if isinstance(error, BrokenPipeError):
         print("polarmap: what reads standard output ended before everything was written", file=sys.stderr)
     else:
+        remedy = _REMEDIES.get(
+            error.errno or 0, "look for room and rights, on standard output too, then run the same command again"
+        )
         print(
-            f"polarmap: the system refuses to go on ({error.strerror or type(error).__name__}); look for room and "
-            "rights, on standard output too, then run the same command again",
+            f"polarmap: the system refuses to go on ({error.strerror or type(error).__name__}); {remedy}",
             file=sys.stderr,
         )
     return _USAGE
@@ -135,9 +190,11 @@ def entry_point() -> NoReturn:
 def _refused(error: PolarmapError, debug: bool) -> int:
     if debug:
         logging.getLogger("polarmap").error("refused", exc_info=error)
-    for problem in error.problems:
+    for problem in error.problems[:_MOST_PROBLEMS]:
         # A problem may quote a name from a file: it must not command the terminal.
         print(f"polarmap: {printable(problem)}", file=sys.stderr)
+    if (more := len(error.problems) - _MOST_PROBLEMS) > 0:
+        print(f"polarmap: … and {more} more problems; correct these first", file=sys.stderr)
     return error.exit_code
 
 
@@ -159,7 +216,7 @@ def _interrupt(number: int, frame: object) -> NoReturn:
 
 def parser() -> argparse.ArgumentParser:
     """Every verb with its arguments."""
-    root = argparse.ArgumentParser(
+    root = _Parser(
         prog="polarmap",
         description="How well does a network read stress/rest SPECT myocardial perfusion polar maps? Nested, "
         "patient-stratified cross-validation on Ray Tune, with intervals whose coverage was simulated.",
@@ -172,7 +229,7 @@ def parser() -> argparse.ArgumentParser:
         "--print-completion", action=_Completion, choices=("bash", "zsh", "tcsh"), help="print completions for a shell"
     )
     # After a verb the flag must not have a default, which would take back a --debug that came before the verb.
-    debug = argparse.ArgumentParser(add_help=False)
+    debug = _Parser(add_help=False)
     debug.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     verbs = root.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for name, add, command, text in VERBS:
@@ -180,6 +237,18 @@ def parser() -> argparse.ArgumentParser:
         verb.set_defaults(command=command)
         add(verb)
     return root
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose messages do not command the terminal: they quote what was typed, or came from a variable."""
+
+    def print_help(self, file: "SupportsWrite[str] | None" = None) -> None:
+        """Print the help; argparse itself says nothing where there is no room for it."""
+        print(self.format_help(), end="", file=file or sys.stdout)
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the words, and end."""
+        super().error(printable(message))
 
 
 class _Version(argparse.Action):

@@ -4,12 +4,15 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from mpi_model.errors import ExperimentError
-from mpi_model.regular_files import is_regular
+from mpi_model.regular_files import is_regular, open_regular
+
+_MOST_LOOKED_AT: Final = 256 * 2**20
 
 
 @contextmanager
@@ -25,19 +28,24 @@ def private_files() -> Iterator[None]:
         os.umask(mask)
 
 
-def write_named_file(path: Path, content: bytes, ending: str = "") -> None:
+def write_named_file(
+    path: Path, content: bytes, ending: str = "", is_alike: Callable[[bytes], bool] | None = None
+) -> None:
     """Write a file whole, and replace an existing one of its kind.
 
     Args:
         path: The file.
         content: Its bytes.
         ending: Of the names of such files, `.html`; an existing file with another one may be somebody's manifest.
+        is_alike: Whether the content of an existing file is of this kind, where its ending alone does not tell.
 
     Raises:
         ExperimentError: The file cannot be written, exists and is of another kind, or is no file.
     """
     if ending and is_regular(path) and path.suffix.lower() != ending:
         raise ExperimentError(f"{str(path)[:200]} exists and is no {ending} file; name another file")
+    if is_alike is not None and is_regular(path) and not is_alike(_beginning(path)):
+        raise ExperimentError(f"{str(path)[:200]} exists and holds something else; name another file")
     # Where a link leads: a person may keep results elsewhere, and the link itself should stay.
     target = Path(os.path.realpath(path))
     try:
@@ -63,6 +71,28 @@ def new_named_file(path: Path, content: bytes = b"") -> None:
         raise _unwritable(path, error) from error
 
 
+def _beginning(path: Path) -> bytes:
+    try:
+        with open_regular(path, _MOST_LOOKED_AT) as file:
+            return file.read()
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def make_parents(folder: Path) -> None:
+    """Make the folders above a named one.
+
+    Raises:
+        ExperimentError: They cannot be made.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExperimentError(
+            f"cannot write {str(folder)[:200]} ({error.strerror}); name a folder you can write"
+        ) from error
+
+
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
     """A folder to fill, beside the named one; it takes the name when the block ends, and is deleted on an error.
@@ -73,6 +103,8 @@ def new_folder(folder: Path) -> Iterator[Path]:
     Raises:
         ExperimentError: The folder cannot be written.
     """
+    if folder.is_symlink() and not folder.exists():
+        raise ExperimentError(f"{str(folder)[:200]} is a link that leads nowhere; name a new folder")
     try:
         work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.unfinished-", dir=folder.absolute().parent))
     except OSError as error:

@@ -8,7 +8,7 @@ from mpi_model.errors import ExperimentError, IncompleteRunError
 from orchestrator.driver.cohort_check import CohortCheck, check_experiment
 from orchestrator.driver.demo import write_demo
 from orchestrator.driver.instability import measure_instability
-from orchestrator.driver.permute import permute_labels
+from orchestrator.driver.permute import check_times, permute_labels
 from orchestrator.driver.resume import RunOptions
 from orchestrator.driver.run import run_experiment
 from orchestrator.driver.run_plan import PilotRequest, RunPlan, plan_experiment
@@ -54,6 +54,8 @@ def plan(
     Raises:
         PolarmapError: See `check`.
     """
+    if not pilot and (workers is not None or cluster is not None):
+        raise ExperimentError("`workers` and `cluster` say what a pilot forecasts; add `pilot=True`")
     loaded = load_experiment(Path(experiment), settings or {})
     request = PilotRequest(workers=workers, cluster=None if cluster is None else Path(cluster)) if pilot else None
     return plan_experiment(loaded, progress_for("none"), request)
@@ -137,8 +139,7 @@ def permute(
         IncompleteRunError: Cells of the run itself failed.
         PolarmapError: See `run`.
     """
-    if times < 1:
-        raise ExperimentError(f"`times` must be at least 1, but is {times}")
+    check_times(times)
     loaded = load_experiment(Path(experiment), settings or {})
     with private_files():
         found = permute_labels(loaded, times, RunOptions(runner=runner, address=address), progress_for(progress))

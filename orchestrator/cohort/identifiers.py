@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from orchestrator.cohort.problems import MAX_LISTED, rows_text
@@ -39,6 +39,11 @@ def refusal(text: str) -> str:
         return f"has {len(text)} characters; {_LONGEST} are the most"
     if _FORMULA.match(text):
         return "begins as a formula of a spreadsheet does, which would change it in every table; give another id"
+    return invisible(text)
+
+
+def invisible(text: str) -> str:
+    """Which character of a text nobody sees; empty where there is none."""
     if text.isascii() and text.isprintable():
         return ""
     for character in text:
@@ -68,12 +73,12 @@ def rows_alike(ids: Iterable[tuple[int, str]], known: Iterable[str]) -> list[int
     return [row for row, patient in ids if _look_alike(patient) in forms]
 
 
-def look_alike_notices(ids: Iterable[tuple[int, str]], called: str = "manifest") -> list[str]:
+def look_alike_notices(ids: Iterable[tuple[int, str]], named: Callable[[Iterable[int]], str] = rows_text) -> list[str]:
     """Ids that may be spellings of one patient, whom a split by patient would then not keep together.
 
     Args:
         ids: Row and patient id of every exam.
-        called: What the file with the rows is called.
+        named: How a message names some rows.
 
     Returns:
         A notice a group, at most `MAX_LISTED`, and a count of the rest.
@@ -83,7 +88,7 @@ def look_alike_notices(ids: Iterable[tuple[int, str]], called: str = "manifest")
         groups.setdefault(_look_alike(patient), {}).setdefault(patient, []).append(row)
     alike: Sequence[dict[str, list[int]]] = [spellings for spellings in groups.values() if len(spellings) > 1]
     notices = [
-        f"{rows_text((row for rows in spellings.values() for row in rows), called)} have patient ids that look alike "
+        f"{named(row for rows in spellings.values() for row in rows)} have patient ids that look alike "
         "(case, leading zeros, `.0`, spaces, or letters of another alphabet); they are taken as different patients"
         for spellings in alike[:MAX_LISTED]
     ]

@@ -5,6 +5,7 @@
 
 import argparse
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +49,8 @@ def _write_pages(prepared: Prepared, html: Path | None, patients: Path | None) -
     """
     if html is None and patients is None:
         return
+    if html is not None and patients is not None and os.path.realpath(html) == os.path.realpath(patients):
+        raise ExperimentError("`--html` and `--patients` name one file; name two, and give away the first alone")
     # Imported here: only these files need statistics and drawing.
     from orchestrator.driver.cohort_page import cohort_page_of  # noqa: PLC0415
     from orchestrator.report.cohort_page.single_maps import single_maps_page  # noqa: PLC0415
@@ -81,8 +84,6 @@ def _pilot(arguments: argparse.Namespace) -> "PilotRequest | None":
         if arguments.workers is not None or arguments.cluster is not None:
             raise ExperimentError("`--workers` and `--cluster` say what a pilot forecasts; add `--pilot`")
         return None
-    if arguments.workers is not None and arguments.workers < 1:
-        raise ExperimentError(f"`--workers` must be at least 1, but is {arguments.workers}")
     return PilotRequest(workers=arguments.workers, cluster=arguments.cluster)
 
 

@@ -1,15 +1,15 @@
 """Verbs that train: run, demo, permute and instability."""
 
 import argparse
+import os
 import sys
 
 from mpi_model.errors import ExperimentError, IncompleteRunError
 from orchestrator.commands.checks import loaded_from
 from orchestrator.driver.instability import measure_instability
-from orchestrator.driver.permute import permute_labels
+from orchestrator.driver.permute import check_times, permute_labels
 from orchestrator.driver.resume import RunOptions, RunOutcome
 from orchestrator.driver.run import run_experiment
-from orchestrator.experiment.bounds import MOST_SAMPLES
 from orchestrator.experiment.file import load_experiment
 from orchestrator.ledger.reading import Run
 from orchestrator.report.stored import stored_report
@@ -19,8 +19,9 @@ from orchestrator.terminal.tables import print_report
 
 def run(arguments: argparse.Namespace) -> int:
     """`polarmap run EXPERIMENT`."""
-    if arguments.tensorboard is not None and arguments.tensorboard.is_file():
-        raise ExperimentError("`--tensorboard` names a file; name a folder, new or not")
+    place = arguments.tensorboard
+    if place is not None and os.path.lexists(place) and not os.path.isdir(place):
+        raise ExperimentError("`--tensorboard` names no folder; name one, new or not")
     options = RunOptions(
         open_test=arguments.open_test,
         retry_failed=arguments.retry_failed,
@@ -62,10 +63,7 @@ def demo(arguments: argparse.Namespace) -> int:
 
 def permute(arguments: argparse.Namespace) -> int:
     """`polarmap permute EXPERIMENT --times N`."""
-    if arguments.times < 1:
-        raise ExperimentError(f"`--times` must be at least 1, but is {arguments.times}")
-    if arguments.times > MOST_SAMPLES:
-        raise ExperimentError(f"`--times` must be at most {MOST_SAMPLES}, but is {arguments.times}; 999 are many")
+    check_times(arguments.times)
     options = RunOptions(runner=arguments.runner, address=arguments.address)
     report = permute_labels(loaded_from(arguments), arguments.times, options, progress_for(arguments.progress))
     print_report(report, "rich", full=True)

@@ -1,13 +1,17 @@
 """Verbs that hand a run to other programs."""
 
 import argparse
+from typing import Final
 
 import optuna
 
+from mpi_model.errors import ExperimentError
 from orchestrator.driver.export_model import export_model
 from orchestrator.export.mlflow_run import write_mlflow
 from orchestrator.export.optuna_journal import export_studies
 from orchestrator.ledger.reading import open_run
+
+_PIXELS: Final = "uint16"
 
 
 def export_optuna(arguments: argparse.Namespace) -> int:
@@ -20,6 +24,11 @@ def export_optuna(arguments: argparse.Namespace) -> int:
 
 def export(arguments: argparse.Namespace) -> int:
     """`polarmap export RUN DIR --format FORMAT`."""
+    graph = arguments.format in ("torch", "onnx")
+    if arguments.pixels is not None and not graph:
+        raise ExperimentError("`--pixels` is of the formats torch and onnx; leave it out")
+    if arguments.format == "mlflow" and arguments.inputs is not None:
+        raise ExperimentError("`--format mlflow` writes the whole run; leave `--inputs` out")
     if arguments.format == "mlflow":
         write_mlflow(open_run(arguments.run), arguments.folder)
         look = f"MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri {arguments.folder}"
@@ -30,7 +39,7 @@ def export(arguments: argparse.Namespace) -> int:
         arguments.folder,
         arguments.format,
         inputs=arguments.inputs,
-        pixels=arguments.pixels,
+        pixels=arguments.pixels or _PIXELS,
     )
     print(f"{arguments.folder} written: README.md is the model card; what only you know in it is marked")
     return 0

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable
 
 from mpi_model.errors import ExperimentError
+from mpi_model.printable import printable
 from orchestrator.importers.exams import patient_names
 from orchestrator.importers.folder import import_folder
 from orchestrator.importers.import_request import ImportRequest, require
@@ -39,6 +40,8 @@ def pages(arguments: argparse.Namespace) -> int:
     """`polarmap import pages SOURCE LAYOUT DIR`, or `--new-layout PAGE`."""
     from orchestrator.importers.pages import import_pages, write_new_layout  # noqa: PLC0415 - likewise
 
+    if arguments.new_layout is not None and arguments.source is not None:
+        raise ExperimentError("--new-layout PAGE is called alone: fill the layout in, then import with it")
     if arguments.new_layout is not None:
         layout, grid = write_new_layout(arguments.new_layout)
         print(f"{layout} written to fill in, {grid} to read coordinates from (it shows the page: keep it private)")
@@ -70,8 +73,8 @@ def list_files(arguments: argparse.Namespace) -> int:
     """`polarmap import list SOURCE`: the only output that shows file names."""
     with Source(arguments.source) as source:
         for file in source.files:
-            # A name may hold bytes that are no UTF-8: they are shown escaped.
-            print(f"{file.number}\t{file.path.encode('utf-8', 'backslashreplace').decode('utf-8')}")
+            # A name may hold bytes that are no UTF-8, or command the terminal: such letters are shown escaped.
+            print(f"{file.number}\t{printable(file.path)}")
     return 0
 
 

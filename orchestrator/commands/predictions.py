@@ -1,6 +1,7 @@
 """Verbs that apply a run's final networks to other exams: predict, validate."""
 
 import argparse
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -29,8 +30,10 @@ def predict(arguments: argparse.Namespace) -> int:
     explained: Path | None = arguments.explain
     if explained is not None:
         check_new_table(explained, "--explain")
-        if out is not None and explained.resolve() == out.resolve():
+        if out is not None and os.path.realpath(explained) == os.path.realpath(out):
             raise ExperimentError("`--out` and `--explain` name one file; name two")
+    if arguments.tracer is not None and arguments.stress is None and arguments.rest is None:
+        raise ExperimentError("`--tracer` is of the one exam of `--stress` and `--rest`; a manifest names its own")
     images = {phase: path for phase in PHASES if (path := getattr(arguments, phase)) is not None}
     *sources, last = arguments.sources
     if explained is not None and (images or len(sources) != 1):

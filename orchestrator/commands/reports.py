@@ -7,9 +7,10 @@ from typing import Final
 
 from mpi_model.errors import ExperimentError, IncompleteRunError
 from mpi_model.printable import printable
+from orchestrator.ledger.files import json_object
 from orchestrator.ledger.reading import open_run
 from orchestrator.monitoring.progress import shown
-from orchestrator.output_files import new_named_file, write_named_file
+from orchestrator.output_files import make_parents, new_folder, new_named_file, write_named_file
 from orchestrator.report.build import report_of
 from orchestrator.report.compare import comparison_report
 from orchestrator.report.evaluate import evaluation_report
@@ -19,6 +20,8 @@ from orchestrator.terminal.progress import progress_for
 from orchestrator.terminal.tables import print_report
 
 _LONGEST_NAME: Final = 100
+_MARGIN: Final = 0.05
+"""Of a non-inferiority hypothesis that names none, in AUC."""
 
 
 def report(arguments: argparse.Namespace) -> int:
@@ -28,6 +31,9 @@ def report(arguments: argparse.Namespace) -> int:
         IncompleteRunError: Cells have no result, and an average over the others was not asked for.
         ExperimentError: A format was asked for that this output does not have.
     """
+    asked = [option for option in ("checklist", "figures", "patients") if getattr(arguments, option) is not None]
+    if len(asked) > 1:
+        raise ExperimentError(f"--{asked[0]} and --{asked[1]} are two outputs; call the command once for each")
     if arguments.checklist is not None:
         return _checklist(arguments)
     if arguments.format == "docx" or arguments.out is not None:
@@ -67,12 +73,13 @@ def _figures(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.figures
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ExperimentError("the folder of `--figures` is not empty; give a new one")
-    found = report_of(open_run(arguments.run), incomplete=arguments.incomplete, manuscript=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    for figure in found.figures:
-        contents = {"svg": figure.svg.encode("utf-8"), "pdf": figure.pdf, "csv": figure.csv.encode("utf-8")}
-        for end, content in contents.items():
-            write_named_file(folder / f"{figure.key}.{end}", content)
+    make_parents(folder)
+    with new_folder(folder) as work:
+        found = report_of(open_run(arguments.run), incomplete=arguments.incomplete, manuscript=True)
+        for figure in found.figures:
+            contents = {"svg": figure.svg.encode("utf-8"), "pdf": figure.pdf, "csv": figure.csv.encode("utf-8")}
+            for end, content in contents.items():
+                (work / f"{figure.key}.{end}").write_bytes(content)
     return 0
 
 
@@ -91,8 +98,17 @@ def _checklist(arguments: argparse.Namespace) -> int:
     if arguments.out is None:
         sys.stdout.write(content.decode("utf-8"))
     else:
-        write_named_file(arguments.out, content, f".{arguments.format}")
+        first = content.partition(b"\n")[0]
+        # Manifests end in .csv, too; a checklist is known by its header.
+        is_alike = (lambda old: old.startswith(first)) if arguments.format == "csv" else None
+        write_named_file(arguments.out, content, f".{arguments.format}", is_alike)
     return 0
+
+
+def _is_summary(content: bytes) -> bool:
+    """Whether a JSON file is a report's; a run's `experiment.json` and an import's `import.json` are none."""
+    found = json_object(content)
+    return found is not None and "summary" in found
 
 
 def compare(arguments: argparse.Namespace) -> int:
@@ -104,6 +120,9 @@ def compare(arguments: argparse.Namespace) -> int:
 def evaluate(arguments: argparse.Namespace) -> int:
     """`polarmap evaluate PREDICTIONS`."""
     path: Path = arguments.predictions
+    if arguments.margin is not None and arguments.noninferiority is None:
+        raise ExperimentError("`--margin` is of a hypothesis; name it with --noninferiority FIRST-SECOND")
+    margin = _MARGIN if arguments.margin is None else arguments.margin
     progress = progress_for()
     with shown(progress, "reading the predictions"):
         predictions = read_predictions(path)
@@ -112,11 +131,11 @@ def evaluate(arguments: argparse.Namespace) -> int:
             predictions,
             printable(path.stem)[:_LONGEST_NAME],
             level=arguments.level,
-            noninferiority=(arguments.noninferiority, arguments.margin) if arguments.noninferiority else None,
+            noninferiority=None if arguments.noninferiority is None else (arguments.noninferiority, margin),
             prevalence=arguments.prevalence,
             subgroups=arguments.subgroup,
         )
     print_report(found, arguments.format, full=arguments.full)
     if arguments.json is not None:
-        write_named_file(arguments.json, export(found, "json").encode("utf-8"), ".json")
+        write_named_file(arguments.json, export(found, "json").encode("utf-8"), ".json", _is_summary)
     return 0

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,8 @@ _SCHEMA_FILE: Final = "polarmap.schema.json"
 def init(arguments: argparse.Namespace) -> int:
     """`polarmap init [FILE]`: the file, and beside it the schema that its first line names for editors."""
     path: Path = arguments.file
+    if path.name == _SCHEMA_FILE:
+        raise ExperimentError(f"{_SCHEMA_FILE} is the name of the schema beside an experiment file; name another file")
     new_named_file(path, template().encode("utf-8"))
     # The schema is the installed version's: one that is there already may be an older version's.
     write_named_file(path.parent / _SCHEMA_FILE, _schema_text().encode("utf-8"))
@@ -59,12 +62,14 @@ def import_spectf(arguments: argparse.Namespace) -> int:
 
 def synth(arguments: argparse.Namespace) -> int:
     """`polarmap synth DIR`, with or without a picture of it; `--preview` alone draws a cohort it throws away."""
+    if arguments.preview is not None and os.path.lexists(arguments.preview):
+        raise ExperimentError(f"the preview must be a new file, but {arguments.preview} exists; name another")
     if arguments.folder is None:
         if arguments.preview is None:
             raise ExperimentError("`polarmap synth` needs a folder to write, or --preview FILE.png for a picture alone")
         with tempfile.TemporaryDirectory() as folder:
             # A picture shows a few patients; a cohort of the reference study's size would only take longer.
-            arguments.patients = arguments.patients or 40
+            arguments.patients = 40 if arguments.patients is None else arguments.patients
             _write_synthetic(arguments, Path(folder) / "cohort")
             print(f"{preview(Path(folder) / 'cohort', arguments.preview)} written")
         return 0

@@ -174,7 +174,6 @@ def _export(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--pixels",
         choices=("uint8", "uint16", "float32"),
-        default="uint16",
         help="of torch and onnx: what the maps are made of (default: uint16, 16-bit counts)",
     )
 
@@ -189,7 +188,7 @@ def _evaluate(verb: argparse.ArgumentParser) -> None:
     file_argument(verb, "predictions", metavar="PREDICTIONS", help="a .csv or .parquet file, one row a prediction")
     verb.add_argument("--level", type=float, default=0.95, help="confidence level (default: 0.95)")
     verb.add_argument("--noninferiority", metavar="FIRST-SECOND", help="the primary hypothesis, such as stress-dual")
-    verb.add_argument("--margin", type=float, default=0.05, help="of --noninferiority, in AUC (default: 0.05)")
+    verb.add_argument("--margin", type=float, help="of --noninferiority, in AUC (default: 0.05)")
     verb.add_argument("--prevalence", type=float, help="give predictive values at this prevalence")
     verb.add_argument("--subgroup", action="append", metavar="COLUMN", help="report its values apart; repeatable")
     file_argument(verb, "--json", metavar="FILE", help="also write the summary as JSON")

@@ -1,5 +1,6 @@
 """Which networks predict: of the runs and exported folders that were named, one ensemble an input configuration."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,4 +52,4 @@ def _exported(folder: Path) -> tuple[str, dict[Inputs, Pipeline]]:
             "bundle or the run"
         )
     pipeline = load_pipeline(folder)
-    return folder.resolve().name, {pipeline.config.inputs: pipeline}
+    return Path(os.path.realpath(folder)).name, {pipeline.config.inputs: pipeline}

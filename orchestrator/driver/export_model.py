@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import safetensors.torch
 
@@ -40,6 +40,9 @@ def export_model(
         RunDirectoryError: A network is not the one that was trained.
         ExperimentError: The folder is in use, the input configuration is unknown, or an extra is missing.
     """
+    if format not in get_args(Format) or pixels not in get_args(Pixels):
+        known = ", ".join(get_args(Format))
+        raise ExperimentError(f"`format` is one of {known}, `pixels` of {', '.join(get_args(Pixels))}; correct them")
     description = run.description
     model = FinalModel.of(run, _chosen_inputs(run, inputs))
     is_graph = format in ("torch", "onnx")

@@ -15,7 +15,7 @@ from orchestrator.cells.records import CellKey, sample_keys
 from orchestrator.cells.tasks import purposes_of, sample_task
 from orchestrator.driver.prepare import Prepared
 from orchestrator.driver.resume import ResolvedRun, RunOptions, quarantine_failed, record_of, resolve_run
-from orchestrator.experiment.bounds import MOST_SAMPLES
+from orchestrator.experiment.bounds import MOST_SAMPLES, check_number
 from orchestrator.experiment.settings import LoadedExperiment
 from orchestrator.folds.bootstrap import patients_drawn
 from orchestrator.ledger.compaction import compact
@@ -52,12 +52,7 @@ def measure_instability(
         ExperimentError: Fewer than two samples are asked for.
         IncompleteRunError: A cell of the cohort itself failed, with which all others are compared.
     """
-    if samples < _FEWEST:
-        raise ExperimentError(f"`--samples` must be at least {_FEWEST}, but is {samples}; 200 give stable percentiles")
-    if samples > MOST_SAMPLES:
-        raise ExperimentError(
-            f"`--samples` must be at most {MOST_SAMPLES}, but is {samples}; 200 give stable percentiles"
-        )
+    check_number("--samples", samples, _FEWEST, MOST_SAMPLES, "200 give stable percentiles")
     if loaded.experiment.search.scheme == "flat":
         raise ExperimentError(
             '`search.scheme` = "flat" shares trainings between folds, and a bootstrap sample has none; '

@@ -12,6 +12,7 @@ from typing import Final
 from mpi_model.errors import IncompleteRunError
 from orchestrator.driver.resume import RunOptions
 from orchestrator.driver.run import run_experiment
+from orchestrator.experiment.bounds import MOST_SAMPLES, check_number
 from orchestrator.experiment.settings import LoadedExperiment
 from orchestrator.ledger.reading import Run
 from orchestrator.monitoring.progress import Progress
@@ -55,6 +56,15 @@ def permute_labels(loaded: LoadedExperiment, times: int, options: RunOptions, pr
     counted = (f"{failed} of {times} permutations have failed cells and count as reaching the observed AUC",)
     name = f"{loaded.experiment.name}: {times} label permutations"
     return Report(name=name, summary=summary, notices=counted if failed else ())
+
+
+def check_times(times: int) -> None:
+    """Refuse a number of permutations before anything is read.
+
+    Raises:
+        ExperimentError: It is below 1, or nobody's.
+    """
+    check_number("--times", times, 1, MOST_SAMPLES, "999 are many")
 
 
 def permutation_number(name: str) -> int | None:

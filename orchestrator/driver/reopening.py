@@ -1,5 +1,6 @@
 """A run's experiment and cohort, read again from where they lie: pixels are nowhere in a run directory. No torch."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -65,7 +66,7 @@ def _experiment_of_run(run: Run, manifest: Path | None) -> LoadedExperiment:
     root, runs = run.paths.root, settings.storage.runs
     folder = Path.cwd() if "://" in root or Path(runs).is_absolute() else Path(root).parents[len(Path(runs).parts)]
     if manifest is not None:
-        settings = replace(settings, cohort=replace(settings.cohort, manifest=str(manifest.resolve())))
+        settings = replace(settings, cohort=replace(settings.cohort, manifest=os.path.realpath(manifest)))
     loaded = LoadedExperiment(experiment=settings, folder=folder)
     if not loaded.manifest.is_file():
         raise ExperimentError("the run's manifest is not where it was; name it with --manifest FILE")

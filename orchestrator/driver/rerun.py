@@ -1,5 +1,6 @@
 """One cell of a run again, alone and in a folder of its own, held against what the ledger has of it."""
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -129,7 +130,7 @@ def _check_new_folder(folder: Path, run: Run) -> None:
     if folder.exists() or folder.is_symlink():
         raise ExperimentError(f"{folder} exists already and was not changed; name a new folder with --out")
     # The run directory holds what was computed for it, and nothing else.
-    if "://" not in run.paths.root and folder.resolve().is_relative_to(Path(run.paths.root).resolve()):
+    if "://" not in run.paths.root and Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(run.paths.root)):
         raise ExperimentError(f"{folder} lies in the run directory; name a folder outside of it with --out")
 
 

@@ -1,6 +1,7 @@
 """Which run an experiment is, and whether anything of it is left to do. No torch, no Ray."""
 
 import datetime
+import os
 import platform
 import subprocess
 from collections import Counter
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from mpi_model.errors import CohortError, ExperimentError
+from mpi_model.errors import CohortError, ExperimentError, RunDirectoryError
 from mpi_model.imagenet import weights_digest
 from mpi_model.regular_files import is_regular
 from orchestrator.cells.records import CellKey, cell_keys
@@ -43,6 +44,8 @@ class RunOptions:
     """A folder for TensorBoard's event files; None writes none."""
 
     def __post_init__(self) -> None:
+        if self.runner not in ("ray", "inline"):
+            raise ExperimentError(f"`runner` must be ray or inline, but is {self.runner!r}")
         if self.address is not None and self.runner == "inline":
             raise ExperimentError(
                 "`--address` names a Ray cluster, but `--runner inline` uses none; leave one of them out"
@@ -114,10 +117,11 @@ def resume_summary(prepared: Prepared) -> str | None:
     """What a run of this experiment would go on from, as a sentence; None where there is nothing yet.
 
     Raises:
-        RunDirectoryError: The directory holds another experiment (its differing keys are named).
+        RunDirectoryError: The directory holds another experiment (its differing keys are named), or cannot be made.
     """
     loaded, paths = prepared.loaded, run_paths(prepared.loaded.run_directory)
     if not paths.experiment.exists():
+        _check_place(paths.root)
         return None
     weights = weights_of(loaded)
     # `check` downloads nothing, and the weights' digest is part of the identity.
@@ -131,6 +135,17 @@ def resume_summary(prepared: Prepared) -> str | None:
     failed = f", {states['failed']} of them failed" if states["failed"] else ""
     done = states["complete"] + states["failed"]
     return f"run directory: resumes {paths.root}, a run with {done} of {len(keys)} cells done{failed}"
+
+
+def _check_place(location: str) -> None:
+    """Refuse a place where no folder can be made, such as one below a file."""
+    for place in [] if "://" in location else [Path(location), *Path(location).parents]:
+        if os.path.isdir(place):
+            return
+        if os.path.lexists(place):
+            raise RunDirectoryError(
+                f"`storage.runs` leads to {place.name[:80]}, which is no folder; name another place"
+            )
 
 
 def quarantine_failed(state: RunState, keys: Sequence[CellKey]) -> None:

@@ -15,6 +15,7 @@ from mpi_model.stages import backbone
 from orchestrator.driver.cohort_check import CohortCheck, check_of, records
 from orchestrator.driver.expected_precision import expected_power, expected_precision
 from orchestrator.driver.prepare import Prepared, prepare
+from orchestrator.experiment.bounds import check_number
 from orchestrator.experiment.settings import Experiment, LoadedExperiment
 from orchestrator.folds.draws import Membership
 from orchestrator.ledger.paths import run_paths
@@ -25,6 +26,7 @@ from orchestrator.report.further_designs import further_designs
 if TYPE_CHECKING:
     from orchestrator.driver.pilot import PilotForecast  # torch
 
+_MOST_WORKERS: Final = 1_000_000
 _CELL: Final = ["inputs", "partition", "repeat", "fold"]
 _DECIDING_TIME: Final = ("images", "network", "search", "training", "decision")
 _FOLD_COLUMNS: Final = (
@@ -123,6 +125,10 @@ class PilotRequest:
     """Cells side by side; None for as many as this machine runs."""
     cluster: Path | None = None
     """A Ray cluster file, whose node types are to be priced."""
+
+    def __post_init__(self) -> None:
+        if self.workers is not None:
+            check_number("--workers", self.workers, 1, _MOST_WORKERS, "leave it out for what this machine runs")
 
 
 def plan_experiment(loaded: LoadedExperiment, progress: Progress, pilot: PilotRequest | None = None) -> RunPlan:

@@ -4,6 +4,7 @@ Everything that could be chosen was chosen before: networks, thresholds and stat
 that shares patients or maps with the run's own is refused. Every use is written down before anything is predicted.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -72,7 +73,7 @@ def validate_cohorts(run: Run, manifests: Sequence[Path], progress: Progress) ->
 
 def _names(manifests: Sequence[Path]) -> list[str]:
     """What each cohort is called: its file, or the folder of a file called `manifest`."""
-    names = [path.resolve().parent.name if path.stem == "manifest" else path.stem for path in manifests]
+    names = [Path(os.path.realpath(path)).parent.name if path.stem == "manifest" else path.stem for path in manifests]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise ExperimentError(f"two cohorts are called {sorted(twice)[0]!r}; rename one of the manifests")

@@ -4,9 +4,12 @@ The upper bounds are far above what a study of patients needs. They keep a typin
 nine zeros, from filling the memory.
 """
 
+import operator
 import re
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
+
+from mpi_model.errors import ExperimentError
 
 BOUNDS: Final = MappingProxyType(
     {
@@ -34,3 +37,26 @@ HIGHEST_LEVEL: Final = 0.9999
 """Confidence level; nearer to 1 an interval says nothing, and its ends are no longer computed."""
 MOST_SAMPLES: Final = 10_000
 """Permutations, or bootstrap samples, on each of which the whole procedure runs again."""
+
+
+def check_number(name: str, value: Any, low: int, high: int, hint: str) -> None:  # noqa: ANN401 - a program may give anything
+    """Refuse a number of the command line, or of a call, that is not whole or out of its bounds.
+
+    Args:
+        name: What a message calls it, `--times`.
+        value: What was given.
+        low: The smallest that is allowed.
+        high: The largest.
+        hint: What is usual.
+
+    Raises:
+        ExperimentError: It is refused.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ExperimentError(f"`{name}` must be a whole number, but is a {type(value).__name__}; {hint}") from None
+    if number < low:
+        raise ExperimentError(f"`{name}` must be at least {low}, but is {number}; {hint}")
+    if number > high:
+        raise ExperimentError(f"`{name}` must be at most {high}, but is {number}; {hint}")

@@ -33,8 +33,12 @@ def load_experiment(path: Path, overrides: Sequence[str] | Mapping[str, object] 
     """
     # Overrides before the rules, so that an overridden value is checked as if it stood in the file.
     table = read_toml(path)
+    if isinstance(overrides, str):
+        raise ExperimentError(f"settings are a table by `section.key`, not the text {overrides[:40]!r}")
     if isinstance(overrides, Mapping):
         for dotted, value in overrides.items():
+            if not isinstance(dotted, str):
+                raise ExperimentError(f"settings are named `section.key`, not by a {type(dotted).__name__}")
             _set_value(table, dotted, list(value) if isinstance(value, tuple) else value)
     else:
         for text in overrides:

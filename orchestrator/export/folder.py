@@ -2,19 +2,24 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from mpi_model.errors import ExperimentError, RunDirectoryError
-from mpi_model.pipeline import digest_of, is_as_written
+from mpi_model.imagenet import MOST_WEIGHT_BYTES
+from mpi_model.pipeline import BUNDLE_WEIGHTS, WEIGHTS, digest_of, is_as_written
 from mpi_model.printable import printable
+from mpi_model.regular_files import is_regular, open_regular, read_regular
 from orchestrator.ledger.files import json_object
 from orchestrator.ledger.reading import Run
-from orchestrator.output_files import new_folder
+from orchestrator.output_files import make_parents, new_folder
 
 _CONFIG: Final = "config.json"
+_MOST_CONFIG: Final = 16 * 2**20
+"""Bytes of a configuration; one of three members has 4 kB."""
 _FORMAT: Final = 2
 """Version of the configuration."""
 
@@ -32,10 +37,7 @@ def export_folder(folder: Path) -> Iterator[Path]:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ExperimentError(f"{folder} exists already and was not changed; name a new or empty folder")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ExperimentError(f"cannot write {folder} ({error.strerror}); name a folder you can write") from error
+    make_parents(folder)
     with new_folder(folder) as work:
         yield work
 
@@ -65,19 +67,33 @@ def verify_folder(folder: Path) -> None:
         ExperimentError: It is damaged, or a file is missing, changed, or not in the folder.
     """
     restore = "restore the folder, or export it again"
-    content = json_object((folder / _CONFIG).read_bytes())
+    try:
+        content = json_object(read_regular(folder / _CONFIG, _MOST_CONFIG))
+    except OSError as error:
+        raise ExperimentError(f"{folder.name}: {_CONFIG} cannot be read ({error.strerror}); {restore}") from error
     if content is None or content.get("format") != _FORMAT:
         raise ExperimentError(f"{folder.name} is no export of format {_FORMAT}; {restore}")
     digests = content.get("files")
     if not is_as_written(content) or not isinstance(digests, dict):
         raise ExperimentError(f"{folder.name}: {_CONFIG} is not what was exported; {restore}")
-    for name in sorted(digests):
+    # Weights without a digest would be used unverified.
+    used = [name for name in (WEIGHTS, BUNDLE_WEIGHTS) if is_regular(folder / name)]
+    for name in sorted({*digests, *used}):
         path = folder / name
         # Names come from the file: one with `..`, or a link, could lead anywhere.
-        if not path.is_file() or path.resolve() != folder.resolve() / name:
+        if not is_regular(path) or os.path.realpath(path) != os.path.join(os.path.realpath(folder), name):
             raise ExperimentError(f"{folder.name}: a file that config.json names is not in the folder; {restore}")
-        if hashlib.sha256(path.read_bytes()).hexdigest() != digests[name]:
+        if _digest(path) != digests.get(name):
             raise ExperimentError(f"{folder.name}: {printable(name)} is not what was exported; {restore}")
+
+
+def _digest(path: Path) -> str:
+    """Of a file of any size, read in parts; empty where it cannot be read."""
+    try:
+        with open_regular(path, MOST_WEIGHT_BYTES) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 def refuse_links(run: Run) -> None:

@@ -1,6 +1,7 @@
 """A finished run in MLflow's file store: settings, leading estimates, tables and figures. No server is needed."""
 
 import importlib.util
+import os
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -45,7 +46,7 @@ def write_mlflow(run: Run, store: Path) -> None:
         from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
         try:
-            _log(run, MlflowClient(tracking_uri=store.resolve().as_uri()))
+            _log(run, MlflowClient(tracking_uri=Path(os.path.realpath(store)).as_uri()))
         except MlflowException as error:
             raise ExperimentError(f"MLflow refuses: {str(error).splitlines()[0]}; name a new folder") from error
 

@@ -9,11 +9,12 @@ import datetime
 import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
 from mpi_model.vocabulary import PHASES, Phase, Tracer
+from orchestrator.cohort.identifiers import canonical, invisible, look_alike_notices, refusal
 from orchestrator.cohort.problems import Problem
 from orchestrator.cohort.pseudonyms import pseudonyms, read_key
 from orchestrator.importers.found_maps import FoundMap
@@ -95,12 +96,14 @@ def group_exams(
         exam_days: The most days between a map and the next one of the same exam.
         unit: What the numbers of maps count.
     """
+    # One person is one person, however the source composes the letters of an id.
+    maps = [replace(found, patient=canonical(found.patient)) for found in maps]
     groups: dict[_Key, list[FoundMap]] = {}
     for found in maps:
         groups.setdefault((found.patient, found.tracer), []).append(found)
     called = _new_names(maps, names)
     first = _first_days(maps)
-    problems: list[Problem] = []
+    problems = _id_problems(maps, names, unit)
     exams: list[ImportedExam] = []
     for (patient, tracer), members in groups.items():
         parts = _split(members, exam_days)
@@ -126,8 +129,23 @@ def group_exams(
             )
     # With keyed names in the order of files, a row's place would say whose pseudonym it is.
     ordered = sorted(exams, key=lambda exam: exam.exam_id) if names.naming == "keyed" else exams
-    notices = _notices(ordered, maps, supplied)
+    first_files = {found.patient: found.file for found in reversed(maps)}
+    alike = look_alike_notices(
+        ((file, patient) for patient, file in first_files.items()), lambda at: _numbers(at, unit)
+    )
+    notices = (*_notices(ordered, maps, supplied), *alike)
     return GroupedExams(exams=tuple(ordered), problems=tuple(problems), notices=notices)
+
+
+def _id_problems(maps: Sequence[FoundMap], names: PatientNames, unit: str) -> list[Problem]:
+    """Ids that hide something; of kept ones also those that no manifest may have."""
+    why = {found.patient: found.file for found in reversed(maps)}
+    refused = refusal if names.naming == "kept" else invisible
+    return [
+        Problem(kind="patient id with such characters", line=f"{unit} {number}: the patient's id {reason}")
+        for patient, number in sorted(why.items(), key=lambda item: item[1])
+        if (reason := refused(patient))
+    ]
 
 
 def _new_names(maps: Iterable[FoundMap], names: PatientNames) -> dict[str, str]:
@@ -204,7 +222,11 @@ def _part_problems(part: Sequence[FoundMap], unit: str) -> list[Problem]:
 
 
 def _places(part: Iterable[FoundMap], unit: str) -> str:
-    numbers = sorted({found.file for found in part})
+    return _numbers((found.file for found in part), unit)
+
+
+def _numbers(files: Iterable[int], unit: str) -> str:
+    numbers = sorted(set(files))
     return f"{unit}{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
 
 

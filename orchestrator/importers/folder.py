@@ -6,9 +6,7 @@ counted. Pixels are decoded and written anew, so that nothing a picture carries 
 
 import gzip
 import io
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+import logging
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -21,66 +19,14 @@ from orchestrator.cohort.problems import Problem
 from orchestrator.cohort.spellings import tracer_of
 from orchestrator.importers.found_maps import FoundMap, ReadMap
 from orchestrator.importers.import_request import FoundSource, ImportRequest, require, source_record, write_found
+from orchestrator.importers.name_patterns import NamePattern, name_pattern
 from orchestrator.importers.source_files import Source, SourceFile, file_problem
 from orchestrator.importers.supplied_facts import SuppliedFiles, date_of, phase_of, read_files_table
 from orchestrator.importers.written_cohort import WrittenCohort, check_new_folder
 
-_GROUPS: Final[Mapping[str, str]] = {
-    "patient": r"[^/]+?",
-    "tracer": r"[^/_]+?",
-    "phase": r"stress|str|exercise|rest|redistribution|reinjection|delayed",
-    "exam": r"[^/_]+?",
-    "date": r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}",
-}
-"""What a pattern may name, and what each matches."""
 _ARRAYS: Final = (".npy",)
 _PICTURES: Final = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 _NIFTI: Final = (".nii", ".nii.gz")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NameFacts:
-    """What a file's name says."""
-
-    patient: str
-    tracer: str
-    phase: str
-    exam: str
-    date: str
-
-
-def name_pattern(text: str) -> re.Pattern[str]:
-    """A pattern such as `{patient}/{tracer}_{phase}.npy` as a regular expression.
-
-    `*` stands for anything inside one name. Without a `/` only the file's own name is looked at.
-
-    Raises:
-        ExperimentError: A group is unknown or named twice, or there is no `{patient}`.
-    """
-    parts = re.split(r"(\{[^}]*\}|\*)", text)
-    groups = [part[1:-1] for part in parts if part.startswith("{")]
-    if "patient" not in groups or len(set(groups)) < len(groups) or not set(groups) <= _GROUPS.keys():
-        known = ", ".join(f"{{{name}}}" for name in _GROUPS)
-        raise ExperimentError(f"--pattern {text!r} must name {{patient}} and each of {known} at most once")
-    pieces = [
-        f"(?P<{part[1:-1]}>{_GROUPS[part[1:-1]]})"
-        if part.startswith("{")
-        else "[^/]*"
-        if part == "*"
-        else re.escape(part)
-        for part in parts
-    ]
-    # Case is ignored: the same program writes .PNG and .png on different systems.
-    return re.compile(rf"(?:.*/)?{''.join(pieces)}", re.IGNORECASE)
-
-
-def facts_of_name(pattern: re.Pattern[str] | None, path: str) -> NameFacts | None:
-    """What a path says by a pattern; None where it does not fit."""
-    match = pattern.fullmatch(path) if pattern is not None else None
-    if match is None:
-        return None
-    supplied = {name: match.groupdict().get(name) or "" for name in _GROUPS}
-    return NameFacts(**supplied)
 
 
 def import_folder(
@@ -115,7 +61,7 @@ def import_folder(
             maps=maps,
             problems=[*source.problems, *supplied.unmatched(source.files), *problems],
             # Not the pattern itself: its literal parts may be the name of a place or a person.
-            settings={"groups": sorted(compiled.groupindex), "tracer": tracer, "nifti_order": nifti_order},
+            settings={"groups": compiled.groups, "tracer": tracer, "nifti_order": nifti_order},
             decisions={"files that do not fit the pattern": left_out},
         )
         return write_found(
@@ -124,13 +70,13 @@ def import_folder(
 
 
 def _found(
-    source: Source, pattern: re.Pattern[str], supplied: SuppliedFiles, tracer: Tracer | None
+    source: Source, pattern: NamePattern, supplied: SuppliedFiles, tracer: Tracer | None
 ) -> tuple[list[FoundMap], list[Problem], int]:
     maps: list[FoundMap] = []
     problems: list[Problem] = []
     left_out = 0
     for file in source.files:
-        name, row = facts_of_name(pattern, file.path), supplied.of(file)
+        name, row = pattern.facts(file.path), supplied.of(file)
         # A row of `--files` brings in a file that does not fit the pattern.
         if row.skipped or (name is None and not row.row):
             left_out += 1
@@ -181,6 +127,8 @@ def _nifti(content: bytes, packed: bool, order: Literal["row-column", "x-y"] | N
     require("nibabel", "nifti")
     from nibabel.nifti1 import Nifti1Image  # noqa: PLC0415 - an optional dependency
 
+    # What it says of damaged files on standard error is said below, with the file's number.
+    logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
     if order is None:
         raise ExperimentError(
             "NIfTI arrays of maps are indexed in two ways: say --nifti-order row-column (from the top) or x-y "

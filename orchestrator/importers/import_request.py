@@ -5,16 +5,19 @@ import importlib.util
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, get_args
 
 from mpi_model.errors import CohortError, ExperimentError
 from orchestrator.cohort.problems import Problem
+from orchestrator.experiment.bounds import check_number
 from orchestrator.importers.exams import EXAM_DAYS, PatientNames, group_exams
 from orchestrator.importers.found_maps import FoundMap, ReadMap
 from orchestrator.importers.label_rules import LabelRule
 from orchestrator.importers.source_files import Source, SourceFile
-from orchestrator.importers.supplied_facts import read_exams_table
+from orchestrator.importers.supplied_facts import OWN_COLUMNS, read_exams_table
 from orchestrator.importers.written_cohort import Advance, Format, ImportRecord, WrittenCohort, write_cohort
+
+_MOST_DAYS: Final = 3650
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,15 @@ class ImportRequest:
     exam_days: int = EXAM_DAYS
     format: Format = "png"
     progress: Advance | None = None
+
+    def __post_init__(self) -> None:
+        # The source's ids and dates would take the place of those that an import makes to leave them out.
+        own = [name for name in self.carry if name.strip().casefold() in OWN_COLUMNS]
+        if own:
+            raise ExperimentError(f"--carry {own[0][:40]!r} is a column that an import writes itself; leave it out")
+        check_number("--exam-days", self.exam_days, 0, _MOST_DAYS, f"{EXAM_DAYS} are usual")
+        if self.format not in get_args(Format):
+            raise ExperimentError(f"`--format` must be one of {', '.join(get_args(Format))}, but is {self.format!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +72,8 @@ def write_found(request: ImportRequest, found: FoundSource, read: Callable[[Foun
         CohortError: Anything is wrong with the source or a table; all of it at once, and nothing is written.
         ExperimentError: The folder cannot be used.
     """
+    if request.carry and request.exams is None and found.importer != "segments":
+        raise ExperimentError("--carry takes columns of the table of --exams; name that table, too")
     grouped = group_exams(
         found.maps,
         names=request.names,

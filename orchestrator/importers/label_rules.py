@@ -4,6 +4,7 @@ A rule is comparisons of a column with a number, joined by `and` and `or` (`and`
 tracer is for every tracer that has none of its own.
 """
 
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ _COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
     "<": operator.lt,
     "==": operator.eq,
 }
-_COMPARISON: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*) *(>=|<=|==|>|<) *([0-9]+(?:\.[0-9]+)?)")
+_COMPARISON: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*) *(>=|<=|==|>|<) *([0-9]{1,9}(?:\.[0-9]{1,9})?)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +48,11 @@ class LabelRule:
 
 def _holds(columns: Mapping[str, str], name: str, comparison: str, number: float) -> bool | None:
     try:
-        return _COMPARISONS[comparison](float(columns[name]), number)
+        value = float(columns[name])
     except (KeyError, ValueError):
         return None
+    # NaN is below no number and above none; it is a missing value, and no negative exam.
+    return _COMPARISONS[comparison](value, number) if math.isfinite(value) else None
 
 
 def label_rules(texts: Sequence[str]) -> tuple[LabelRule, ...]:
@@ -71,7 +74,7 @@ def _rule(text: str) -> LabelRule:
     alternatives = [[_COMPARISON.fullmatch(part.strip()) for part in re.split(r"\band\b", alternative)]
                     for alternative in re.split(r"\bor\b", body)]  # fmt: skip
     if (colon and tracer is None) or any(part is None for all_of in alternatives for part in all_of):
-        raise ExperimentError(f"--label takes a rule such as 'SSS >= 4' or 'Tl-201: SSS >= 9', but got {text!r}")
+        raise ExperimentError(f"--label takes a rule such as 'SSS >= 4' or 'Tl-201: SSS >= 9', but got {text[:60]!r}")
     return LabelRule(
         text=text,
         tracer=tracer,

@@ -6,6 +6,7 @@ one pseudonym is one patient, wherever imaged. Equal maps under two patients are
 """
 
 import json
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from mpi_model.errors import CohortError, ExperimentError
 from mpi_model.regular_files import read_regular
 from mpi_model.vocabulary import PHASES, Phase
 from orchestrator.cohort.duplicates import ReadImage, duplicate_images, near_duplicates
+from orchestrator.cohort.identifiers import canonical, refusal
 from orchestrator.cohort.images import read_channels, read_map
 from orchestrator.cohort.problems import Problem
 from orchestrator.cohort.spellings import tracer_of
@@ -130,13 +132,19 @@ def _opened(part: MergePart) -> _Opened:
         record = json.loads(read_regular(part.folder / "import.json", _MOST_BYTES))
     except (OSError, ValueError, RecursionError) as error:
         raise ExperimentError(f"{part.folder} is no import: it has no readable import.json") from error
-    if not isinstance(record, dict):
+    if not isinstance(record, dict) or not _is_usable(record):
         raise ExperimentError(f"{part.folder} is no import: its import.json is of another kind")
     table = read_table(part.folder / "manifest.csv", called=f"manifest of {part.site}")
     missing = {"patient_id", "tracer", "label"} - set(table.columns)
     if missing:
         raise CohortError(f"the manifest of {part.site} has no column {min(missing)!r}; add it")
     return _Opened(part=part, record=record, rows=table.rows)
+
+
+def _is_usable(record: Mapping[str, object]) -> bool:
+    """Whether what decides about the merged cohort is of its kind."""
+    rules, check = record.get("label_rules", []), record.get("key_check")
+    return isinstance(rules, list) and all(isinstance(rule, str) for rule in rules) and isinstance(check, str | None)
 
 
 def _exams(opened: Sequence[_Opened], shared: bool) -> tuple[list[ImportedExam], list[Problem]]:
@@ -158,20 +166,23 @@ def _exams(opened: Sequence[_Opened], shared: bool) -> tuple[list[ImportedExam],
 
 def _row_problems(part: _Opened, cells: Mapping[str, str]) -> list[str]:
     wrong = [] if cells["patient_id"] else ["patient_id is blank"]
+    why = refusal(cells["patient_id"])
+    wrong += [f"patient_id {why}"] if why else []
     wrong += [] if tracer_of(cells["tracer"]) else ["tracer is not understood"]
     wrong += [] if cells["label"] in {"", "0", "1"} else ["label must be 0, 1 or blank"]
     paths = [cells[phase] for phase in PHASES if cells.get(phase)]
     wrong += [] if paths else ["it names no map"]
-    root = part.part.folder.resolve()
+    root = os.path.realpath(part.part.folder)
     # A manifest may have been edited since: a path out of the folder would copy a private file.
-    outside = [path for path in paths if not (root / path).resolve().is_relative_to(root)]
+    outside = [path for path in paths if not Path(os.path.realpath(os.path.join(root, path))).is_relative_to(root)]
     return wrong + (["a map lies outside the import's folder"] if outside else [])
 
 
 def _exam(site: str, part: int, row: int, cells: Mapping[str, str], shared: bool) -> ImportedExam:
     tracer = tracer_of(cells["tracer"]) or "Tc-99m"
-    patient = cells["patient_id"] if shared else f"{site}-{cells['patient_id']}"
-    day = re.fullmatch(r"day ([0-9]+)", cells.get("exam_date", ""))
+    own = canonical(cells["patient_id"])
+    patient = own if shared else f"{site}-{own}"
+    day = re.fullmatch(r"day ([0-9]{1,5})", cells.get("exam_date", ""))
     # `exam` holds the map's path inside its part, `file` the row of the new manifest.
     maps: dict[Phase, FoundMap] = {
         phase: FoundMap(file=row, part=part, patient=patient, tracer=tracer, phase=phase, exam=cells[phase])

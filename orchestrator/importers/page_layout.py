@@ -17,6 +17,7 @@ radius = 120                          # to the disc's edge
 # frame = 1                           # of a multi-frame DICOM page
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,9 @@ _KEYS: Final = {
     "colour_bar": {"box", "high", "percent"},
     "map": {"phase", "centre", "radius", "tracer", "frame"},
 }
+
+
+_TEXTS: Final = frozenset({"program", "version", "tracer"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +98,14 @@ def read_layout(path: Path) -> PageLayout:
     bar = bar if isinstance(bar, dict) else {}
     maps = [each for each in maps if isinstance(each, dict)] if isinstance(maps, list) else []
     for place, table in (("", content), ("colour_bar", bar), *(("map", each) for each in maps)):
+        problems += [
+            f"the layout's {key} must be a text, but is {type(value).__name__}"
+            for key, value in table.items()
+            if key in _TEXTS and not isinstance(value, str)
+        ]
         problems += [f"the layout knows no {place or 'top-level'} key {key!r}" for key in table.keys() - _KEYS[place]]
     size = _numbers(content.get("page"), 2)
-    if size is None or not all(16 <= side <= 8192 for side in size):
+    if size is None or not all(16 <= side <= 8192 and side == int(side) for side in size):
         problems.append("the layout needs page = [width, height] in pixels")
         # Large enough that a wrong page size does not make every other coordinate wrong too.
         size = [8192.0, 8192.0]
@@ -120,15 +129,23 @@ def read_layout(path: Path) -> PageLayout:
 def _numbers(value: object, count: int) -> list[float] | None:
     if not isinstance(value, list) or len(value) != count:
         return None
-    return [float(each) for each in value] if all(isinstance(each, int | float) for each in value) else None
+    return [float(each) for each in value] if all(map(_is_number, value)) else None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _bar(table: Mapping[str, Any], size: list[float], problems: list[str]) -> ColourBar:
     box, percent = _numbers(table.get("box"), 4), _numbers(table.get("percent", [0, 100]), 2)
     left, top, right, bottom = (int(each) for each in box or (0, 0, 1, 1))
     high = table.get("high")
-    if box is None or not (0 <= left < right <= size[0] and 0 <= top < bottom <= size[1]):
-        problems.append("colour_bar.box must be [left, top, right, bottom] on the page")
+    if (
+        box is None
+        or box != [left, top, right, bottom]
+        or not (0 <= left < right <= size[0] and 0 <= top < bottom <= size[1])
+    ):
+        problems.append("colour_bar.box must be [left, top, right, bottom] on the page, whole numbers")
     if high not in _ENDS:
         problems.append(f"colour_bar.high must be one of {', '.join(_ENDS)}")
     elif box and (bottom - top if high in {"top", "bottom"} else right - left) < _SHORTEST_BAR:
@@ -151,7 +168,7 @@ def _map(table: Mapping[str, Any], number: int, size: list[float], problems: lis
     place = f"map {number} of the layout"
     phase, tracer = phase_of(str(table.get("phase", ""))), tracer_of(str(table.get("tracer", "")))
     centre, radius = _numbers(table.get("centre"), 2) or [0.0, 0.0], table.get("radius")
-    reach = float(radius) if isinstance(radius, int | float) else 0.0
+    reach = float(radius) if isinstance(radius, int | float) and _is_number(radius) else 0.0
     frame = table.get("frame", 1)
     if phase is None:
         problems.append(f"{place}: phase must be stress or rest")
@@ -160,7 +177,7 @@ def _map(table: Mapping[str, Any], number: int, size: list[float], problems: lis
     inside = all(reach <= at <= side - reach for at, side in zip(centre, size, strict=True))
     if reach < _SMALLEST_RADIUS or not inside:
         problems.append(f"{place}: centre and radius must make a disc on the page, radius {_SMALLEST_RADIUS} or more")
-    if not isinstance(frame, int) or frame < 1:
+    if type(frame) is not int or frame < 1:
         problems.append(f"{place}: frame must be 1, 2, …")
         frame = 1
     return PageMap(phase=phase or "stress", tracer=tracer, column=centre[0], row=centre[1], radius=reach, frame=frame)

@@ -6,7 +6,6 @@ comes from the DICOM tags, from a pattern of the file's name, or from `--files`.
 """
 
 import io
-import re
 from pathlib import Path
 from typing import Final
 
@@ -20,9 +19,9 @@ from mpi_model.vocabulary import Tracer
 from orchestrator.cohort.images import decoded
 from orchestrator.cohort.problems import Problem
 from orchestrator.cohort.spellings import tracer_of
-from orchestrator.importers.folder import facts_of_name, name_pattern
 from orchestrator.importers.found_maps import FoundMap, ReadMap
 from orchestrator.importers.import_request import FoundSource, ImportRequest, require, source_record, write_found
+from orchestrator.importers.name_patterns import NamePattern, name_pattern
 from orchestrator.importers.page_colours import FOREIGN, read_colours
 from orchestrator.importers.page_layout import PageLayout, PageMap, read_layout
 from orchestrator.importers.sheet import picture
@@ -64,7 +63,7 @@ def import_pages(
     Args:
         request: Source, folder to write and what all imports share.
         layout_file: Where what lies on the pages.
-        pattern: Of file names of pictures; see `folder.name_pattern`.
+        pattern: Of file names of pictures; see `name_patterns.name_pattern`.
         tracer: Of pages whose layout, name and row of `--files` do not say it.
 
     Raises:
@@ -104,7 +103,7 @@ def _look_at(
     source: Source,
     file: SourceFile,
     supplied: FileFacts,
-    pattern: re.Pattern[str] | None,
+    pattern: NamePattern | None,
     layout: PageLayout,
     tracer: Tracer | None,
     maps: list[FoundMap],
@@ -112,7 +111,7 @@ def _look_at(
     """Add the maps of a page; returns why the file is left out, if it is."""
     if supplied.skipped:
         return "skipped by --files"
-    name = facts_of_name(pattern, file.path)
+    name = None if pattern is None else pattern.facts(file.path)
     patient = supplied.patient or (name.patient if name else "")
     date = supplied.date or date_of(name.date if name else "")
     columns: dict[str, str] = {}

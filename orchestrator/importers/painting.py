@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from orchestrator.cohort.images import area_weights
 from orchestrator.cohort.segments import Segments, segment_tiles
+from orchestrator.experiment.bounds import check_number
 
 _BLUR: Final = 0.12
 """Standard deviation of the painting kernel in map radii: 28 % of a radius full width at half maximum."""
@@ -17,6 +18,17 @@ _NARROW_BLUR: Final = 0.07
 """For the 20-segment model, whose apex has halves: a wide kernel overshoots where it has to keep their means."""
 
 _SUPERSAMPLING: Final = 4
+_SIZES: Final = (8, 1024)
+"""Pixels of a side: below it a segment may have no pixel, above it no network reads them."""
+
+
+def check_size(size: int) -> None:
+    """Refuse a size that no map has.
+
+    Raises:
+        ExperimentError: It is below 8 pixels, or above 1024.
+    """
+    check_number("--size", size, *_SIZES, "64 pixels a side are usual")
 
 
 def painting_basis(size: int, segments: Segments) -> NDArray[np.float64]:

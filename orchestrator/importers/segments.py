@@ -27,7 +27,7 @@ from orchestrator.cohort.spellings import tracer_of
 from orchestrator.cohort.table import MOST_BYTES, TextTable, read_table
 from orchestrator.importers.found_maps import FoundMap, ReadMap
 from orchestrator.importers.import_request import FoundSource, ImportRequest, write_found
-from orchestrator.importers.painting import painted, painting_basis
+from orchestrator.importers.painting import check_size, painted, painting_basis
 from orchestrator.importers.supplied_facts import ALLOWED, column_problem, date_of
 from orchestrator.importers.written_cohort import WrittenCohort, check_new_folder
 
@@ -57,9 +57,13 @@ def import_segments(request: ImportRequest, *, kind: Literal["scores", "percent"
         CohortError: A column is missing or a cell is not of its kind; all of them at once, by row.
         ExperimentError: The folder cannot be used.
     """
+    check_size(size)
     check_new_folder(request.folder)
     table = read_table(request.source, called="segments table")
     model = _model(table)
+    missing = [name for name in request.carry if name not in table.columns and request.exams is None]
+    if missing:
+        raise CohortError(f"the segments table has no column {missing[0][:60]!r} to carry; its first line names them")
     allowed = [name for name in (*ALLOWED, *request.carry) if name in table.columns]
     problems = [problem for number, cells in table.rows for problem in _cell_problems(number, cells, allowed)]
     rows: dict[int, _Row] = {}

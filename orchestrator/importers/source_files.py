@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import IO, Final
 
 from mpi_model.errors import CohortError, ExperimentError
+from mpi_model.regular_files import is_regular
 from orchestrator.cohort.problems import Problem
 
 _LARGEST_FILE: Final = 512 * 2**20
@@ -54,8 +55,10 @@ class Source:
         self._open = ExitStack()
 
     def __enter__(self) -> "Source":
-        if not self.path.exists():
-            raise ExperimentError(f"there is no {self.path}; name a folder, a ZIP archive or a file")
+        if not os.path.isdir(self.path) and not is_regular(self.path):
+            raise ExperimentError(
+                f"there is no folder and no file {str(self.path)[:200]}; name a folder, a ZIP archive or a file"
+            )
         # By the parts of a path, so that numbers do not depend on the operating system or the file system.
         found = sorted(self._found(), key=lambda item: item[0].split("/"))
         files = [
@@ -94,10 +97,11 @@ class Source:
     def _found(self) -> Iterator[tuple[str, zipfile.ZipInfo | None, str]]:
         """Every file's path, its place in an archive, and what is wrong with it, if anything."""
         if self.path.is_file():
-            yield from self._one(self.path, self.path.name)
+            # Where a link leads: the source itself may be one.
+            yield from self._one(Path(os.path.realpath(self.path)), self.path.name)
             return
         count = 0
-        for folder, folders, names in os.walk(self.path, followlinks=False):
+        for folder, folders, names in os.walk(self.path, onerror=_unreadable, followlinks=False):
             # In place: this is how `os.walk` is kept from entering a folder.
             folders[:] = [name for name in folders if _is_data(name)]
             links = [name for name in folders if (Path(folder) / name).is_symlink()]
@@ -112,13 +116,15 @@ class Source:
         status = full.lstat()
         if stat.S_ISLNK(status.st_mode):
             # A link inside the tree shows a file that is found anyway.
-            if not full.resolve().is_relative_to(self.path.resolve()):
+            if not os.path.exists(full):
+                yield name, None, "a link that leads nowhere; put the file in its place"
+            elif not Path(os.path.realpath(full)).is_relative_to(os.path.realpath(self.path)):
                 yield name, None, "a link out of the source; put a copy of the file in its place"
         elif not stat.S_ISREG(status.st_mode):
             yield name, None, "neither a file nor a folder; take it out of the source"
-        elif status.st_size > _LARGEST_FILE and full.suffix.lower() != ".zip":
+        elif status.st_size > _LARGEST_FILE and not name.lower().endswith(".zip"):
             yield name, None, _TOO_LARGE
-        elif full.suffix.lower() == ".zip":
+        elif name.lower().endswith(".zip"):
             with full.open("rb") as stream:
                 yield from self._members(self._kept(stream, full), name, depth=1)
         else:
@@ -176,6 +182,13 @@ _TOO_LARGE: Final = f"larger than {_LARGEST_FILE // 2**20} MiB; take it out of t
 def file_problem(number: int, kind: str, line: str) -> Problem:
     """A problem of one file, which is named by its number."""
     return Problem(kind=kind, line=f"file {number}: {line}")
+
+
+def _unreadable(error: OSError) -> None:
+    """A folder that is passed over would take its patients with it, without a word."""
+    raise CohortError(
+        f"a folder of the source cannot be read ({error.strerror}); give access to it, or take it out of the source"
+    ) from error
 
 
 def _member_problem(member: zipfile.ZipInfo) -> str:

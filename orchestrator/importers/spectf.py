@@ -21,6 +21,7 @@ cross-validation over all 267 patients, scores pooled over folds:
 """
 
 import csv
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,7 @@ from mpi_model.regular_files import read_regular
 from orchestrator.cohort.problems import Problem, lines_of
 from orchestrator.cohort.pseudonyms import Pseudonym, keep_id
 from orchestrator.cohort.segments import SEGMENTS_15
-from orchestrator.importers.painting import painted, painting_basis
+from orchestrator.importers.painting import check_size, painted, painting_basis
 from orchestrator.importers.spectf_painting import segment_values
 
 _REGIONS: Final = 22
@@ -91,7 +92,11 @@ def import_spectf(
     """
     if train.exists() and test.exists() and train.samefile(test):
         raise CohortError(f"{train} was given twice; its patients would be in development and in test")
+    check_size(size)
     sides = [("development", _read_spectf(train)), ("test", _read_spectf(test))]
+    (_, first), (_, second) = sides
+    if np.array_equal(first.stress, second.stress) and np.array_equal(first.rest, second.rest):
+        raise CohortError(f"{train} and {test} hold the same patients, who would be in development and in test")
     # Both files are read first: a wrong one leaves no folder behind.
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ExperimentError(f"{folder} is not an empty folder; nothing is overwritten, name a new one")
@@ -158,7 +163,7 @@ def _line_problems(name: str, number: int, line: str) -> list[Problem]:
     place = f"{name} line {number}"
     if len(cells) != 1 + 2 * _REGIONS:
         return [Problem(kind="columns", line=f"{place}: {len(cells)} columns, not 45; download the file again")]
-    wrong = [place + 1 for place, cell in enumerate(cells) if not cell.isdecimal() or int(cell) > 100]
+    wrong = [place + 1 for place, cell in enumerate(cells) if not re.fullmatch(r"[0-9]{1,3}", cell) or int(cell) > 100]
     if wrong:
         what = f"column {wrong[0]} is not a whole number from 0 to 100"
         return [Problem(kind="counts", line=f"{place}: {what}; download the file again")]

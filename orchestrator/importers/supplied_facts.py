@@ -14,6 +14,7 @@ from typing import Final
 
 from mpi_model.errors import CohortError
 from mpi_model.vocabulary import PHASES, Phase, Tracer
+from orchestrator.cohort.identifiers import canonical
 from orchestrator.cohort.problems import Problem, lines_of
 from orchestrator.cohort.spellings import tracer_of
 from orchestrator.cohort.table import read_table
@@ -21,6 +22,8 @@ from orchestrator.importers.source_files import SourceFile
 
 ALLOWED: Final = ("label", "partition", "sex", "age", "site")
 """Columns of `--exams` that enter a manifest without being named by `--carry`."""
+OWN_COLUMNS: Final = frozenset({"patient_id", "exam_id", "tracer", "exam_date", "map_source", *PHASES})
+"""Columns that an import makes itself, and no table can supply; in small letters."""
 _VALUES: Final[Mapping[str, str]] = {
     "label": r"[01]?",
     "partition": r"development|test|",
@@ -167,7 +170,7 @@ def read_exams_table(path: Path | None, carry: Sequence[str] = ()) -> Mapping[Ex
     rows: dict[ExamKey, Mapping[str, str]] = {}
     for row, cells in table.rows:
         tracer = tracer_of(cells.get("tracer", ""))
-        key = (cells["patient_id"], tracer or "", cells.get("exam_id", ""))
+        key = (canonical(cells["patient_id"]), tracer or "", cells.get("exam_id", ""))
         wrong = [name for name in taken if column_problem(name, cells[name])]
         wrong += ["tracer"] if cells.get("tracer") and tracer is None else []
         wrong += ["patient_id (blank, or the same exam twice)"] if not key[0] or key in rows else []

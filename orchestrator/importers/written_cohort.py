@@ -32,6 +32,8 @@ Format = Literal["png", "npy"]
 Advance = Callable[[int, int], None]
 """Takes the maps that are done, and all that there are."""
 _FIRST_COLUMNS: Final = ("patient_id", "exam_id", "tracer", "label", "stress", "rest", "partition", "exam_date")
+_LONGEST_STEM: Final = 200
+"""Bytes; file systems allow 255 with the rest of the name."""
 _ALWAYS: Final = ("patient_id", "exam_id", "tracer", "label", "stress", "rest")
 
 
@@ -162,6 +164,8 @@ def _write_map(work: Path, exam: ImportedExam, phase: Phase, pixels: NDArray[Any
     in_percent = pixels.dtype == np.uint8
     # An id kept from the source may hold what a file name may not.
     stem = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in exam.exam_id)
+    if len(stem.encode("utf-8")) > _LONGEST_STEM:
+        raise CohortError(f"an id that is kept is a file's name, and this one has more than {_LONGEST_STEM} bytes")
     path = f"maps/{stem}_{phase}.{'npy' if format == 'npy' and not in_percent else 'png'}"
     if (work / path).exists():
         raise CohortError("two exams have ids that differ in special characters only; rename one patient")
@@ -188,10 +192,12 @@ def _counts_16_bit(counts: NDArray[Any]) -> NDArray[np.uint16]:
     """
     if counts.ndim != 2:
         raise CohortError("a colour map of more than 8 bits cannot be written as PNG; ask for --format npy")
+    # In double precision, and divided first: half precision ends at 65504, and the inverse of a tiny peak is infinite.
+    counts = counts.astype(np.float64)
     peak = float(counts.max())
     if not peak > 0:
         raise CohortError("the map is empty: no pixel has counts; export it again")
-    levels: NDArray[np.uint16] = np.rint(np.clip(counts, 0, None) * (65535.0 / peak)).astype(np.uint16)
+    levels: NDArray[np.uint16] = np.rint(np.clip(counts, 0, None) / peak * 65535.0).astype(np.uint16)
     return levels
 
 

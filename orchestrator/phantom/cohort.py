@@ -154,6 +154,8 @@ def _with_mix(parameters: PhantomParameters, mix: Mapping[str, float] | None) ->
     unknown = [name for name in mix if name not in TRACERS]
     if unknown:
         raise ExperimentError(f"tracer_mix names {unknown[0]!r}; it may name {' and '.join(TRACERS)}")
+    if not all(isinstance(share, int | float) for share in mix.values()):
+        raise ExperimentError("tracer_mix must hold numbers, the shares of patients with one tracer alone")
     shares = (float(mix.get(TRACERS[0], 0.0)), float(mix.get(TRACERS[1], 0.0)))
     return replace(parameters, cohort=replace(parameters.cohort, tracer_only=shares))
 
@@ -161,6 +163,9 @@ def _with_mix(parameters: PhantomParameters, mix: Mapping[str, float] | None) ->
 def _check(patients: int, seed: int, size: int, acquisition: int, parameters: PhantomParameters) -> None:
     shares = parameters.cohort.tracer_only
     low, high = _SIZES
+    for name, value in (("patients", patients), ("seed", seed), ("size", size)):
+        if not hasattr(value, "__index__"):  # a program may give anything
+            raise ExperimentError(f"{name} must be a whole number, but is a {type(value).__name__}")
     rules = [
         (1 <= patients <= _MAX_PATIENTS, f"patients must be 1 to {_MAX_PATIENTS}, not {patients}"),
         (seed >= 0, f"seed must not be negative, but is {seed}"),

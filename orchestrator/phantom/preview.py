@@ -1,5 +1,6 @@
 """Draws exams of a synthetic cohort as bull's-eyes with segment borders, territories and the truth."""
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from PIL import Image
 
 from mpi_model.errors import ExperimentError
 from mpi_model.vocabulary import PHASES, TRACERS
+from orchestrator.output_files import make_parents, new_named_file
 from orchestrator.phantom.cohort import Exams
 from orchestrator.phantom.colours import coloured
 from orchestrator.phantom.disease import describe_defects
@@ -58,12 +60,10 @@ def preview(cohort: Path | Exams, file: Path, *, exams: int = 8) -> Path:
     if file.exists():
         raise ExperimentError(f"the preview must be a new file, but {file} exists; name another")
     shown = _from_chunk(cohort, exams) if isinstance(cohort, Exams) else _from_folder(cohort, exams)
-    figure = _draw(shown)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(file, format="png", dpi=110)
-    except OSError as error:
-        raise ExperimentError(f"the preview cannot be written to {file}: {error.strerror}") from error
+    stream = io.BytesIO()
+    _draw(shown).savefig(stream, format="png", dpi=110)
+    make_parents(file)
+    new_named_file(file, stream.getvalue())
     return file
 
 

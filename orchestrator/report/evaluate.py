@@ -5,7 +5,7 @@ of its own, which is refused as soon as an exam could occur twice. Without `posi
 decided, except that a given probability is cut at one half.
 """
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -50,6 +50,8 @@ def evaluation_report(
     Raises:
         StatisticsError: The predictions cannot be judged, or an option is out of its range.
     """
+    if not isinstance(subgroups, Iterable | None):
+        raise StatisticsError(f"`subgroups` must be names of columns, not a {type(subgroups).__name__}")
     wanted = [subgroups] if isinstance(subgroups, str) else list(DEFAULT_SUBGROUPS if subgroups is None else subgroups)
     problems = list(_option_problems(level, noninferiority, prevalence, wanted))
     if problems:
@@ -85,16 +87,23 @@ def _option_problems(
     level: float, noninferiority: tuple[str, float] | None, prevalence: float | None, subgroups: Sequence[str]
 ) -> Iterator[str]:
     if not _is_number(level) or not 0.5 < level < HIGHEST_LEVEL:
-        yield f"`level` must lie between 0.5 and {HIGHEST_LEVEL}, but is {level!r}"
+        yield f"`level` must lie between 0.5 and {HIGHEST_LEVEL}, but is {_told(level)}"
     if prevalence is not None and not (_is_number(prevalence) and 0 < prevalence < 1):
-        yield f"`prevalence` must lie between 0 and 1, but is {prevalence!r}"
+        yield f"`prevalence` must lie between 0 and 1, but is {_told(prevalence)}"
     if noninferiority is not None and not _is_question(noninferiority):
         yield (
             "a non-inferiority question is a pair of inputs joined by a dash and a margin between 0 and 0.5, such as "
-            f"stress-dual and 0.05, but is {noninferiority!r}"
+            f"stress-dual and 0.05, but is {_told(noninferiority)}"
         )
     if not all(isinstance(column, str) for column in subgroups):
         yield "`subgroups` must be names of columns"
+
+
+def _told(value: object) -> str:
+    try:
+        return repr(value)[:80]
+    except ValueError:  # a whole number of more digits than Python writes out
+        return f"a value of type {type(value).__name__} with too many digits"
 
 
 def _is_number(value: object) -> bool:

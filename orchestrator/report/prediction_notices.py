@@ -1,6 +1,7 @@
 """What predictions of anybody's say that may not be what was meant."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 
 from mpi_model.errors import StatisticsError
 from orchestrator.cohort.identifiers import look_alike_notices
+from orchestrator.cohort.problems import rows_text
 from orchestrator.report.prediction_table import numbers_of
 
 _MODEL: Final = ("model", "inputs", "tracer", "partition")
@@ -39,7 +41,7 @@ def notices_of(known: pd.DataFrame) -> Iterator[str]:
         yield from _on_order(known, by, "positive", "decisions are judged as they are given")
     if "patient_id" in known:
         first = known["patient_id"].drop_duplicates()
-        yield from look_alike_notices(zip(first.index.tolist(), first, strict=True), called="")
+        yield from look_alike_notices(zip(first.index.tolist(), first, strict=True), partial(rows_text, called=""))
     if "threshold" in known:
         cuts = pd.Series(numbers_of(known["threshold"]), index=known.index).groupby(_numbered(known, _PLACE)).nunique()
         if (cuts > 1).any():

@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ _NUMBERS: Final = frozenset({"label", "score", "probability", "threshold", "posi
 """Columns that hold a number a row."""
 _FILE_ROW: Final = "row of the file"
 """The name of an index that holds row numbers; blank rows are left out, and counted."""
+_MOST_BITS: Final = 4096
 _DECIMAL_COMMA: Final = r"^([+-]?\d+),(\d+(?:[eE][+-]?\d+)?)$"
 
 
@@ -72,7 +74,8 @@ def with_known_names(frame: pd.DataFrame, subgroups: Sequence[str] = ()) -> pd.D
         raise StatisticsError("the columns have names of several levels; give each one name, such as `label`")
     levels = [name for name in frame.index.names if isinstance(name, str) and name.strip().casefold() in KNOWN]
     known = frame.reset_index(level=[name for name in levels if name not in frame])
-    if known.index.name != _FILE_ROW:
+    rows = known.index
+    if rows.name != _FILE_ROW or rows.has_duplicates or not pd.api.types.is_integer_dtype(rows.dtype):
         known.index = pd.RangeIndex(1, len(known) + 1)
     lower = [str(name).strip().casefold() for name in known.columns]
     names = {
@@ -113,6 +116,9 @@ def _not_plain(column: "pd.Series[Any]") -> NDArray[np.bool_]:
 def _is_one_value(cell: object) -> bool:
     if isinstance(cell, str):
         return cell.isprintable() or not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in cell.strip())
+    # Python writes out no whole number of that size, and pandas cannot compare a signalling NaN.
+    if (isinstance(cell, int) and cell.bit_length() > _MOST_BITS) or (isinstance(cell, Decimal) and cell.is_snan()):
+        return False
     return bool(pd.api.types.is_scalar(cell)) and not isinstance(cell, bytes)
 
 

@@ -56,7 +56,9 @@ def subgroup_rows(group: Group, model: CrossValidated | Tested, column: str, val
     """
     if values is None:
         return [replace(group, subgroup=column).refusal("auc", "Newcombe 5", f"the manifest has no column `{column}`")]
-    levels = values.reindex(list(model.exam_ids)).fillna(_BLANK).astype(str).replace("", _BLANK).to_numpy()
+    levels = (
+        values.astype(object).reindex(list(model.exam_ids)).fillna(_BLANK).astype(str).replace("", _BLANK).to_numpy()
+    )
     # Blank values last.
     names = sorted(set(levels), key=lambda name: (name == _BLANK, name))
     if len(names) > _MOST_LEVELS:

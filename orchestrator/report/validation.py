@@ -215,7 +215,7 @@ def _measures(cohorts: Mapping[str, pd.DataFrame], columns: tuple[str, ...]) -> 
 def _levels(cohorts: Mapping[str, pd.DataFrame], column: str) -> Iterator[tuple[str, dict[str, str]]]:
     """One row a value of a column; a column of many values, such as a date, makes no table."""
     patients = {
-        name: exams.drop_duplicates("patient_id")[column].fillna("(blank)").astype(str)
+        name: exams.drop_duplicates("patient_id")[column].astype(object).fillna("(blank)").astype(str)
         for name, exams in cohorts.items()
         if column in exams
     }

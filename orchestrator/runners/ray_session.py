@@ -5,8 +5,9 @@ import os
 import secrets
 import signal
 import socket
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,7 @@ import ray
 import ray.exceptions
 from ray._private import ray_constants
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined] # of a compiled module
+from ray.job_config import JobConfig
 
 from mpi_model.errors import ExperimentError
 from orchestrator.cells.records import WorkerContext
@@ -144,13 +146,37 @@ def _start(address: str | None, folder: Path, store: int) -> None:
     mask = os.umask(0o077)  # for the files to which Ray gives no mode of its own
     try:
         with nullcontext() if address else _on_loopback():
-            ray.init(log_to_driver=False, logging_level=logging.ERROR, **({"address": address} if address else local))
+            ray.init(
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                job_config=_job_config(),
+                **({"address": address} if address else local),
+            )
     except _REFUSED as error:
         raise ExperimentError(_refusal(address)) from error
     finally:
         os.umask(mask)
         if main:
             signal.signal(signal.SIGTERM, handler)
+
+
+class _OwnPaths(list[str]):
+    """Folders that workers import from, in addition to their own: those of this process, and no other."""
+
+    def extend(self, folders: Iterable[str]) -> None:
+        """Take what Ray adds, the current folder above all, only where this process imports from it, too."""
+        here = {os.path.abspath(folder) for folder in sys.path}
+        super().extend(folder for folder in folders if os.path.abspath(folder) in here)
+
+
+def _job_config() -> JobConfig:
+    """Ray's settings of a job, without its habit of importing from the current folder.
+
+    A `random.py` beside somebody's data would be run by every worker in place of Python's own.
+    """
+    config = JobConfig()
+    config._py_driver_sys_path = _OwnPaths()
+    return config
 
 
 @contextmanager
@@ -192,7 +218,8 @@ def _check_reachable(address: str) -> None:
         return
     try:
         socket.create_connection((host, int(port)), timeout=5).close()
-    except OSError as error:
+    # The other two: a port or a name that none can be.
+    except (OSError, OverflowError, UnicodeError) as error:
         raise ExperimentError(
-            f"no Ray cluster answers at {address} ({error}); start it, or leave --address out"
+            f"no Ray cluster answers at {address[:200]} ({error}); start it, or leave --address out"
         ) from error

@@ -83,8 +83,8 @@ class LocalStorage:
         content = self.read(name)
         with self._root() as root:
             status = status_of(root, name)
-        # The time is for messages; `replace` compares the digest.
-        modified = datetime.datetime.fromtimestamp(status.st_mtime if status else 0, datetime.UTC)
+        # The time is for messages; `replace` compares the digest. Python's dates end with that second of the year 9999.
+        modified = datetime.datetime.fromtimestamp(min(status.st_mtime, 253_402_300_799) if status else 0, datetime.UTC)
         return Version(content=content, tag=_tag(content), modified=modified)
 
     def names(self, folder: str) -> Mapping[str, int]:

@@ -44,4 +44,4 @@ def beside(location: str, name: str) -> str:
 def resolved(location: str) -> str:
     """The same text for the same place."""
     # Links of a local path are followed; a bucket has none.
-    return location.rstrip("/") if _S3.match(location) else str(Path(location).resolve())
+    return location.rstrip("/") if _S3.match(location) else os.path.realpath(location)

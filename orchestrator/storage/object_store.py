@@ -8,7 +8,6 @@ write. So a driver that lost its lock stops between two tries, too.
 
 import datetime
 import logging
-import os
 import re
 import tempfile
 import time
@@ -32,6 +31,7 @@ from obstore.exceptions import (
 from obstore.store import S3Store
 
 from mpi_model.errors import RunDirectoryError
+from orchestrator.storage.aws_environment import checked_endpoint
 from orchestrator.storage.base import READERS, Version
 from orchestrator.storage.holder import Holder, has_died, holder_in
 from orchestrator.storage.lease import hold_lease
@@ -54,7 +54,6 @@ _LARGE_REQUEST_SECONDS: Final = 900
 _MULTIPART: Final = 64 * 2**20
 """Larger blobs are sent in parts, which S3 joins at once or not at all."""
 _ASKED_FOR: Final = re.compile(r"Error performing \w+ \S+ in \S+ - ")
-_LOOPBACK: Final = ("localhost", "127.", "::1")
 
 
 class ObjectStorage:
@@ -258,13 +257,7 @@ class ObjectStorage:
 
 def _store(url: str, seconds: int) -> S3Store:
     bucket, prefix = urlsplit(url).netloc, urlsplit(url).path.strip("/")
-    endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL", ""))
-    near = (endpoint.hostname or "").startswith(_LOOPBACK)
-    if endpoint.scheme == "http" and not near and os.environ.get("AWS_ALLOW_HTTP") != "true":
-        raise RunDirectoryError(
-            f"AWS_ENDPOINT_URL is plain http to {endpoint.hostname}: patients' ids would travel unencrypted; "
-            "use https, or set AWS_ALLOW_HTTP=true on a network of your own"
-        )
+    endpoint = checked_endpoint()
     return S3Store(
         bucket,
         prefix=prefix or None,

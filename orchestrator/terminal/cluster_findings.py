@@ -10,9 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mpi_model.printable import printable
 from orchestrator.clusters.lint.records import CheckResult, Finding, PriceBound, Quota
 from orchestrator.terminal.consoles import standard_output
 
+_MOST_SHOWN: Final = 200
+"""Findings of a table."""
 _STYLES: Final = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 
@@ -31,12 +34,14 @@ def print_checked(checked: CheckResult, format: str, console: Console | None = N
         return
     if checked.findings:
         console.print(_table(checked))
-    console.print(f"{checked.name}: {_count(checked.findings)}")
+    if len(checked.findings) > _MOST_SHOWN:
+        console.print(f"… and {len(checked.findings) - _MOST_SHOWN} more findings; `--format json` has all of them")
+    console.print(printable(f"{checked.name}: {_count(checked.findings)}"))
     if checked.price is not None:
-        console.print(_price(checked.price))
+        console.print(printable(_price(checked.price)))
     for line in _quotas(checked.quotas):
         # Not wrapped: a command that is broken over lines cannot be copied.
-        console.print(line, soft_wrap=True, highlight=False)
+        console.print(printable(line), soft_wrap=True, highlight=False)
 
 
 def _record(checked: CheckResult) -> dict[str, object]:
@@ -56,10 +61,12 @@ def _table(checked: CheckResult) -> Table:
     table.add_column("where", overflow="fold")
     table.add_column("what", overflow="fold")
     table.add_column("remedy", overflow="fold")
-    for finding in checked.findings:
+    for finding in checked.findings[:_MOST_SHOWN]:
         # Text objects: a YAML path such as `nodes[0]` must not be read as markup.
         severity = Text(finding.severity, style=_STYLES[finding.severity])
-        table.add_row(str(finding.line), severity, finding.place, finding.problem, finding.remedy)
+        # Keys and names come from the file: they do not command the terminal.
+        texts = map(printable, (finding.place, finding.problem, finding.remedy))
+        table.add_row(str(finding.line), severity, *texts)
     return table
 
 

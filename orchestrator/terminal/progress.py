@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from typing import Final, Literal, TextIO
+from typing import Final, Literal, TextIO, get_args
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, 
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
+from mpi_model.errors import ExperimentError
 from orchestrator.monitoring.progress import NullProgress, Progress, RunProgress
 from orchestrator.terminal.wording import best, duration, pace, sentence
 
@@ -21,6 +22,8 @@ ProgressKind = Literal["none", "auto", "bar", "lines", "json"]
 
 def progress_for(kind: ProgressKind = "auto", stream: TextIO | None = None) -> Progress:
     """The requested display; `auto` is a bar where the stream is a terminal, and lines where it is not."""
+    if kind not in get_args(ProgressKind):
+        raise ExperimentError(f"`progress` must be one of {', '.join(get_args(ProgressKind))}, but is {kind!r}")
     if kind == "none":
         return NullProgress()
     # Standard error: standard output holds the result, which a program may read.

@@ -305,6 +305,16 @@ OBJECTS: dict[str, tuple[Callable[[pd.DataFrame], object], str]] = {
         }.items()
     },
     "a whole number of 400 digits": (lambda frame: frame.assign(score=[10**400, *frame["score"][1:]]), "finite number"),
+    "a label of 5,000 digits": (lambda frame: frame.assign(label=[10**5000, *frame["label"][1:]]), "one plain value"),
+    "an id of 5,000 digits": (lambda frame: frame.assign(patient_id=[10**5000, *range(59)]), "one plain value"),
+    "a number that may not be compared": (
+        lambda frame: frame.assign(score=[decimal.Decimal("sNaN"), *frame["score"][1:]]),
+        "one plain value",
+    ),
+    "an index of texts called as ours": (
+        lambda frame: frame.assign(label=2).set_axis(pd.Index(["a"] * 60, name="row of the file")),
+        "rows 1, 2",
+    ),
     "a missing nullable label": (
         lambda frame: frame.assign(label=pd.array([None, *frame["label"][1:]], dtype="Int64")),
         "blank (1 time)",
@@ -337,8 +347,10 @@ def test_an_object_that_is_no_table_of_predictions_is_refused(name):
         {"noninferiority": (None, 0.05)},
         {"subgroups": [1]},
         {"subgroups": [None]},
+        {"subgroups": 5},
+        {"level": 10**5000},
     ],
-    ids=str,
+    ids=lambda options: next(iter(options)),
 )
 def test_an_option_of_another_type_is_refused(options):
     """A text for a number, or half a question, is refused in words."""
@@ -419,6 +431,20 @@ def test_one_patient_alone_gets_no_calibration():
     frame = _sound().assign(patient_id="P", exam_id=[f"E{row}" for row in range(60)])
     summary = polarmap.evaluate(frame).summary.set_index("metric")
     assert "one patient" in str(summary.loc["calibration_slope", "reason"])
+
+
+def test_a_nullable_number_that_is_missing_is_a_group():
+    """A site as pandas' `Int64`, with cells missing, is reported apart as a column of numbers is."""
+    site = pd.array([None, 1] * 30, dtype="Int64")
+    groups = polarmap.evaluate(_sound().assign(site=site), subgroups=["site"]).summary["subgroup"]
+    assert {name for name in groups if "site" in name} == {"site=(blank)", "site=1"}
+
+
+@pytest.mark.parametrize("settings", [{5: 1}, "folds.repeats=2"], ids=str)
+def test_settings_of_another_type_are_refused(settings, sound):
+    """Names of settings that are none are polarmap's own error in a notebook, too."""
+    with pytest.raises(polarmap.PolarmapError, match="settings are"):
+        polarmap.check(sound / "experiment.toml", settings)
 
 
 def test_an_exam_in_two_subgroups_is_refused():

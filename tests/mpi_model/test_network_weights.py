@@ -1,5 +1,7 @@
 """Pretrained weights: the right numbers in the right place, or a clear refusal."""
 
+import hashlib
+import os
 import urllib.request
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from torch import nn
 
 from mpi_model.backbones import build_encoder
 from mpi_model.errors import WeightsError
-from mpi_model.imagenet import checkpoint_path
+from mpi_model.imagenet import checkpoint_path, weights_digest
 from mpi_model.stages import backbone
 from mpi_model.weights import apply_state, fetch_imagenet, load_state
 
@@ -147,3 +149,19 @@ def test_a_missing_file_and_a_wrong_content_are_told_apart(tmp_path: Path) -> No
     torch.save([torch.zeros(1)], tmp_path / "list.pth")
     with pytest.raises(WeightsError, match="something other than a state dict"):
         load_state(tmp_path / "list.pth", "resnet18")
+
+
+def test_a_file_is_hashed_once_and_again_when_it_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command asks several times for the digest of one file; an edited file has another one."""
+    read: list[int] = []
+    monkeypatch.setattr(
+        hashlib, "file_digest", lambda file, name, whole=hashlib.file_digest: read.append(1) or whole(file, name)
+    )
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"one")
+    digests = [weights_digest(path), weights_digest(path)]
+    os.utime(path, ns=(0, 0))
+    assert weights_digest(path) == digests[0] == digests[1] == hashlib.sha256(b"one").hexdigest()
+    path.write_bytes(b"two")
+    assert weights_digest(path) == hashlib.sha256(b"two").hexdigest()
+    assert len(read) == 3

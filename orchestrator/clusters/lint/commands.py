@@ -20,7 +20,7 @@ _NO_STATISTICS: Final = re.compile(r"RAY_USAGE_STATS_ENABLED[=:]\s*['\"]?0\b|--d
 _NIGHTLY: Final = re.compile(r"ray-wheels/latest|3\.0\.0\.dev0|rayproject/[\w-]+:nightly")
 # How setup commands and image names state Ray's version: pip, `ray --version`, a wheel, an image tag.
 _RAY: Final = (
-    re.compile(r"\bray(?:\[[^\]]*\])?==([0-9][\w.]*)"),
+    re.compile(r"\bray(?:\[[^\]]{0,200}\])?==([0-9][\w.]*)"),
     re.compile(r"\bray, version ([0-9][\w.]*)"),
     re.compile(r"\bray-([0-9][\w.]*)-cp3"),
     re.compile(r"\brayproject/[\w-]+:([0-9]+\.[0-9]+\.[0-9]+)"),
@@ -32,8 +32,9 @@ _PYTHON: Final = (
     re.compile(r"-(?:cp|py)3([0-9]+)\b"),
 )
 # `pip install ray` without a version; `ray-project`, `ray/` and `ray.txt` are other words.
-_INSTALLS_RAY: Final = re.compile(r"\bpip3? install\b[^;&|]*\bray\b(?![-/._]|==|\[[^\]]*\]==)")
-_REQUIREMENT: Final = re.compile(r"^ray(?:\[[^\]]*\])?==([0-9][\w.]*)", flags=re.MULTILINE)
+_PIP: Final = re.compile(r"\bpip3? install\b")
+_RAY_ALONE: Final = re.compile(r"\bray\b(?![-/._]|==|\[[^\]]{0,200}\]==)")
+_REQUIREMENT: Final = re.compile(r"^ray(?:\[[^\]]{0,200}\])?==([0-9][\w.]*)", flags=re.MULTILINE)
 _TOOL: Final = re.compile(r"^(pytest|mypy|ruff|moto|hypothesis|pre-commit|mkdocs)==", flags=re.MULTILINE)
 # Tags that registries move to newer images: none (Docker then takes `latest`), and names without a version.
 _MOVING_TAG: Final = re.compile(r"$|latest|nightly|master|main|stable|(cpu|gpu)$")
@@ -140,7 +141,7 @@ def _ray_version(file: ClusterFile) -> Iterator[Finding]:
             remedy = f"pin {local}, or install {pin.version} on this machine"
             yield finding(file, "error", "ray-version", pin.place, problem, remedy)
     for place, text in _texts(file):
-        if _INSTALLS_RAY.search(text) and not _NIGHTLY.search(text):
+        if _installs_any_ray(text) and not _NIGHTLY.search(text):
             problem = "Ray is installed without a version, so that new workers may get another one than the head"
             yield finding(file, "warning", "ray-not-pinned", place, problem, f"write ray=={local}")
     if not pins and not file.at("provider", "module"):
@@ -149,6 +150,12 @@ def _ray_version(file: ClusterFile) -> Iterator[Finding]:
         # Private hosts usually have Ray installed beforehand; a wrong version is then refused when they join.
         severity: Literal["note", "warning"] = "note" if file.provider == "local" else "warning"
         yield finding(file, severity, "ray-not-pinned", ("setup_commands",), problem, remedy)
+
+
+def _installs_any_ray(text: str) -> bool:
+    # One search after the other: a pattern of both would try every pair of places in a long command.
+    parts = [(part, _PIP.search(part)) for part in re.split(r"[;&|]", text)]
+    return any(begin is not None and _RAY_ALONE.search(part, begin.end()) is not None for part, begin in parts)
 
 
 def _python_version(file: ClusterFile) -> Iterator[Finding]:

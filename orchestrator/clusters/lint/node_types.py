@@ -31,7 +31,7 @@ def filled(limits: Sequence[int | None], most: int) -> list[int]:
 
 def virtual_cores(instance_type: str) -> int:
     """Virtual cores by the size in an instance type's name, as AWS counts them in every family of the price table."""
-    size = re.search(r"\.(\d*)(xlarge|large|medium)$", instance_type)
+    size = re.search(r"\.(\d{0,4})(xlarge|large|medium)$", instance_type)
     if size is None:
         return 0
     return 4 * int(size[1] or 1) if size[2] == "xlarge" else 2

@@ -17,6 +17,8 @@ from orchestrator.clusters.lint.records import Finding, finding
 _KINDS: Final = {"integer": "an integer", "object": "a mapping", "array": "a list", "string": "text"}
 # For these providers Ray looks up `resources` of a node type before it validates.
 _RESOURCES_OPTIONAL: Final = ("aws", "kuberay", "kubernetes")
+_MOST_HINTS: Final = 50
+"""Unknown keys of one mapping for which a similar known one is looked for, which takes a millisecond each."""
 _DEPRECATED: Final = {
     "head_node": "make it the node_config of a type in available_node_types; see cluster.yaml",
     "worker_nodes": "make it the node_config of a type in available_node_types; see cluster.yaml",
@@ -69,10 +71,10 @@ def _as_validated(file: ClusterFile) -> Any:  # noqa: ANN401 - any JSON value
 
 def _unknown_keys(file: ClusterFile, place: Place, error: jsonschema.ValidationError) -> Iterator[Finding]:
     known = error.schema["properties"]
-    for key in error.instance:
-        if key not in known:
-            remedy = _DEPRECATED.get(key) or _nearest(key, known)
-            yield finding(file, "error", "unknown-key", (*place, key), f"Ray has no setting {key} here", remedy)
+    unknown = [key for key in error.instance if key not in known]
+    for number, key in enumerate(unknown):
+        remedy = _DEPRECATED.get(key) or (_nearest(key, known) if number < _MOST_HINTS else "remove it")
+        yield finding(file, "error", "unknown-key", (*place, key), f"Ray has no setting {key} here", remedy)
 
 
 def _nearest(key: str, known: Iterable[str]) -> str:

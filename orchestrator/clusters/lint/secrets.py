@@ -1,11 +1,11 @@
 """Rules on data that a cluster file must not contain or copy: secrets, patients' data, working directories."""
 
+import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
-from orchestrator.clusters.lint.reading import ClusterFile, Place
+from orchestrator.clusters.lint.reading import ClusterFile, Place, with_home
 from orchestrator.clusters.lint.records import Finding, finding
 
 # The prefixes are those that the issuers publish so that scanners find leaked keys.
@@ -18,7 +18,7 @@ _PATTERNS: Final = {
     "a password": re.compile(
         r"(?i)\b(\w*(password|passwd|secret|api_?key)|\w*_token)\b\s*[=:]\s*['\"]?[A-Za-z0-9+=_-]{12,}"
     ),
-    "a password in an address": re.compile(r"\w+://[^/\s:@]+:[^/\s@$]+@"),
+    "a password in an address": re.compile(r"\b\w+://[^/\s:@]+:[^/\s@$]+@"),
 }
 # Names of files and folders that usually hold credentials, or patients' data.
 _CREDENTIALS: Final = re.compile(r"(^|/)\.(aws|ssh|netrc|kube|docker)(/|$)|\.pem$|(^|/)id_(rsa|ed25519|ecdsa)$")
@@ -54,12 +54,17 @@ def _mounts(file: ClusterFile) -> Iterator[Finding]:
         if _CREDENTIALS.search(local):
             problem = "your credentials are copied to every node"
             yield finding(file, "error", "mounted-secret", place, problem, "remove it; nodes have their own profiles")
-        elif _PATIENTS.search(local) or any((Path(local).expanduser() / name).exists() for name in _PATIENT_FILES):
+        elif _PATIENTS.search(local) or any(_holds(local, name) for name in _PATIENT_FILES):
             problem = "this looks like patients' data, copied to every node"
             yield finding(file, "warning", "mounted-patients", place, problem, "keep it on storage that nodes can read")
-        elif local.rstrip("/") in ("", ".", "..", "~") or (Path(local).expanduser() / ".git").exists():
+        elif local.rstrip("/") in ("", ".", "..", "~") or _holds(local, ".git"):
             problem = "a working directory with everything in it is copied to every node"
             yield finding(file, "warning", "mounted-folder", place, problem, "mount the wheel and constraints.txt")
+
+
+def _holds(folder: str, name: str) -> bool:
+    """Whether something of that name is in a folder of this machine; False for names that no file can have."""
+    return os.path.exists(with_home(folder) / name)
 
 
 def _mounted(file: ClusterFile) -> Iterator[tuple[Place, str]]:

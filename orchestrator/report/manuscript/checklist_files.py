@@ -2,6 +2,7 @@
 
 import csv
 import io
+import time
 import zipfile
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -69,6 +70,9 @@ def _docx(checklist: Checklist, study: str, titles: Mapping[str, str]) -> bytes:
         raise ExperimentError(
             'a DOCX file needs python-docx; install it: pip install "polarmap-tune[docx]", or choose html or csv'
         ) from error
+    if time.localtime().tm_year < _EPOCH[0]:
+        # python-docx writes a ZIP archive, which knows no year before 1980.
+        raise ExperimentError("the clock of this machine is before 1980; set it, or choose html or csv")
     document = Document()
     page = document.sections[0]
     page.orientation = WD_ORIENT.LANDSCAPE

@@ -219,6 +219,19 @@ def test_a_configuration_that_names_files_elsewhere_is_refused(finished, own_hub
         predict(own_hub, finished.parent / "manifest.csv")
 
 
+@pytest.mark.parametrize("spoil", ["weights without a digest", "a configuration of four gigabytes"])
+def test_what_is_not_verified_is_not_read(spoil, finished, own_hub):
+    """Weights that no digest names are refused, and a configuration is bounded before it is read."""
+    path = own_hub / "config.json"
+    if spoil == "weights without a digest":
+        config = json.loads(path.read_text()) | {"files": {}}
+        path.write_text(json.dumps({**config, "digest": digest_of(config)}))
+    else:
+        os.truncate(path, 2**32)
+    with pytest.raises(ExperimentError, match=r"not what was exported|cannot be read"):
+        predict(own_hub, finished.parent / "manifest.csv")
+
+
 def test_a_bundle_with_a_pickle_is_refused(finished, tmp_path):
     """`models/model.pt` is read as tensors only; a bundle that holds code runs none of it."""
     import hashlib  # noqa: PLC0415 - beside what it is for

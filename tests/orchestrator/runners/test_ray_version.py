@@ -8,7 +8,7 @@ import pytest
 import ray
 
 from mpi_model.errors import ExperimentError
-from orchestrator.runners.ray_session import _TRIED_RAY, _check_version, _own_token, ray_session
+from orchestrator.runners.ray_session import _TRIED_RAY, _check_version, _job_config, _own_token, ray_session
 
 
 def test_another_minor_version_of_ray_is_refused_by_its_number_with_the_remedy():
@@ -51,3 +51,12 @@ def test_a_ray_of_ones_own_has_a_token_of_its_own_and_the_users_is_in_force_agai
     assert all(len(token) == 64 for token in seen)
     assert os.environ["RAY_AUTH_TOKEN"] == "the cluster's"
     assert "RAY_AUTH_MODE" not in os.environ
+
+
+def test_workers_do_not_import_from_a_folder_that_the_driver_does_not(tmp_path, monkeypatch):
+    """Ray tells workers to import from the current folder: a `random.py` beside somebody's data ran in every worker."""
+    known = str(tmp_path / "known")
+    monkeypatch.syspath_prepend(known)
+    folders = _job_config()._py_driver_sys_path
+    folders.extend([str(tmp_path), known])
+    assert folders == [known]
