@@ -32,8 +32,6 @@ _BUG: Final = 1
 _USAGE: Final = 2
 _DIGITS_OF_A_DATE: Final = 11
 """Of seconds since 1970: Python's dates end with the year 9999, which has twelve."""
-
-
 _MOST_PROBLEMS: Final = 100
 """Lines that are said of one refusal; a file of twenty thousand wrong keys has as many problems."""
 _REMEDIES: Final = {

@@ -1,5 +1,6 @@
 """What the environment says of object storage, checked before the client reads it, which ends the process on some."""
 
+import ipaddress
 import os
 import re
 from typing import Final
@@ -7,7 +8,6 @@ from urllib.parse import SplitResult, urlsplit
 
 from mpi_model.errors import RunDirectoryError
 
-_LOOPBACK: Final = ("localhost", "127.", "::1")
 _PRINTED: Final = re.compile(r"[!-~]+")
 _VARIABLES: Final = {
     "AWS_ENDPOINT_URL": re.compile(
@@ -31,12 +31,23 @@ def checked_endpoint() -> SplitResult:
     """
     for name, form in _VARIABLES.items():
         if (value := os.environ.get(name)) and not form.fullmatch(value):
-            raise RunDirectoryError(f"{name} in the environment is none; correct or unset it")
+            raise RunDirectoryError(f"{name} in the environment holds something that it cannot be; correct or unset it")
     endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL", ""))
-    near = (endpoint.hostname or "").startswith(_LOOPBACK)
-    if endpoint.scheme == "http" and not near and os.environ.get("AWS_ALLOW_HTTP") != "true":
+    if (
+        endpoint.scheme == "http"
+        and not _is_this_machine(endpoint.hostname or "")
+        and os.environ.get("AWS_ALLOW_HTTP") != "true"
+    ):
         raise RunDirectoryError(
             f"AWS_ENDPOINT_URL is plain http to {endpoint.hostname}: patients' ids would travel unencrypted; "
             "use https, or set AWS_ALLOW_HTTP=true on a network of your own"
         )
     return endpoint
+
+
+def _is_this_machine(host: str) -> bool:
+    # A name that only begins like an address of this machine may lead anywhere.
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
