@@ -118,7 +118,10 @@ def test_a_build_date_that_is_none_is_one_line(date):
 def test_an_address_of_storage_that_is_none_is_one_line(name, value):
     """The client of object storage ended the process with a traceback of its own."""
     keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", name: value}
-    _one_line(_asked(["status", "s3://bucket/x"], subprocess.DEVNULL, **keys), f"{name} in the environment holds something that it cannot be")
+    _one_line(
+        _asked(["status", "s3://bucket/x"], subprocess.DEVNULL, **keys),
+        f"{name} in the environment holds something that it cannot be",
+    )
 
 
 def test_a_figure_needs_no_backend_of_the_environment(sound):
