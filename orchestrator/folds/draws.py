@@ -77,13 +77,14 @@ class FoldPlan:
 
 def draw_folds(plan: FoldPlan, repeats: int) -> NDArray[np.int64] | None:
     """The fold of each patient in every repeat, `[repeats, patients]`; None if a repeat has no valid draw."""
-    needed = range(plan.count)
-    drawn = [
-        _first_valid(plan, range(len(plan.patients)), plan.count, needed, MIN_PATIENTS, ("folds", repeat))
-        for repeat in range(repeats)
-    ]
-    kept = [folds for folds in drawn if folds is not None]
-    return np.stack(kept) if len(kept) == repeats else None
+    needed, drawn = range(plan.count), []
+    for repeat in range(repeats):
+        folds = _first_valid(plan, range(len(plan.patients)), plan.count, needed, MIN_PATIENTS, ("folds", repeat))
+        # The plan is refused, so that the other repeats need no draws: a thousand of them would take minutes.
+        if folds is None:
+            return None
+        drawn.append(folds)
+    return np.stack(drawn)
 
 
 def _first_valid(

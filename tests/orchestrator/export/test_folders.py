@@ -255,9 +255,8 @@ def test_a_bundle_with_a_pickle_is_refused(finished, tmp_path):
 def test_a_missing_extra_is_named(finished, tmp_path, monkeypatch, capsys):
     """Without the optional packages the command says which extra brings them, and writes nothing."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *_: None)
-    for form, extra in (("onnx", "polarmap-tune[onnx]"), ("mlflow", "polarmap-tune[mlflow]")):
-        words = ["export", str(root_of(finished)), str(tmp_path / "out"), "--format", form, "--inputs", "dual"]
-        assert main(words) == 2
+    for words, extra in ((["onnx", "--inputs", "dual"], "polarmap-tune[onnx]"), (["mlflow"], "polarmap-tune[mlflow]")):
+        assert main(["export", str(root_of(finished)), str(tmp_path / "out"), "--format", *words]) == 2
         assert extra in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
 
