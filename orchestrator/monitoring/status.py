@@ -19,7 +19,7 @@ from orchestrator.ledger.identity import SAMPLED
 from orchestrator.ledger.paths import CELL, RunPaths
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.heartbeat import Heartbeat, read_heartbeat
-from orchestrator.monitoring.progress import InputsProgress, RunProgress, best_of
+from orchestrator.monitoring.progress import InputsProgress, RunningCell, RunProgress, best_of
 from orchestrator.storage.holder import is_here
 
 _FRESH: Final = 15.0
@@ -71,17 +71,7 @@ def status_of(paths: RunPaths) -> RunStatus:
     # A lock of another host cannot be seen from here: its driver is believed while it beats.
     is_running = holder is not None and (is_here(holder) or (driver is not None and not driver.over and not silent))
     # A heartbeat is some seconds old: a cell may have ended since.
-    open_cells = {key.name for key in keys if state.state_of(key) is None}
-    running = (
-        tuple(
-            # A driver that is paused tells nothing of the time since.
-            replace(cell, silent=cell.silent + silent, seconds=cell.seconds + silent)
-            for cell in driver.progress.running
-            if cell.cell in open_cells
-        )
-        if driver
-        else ()
-    )
+    running = _still_running(driver, {key.name for key in keys if state.state_of(key) is None}, silent)
     at_work = {cell.cell for cell in running} if driver and is_running else None
     objectives = read_objectives(state, keys)
     # On object storage some candidates wait to be written together; the driver knows them, the ledger not yet.
@@ -115,6 +105,18 @@ def status_of(paths: RunPaths) -> RunStatus:
         ),
         lost=sum(marker.attempt - 1 for key in keys if (marker := state.cells.get(key.name)) is not None)
         + (sum(cell.attempt - 1 for cell in running) if is_running else 0),
+    )
+
+
+def _still_running(driver: Heartbeat | None, open_cells: Collection[str], silent: float) -> tuple[RunningCell, ...]:
+    """The cells that a driver told of and that have not ended since."""
+    if driver is None:
+        return ()
+    return tuple(
+        # A driver that is paused tells nothing of the time since.
+        replace(cell, silent=cell.silent + silent, seconds=cell.seconds + silent)
+        for cell in driver.progress.running
+        if cell.cell in open_cells
     )
 
 

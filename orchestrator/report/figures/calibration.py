@@ -36,16 +36,7 @@ def calibration(place: Place, found: Probabilities, level: float) -> Drawing:
     axes.tick_params(labelbottom=False)
     below = add_panel(figure, left=0.55, below=0.45, height=0.53, above=axes)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=":")
-    groups = calibration_groups(found.judged, found.exams, level, inflation=found.inflation)
-    frame = pd.DataFrame(
-        {
-            "predicted": [one.predicted for one in groups],
-            "observed": [one.observed.estimate for one in groups],
-            "low": [one.observed.low for one in groups],
-            "high": [one.observed.high for one in groups],
-            "exams": [one.exams for one in groups],
-        }
-    )
+    frame = _groups(found, level)
     errors = [frame["observed"] - frame["low"], frame["high"] - frame["observed"]]
     axes.errorbar(
         frame["predicted"], frame["observed"], yerr=errors, fmt="o", color=SERIES[0], markersize=4, linewidth=1,
@@ -85,6 +76,19 @@ def calibration(place: Place, found: Probabilities, level: float) -> Drawing:
         ),
         figure=figure,
     )  # fmt: skip
+
+
+def _groups(found: Probabilities, level: float) -> pd.DataFrame:
+    groups = calibration_groups(found.judged, found.exams, level, inflation=found.inflation)
+    return pd.DataFrame(
+        {
+            "predicted": [one.predicted for one in groups],
+            "observed": [one.observed.estimate for one in groups],
+            "low": [one.observed.low for one in groups],
+            "high": [one.observed.high for one in groups],
+            "exams": [one.exams for one in groups],
+        }
+    )
 
 
 def _draw(axes: Axes, curve: CalibrationCurve, colour: str, dashes: str, name: str) -> None:
