@@ -1,6 +1,7 @@
 """The contract of a runner, held by the one on real Ray: what the inline runner writes, it writes."""
 
 import hashlib
+import os
 import subprocess
 import sys
 import time
@@ -42,6 +43,16 @@ def test_a_run_on_ray_writes_what_the_inline_runner_writes(tmp_path, make_tiny, 
 
     assert written[0] == written[1]
     assert len(written[0]) == 10  # four tables; a network in two files and a baseline in one, for two inputs
+
+
+def test_workers_have_the_priority_of_the_driver(tune_folder):
+    """Beside other work a worker gets its fair share of the processor; Ray's own setting leaves it next to nothing."""
+
+    @ray.remote(num_cpus=0)
+    def nice() -> int:
+        return os.getpriority(os.PRIO_PROCESS, 0)
+
+    assert ray.get(nice.remote()) == os.getpriority(os.PRIO_PROCESS, 0)
 
 
 @pytest.mark.thorough
