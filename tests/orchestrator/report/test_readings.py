@@ -97,7 +97,8 @@ def test_a_sentence_says_when_not_inferior_is_lower_all_the_same() -> None:
 def test_no_verdict_excludes_a_value_of_its_interval(first: float, second: float, truth: float, margin: float) -> None:
     """Every value inside the interval is compatible with what is said: a naive check of each verdict's meaning."""
     low, high = sorted((first, second))
-    value = low + truth * (high - low)
+    # Rounding may lead out of the interval by a last digit.
+    value = min(max(low, low + truth * (high - low)), high)
     compatible = {
         _Verdict.NOT_INFERIOR: value > -margin,
         _Verdict.INFERIOR: value < -margin,
