@@ -260,7 +260,7 @@ def load_pipeline(folder: str | Path) -> Pipeline:
         else:
             state = safetensors.torch.load_file(Path(folder) / WEIGHTS)
         pipeline.load_state_dict(state)
-    except WeightsError:
+    except (WeightsError, MemoryError):
         raise
     # `weights_only` refuses anything that is no tensor with an UnpicklingError, which has no common root with these.
     except Exception as error:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from mpi_model.errors import ExperimentError, IncompleteRunError
 from orchestrator.driver.cohort_check import CohortCheck, check_experiment
@@ -16,6 +16,7 @@ from orchestrator.experiment import file
 from orchestrator.experiment.file import load_experiment
 from orchestrator.experiment.schema import experiment_schema
 from orchestrator.output_files import private_files
+from orchestrator.runners.runner import RunnerName
 from orchestrator.terminal.progress import ProgressKind, progress_for
 from polarmap.reports import Report
 from polarmap.runs import Run
@@ -67,7 +68,7 @@ def run(
     *,
     open_test: bool = False,
     retry_failed: bool = False,
-    runner: Literal["ray", "inline"] = "ray",
+    runner: RunnerName = "ray",
     address: str | None = None,
     progress: ProgressKind = "auto",
     tensorboard: str | Path | None = None,
@@ -118,7 +119,7 @@ def permute(
     times: int,
     settings: Mapping[str, object] | None = None,
     *,
-    runner: Literal["ray", "inline"] = "ray",
+    runner: RunnerName = "ray",
     address: str | None = None,
     progress: ProgressKind = "auto",
 ) -> Report:
@@ -152,7 +153,7 @@ def instability(
     settings: Mapping[str, object] | None = None,
     *,
     retry_failed: bool = False,
-    runner: Literal["ray", "inline"] = "ray",
+    runner: RunnerName = "ray",
     address: str | None = None,
     progress: ProgressKind = "auto",
 ) -> Report:
@@ -180,9 +181,7 @@ def instability(
         return Report.of(measure_instability(loaded, samples, options, progress_for(progress)))
 
 
-def demo(
-    folder: str | Path = "demo", *, runner: Literal["ray", "inline"] = "ray", progress: ProgressKind = "auto"
-) -> Run:
+def demo(folder: str | Path = "demo", *, runner: RunnerName = "ray", progress: ProgressKind = "auto") -> Run:
     """A synthetic cohort, a picture of it and a whole experiment, as `polarmap demo` does.
 
     Args:

@@ -10,8 +10,10 @@ from mpi_model.vocabulary import Tracer
 from orchestrator.importers import folder as folders
 from orchestrator.importers import segments as tables
 from orchestrator.importers.exams import EXAM_DAYS, patient_names
+from orchestrator.importers.folder import NiftiOrder
 from orchestrator.importers.import_request import ImportRequest, require
 from orchestrator.importers.label_rules import label_rules
+from orchestrator.importers.segments import SegmentValues
 from orchestrator.output_files import private_files
 
 
@@ -130,7 +132,7 @@ def import_segments(
     table: str | Path,
     folder: str | Path,
     *,
-    values: Literal["scores", "percent"],
+    values: SegmentValues,
     size: int = 64,
     options: ImportOptions = ImportOptions(),
 ) -> Path:
@@ -160,7 +162,7 @@ def import_folder(
     *,
     pattern: str,
     tracer: Tracer | None = None,
-    nifti_order: Literal["row-column", "x-y"] | None = None,
+    nifti_order: NiftiOrder | None = None,
     options: ImportOptions = ImportOptions(),
 ) -> Path:
     """Take PNG, NPY or NIfTI maps by their file names, as `polarmap import folder` does.

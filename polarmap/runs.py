@@ -2,12 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from orchestrator.ledger import reading
 from orchestrator.output_files import private_files
+from orchestrator.runners.runner import RunnerName
 
 if TYPE_CHECKING:
     from polarmap.reports import Report
@@ -73,7 +74,7 @@ class Run(reading.Run):
         cells: bool = False,
         manifest: str | Path | None = None,
         permuted: "Run | None" = None,
-        runner: Literal["ray", "inline"] = "ray",
+        runner: RunnerName = "ray",
         address: str | None = None,
     ) -> pd.DataFrame:
         """Where the networks' scores come from, on exams that they have not learned from, as `polarmap explain` does.
@@ -112,7 +113,7 @@ class Run(reading.Run):
         folder: str | Path,
         *,
         manifest: str | Path | None = None,
-        runner: Literal["ray", "inline"] = "inline",
+        runner: RunnerName = "inline",
         debug: bool = False,
     ) -> tuple[str, ...]:
         """Do one cell again, alone, and compare it with the ledger, as `polarmap rerun-cell` does.

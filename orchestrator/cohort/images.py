@@ -103,7 +103,7 @@ def _decode_array(source: BinaryIO) -> NDArray[Any]:
                 raise CohortError(f"the NPZ file holds {len(members)} arrays, not one; save one map a file")
             with archive.open(members[0]) as member:
                 return _array_in(member)
-    except CohortError:
+    except (CohortError, MemoryError):
         raise
     except Exception as error:  # a damaged header or archive raises nearly anything
         kind = type(error).__name__
@@ -150,7 +150,7 @@ def _decode_image(source: BinaryIO) -> NDArray[Any]:
                     raise CohortError(f"the image has {frames} frames, not one; save one map a file")
                 loses_depth = _loses_depth(image)
                 pixels = np.array(_grey_or_rgb(image))
-    except CohortError:
+    except (CohortError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
         kind = type(error).__name__

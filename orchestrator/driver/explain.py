@@ -6,7 +6,6 @@ refitted from the ledger, compared with it score by score, and explained on the 
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from mpi_model.errors import ExperimentError, IncompleteRunError, RunDirectoryError
 from orchestrator.cells.records import cell_keys
@@ -32,7 +31,7 @@ from orchestrator.ledger.seals import write_sealed
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.log import logging_to
 from orchestrator.monitoring.progress import Progress
-from orchestrator.runners.runner import Runner
+from orchestrator.runners.runner import Runner, RunnerName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +46,7 @@ class ExplainOptions:
     """A label permutation of the run, to compare with."""
     report: bool = True
     """Whether the run's report is written again, with what was found."""
-    runner: Literal["ray", "inline"] = "ray"
+    runner: RunnerName = "ray"
     address: str | None = None
 
 

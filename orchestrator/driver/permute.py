@@ -62,7 +62,7 @@ def check_times(times: int) -> None:
     """Refuse a number of permutations before anything is read.
 
     Raises:
-        ExperimentError: It is below 1, or nobody's.
+        ExperimentError: It is no whole number, or out of its bounds.
     """
     check_number("--times", times, 1, MOST_SAMPLES, "999 are many")
 

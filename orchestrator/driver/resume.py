@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import get_args
 
 from mpi_model.errors import CohortError, ExperimentError, RunDirectoryError
 from mpi_model.imagenet import weights_digest
@@ -25,6 +25,7 @@ from orchestrator.ledger.identity import Facts, experiment_hash, identity
 from orchestrator.ledger.paths import RunPaths, run_paths
 from orchestrator.ledger.state import RunState
 from orchestrator.monitoring.progress import Progress
+from orchestrator.runners.runner import RunnerName
 from search_spaces.stored import stored_space
 
 
@@ -36,7 +37,7 @@ class RunOptions:
     retry_failed: bool = False
     permutation: int | None = None
     """Permute the patients' labels, and leave the final networks out."""
-    runner: Literal["ray", "inline"] = "ray"
+    runner: RunnerName = "ray"
     """Who runs the cells: Ray Tune, or this process."""
     address: str | None = None
     """A running Ray cluster; None starts Ray on this machine."""
@@ -44,7 +45,7 @@ class RunOptions:
     """A folder for TensorBoard's event files; None writes none."""
 
     def __post_init__(self) -> None:
-        if self.runner not in ("ray", "inline"):
+        if self.runner not in get_args(RunnerName):
             raise ExperimentError(f"`runner` must be ray or inline, but is {self.runner!r}")
         if self.address is not None and self.runner == "inline":
             raise ExperimentError(

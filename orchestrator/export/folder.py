@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from mpi_model.errors import ExperimentError, RunDirectoryError
-from mpi_model.imagenet import MOST_WEIGHT_BYTES
+from mpi_model.errors import ExperimentError, RunDirectoryError, WeightsError
+from mpi_model.imagenet import weights_digest
 from mpi_model.pipeline import BUNDLE_WEIGHTS, WEIGHTS, digest_of, is_as_written
 from mpi_model.printable import printable
-from mpi_model.regular_files import is_regular, open_regular, read_regular
+from mpi_model.regular_files import is_regular, read_regular
 from orchestrator.ledger.files import json_object
 from orchestrator.ledger.reading import Run
 from orchestrator.output_files import make_parents, new_folder
@@ -83,17 +83,15 @@ def verify_folder(folder: Path) -> None:
         # Names come from the file: one with `..`, or a link, could lead anywhere.
         if not is_regular(path) or os.path.realpath(path) != os.path.join(os.path.realpath(folder), name):
             raise ExperimentError(f"{folder.name}: a file that config.json names is not in the folder; {restore}")
-        if _digest(path) != digests.get(name):
+        if not _is_as_exported(path, digests.get(name)):
             raise ExperimentError(f"{folder.name}: {printable(name)} is not what was exported; {restore}")
 
 
-def _digest(path: Path) -> str:
-    """Of a file of any size, read in parts; empty where it cannot be read."""
+def _is_as_exported(path: Path, digest: object) -> bool:
     try:
-        with open_regular(path, MOST_WEIGHT_BYTES) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return ""
+        return weights_digest(path) == digest
+    except WeightsError:  # it cannot be read
+        return False
 
 
 def refuse_links(run: Run) -> None:

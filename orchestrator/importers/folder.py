@@ -24,6 +24,8 @@ from orchestrator.importers.source_files import Source, SourceFile, file_problem
 from orchestrator.importers.supplied_facts import SuppliedFiles, date_of, phase_of, read_files_table
 from orchestrator.importers.written_cohort import WrittenCohort, check_new_folder
 
+NiftiOrder = Literal["row-column", "x-y"]
+"""By row and column from the top, or by x and y from the bottom left."""
 _ARRAYS: Final = (".npy",)
 _PICTURES: Final = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 _NIFTI: Final = (".nii", ".nii.gz")
@@ -34,7 +36,7 @@ def import_folder(
     *,
     pattern: str,
     tracer: Tracer | None = None,
-    nifti_order: Literal["row-column", "x-y"] | None = None,
+    nifti_order: NiftiOrder | None = None,
 ) -> WrittenCohort:
     """Write a cohort of the maps of a folder.
 
@@ -105,7 +107,7 @@ def _found(
     return maps, problems, left_out
 
 
-def _pixels_of(source: Source, file: SourceFile, nifti_order: Literal["row-column", "x-y"] | None) -> NDArray[Any]:
+def _pixels_of(source: Source, file: SourceFile, nifti_order: NiftiOrder | None) -> NDArray[Any]:
     """The pixels of one map file, `[H, W]` or `[H, W, 3]`.
 
     Raises:
@@ -123,7 +125,7 @@ def _pixels_of(source: Source, file: SourceFile, nifti_order: Literal["row-colum
     return np.ascontiguousarray(channels[0] if len(channels) == 1 else np.moveaxis(channels, 0, 2))
 
 
-def _nifti(content: bytes, packed: bool, order: Literal["row-column", "x-y"] | None) -> NDArray[Any]:
+def _nifti(content: bytes, packed: bool, order: NiftiOrder | None) -> NDArray[Any]:
     require("nibabel", "nifti")
     from nibabel.nifti1 import Nifti1Image  # noqa: PLC0415 - an optional dependency
 

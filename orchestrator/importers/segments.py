@@ -31,6 +31,8 @@ from orchestrator.importers.painting import check_size, painted, painting_basis
 from orchestrator.importers.supplied_facts import ALLOWED, column_problem, date_of
 from orchestrator.importers.written_cohort import WrittenCohort, check_new_folder
 
+SegmentValues = Literal["scores", "percent"]
+"""Scores from 0 (normal) to 4 (absent), or percent uptake."""
 _MODELS: Final[Mapping[int, Segments]] = {17: SEGMENTS_17, 20: SEGMENTS_20}
 _SEGMENT_COLUMN: Final = re.compile(r"(stress|rest)_([0-9]{1,2})")
 _PERCENT_OF_A_SCORE: Final = 25.0
@@ -45,7 +47,7 @@ class _Row:
     """`[17]` or `[20]`, scores or percent; acquired phases only."""
 
 
-def import_segments(request: ImportRequest, *, kind: Literal["scores", "percent"], size: int = 64) -> WrittenCohort:
+def import_segments(request: ImportRequest, *, kind: SegmentValues, size: int = 64) -> WrittenCohort:
     """Write a cohort of painted maps.
 
     Args:
@@ -128,7 +130,7 @@ def _cell_problems(row: int, cells: Mapping[str, str], allowed: list[str]) -> li
 
 
 def _values(
-    row: int, cells: Mapping[str, str], model: int, kind: Literal["scores", "percent"]
+    row: int, cells: Mapping[str, str], model: int, kind: SegmentValues
 ) -> tuple[dict[Phase, NDArray[np.float64]], list[Problem]]:
     values: dict[Phase, NDArray[np.float64]] = {}
     wrong: list[str] = []
@@ -147,7 +149,7 @@ def _values(
     return values, [Problem(kind="segment values", line=line) for line in lines]
 
 
-def _is_value(text: str, kind: Literal["scores", "percent"]) -> bool:
+def _is_value(text: str, kind: SegmentValues) -> bool:
     if kind == "scores":
         return re.fullmatch(r"[0-4](\.0+)?", text) is not None
     return re.fullmatch(r"[0-9]{1,3}(\.[0-9]+)?", text) is not None and float(text) <= 100
@@ -159,7 +161,7 @@ def _found(
     cells: Mapping[str, str],
     allowed: list[str],
     row: _Row,
-    kind: Literal["scores", "percent"],
+    kind: SegmentValues,
 ) -> FoundMap:
     tracer = tracer_of(cells["tracer"])
     if tracer is None:  # refused before

@@ -83,6 +83,8 @@ class Source:
             with self._stream(file) as stream:
                 # One byte more than allowed: a size in an archive's directory may be false.
                 content = stream.read(_LARGEST_FILE + 1)
+        except MemoryError:
+            raise
         except Exception as error:  # a damaged archive raises nearly anything
             raise CohortError(f"the file cannot be read ({type(error).__name__}); copy it again") from error
         if len(content) > _LARGEST_FILE:

@@ -10,7 +10,7 @@ from orchestrator.experiment.settings import StatisticsSettings
 from orchestrator.ledger.reading import Run
 from orchestrator.report.build import run_tables
 from orchestrator.report.comparison_rows import pair_rows, with_holm
-from orchestrator.report.models import CrossValidated, Tested
+from orchestrator.report.models import JudgedModel
 from orchestrator.report.optimism_rows import marked_as_flat_search
 from orchestrator.report.records import Report, RunTables
 from orchestrator.report.rows import Group, Row, summary_frame
@@ -110,7 +110,7 @@ def _tracers(first: RunTables, second: RunTables, partition: str) -> list[str]:
     return sorted(found[0] & found[1])
 
 
-def _side(tables: RunTables, partition: str, inputs: str, tracer: str) -> tuple[CrossValidated | Tested | None, str]:
+def _side(tables: RunTables, partition: str, inputs: str, tracer: str) -> tuple[JudgedModel | None, str]:
     rows = tables.predictions
     mine = rows[(rows["partition"] == partition) & (rows["inputs"] == inputs) & (rows["tracer"] == tracer)]
     return arranged(tables, partition, inputs, mine)

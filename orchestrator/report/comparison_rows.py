@@ -12,7 +12,7 @@ from itertools import combinations
 from mpi_model.errors import StatisticsError
 from orchestrator.experiment.settings import Noninferiority, StatisticsSettings
 from orchestrator.report.counts import shows_counts, too_few, unanswered, with_counts
-from orchestrator.report.models import CrossValidated, Tested
+from orchestrator.report.models import CrossValidated, JudgedModel, Tested
 from orchestrator.report.readings import Limits, answer
 from orchestrator.report.records import EVERYONE
 from orchestrator.report.rows import Group, Row
@@ -44,7 +44,7 @@ _CLASSES = (("sensitivity_difference", True), ("specificity_difference", False))
 
 
 def comparison_rows(
-    group: Group, models: Mapping[str, CrossValidated | Tested | None], settings: StatisticsSettings, refused: str = ""
+    group: Group, models: Mapping[str, JudgedModel | None], settings: StatisticsSettings, refused: str = ""
 ) -> list[Row]:
     """The rows of the hypotheses of one tracer and partition, the primary one first.
 
@@ -69,8 +69,8 @@ def comparison_rows(
 
 def _noninferiority_row(
     group: Group,
-    first: CrossValidated | Tested | None,
-    second: CrossValidated | Tested | None,
+    first: JudgedModel | None,
+    second: JudgedModel | None,
     question: Noninferiority,
     refused: str = "",
 ) -> Row:
@@ -102,8 +102,8 @@ def _noninferiority_row(
 
 def pair_rows(
     group: Group,
-    first: CrossValidated | Tested | None,
-    second: CrossValidated | Tested | None,
+    first: JudgedModel | None,
+    second: JudgedModel | None,
     equivalence: float,
     refused: str = "",
 ) -> list[Row]:
@@ -155,13 +155,13 @@ def _leading_method(group: Group) -> str:
     return Method.CROSS_VALIDATED_DIFFERENCE if group.partition == "development" else Method.HELD_OUT_DIFFERENCE
 
 
-def _group_of_pair(group: Group, model: CrossValidated | Tested) -> Group:
+def _group_of_pair(group: Group, model: JudgedModel) -> Group:
     """With counts and with what the interval is for: a pair's is for the networks that were trained."""
     estimand = "these networks" if isinstance(model, CrossValidated) else "final network"
     return replace(group, estimand=estimand).counted(model.scores.exams)
 
 
-def _unpaired(first: CrossValidated | Tested | None, second: CrossValidated | Tested | None, refused: str) -> str:
+def _unpaired(first: JudgedModel | None, second: JudgedModel | None, refused: str) -> str:
     """Why two models cannot be paired; empty where they can."""
     if refused or first is None or second is None:
         return refused or "one side has no estimate"
@@ -174,7 +174,7 @@ def _unpaired(first: CrossValidated | Tested | None, second: CrossValidated | Te
     return ""
 
 
-def _difference_of(first: CrossValidated | Tested, second: CrossValidated | Tested | None, level: float) -> Difference:
+def _difference_of(first: JudgedModel, second: JudgedModel | None, level: float) -> Difference:
     if isinstance(first, CrossValidated) and isinstance(second, CrossValidated):
         return cross_validated_difference(first.cross_validation, second.cross_validation, level)
     assert isinstance(first, Tested)

@@ -146,6 +146,10 @@ def hardest_exams(tables: RunTables, count: int = 10) -> pd.DataFrame:
     return pd.DataFrame(found, columns=["tracer", "inputs", "manifest_row", "repeats_wrong", "probability_range"])
 
 
+JudgedModel = CrossValidated | Tested
+"""One model with its held-out predictions, of either partition."""
+
+
 def _given(predictions: pd.DataFrame, place: Codes, shape: tuple[int, ...]) -> Flags | None:
     """The decisions that predictions made elsewhere bring, the same in every member's row of an exam."""
     if "positive" not in predictions:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from orchestrator.report.models import CrossValidated, Tested
+from orchestrator.report.models import CrossValidated, JudgedModel
 from orchestrator.statistics.sample_size import shifted_to_prevalence
 from orchestrator.statistics.scores import Exams, Floats
 
@@ -30,9 +30,7 @@ class Probabilities:
     """Factor on the variance over patients of a mean over exams; 1 for a test."""
 
 
-def probabilities_of(
-    model: CrossValidated | Tested, calibrated: bool, development: CrossValidated | None
-) -> Probabilities | None:
+def probabilities_of(model: JudgedModel, calibrated: bool, development: CrossValidated | None) -> Probabilities | None:
     """The probabilities of a model; None where there are none, or the prevalence of the training exams is not known.
 
     Args:
@@ -61,7 +59,7 @@ def probabilities_of(
     )
 
 
-def _training_prevalence(model: CrossValidated | Tested, development: CrossValidated | None) -> Floats | float | None:
+def _training_prevalence(model: JudgedModel, development: CrossValidated | None) -> Floats | float | None:
     if isinstance(model, CrossValidated):
         return prevalence_of_training(model)
     return None if development is None else float(development.scores.exams.labels.mean())

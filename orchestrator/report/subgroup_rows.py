@@ -14,7 +14,7 @@ import pandas as pd
 from mpi_model.errors import StatisticsError
 from orchestrator.report.counts import FEWEST, in_place_of_auc
 from orchestrator.report.development_rows import estimand_of
-from orchestrator.report.models import CrossValidated, Tested
+from orchestrator.report.models import CrossValidated, JudgedModel, Tested
 from orchestrator.report.rows import Group, Row
 from orchestrator.statistics.auc import auc_intervals
 from orchestrator.statistics.cross_validation import pairs_interval
@@ -45,7 +45,7 @@ class _Level:
     patients: frozenset[int]
 
 
-def subgroup_rows(group: Group, model: CrossValidated | Tested, column: str, values: pd.Series | None) -> list[Row]:
+def subgroup_rows(group: Group, model: JudgedModel, column: str, values: pd.Series | None) -> list[Row]:
     """The rows of one column of the manifest.
 
     Args:
@@ -81,9 +81,7 @@ def subgroup_rows(group: Group, model: CrossValidated | Tested, column: str, val
     return [*rows, *_gap_rows(group, column, found)]
 
 
-def _level_rows(
-    group: Group, model: CrossValidated | Tested, chosen: Flags
-) -> tuple[list[Row], Mapping[str, Interval]]:
+def _level_rows(group: Group, model: JudgedModel, chosen: Flags) -> tuple[list[Row], Mapping[str, Interval]]:
     labels, patients = model.scores.exams.labels[chosen], model.scores.exams.patients[chosen]
     classes = [np.unique(patients[labels == label]).size for label in (True, False)]
     counts = replace(
@@ -113,7 +111,7 @@ def _level_rows(
     return rows, intervals
 
 
-def _counted(model: CrossValidated | Tested, chosen: Flags, fewest: int) -> str:
+def _counted(model: JudgedModel, chosen: Flags, fewest: int) -> str:
     exams, positive = model.scores.exams, model.positive
     told = None if positive is None or fewest < _FEWEST_COUNTED else positive[..., chosen]
     return in_place_of_auc(exams.labels[chosen], exams.patients[chosen], told)

@@ -16,7 +16,7 @@ from orchestrator.report.comparison_rows import comparison_rows, pair_rows, with
 from orchestrator.report.counts import with_counts
 from orchestrator.report.development_rows import development_rows
 from orchestrator.report.held_out_rows import held_out_rows
-from orchestrator.report.models import CrossValidated, Tested
+from orchestrator.report.models import CrossValidated, JudgedModel, Tested
 from orchestrator.report.optimism_rows import (
     above_chance_refusal,
     marked_as_flat_search,
@@ -114,7 +114,7 @@ def _tracer_rows(
 
 def _rows_of_model(
     tables: RunTables, settings: StatisticsSettings, groups: Sequence[Group], predictions: pd.DataFrame
-) -> tuple[list[Row], dict[str, CrossValidated | Tested | None]]:
+) -> tuple[list[Row], dict[str, JudgedModel | None]]:
     """The rows of one model in every input configuration, and what they were computed from.
 
     Args:
@@ -124,7 +124,7 @@ def _rows_of_model(
         predictions: Of the groups' partition and tracer, whoever predicted.
     """
     rows: list[Row] = []
-    models: dict[str, CrossValidated | Tested | None] = {}
+    models: dict[str, JudgedModel | None] = {}
     for group in groups:
         mine = predictions[(predictions["inputs"] == group.inputs) & (predictions["model"] == group.model)]
         by_site = group.partition == "development" and tables.by == "site"
@@ -146,9 +146,9 @@ def _rows_of_model(
 
 def arranged(
     tables: RunTables, partition: str, inputs: str, predictions: pd.DataFrame
-) -> tuple[CrossValidated | Tested | None, str]:
+) -> tuple[JudgedModel | None, str]:
     """The model of an input configuration, and an empty text; or None, and why there is none."""
-    arrange: Callable[[pd.DataFrame], CrossValidated | Tested] = Tested.of
+    arrange: Callable[[pd.DataFrame], JudgedModel] = Tested.of
     if partition == "development":
         arrange = CrossValidated.of
         reason = unfinished(tables, inputs)
@@ -162,9 +162,7 @@ def arranged(
         return None, "; ".join(error.problems)
 
 
-def _model_rows(
-    tables: RunTables, settings: StatisticsSettings, group: Group, model: CrossValidated | Tested
-) -> list[Row]:
+def _model_rows(tables: RunTables, settings: StatisticsSettings, group: Group, model: JudgedModel) -> list[Row]:
     if isinstance(model, CrossValidated):
         refused = [above_chance_refusal(group)] if tables.search.scheme == "flat" else []
         return [
@@ -191,9 +189,7 @@ def _by_exam(tables: RunTables) -> pd.DataFrame:
     return tables.exams.set_index(tables.exams["exam_id"].astype(str))
 
 
-def _subgroups(
-    tables: RunTables, settings: StatisticsSettings, group: Group, model: CrossValidated | Tested
-) -> Iterator[Row]:
+def _subgroups(tables: RunTables, settings: StatisticsSettings, group: Group, model: JudgedModel) -> Iterator[Row]:
     by_exam = _by_exam(tables)
     for column in settings.subgroups:
         yield from subgroup_rows(group, model, column, by_exam.get(column))

@@ -4,11 +4,14 @@ import os
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from orchestrator.cells.records import CandidateResult, CellKey, CellResult, CellTask, Worker, WorkerContext
 from orchestrator.experiment.processor import vector_instructions
 from orchestrator.experiment.settings import ResourceSettings
+
+RunnerName = Literal["ray", "inline"]
+"""Ray Tune, in processes of its own, or this process, one cell after the other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,7 +31,7 @@ def checked_endpoint() -> SplitResult:
     """
     for name, form in _VARIABLES.items():
         if (value := os.environ.get(name)) and not form.fullmatch(value):
-            raise RunDirectoryError(f"{name} in the environment holds something that it cannot be; correct or unset it")
+            raise RunDirectoryError(f"{name} in the environment has a value that is not valid; correct or unset it")
     endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL", ""))
     if (
         endpoint.scheme == "http"

@@ -13,15 +13,25 @@ from orchestrator.report.figures.drawing import house_style
 COMMAND = [sys.executable, "-P", "-m", "orchestrator"]
 
 
-def _asked(words: list[str], stdout: int, **environment: str) -> subprocess.CompletedProcess[str]:
+def _asked(
+    words: list[str],
+    stdout: int,
+    *,
+    cwd: Path | None = None,
+    through: str = "",
+    seconds: float = 120,
+    **environment: str,
+) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own; `through` is a line of a shell that ends as `exec "$@"` does."""
     return subprocess.run(
-        [*COMMAND, *words],
+        [*(["bash", "-c", through, "-"] if through else []), *COMMAND, *words],
         stdout=stdout,
         stderr=subprocess.PIPE,
+        cwd=cwd,
         text=True,
         check=False,
         env=os.environ | environment,
-        timeout=120,
+        timeout=seconds,
     )
 
 
@@ -44,9 +54,7 @@ def _one_line(found: subprocess.CompletedProcess[str], fragment: str) -> None:
 def test_a_full_output_is_one_line(words, sound):
     """No room where standard output goes ends with code 2, and Python adds nothing of its own."""
     with Path("/dev/full").open("wb") as full:
-        found = subprocess.run(
-            [*COMMAND, *words], cwd=sound, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=120
-        )
+        found = _asked(words, full.fileno(), cwd=sound)
     _one_line(found, "No space left")
 
 
@@ -55,47 +63,25 @@ def test_a_reader_that_went_away_is_one_line(words, sound):
     """`polarmap check … | head -0` ends with code 2 and says why."""
     reading, writing = os.pipe()
     os.close(reading)
-    found = subprocess.run(
-        [*COMMAND, *words], cwd=sound, stdout=writing, stderr=subprocess.PIPE, text=True, check=False, timeout=120
-    )
+    found = _asked(words, writing, cwd=sound)
     os.close(writing)
     _one_line(found, "ended before everything was written")
 
 
 def test_a_closed_output_is_one_line():
     """Without a standard output nothing is begun: the next file that is opened would take its place."""
-    found = subprocess.run(
-        ["bash", "-c", 'exec "$@" >&-', "-", *COMMAND, "schema"],
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    _one_line(found, "standard output is closed")
+    _one_line(_asked(["schema"], subprocess.PIPE, through='exec "$@" >&-'), "standard output is closed")
 
 
 def test_a_folder_that_was_deleted_is_one_line():
     """Torch's libraries ended the process in words of their own, with a code that happens to be 2."""
-    found = subprocess.run(
-        ["bash", "-c", 'cd "$(mktemp -d)" && rmdir "$PWD" && exec "$@"', "-", *COMMAND, "schema"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    found = _asked(["schema"], subprocess.PIPE, through='cd "$(mktemp -d)" && rmdir "$PWD" && exec "$@"')
     _one_line(found, "the current folder is not there any more")
 
 
 def test_a_closed_standard_error_is_no_output(sound):
     """What would have gone to standard error goes nowhere: neither among the tables, nor into a file."""
-    found = subprocess.run(
-        ["bash", "-c", 'exec "$@" 2>&-', "-", *COMMAND, "check", "nowhere.toml"],
-        stdout=subprocess.PIPE,
-        cwd=sound,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    found = _asked(["check", "nowhere.toml"], subprocess.PIPE, cwd=sound, through='exec "$@" 2>&-')
     assert (found.returncode, found.stdout) == (2, "")
 
 
@@ -120,7 +106,7 @@ def test_an_address_of_storage_that_is_none_is_one_line(name, value):
     keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", name: value}
     _one_line(
         _asked(["status", "s3://bucket/x"], subprocess.DEVNULL, **keys),
-        f"{name} in the environment holds something that it cannot be",
+        f"{name} in the environment has a value that is not valid",
     )
 
 
@@ -147,15 +133,7 @@ def test_a_persons_own_style_changes_no_figure():
 def test_a_style_that_is_a_named_pipe_is_one_line(sound):
     """Matplotlib would wait for the writer of a pipe called matplotlibrc in the current folder."""
     os.mkfifo(sound / "matplotlibrc")
-    found = subprocess.run(
-        [*COMMAND, "evaluate", "p.csv"],
-        cwd=sound,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-        timeout=20,
-    )
+    found = _asked(["evaluate", "p.csv"], subprocess.DEVNULL, cwd=sound, seconds=20)
     _one_line(found, "matplotlibrc in this folder is no file")
 
 

@@ -6,13 +6,15 @@ from typing import Literal
 
 from orchestrator.clusters.lint.reading import ClusterFile, Place
 
+Severity = Literal["error", "warning", "note"]
+"""An error would fail, or is open to others; a warning is unsafe or costly; a note informs."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """One problem of a cluster file."""
 
-    severity: Literal["error", "warning", "note"]
-    """`error`: would fail, or is open to others; `warning`: unsafe or costly; `note`: information."""
+    severity: Severity
     rule: str
     line: int
     """Counted from 1; also 1 for a setting that is missing from the whole file."""
@@ -87,9 +89,7 @@ class CheckResult:
         return all(finding.severity == "note" for finding in self.findings)
 
 
-def finding(
-    file: ClusterFile, severity: Literal["error", "warning", "note"], rule: str, place: Place, problem: str, remedy: str
-) -> Finding:
+def finding(file: ClusterFile, severity: Severity, rule: str, place: Place, problem: str, remedy: str) -> Finding:
     """A finding at the line of its place, or of the nearest enclosing key."""
     return Finding(
         severity=severity,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from mpi_model.errors import StatisticsError
-from orchestrator.report.models import CrossValidated, Tested
+from orchestrator.report.models import CrossValidated, JudgedModel, Tested
 from orchestrator.report.records import RunTables
 from orchestrator.report.summary import arranged
 
@@ -40,9 +40,7 @@ def sides_of(tables: RunTables, tracer: str) -> list[Sides]:
     return found
 
 
-def _arranged(
-    tables: RunTables, partition: str, inputs: str, predictions: pd.DataFrame
-) -> CrossValidated | Tested | None:
+def _arranged(tables: RunTables, partition: str, inputs: str, predictions: pd.DataFrame) -> JudgedModel | None:
     mine = predictions[predictions["partition"] == partition]
     # Sites are not folds of one population: their curves are not averaged.
     if mine.empty or (partition == "development" and tables.by == "site"):

@@ -15,6 +15,7 @@ from orchestrator.report.manuscript.references import Reference, references
 
 CHECKLISTS: Final[Mapping[str, str]] = {"tripod-ai": "tripod_ai.toml", "claim": "claim_2024.toml"}
 """The checklists by the name of the command line, with their files."""
+ItemState = Literal["answered", "in part", "to be written by you"]
 _TO_WRITE: Final = "to be written by you"
 
 
@@ -27,7 +28,7 @@ class Answered:
     topic: str
     asks: str
     """What it asks for, in our words."""
-    state: Literal["answered", "in part", "to be written by you"]
+    state: ItemState
     answer: str
     """Sentences; empty where the sections answer alone, or nothing does."""
     sections: tuple[str, ...]
@@ -45,7 +46,7 @@ class Checklist:
     """What defines it."""
     items: tuple[Answered, ...]
 
-    def count(self, state: Literal["answered", "in part", "to be written by you"]) -> int:
+    def count(self, state: ItemState) -> int:
         """How many items are in a state."""
         return sum(item.state == state for item in self.items)
 
@@ -82,9 +83,7 @@ def _answered(item: Mapping[str, object], methods: Methods, sections: Collection
     yours = str(item.get("yours", ""))
     found = bool(answer or there)
     # Where only sections could answer and this report has none of them, a promise would lead nowhere.
-    state: Literal["answered", "in part", "to be written by you"] = (
-        _TO_WRITE if not found else "in part" if yours else "answered"
-    )
+    state: ItemState = _TO_WRITE if not found else "in part" if yours else "answered"
     return Answered(
         item=str(item["item"]),
         topic=str(item["topic"]),

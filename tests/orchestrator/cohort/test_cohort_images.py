@@ -2,6 +2,8 @@
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from fractions import Fraction
@@ -217,3 +219,29 @@ def test_a_file_that_is_not_one_map_is_refused_without_naming_it(tmp_path: Path,
     assert fragment in str(caught.value)
     assert len(caught.value.problems) == 1
     assert path.name not in str(caught.value)
+
+
+SHORT_OF_MEMORY = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from orchestrator.cohort.images import read_map
+
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+most = pages * resource.getpagesize() + 8 * 2**20
+resource.setrlimit(resource.RLIMIT_AS, (most, most))
+try:
+    read_map(Path(sys.argv[1]), size=16)
+except MemoryError:
+    raise SystemExit(9)
+"""
+
+
+@pytest.mark.parametrize("write", [_png, _npy])
+def test_a_lack_of_memory_is_not_taken_for_a_damaged_map(tmp_path: Path, write: Callable[..., Path]) -> None:
+    """A person is not told to export a sound map again where 8 MiB are left and the map takes 32."""
+    path = write(tmp_path / f"map.{write.__name__[1:]}", np.full((4096, 4096), 7, dtype=np.uint16))
+    found = subprocess.run(
+        [sys.executable, "-c", SHORT_OF_MEMORY, str(path)], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert found.returncode == 9, found.stderr

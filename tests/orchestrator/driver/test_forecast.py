@@ -1,6 +1,7 @@
 """What a pilot forecasts: closed forms where there is one, Optuna's own pruner where there is none."""
 
 import json
+import math
 import random
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import optuna
 import pandas as pd
 import pytest
 
+from mpi_model import training
 from mpi_model.settings import TrainingSettings
 from orchestrator.cells.study import PRUNING_WARM_UP, startup_candidates
 from orchestrator.cells.timed import Kind, TimedTraining
@@ -18,10 +20,13 @@ from orchestrator.clusters.lint.reading import read_cluster_file
 from orchestrator.driver import forecast as module
 from orchestrator.driver import pilot
 from orchestrator.driver.forecast import forecast
+from orchestrator.driver.prepare import prepare
 from orchestrator.driver.simulated_search import Workload, _Fold, _side_by_side
 from orchestrator.driver.untimed_kinds import with_untimed
+from orchestrator.experiment.file import load_experiment
 from orchestrator.experiment.settings import SearchSettings
 from orchestrator.ledger.reading import Run
+from orchestrator.monitoring.progress import NullProgress
 from orchestrator.report.build import report_of
 from orchestrator.report.export import export
 from orchestrator.statistics.intervals import Method
@@ -246,6 +251,29 @@ def test_a_pilot_says_hours_and_price_for_this_machine_and_the_clusters_nodes(ti
     printed = capsys.readouterr().out
     assert "with 3 cells side by side here (90% intervals)" in printed
     assert "2 × g5.xlarge (gpu): not known; run the pilot on such a node" in printed
+
+
+def test_an_epoch_of_a_refit_is_timed_apart_from_what_surrounds_it(tiny, monkeypatch):
+    """With a clock that counts optimiser steps, an epoch takes its batches, of a candidate and of a refit alike."""
+    taken = []
+    step = training._step
+
+    def counted(*arguments):
+        taken.append(1)
+        return step(*arguments)
+
+    monkeypatch.setattr(training, "_step", counted)
+    monkeypatch.setattr("orchestrator.cells.pilot.time.process_time", lambda: float(len(taken)))
+    monkeypatch.setattr(pilot, "_SECONDS", 0.0)
+    prepared = prepare(load_experiment(tiny, ["training.batch_size=7"]), NullProgress())
+    tasks = pilot._first_cells(prepared)
+    timed, _ = pilot._timed(prepared, tasks, "cpu", NullProgress())
+
+    assert timed
+    for one in timed:
+        batches = math.ceil(len(tasks[one.inputs].inner[0].training) / 7)
+        assert set(one.seconds) == {batches}
+        assert one.refit_epoch == batches
 
 
 def test_what_a_pilot_is_told_needs_a_pilot(tiny, capsys):

@@ -11,7 +11,7 @@ from statsmodels.stats.multitest import multipletests
 from orchestrator.experiment.settings import Noninferiority, SearchSettings, StatisticsSettings
 from orchestrator.report.evaluate import evaluation_report
 from orchestrator.report.export import export
-from orchestrator.report.figures.drawing import Place
+from orchestrator.report.figures.drawing import Drawing, Place
 from orchestrator.report.figures.forest import forest
 from orchestrator.report.figures.models import sides_of
 from orchestrator.report.figures.roc import roc
@@ -152,13 +152,24 @@ def test_a_pair_that_is_not_compared_has_its_counts_all_the_same(nine_held_out: 
         assert f"| {pair} | too few for a difference of AUCs |" in table
 
 
+def figures_of(
+    run: RunTables, summary: pd.DataFrame, hidden: str
+) -> tuple[Drawing | None, Drawing | None, Drawing | None]:
+    """Forest and ROC curves of Tc-99m, and the curves where the hidden partition alone is there."""
+    rows = [row for row in numbered(summary) if row["tracer"] == "Tc-99m"]
+    sides = next(one for one in sides_of(run, "Tc-99m") if one.inputs == "stress")
+    places = [Place(tracer="Tc-99m", endpoint="label 1", partition=one, inputs="stress", counted=()) for one in PARTS]
+    shown = {"test": "development", "development": "test"}[hidden]
+    return (
+        forest("Tc-99m", "label 1", rows, 0.05, declared="stress-dual"),
+        roc(*places, sides, 0.95),
+        roc(*places, replace(sides, **{shown: None}), 0.95),
+    )
+
+
 def test_no_figure_draws_what_is_marked(nine: RunTables, counted: pd.DataFrame) -> None:
     """The forest has the words and not the point, and the steps of the small test partition are not drawn."""
-    rows = [row for row in numbered(counted) if row["tracer"] == "Tc-99m"]
-    drawn = forest("Tc-99m", "label 1", rows, 0.05, declared="stress-dual")
-    sides = next(one for one in sides_of(nine, "Tc-99m") if one.inputs == "stress")
-    places = [Place(tracer="Tc-99m", endpoint="label 1", partition=one, inputs="stress", counted=()) for one in PARTS]
-    curve = roc(*places, sides, 0.95)
+    drawn, curve, alone = figures_of(nine, counted, hidden="test")
 
     assert drawn is not None
     assert set(drawn.data["partition"]) == {"development"}
@@ -166,23 +177,19 @@ def test_no_figure_draws_what_is_marked(nine: RunTables, counted: pd.DataFrame) 
     assert curve is not None
     assert set(curve.data["partition"]) == {"development"}
     assert "too few patients" in plain(curve.caption)
-    assert roc(*places, replace(sides, development=None), 0.95) is None
+    assert alone is None
 
 
 def test_no_figure_draws_a_cross_validation_of_nine(nine_held_out: RunTables, counted_held_out: pd.DataFrame) -> None:
     """Forest and curves show the test partition alone, and what more patients would buy is told of the others."""
-    rows = [row for row in numbered(counted_held_out) if row["tracer"] == "Tc-99m"]
-    drawn = forest("Tc-99m", "label 1", rows, 0.05, declared="stress-dual")
-    sides = next(one for one in sides_of(nine_held_out, "Tc-99m") if one.inputs == "stress")
-    places = [Place(tracer="Tc-99m", endpoint="label 1", partition=one, inputs="stress", counted=()) for one in PARTS]
-    curve = roc(*places, sides, 0.95)
+    drawn, curve, alone = figures_of(nine_held_out, counted_held_out, hidden="development")
 
     assert drawn is not None
     assert set(drawn.data["partition"]) == {"test"}
     assert curve is not None
     assert set(curve.data["partition"]) == {"test"}
     assert "Cross-validation has too few patients" in plain(curve.caption)
-    assert roc(*places, replace(sides, test=None), 0.95) is None
+    assert alone is None
     assert set(further_designs(counted_held_out, nine_held_out.folds)["tracer"]) == {"Tl-201"}
 
 
