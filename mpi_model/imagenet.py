@@ -90,7 +90,7 @@ def _cached(weights: TorchvisionWeights) -> Path:
     # Repeated from torch.hub, because importing torch takes seconds and `check` must not need it.
     cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
     home = os.environ.get("TORCH_HOME", os.path.join(cache, "torch"))
-    # `~name` of nobody on this machine stays as it is, and nothing is there.
+    # Where no user has that name, `~name` stays as it is, and no file is found there.
     return Path(os.path.expanduser(home)) / "hub" / "checkpoints" / weights.file
 
 

@@ -101,17 +101,17 @@ def _unusable_process() -> str:
         os.getcwd()
     except OSError:
         # Libraries that are loaded later, torch's among them, would end the process in words of their own.
-        return "the current folder is not there any more; change to one that is"
+        return "the current folder no longer exists; change to another one"
     if sys.stdout is None:
         # Whatever is opened next would get its number, and be written to by mistake.
         return "standard output is closed; give it a file, a pipe or a terminal"
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "0")
     if not epoch.isdecimal() or len(epoch) > _DIGITS_OF_A_DATE:
         # NumPy and Matplotlib read it as a date when they are imported.
-        return "SOURCE_DATE_EPOCH in the environment is no whole number of seconds of a date; correct or unset it"
+        return "SOURCE_DATE_EPOCH in the environment is not a whole number of seconds since 1970; correct or unset it"
     if os.path.exists("matplotlibrc") and not os.path.isdir("matplotlibrc") and not os.path.isfile("matplotlibrc"):
         # Matplotlib opens it when it is imported, and would wait for the writer of a named pipe.
-        return "matplotlibrc in this folder is no file, and Matplotlib would wait for it; take it away"
+        return "matplotlibrc in this folder is not a file, and Matplotlib would wait for it; remove it"
     return ""
 
 

@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
     """`polarmap run EXPERIMENT`."""
     place = arguments.tensorboard
     if place is not None and os.path.lexists(place) and not os.path.isdir(place):
-        raise ExperimentError("`--tensorboard` names no folder; name one, new or not")
+        raise ExperimentError("`--tensorboard` does not name a folder; name one, new or not")
     options = RunOptions(
         open_test=arguments.open_test,
         retry_failed=arguments.retry_failed,

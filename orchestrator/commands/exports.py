@@ -26,7 +26,7 @@ def export(arguments: argparse.Namespace) -> int:
     """`polarmap export RUN DIR --format FORMAT`."""
     graph = arguments.format in ("torch", "onnx")
     if arguments.pixels is not None and not graph:
-        raise ExperimentError("`--pixels` is of the formats torch and onnx; leave it out")
+        raise ExperimentError("`--pixels` belongs to the formats torch and onnx; leave it out")
     if arguments.format == "mlflow" and arguments.inputs is not None:
         raise ExperimentError("`--format mlflow` writes the whole run; leave `--inputs` out")
     if arguments.format == "mlflow":

@@ -33,7 +33,9 @@ def predict(arguments: argparse.Namespace) -> int:
         if out is not None and os.path.realpath(explained) == os.path.realpath(out):
             raise ExperimentError("`--out` and `--explain` name one file; name two")
     if arguments.tracer is not None and arguments.stress is None and arguments.rest is None:
-        raise ExperimentError("`--tracer` is of the one exam of `--stress` and `--rest`; a manifest names its own")
+        raise ExperimentError(
+            "`--tracer` belongs to `--stress` and `--rest`; leave it out, a manifest names its own tracers"
+        )
     images = {phase: path for phase in PHASES if (path := getattr(arguments, phase)) is not None}
     *sources, last = arguments.sources
     if explained is not None and (images or len(sources) != 1):

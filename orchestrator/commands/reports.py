@@ -121,7 +121,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     """`polarmap evaluate PREDICTIONS`."""
     path: Path = arguments.predictions
     if arguments.margin is not None and arguments.noninferiority is None:
-        raise ExperimentError("`--margin` is of a hypothesis; name it with --noninferiority FIRST-SECOND")
+        raise ExperimentError("`--margin` belongs to a hypothesis; name one with --noninferiority FIRST-SECOND")
     margin = _MARGIN if arguments.margin is None else arguments.margin
     progress = progress_for()
     with shown(progress, "reading the predictions"):

@@ -31,7 +31,7 @@ def write_demo(folder: Path, progress: Progress) -> Path:
     """
     experiment, manifest = folder / "experiment.toml", folder / "cohort" / "manifest.csv"
     if folder.exists() and not folder.is_dir():
-        raise ExperimentError(f"{str(folder)[:200]} is no folder; name a new one: polarmap demo DIR")
+        raise ExperimentError(f"{str(folder)[:200]} is not a folder; name a new one: polarmap demo DIR")
     if folder.exists() and any(folder.iterdir()) and not (folder / "cohort").is_dir():
         raise ExperimentError(f"{folder} holds other files; name a new folder: polarmap demo DIR")
     with as_file(files("orchestrator.experiment") / "demo.toml") as packaged:

@@ -145,7 +145,7 @@ def _check_place(location: str) -> None:
             return
         if os.path.lexists(place):
             raise RunDirectoryError(
-                f"`storage.runs` leads to {place.name[:80]}, which is no folder; name another place"
+                f"`storage.runs` leads to {place.name[:80]}, which is not a folder; name another place"
             )
 
 

@@ -22,7 +22,7 @@ CLUSTERS: dict[str, tuple[str | bytes, str]] = {
     "an empty whole number": ('max_workers: !!int ""\n', "line 1: not YAML"),
     "a null character": (b"a: 1\nb: \x00\n", "line 2: not YAML"),
     "a number of 5,000 hexadecimal digits": (f"max_workers: 0x{'F' * 5000}\n", "more than 64 bits"),
-    "a key twice": ("max_workers: 1\nmax_workers: 200\n", "line 2: max_workers is there already in line 1"),
+    "a key twice": ("max_workers: 1\nmax_workers: 200\n", "line 2: max_workers stands already in line 1"),
     "a home of nobody": ('file_mounts: {/x.sh: "~nosuchuser/x.sh"}\n', ""),
     "a mount of 5,000 letters": (f"file_mounts: {{/x.sh: {'x' * 5000}.sh}}\n", ""),
     "an instance type of 5,000 digits": (
@@ -262,13 +262,13 @@ def _pipe(folder: Path) -> None:
 
 
 PLACES: dict[str, tuple[Spoil, list[str], int, str]] = {
-    "runs below a named pipe": (_pipe, ["check", "experiment.toml", "--set", "storage.runs=pipe/x"], 2, "no folder"),
-    "a demonstration in a named pipe": (_pipe, ["demo", "pipe"], 2, "pipe is no folder"),
+    "runs below a named pipe": (_pipe, ["check", "experiment.toml", "--set", "storage.runs=pipe/x"], 2, "not a folder"),
+    "a demonstration in a named pipe": (_pipe, ["demo", "pipe"], 2, "pipe is not a folder"),
     "TensorBoard's files in a named pipe": (
         _pipe,
         ["run", "experiment.toml", "--runner", "inline", "--tensorboard", "pipe"],
         2,
-        "names no folder",
+        "does not name a folder",
     ),
     "a manifest of a name of 300 letters": (
         lambda folder: None,
@@ -356,11 +356,11 @@ OPTIONS: dict[str, list[str]] = {
     "argument DIR: the path is empty": ["synth", ""],
     "argument SOURCE: the path is empty": ["import", "folder", "", "out", "--pattern", "{patient}"],
     "argument RUN: the path is empty": ["report", ""],
-    "`--margin` is of a hypothesis": ["evaluate", "p.csv", "--margin", "0.1"],
+    "`--margin` belongs to a hypothesis": ["evaluate", "p.csv", "--margin", "0.1"],
     "non-inferiority question": ["evaluate", "p.csv", "--noninferiority", ""],
-    "`--tracer` is of the one exam": ["predict", "run", "manifest.csv", "--out", "o.csv", "--tracer", "Tl-201"],
+    "`--tracer` belongs to `--stress`": ["predict", "run", "manifest.csv", "--out", "o.csv", "--tracer", "Tl-201"],
     "are two outputs": ["report", "run", "--figures", "f", "--patients", "p.html"],
-    "`--pixels` is of the formats": ["export", "run", "d", "--format", "hub", "--pixels", "uint8"],
+    "`--pixels` belongs to the formats": ["export", "run", "d", "--format", "hub", "--pixels", "uint8"],
     "is the name of the schema": ["init", "polarmap.schema.json"],
     "`--html` and `--patients` name one file": [
         "check",

@@ -250,7 +250,7 @@ def test_a_space_or_weights_file_that_is_no_file_is_refused(make, sound, refused
 COMMANDS: list[tuple[list[str], str]] = [
     (["permute", "experiment.toml", "--times", "1000000000"], "`--times` must be at most 10000"),
     (["instability", "experiment.toml", "--samples", "1000000000"], "`--samples` must be at most 10000"),
-    (["run", "experiment.toml", "--tensorboard", "manifest.csv"], "`--tensorboard` names no folder"),
+    (["run", "experiment.toml", "--tensorboard", "manifest.csv"], "`--tensorboard` does not name a folder"),
     (["check", "experiment.toml", "--html", "manifest.csv"], "manifest.csv exists and is no .html file"),
     (["check", "experiment.toml", "--html", "experiment.toml"], "experiment.toml exists and is no .html file"),
     (["evaluate", "predictions.csv", "--json", "manifest.csv"], "manifest.csv exists and is no .json file"),

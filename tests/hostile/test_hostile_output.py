@@ -76,7 +76,7 @@ def test_a_closed_output_is_one_line():
 def test_a_folder_that_was_deleted_is_one_line():
     """Torch's libraries ended the process in words of their own, with a code that happens to be 2."""
     found = _asked(["schema"], subprocess.PIPE, through='cd "$(mktemp -d)" && rmdir "$PWD" && exec "$@"')
-    _one_line(found, "the current folder is not there any more")
+    _one_line(found, "the current folder no longer exists")
 
 
 def test_a_closed_standard_error_is_no_output(sound):
@@ -134,7 +134,7 @@ def test_a_style_that_is_a_named_pipe_is_one_line(sound):
     """Matplotlib would wait for the writer of a pipe called matplotlibrc in the current folder."""
     os.mkfifo(sound / "matplotlibrc")
     found = _asked(["evaluate", "p.csv"], subprocess.DEVNULL, cwd=sound, seconds=20)
-    _one_line(found, "matplotlibrc in this folder is no file")
+    _one_line(found, "matplotlibrc in this folder is not a file")
 
 
 def test_patients_stay_apart_where_python_leaves_assertions_out():

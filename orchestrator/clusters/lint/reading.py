@@ -205,7 +205,7 @@ def _walk(node: yaml.Node, place: Place, name: str, above: tuple[int, ...], size
             # Of two Ray takes the last without a word: another number of workers than the one that was read.
             if called in known:
                 raise ExperimentError(
-                    f"{name}, line {here}: {printable(str(key.value))[:80]} is there already in line {known[called]}; "
+                    f"{name}, line {here}: {printable(str(key.value))[:80]} stands already in line {known[called]}; "
                     "keep one"
                 )
             known[called] = here
