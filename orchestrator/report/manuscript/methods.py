@@ -12,7 +12,7 @@ from typing import Final
 from orchestrator.ledger.description import RunDescription
 from orchestrator.report.manuscript.evaluation_sentences import evaluation_sentences
 from orchestrator.report.manuscript.references import Reference, references
-from orchestrator.report.manuscript.training_sentences import choice_sentences, training_sentences
+from orchestrator.report.manuscript.training_sentences import choice_sentences, objective_sentences, training_sentences
 
 _CITED: Final = re.compile(r"\[@(\w+)\]")
 _REFUSALS: Final = (
@@ -65,6 +65,7 @@ def methods(description: RunDescription, columns: Collection[str], *, opened: bo
     return Methods(
         sentences=tuple((about, " ".join(filter(None, sentences))) for about, sentences in parts.items()),
         further=(
+            ("objective", " ".join(objective_sentences(description.settings))),
             ("choice", " ".join(choice_sentences(description))),
             ("refusals", _REFUSALS),
             ("external", _EXTERNAL),

@@ -34,6 +34,16 @@ def training_sentences(description: RunDescription) -> dict[str, list[str]]:
     }
 
 
+def objective_sentences(settings: Experiment) -> list[str]:
+    """What the experiment was made to find out."""
+    endpoint = f" ({_meaning(settings)})" if settings.statistics.endpoints else ""
+    return [
+        "A model was developed and evaluated in this study.",
+        f"The objective was to estimate, for each tracer by itself, how well networks tell its endpoint{endpoint} from "
+        f"polar maps with {listed(list(settings.cohort.inputs))} input.",
+    ]
+
+
 def choice_sentences(description: RunDescription) -> list[str]:
     """What the experiment shows of the choice of the model's type; the reasons themselves are the authors'."""
     settings = description.settings
@@ -76,12 +86,17 @@ def _on_encoder_end(description: RunDescription) -> str:
     return f"Its encoder was used up to stage {ended} of {stages}, which leaves fewer weights to train."
 
 
+def _meaning(settings: Experiment) -> str:
+    """What a positive label means; empty where no endpoint has a name."""
+    return listed([f"{meant} for {tracer}" for tracer, meant in settings.statistics.endpoints.items()])
+
+
 def _on_cohort(settings: Experiment) -> list[str]:
     """What was read, and from which exams."""
-    cohort, endpoints = settings.cohort, settings.statistics.endpoints
+    cohort = settings.cohort
     compared = listed([_INPUTS[inputs] for inputs in cohort.inputs])
     several = len(cohort.inputs) > 1
-    meaning = listed([f"{meant} for {tracer}" for tracer, meant in endpoints.items()])
+    meaning = _meaning(settings)
     which = {
         "all": "All exams of a patient were used.",
         "first": "Of each patient and tracer only the first exam by date was used.",
