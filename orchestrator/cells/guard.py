@@ -5,7 +5,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from mpi_model.errors import ExperimentError, RunDirectoryError
+from mpi_model.errors import ExperimentError
 from mpi_model.gpu import give_back_memory, gpu_fault, memory_use
 from orchestrator.cells.cell import run_cell
 from orchestrator.cells.records import CandidateResult, CellResult, CellTask, WorkerContext, failed_cell
@@ -36,20 +36,25 @@ def run_guarded(
         # A refusal is no bug: its text is the reason, and there is no traceback to log.
         return failed_cell(task.key, context.device, str(refusal), 0.0)
     # For the reason of a failure: the number of the candidate that was being trained.
-    reached = len(finished)
+    reached, refused = len(finished), list[Exception]()
 
     def counted(candidate: CandidateResult) -> None:
         nonlocal reached
         # In a race a candidate comes again after each of its inner folds.
         reached = max(reached, candidate.number + 1)
-        on_candidate(candidate)
+        try:
+            on_candidate(candidate)
+        except Exception as error:
+            refused.append(error)
+            raise
 
     try:
         return (work or run_cell)(task, context, finished, counted)
-    # Raised where a candidate is kept: a ledger that cannot be written ends the run, not one cell.
-    except RunDirectoryError:
-        raise
     except Exception as error:
+        # Raised where a candidate is kept or shown: a ledger or an output that cannot be written ends the run, not one
+        # cell.
+        if error in refused:
+            raise
         failed = failed_cell(task.key, context.device, _reason(error, task, context, reached), 0.0)
         trace, fault = traceback.format_exc(), gpu_fault(error)
     if fault == "gpu_memory":

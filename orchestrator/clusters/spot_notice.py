@@ -11,6 +11,7 @@ of Ray 2.60 and may change; a test runs it against the installed Ray.
 """
 
 import argparse
+import http.client
 import json
 import logging
 import os
@@ -101,7 +102,12 @@ def _drain(notice: _Interruption, address: str, node_id: str | None) -> bool:
         command.append(f"--node-id={node_id}")
     # Without a node's id Ray looks up the node of this machine in the cluster that RAY_ADDRESS names.
     environment = os.environ | {"RAY_ADDRESS": address}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    try:
+        # Bounded: a head that hangs must not keep this watch from ending an orphan.
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=60)
+    except subprocess.TimeoutExpired:
+        _LOG.error("ray drain-node did not end within a minute")
+        return False
     if done.returncode != 0:
         _LOG.error("ray drain-node failed (%d): %s", done.returncode, done.stderr.strip()[-500:])
     return done.returncode == 0
@@ -123,7 +129,7 @@ def _watch(arguments: argparse.Namespace) -> int:
     while True:
         try:
             notice, silent = _interruption(arguments.metadata_service), False
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             if not silent:  # one line for each outage, not one every five seconds
                 _LOG.warning("no answer from the metadata service: %s", error)
             notice, silent = None, True

@@ -45,8 +45,8 @@ def _sweep(parent: Path) -> None:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_ours(alive.parent, handle):
                 shutil.rmtree(alive.parent, ignore_errors=True)
-        # Another driver holds it: it is alive.
-        except BlockingIOError:
+        # Another driver holds it (it is alive), or has swept it between our opening and our locking.
+        except OSError:
             pass
         finally:
             os.close(handle)

@@ -38,7 +38,7 @@ class LedgerCallback(tune.Callback):
         self.queue = queue
         self.events = events
         self.cores_of_cell = cores_of_cell
-        self.error: PolarmapError | None = None
+        self.error: PolarmapError | OSError | None = None
         self._workers: dict[int, Worker] = {}
         """The worker of each attempt under way that has reported."""
         self._watch = watch
@@ -183,5 +183,6 @@ class LedgerCallback(tune.Callback):
             return
         try:
             handler()
-        except PolarmapError as error:
+        # A reader of standard error that went away, or a full disk behind it, ends a run as it ends other commands.
+        except (PolarmapError, OSError) as error:
             self.error = error

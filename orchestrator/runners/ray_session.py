@@ -28,6 +28,8 @@ _TRIED_RAY: Final = "2.60"
 _SMALLEST_STORE: Final = 256 * 2**20
 _LARGEST_STORE: Final = 8 * 2**30
 _REFUSED: Final = (ray.exceptions.AuthenticationError, ConnectionError)
+_LATE: Final = ("The current node timed out during startup", "Failed to start GCS")
+"""How Ray 2.60 says that its own processes were not there in time."""
 
 
 def store_bytes(context: WorkerContext) -> int:
@@ -154,6 +156,14 @@ def _start(address: str | None, folder: Path, store: int) -> None:
             )
     except _REFUSED as error:
         raise ExperimentError(_refusal(address)) from error
+    # Of no kind of its own: Ray 2.60 gives a raylet half a minute to start, and ends with a bare Exception.
+    except Exception as error:
+        if address is not None or not str(error).startswith(_LATE):
+            raise
+        raise ExperimentError(
+            "Ray did not start here in time: this machine is busy, or short of memory or disk; run the same command "
+            "again, or use --runner inline"
+        ) from error
     finally:
         os.umask(mask)
         if main:

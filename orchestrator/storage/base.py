@@ -15,6 +15,8 @@ from typing import IO, Final, Protocol
 
 from orchestrator.storage.holder import Holder
 
+MOST_BYTES: Final = 2**31
+"""Of a blob that is read; the largest are tables of predictions."""
 READERS: Final = 16
 """Blobs read at a time; object storage answers in tens of milliseconds, whatever the size."""
 _WINDOW: Final = 64

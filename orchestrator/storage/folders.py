@@ -12,12 +12,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from orchestrator.storage.base import MOST_BYTES
+
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _OWN: Final = 0o700
 """Results hold patients' ids, which other users of the machine must not read."""
-
-_MOST_BYTES: Final = 2**31
-"""Of a file of a run; the largest are tables of predictions."""
 
 
 @contextmanager
@@ -71,8 +70,8 @@ def read_file(root: int, name: str) -> bytes:
         with open(handle, "rb") as file:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise OSError(errno.EINVAL, "it is no regular file")
-            if os.fstat(handle).st_size > _MOST_BYTES:
-                raise OSError(errno.EFBIG, f"it has more than the {_MOST_BYTES} bytes that are read")
+            if os.fstat(handle).st_size > MOST_BYTES:
+                raise OSError(errno.EFBIG, f"it has more than the {MOST_BYTES} bytes that are read")
             return file.read()
 
 

@@ -64,7 +64,7 @@ def holder_in(content: bytes) -> Holder | None:
 def has_died(holder: Holder) -> bool:
     """Whether a holder is known to be gone; of processes of other machines that is not known."""
     # A process number alone is not enough: after a restart or 2^22 processes it is used again.
-    return is_here(holder) and _began(holder.pid) != holder.process
+    return is_here(holder) and _began(holder.pid) != holder.process and not _is_hidden(holder.pid)
 
 
 def is_here(holder: Holder) -> bool:
@@ -93,6 +93,19 @@ def _machine() -> str:
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return ""
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether a process is there that this user may not see: /proc mounted with `hidepid` shows others' to nobody."""
+    if Path(f"/proc/{pid}").exists():
+        return False
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
 
 
 def _began(pid: int) -> str:

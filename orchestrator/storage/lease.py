@@ -7,6 +7,7 @@ an old holder lands after a new one began. The exception is a large blob, which 
 """
 
 import datetime
+import json
 import threading
 import time
 import uuid
@@ -107,7 +108,11 @@ class Lease:
             # The object has changed or gone, so another driver judged this one dead.
             elif self.lost is False:
                 found = self.storage.find(self.name)
-                self.lost = holder_in(found.content) if found else None
+                if found is not None and _token_in(found.content) == self.token:
+                    # An earlier beat whose answer was lost: it is this driver's still. The next beat confirms it.
+                    self.tag = found.tag
+                else:
+                    self.lost = holder_in(found.content) if found else None
 
     def beat_until(self, released: threading.Event) -> None:
         """Keep the lock fresh; while the storage is away, keep trying."""
@@ -171,6 +176,11 @@ def _is_free(storage: LeaseStorage, found: Version) -> bool:
     holder = holder_in(found.content)
     # Both times come from the storage, so that clocks of two machines are never compared.
     return bool(holder and has_died(holder)) or storage.now() - found.modified > datetime.timedelta(seconds=_STALE)
+
+
+def _token_in(content: bytes) -> str:
+    """The token of a lock's record; empty where the record is not whole."""
+    return str(json.loads(content).get("token", "")) if holder_in(content) else ""
 
 
 def _give_back(lease: Lease) -> None:

@@ -32,7 +32,7 @@ from obstore.store import S3Store
 
 from mpi_model.errors import RunDirectoryError
 from orchestrator.storage.aws_environment import checked_endpoint
-from orchestrator.storage.base import READERS, Version
+from orchestrator.storage.base import MOST_BYTES, READERS, Version
 from orchestrator.storage.holder import Holder, has_died, holder_in
 from orchestrator.storage.lease import hold_lease
 from orchestrator.storage.log_files import UploadedLog
@@ -103,6 +103,11 @@ class ObjectStorage:
 
     def _get(self, name: str) -> Version:
         found = obstore.get(self._large, name)
+        if found.meta["size"] > MOST_BYTES:
+            raise RunDirectoryError(
+                f"{self.describe(name)} has {found.meta['size']} bytes, more than the {MOST_BYTES} that are read; "
+                "restore it"
+            )
         content = bytes(found.bytes())
         return Version(content=content, tag=str(found.meta["e_tag"]), modified=found.meta["last_modified"])
 
@@ -211,6 +216,7 @@ class ObjectStorage:
     def _asked(self, name: str, request: Callable[[], _Answer], *, writes: bool = False) -> _Answer:
         """The answer to a request, waiting while the storage is away."""
         pause = 0.25
+        begun: float | None = None
         while True:
             # Before each try, not once: the lock may be lost while the storage is away.
             if writes:
@@ -220,8 +226,10 @@ class ObjectStorage:
             except (GenericError, JoinError) as error:
                 timeout = self.timeout if self._answered else min(self.timeout, _FIRST_TIMEOUT_SECONDS)
                 now = time.monotonic()
-                # One outage, one patience: many requests one after the other would wait many times.
-                since = self._away_since = self._away_since or now
+                # One outage, one patience: many requests one after the other would wait many times. And one request,
+                # one patience: others may be answered meanwhile, such as a heartbeat beside a file that is too large.
+                begun = begun or now
+                since = self._away_since = min(begun, self._away_since or now)
                 if now - since + pause > timeout:
                     raise self._away(now - since, _first_line(error)) from error
                 _LOG.warning("storage is away, trying again: %s", _first_line(error))

@@ -16,7 +16,7 @@ from orchestrator.cells.cell import run_cell
 from orchestrator.cells.decision import _best_threshold, _platt
 from orchestrator.cells.guard import run_guarded
 from orchestrator.cells.recipe import recipe_for
-from orchestrator.cells.records import CellKey, CellTask, InnerSplit, Procedure, WorkerContext
+from orchestrator.cells.records import CandidateResult, CellKey, CellTask, InnerSplit, Procedure, WorkerContext
 from orchestrator.cells.study import ranked
 from orchestrator.experiment.settings import DecisionSettings, SearchSettings
 from search_spaces.catalog import load_space
@@ -260,3 +260,17 @@ def test_nothing_a_worker_receives_has_a_place_for_a_held_out_label():
         "scores",
     }
     assert {field.name for field in fields(InnerSplit)} == {"training", "validation", "patients"}
+
+
+def test_what_cannot_be_told_of_a_candidate_fails_no_cell(task_and_bench):
+    """A standard error that went away, or a full disk behind it, ends the run: the cell is not committed as failed."""
+    task, bench = task_and_bench
+
+    def gone(candidate) -> None:
+        raise BrokenPipeError
+
+    def work(task, context, finished, on_candidate):
+        on_candidate(CandidateResult(number=0, state="pruned", values={}, objective=None))
+
+    with pytest.raises(BrokenPipeError):
+        run_guarded(task, bench, (), gone, work)

@@ -15,7 +15,7 @@ from dataclasses import replace
 import pytest
 
 from mpi_model.errors import RunDirectoryError
-from orchestrator.storage import lease
+from orchestrator.storage import holder, lease, object_store
 from orchestrator.storage.holder import holder_in, holder_text, this_process
 from orchestrator.storage.locations import open_storage
 
@@ -248,3 +248,44 @@ def test_of_two_drivers_in_the_same_moment_one_wins_fifty_times(location):
         for process in both:
             process.kill()
             process.communicate()
+
+
+def test_a_holder_that_this_user_may_not_see_is_not_dead(monkeypatch):
+    """Where /proc hides other users' processes (hidepid), a living driver's lock is not taken over."""
+    other = replace(this_process(), pid=1, process="5")
+    began = holder._began
+    monkeypatch.setattr(holder, "_began", lambda pid: "" if pid == 1 else began(pid))
+    monkeypatch.setattr(holder.Path, "exists", lambda path: False)
+
+    def forbidden(pid: int, number: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(holder.os, "kill", forbidden)
+    assert not holder.has_died(other)
+
+    def gone(pid: int, number: int) -> None:
+        raise ProcessLookupError
+
+    monkeypatch.setattr(holder.os, "kill", gone)
+    assert holder.has_died(other)
+
+
+def test_a_beat_whose_answer_was_lost_is_no_other_driver(bucket, monkeypatch):
+    """A heartbeat that the storage took, and whose answer never came, leaves the lock with its holder."""
+    storage = object_store.ObjectStorage(f"{bucket}/run")
+    replaced, lost = object_store.ObjectStorage.replace, [True]
+
+    def answer_lost(self, name, content, tag):
+        found = replaced(self, name, content, tag)
+        if lost:
+            lost.pop()
+            raise RunDirectoryError("could not be reached for 15 s")
+        return found
+
+    monkeypatch.setattr(lease, "_CONFIRMED", 0.2)
+    with storage.hold():
+        monkeypatch.setattr(object_store.ObjectStorage, "replace", answer_lost)
+        time.sleep(0.3)
+        storage.write("one", b"1")
+        assert not lost
+    assert not storage.exists(".lock")

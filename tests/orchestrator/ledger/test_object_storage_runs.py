@@ -6,8 +6,10 @@ import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from obstore.exceptions import GenericError
 
 from mpi_model.errors import RunDirectoryError
 from orchestrator.cli import main
@@ -140,3 +142,26 @@ def test_what_cannot_work_is_said_in_a_line(bucket, tiny, capsys, monkeypatch):
         assert main(["report", f"{bucket}/nothing"]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert "unencrypted" in line
+
+
+def test_a_blob_that_is_never_taken_ends_the_run_while_others_are(bucket, monkeypatch):
+    """A proxy that refuses large bodies is found out, although heartbeats beside them are answered."""
+    storage = object_storage.ObjectStorage(f"{bucket}/run", timeout=100)
+    seconds = [0.0]
+
+    def sleep(pause: float) -> None:
+        seconds[0] += pause
+        storage.write("progress.json", b"{}")
+        assert seconds[0] < 1000, "it is tried for ever"
+
+    monkeypatch.setattr(object_storage, "time", SimpleNamespace(monotonic=lambda: seconds[0], sleep=sleep))
+    put = object_storage.ObjectStorage._put
+
+    def too_large(self, store, name, content):
+        if len(content) > 1000:
+            raise GenericError("Server returned non-2xx status code: 413 Payload Too Large")
+        return put(self, store, name, content)
+
+    monkeypatch.setattr(object_storage.ObjectStorage, "_put", too_large)
+    with pytest.raises(RunDirectoryError, match=r"could not be reached for \d\d s .*413"):
+        storage.write("models/final.safetensors", bytes(2000))

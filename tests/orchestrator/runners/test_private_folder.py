@@ -1,5 +1,7 @@
 """What Ray writes lies in a folder that ends with its driver."""
 
+import fcntl
+import shutil
 import stat
 import subprocess
 import sys
@@ -79,3 +81,20 @@ def private_folder_in(parent: Path) -> Iterator[Path]:
         patch.setattr("orchestrator.runners.private_folder._short_folder", lambda: parent)
         with private_folder() as folder:
             yield folder
+
+
+def test_a_folder_that_another_driver_sweeps_at_the_same_moment_ends_nobody(tmp_path, monkeypatch):
+    """Between opening and locking, another driver may have deleted what a killed one left."""
+    with private_folder_in(tmp_path) as folder:
+        pass
+    folder.mkdir(mode=0o700)
+    (folder / "alive").write_text("")
+    lock = fcntl.flock
+
+    def swept(handle: int, operation: int) -> None:
+        shutil.rmtree(folder)
+        lock(handle, operation)
+
+    monkeypatch.setattr("orchestrator.runners.private_folder.fcntl.flock", swept)
+    _sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == []

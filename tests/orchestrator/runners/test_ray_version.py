@@ -60,3 +60,14 @@ def test_workers_do_not_import_from_a_folder_that_the_driver_does_not(tmp_path, 
     folders = _job_config()._py_driver_sys_path
     folders.extend([str(tmp_path), known])
     assert folders == [known]
+
+
+def test_a_ray_that_is_late_is_one_line(monkeypatch):
+    """On a busy machine Ray's raylet may take longer than the half minute that Ray gives it: no bug of ours."""
+
+    def late(**_: object) -> None:
+        raise Exception("The current node timed out during startup. This could happen because …")
+
+    monkeypatch.setattr(ray, "init", late)
+    with pytest.raises(ExperimentError, match="did not start here in time"), ray_session(None):
+        pass
