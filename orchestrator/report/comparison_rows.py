@@ -81,6 +81,9 @@ def _noninferiority_row(
     method, metric = _leading_method(group), "auc_noninferiority"
     reason = _unpaired(first, second, refused)
     if reason:
+        absent = [name for name, model in zip(question.sides, (first, second), strict=True) if model is None]
+        if absent and not refused:
+            reason = f"no estimate of {' and '.join(absent)} (a pair is parted at its first dash)"
         return group.refusal(metric, method, reason, at=question.margin, primary=True, family=_PRIMARY)
     assert first is not None
     group, (first_name, second_name) = _group_of_pair(group, first), question.sides
@@ -126,16 +129,16 @@ def pair_rows(
 def with_holm(rows: list[Row]) -> list[Row]:
     """Adjust the leading p-values of each partition's families, refused ones counted.
 
-    One family are all pairs of input configurations in all tracers; another, the differences from a baseline: asking
-    for the second does not make the first stricter.
+    One family are all pairs of input configurations in all tracers; another, the differences from all other models:
+    asking for the second does not make the first stricter.
     """
     adjusted = list(rows)
     judged = rows[0]["model"] if rows else ""
-    for partition, model in dict.fromkeys((row["partition"], row["model"]) for row in rows):
+    for partition, others in dict.fromkeys((row["partition"], row["model"] != judged) for row in rows):
         family = [
             place
             for place, row in enumerate(rows)
-            if (row["partition"], row["model"]) == (partition, model)
+            if (row["partition"], row["model"] != judged) == (partition, others)
             and row["metric"] == "auc_difference"
             and row["primary"]
             and row["subgroup"] == EVERYONE
@@ -143,12 +146,20 @@ def with_holm(rows: list[Row]) -> list[Row]:
         # Refused comparisons, and those that no report shows, count in the family without a p-value: it was declared
         # before the data.
         values = holm([None if shows_counts(rows[place]) else rows[place].get("p") for place in family])  # type: ignore[misc] # a float or None
-        tracers = len({rows[place]["tracer"] for place in family})
-        asked = "secondary" if model == judged else f"against the baseline ({model})"
-        name = f"{asked}, Holm over {len(family)} comparisons ({tracers} tracer{'s' if tracers > 1 else ''})"
+        name = _family_name([rows[place] for place in family], against_others=others)
         for place, value in zip(family, values, strict=True):
             adjusted[place] = {**rows[place], "p_holm": value, "family": name}
     return adjusted
+
+
+def _family_name(family: list[Row], *, against_others: bool) -> str:
+    if not family:
+        return ""
+    tracers, pairs = len({row["tracer"] for row in family}), list(dict.fromkeys(str(row["model"]) for row in family))
+    against = f"against {'the baseline' if len(pairs) == 1 else 'other models'} ({', '.join(pairs)})"
+    over = f"{len(family)} comparison{'s' if len(family) != 1 else ''}"
+    asked = against if against_others else "secondary"
+    return f"{asked}, Holm over {over} ({tracers} tracer{'s' if tracers != 1 else ''})"
 
 
 def _leading_method(group: Group) -> str:

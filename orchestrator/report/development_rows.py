@@ -65,6 +65,8 @@ def estimand_of(found: CrossValidation) -> tuple[str, str]:
             "these networks",
             f"unstable learner: its networks differ by more than their few patients explain ({share} of the variance)",
         )
+    if (np.ptp(found.model.scores, axis=1) == 0).any():
+        return "these networks", "a repeat gives every exam the same score, so that agreement means nothing"
     if found.agreement < _AGREEING:
         return "these networks", f"unstable learner: scores of two repeats correlate by {found.agreement:.2f} only"
     return "procedure", ""

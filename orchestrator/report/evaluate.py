@@ -70,6 +70,8 @@ def evaluation_report(
     )
     summary = _evaluate_predictions(known, settings)
     notices = tuple(notices_of(known))
+    if prevalence is not None and not summary["metric"].str.endswith("_predictive_value").any():
+        notices += (f"no predictive values at {prevalence:g}: they need decisions on a test, exams without a `fold`",)
     # A report of nothing but refusals would look like a success to a script.
     if (summary["state"] == "refused").all():
         refusals = list(dict.fromkeys(map(_refused, summary.to_dict("records"))))

@@ -41,7 +41,7 @@ def further_table(report: Report) -> Table | None:
     )
     unknown = " One repeat does not tell what more repeats would buy." if own == 1 else ""
     return Table(
-        title=f"What more would buy: width of the {rows[0]['level']:.0%} interval of the cross-validated AUC",
+        title=f"What more would buy: width of the {100 * rows[0]['level']:g}% interval of the cross-validated AUC",
         columns=("", *heads),
         rows=tuple(body),
         note="From this run's intervals, each AUC kept as it is; more patients would also give better networks."

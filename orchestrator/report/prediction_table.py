@@ -31,6 +31,8 @@ _FILE_ROW: Final = "row of the file"
 """The name of an index that holds row numbers; blank rows are left out, and counted."""
 _MOST_BITS: Final = 4096
 _DECIMAL_COMMA: Final = r"^([+-]?\d+),(\d+(?:[eE][+-]?\d+)?)$"
+_MAY_BE_THOUSANDS: Final = r"[^,]*|[+-]?[1-9]\d{0,2}(?:,\d{3})+"
+_THOUSANDS_BY_POINT: Final = r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+"
 
 
 def read_predictions(path: Path) -> pd.DataFrame:
@@ -47,14 +49,29 @@ def read_predictions(path: Path) -> pd.DataFrame:
     frame.index = pd.Index([row for row, _ in table.rows], name=_FILE_ROW)
     decimals = [name for name in frame.columns if name.casefold() in _NUMBERS - {"label", "positive"}]
     # A spreadsheet of a country with decimal commas writes them in every number; beside points they part thousands.
-    if not any(frame[name].str.contains(".", regex=False).any() for name in decimals):
+    # Where every comma may part thousands, as in 1,234 beside 950, it stays, and the cell is refused.
+    points = any(frame[name].str.contains(".", regex=False).any() for name in decimals)
+    if not points and not all(frame[name].str.fullmatch(_MAY_BE_THOUSANDS).all() for name in decimals):
         for name in decimals:
             frame[name] = frame[name].str.replace(_DECIMAL_COMMA, r"\1.\2", regex=True)
+    for name in decimals:
+        _refuse_points_for_thousands(frame[name], name)
     for name in frame.columns:
         if name.casefold() in ("repeat", "fold", "member"):
             numbers = pd.to_numeric(frame[name], errors="coerce")
             frame[name] = numbers if numbers.notna().equals(frame[name] != "") else frame[name]
     return frame.replace("", pd.NA)
+
+
+def _refuse_points_for_thousands(column: "pd.Series[str]", name: str) -> None:
+    """1.234 beside 950: every point may part thousands, so that the number could be 1234 as well."""
+    pointed = column.str.contains(".", regex=False)
+    whole = column.str.fullmatch(r"[+-]?\d+")
+    if pointed.any() and whole.any() and column[pointed].str.fullmatch(_THOUSANDS_BY_POINT).all():
+        raise ExperimentError(
+            f"`{name}` holds {column[pointed].iloc[0]} beside {column[whole].iloc[0]}: a point may be decimal or "
+            "part thousands; write every number with decimals, or none with points"
+        )
 
 
 def with_known_names(frame: pd.DataFrame, subgroups: Sequence[str] = ()) -> pd.DataFrame:
@@ -83,6 +100,10 @@ def with_known_names(frame: pd.DataFrame, subgroups: Sequence[str] = ()) -> pd.D
         for name, folded in zip(known.columns, lower, strict=True)
         if folded in KNOWN and lower.count(folded) == 1
     }
+    alike = {name for name in lower if name in KNOWN and lower.count(name) > 1} - set(map(str, known.columns))
+    if alike:
+        name = min(alike)
+        raise StatisticsError(f"{lower.count(name)} columns are called `{name}` in other capitals; rename all but one")
     known = known.rename(columns=names)
     if known.columns.duplicated().any():
         return known
@@ -96,6 +117,9 @@ def with_known_names(frame: pd.DataFrame, subgroups: Sequence[str] = ()) -> pd.D
                 f"`{name}` must hold one plain value a cell, no list and no control character: row {row} "
                 f"(line {row + 1}) and {wrong.sum() - 1} more"
             )
+    for name in ("repeat", "fold", "member"):
+        if name in known and known[name].dtype == object:
+            known[name] = _one_kind(known[name])
     for name, change in _CHANGES.items():
         if name in known:
             # Each spelling once: a cross-validation repeats its ids.
@@ -111,6 +135,13 @@ def _not_plain(column: "pd.Series[Any]") -> NDArray[np.bool_]:
     if pd.api.types.is_string_dtype(column.dtype):
         return column.isin([text for text in column.dropna().unique() if not _is_one_value(text)]).to_numpy(np.bool_)
     return np.zeros(len(column), dtype=np.bool_)
+
+
+def _one_kind(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Numbers where every cell is one, otherwise texts: the fold 0 and the fold `0` are one, and all can be sorted."""
+    texts = column.map(str, na_action="ignore")
+    numbers = pd.to_numeric(texts, errors="coerce")
+    return numbers if numbers.notna().equals(texts.notna()) else texts
 
 
 def _is_one_value(cell: object) -> bool:

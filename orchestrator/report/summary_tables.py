@@ -157,7 +157,7 @@ def _main(about: str, rows: list[Record], before: list[Record]) -> Table:
             body.append((name, *(cells.get(one, MISSING) for one in inputs), named))
     # All rows of a run have one level.
     levels = [row["level"] for row in chosen if row["level"] is not None]
-    interval = f"{levels[0]:.0%} interval by" if levels else "method"
+    interval = f"{100 * levels[0]:g}% interval by" if levels else "method"
     note = "± is the standard deviation over folds, a spread."
     return Table(
         title=about,

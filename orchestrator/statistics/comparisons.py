@@ -101,7 +101,7 @@ def _inverted(at: Callable[[float], Interval], null: float) -> float:
         interval = at(float(2 * ndtr(quantile) - 1))
         return interval.low - null if estimate > null else null - interval.high
 
-    # The limits move monotonically with the level, so one root exists between the two quantiles.
+    # The limits widen with the level, but for steps back of some ten-thousandths where one AUC is near 1.
     if limit(_NEAREST) <= 0:
         return 1.0
     if limit(_FARTHEST) > 0:

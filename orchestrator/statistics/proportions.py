@@ -57,7 +57,9 @@ def _effective_trials(data: PatientMean, inflation: float = 1.0) -> float:
             1, to `_LEAST_EFFECT`, because repeats average out what differs between networks.
         inflation: Factor on the variance, for cross-validation.
     """
-    patients, trials = float(data.patient_count), float(data.counts.sum())
+    trials = float(data.counts.sum())
+    # A patient who is in a group in some repeats only counts as a part.
+    patients = float(data.patient_count) if (data.counts % 1 == 0).all() else trials**2 / float((data.counts**2).sum())
     binomial = data.mean * (1 - data.mean)
     # Sums of single decisions are whole; a fraction shows that repeats were averaged.
     averaged = bool((data.sums % 1 != 0).any())

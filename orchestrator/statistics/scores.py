@@ -166,11 +166,16 @@ def _require_folds(exams: Exams, folds: Codes, shape: tuple[int, ...]) -> None:
         if np.unique(np.stack([exams.patients, row]), axis=1).shape[1] != exams.patient_count:
             raise StatisticsError(f"a patient is in two folds of repeat {repeat}; folds must hold whole patients")
     cells = folds + count * np.arange(len(folds))[:, None]
-    empty = np.argwhere(_class_counts(exams, cells, len(folds) * count) == 0)
+    sizes = [np.unique(row).size for row in folds]
+    if min(sizes) < count:
+        raise StatisticsError(f"repeats have {min(sizes)} to {count} folds; each needs as many")
+    empty = np.flatnonzero((_class_counts(exams, cells, len(folds) * count) == 0).any(axis=0))
     if empty.size:
-        repeat, fold = divmod(int(empty[0, 1]), count)
+        repeat, fold = divmod(int(empty[0]), count)
+        # Counted, because folds and repeats may be called otherwise in the table that they come from.
         raise StatisticsError(
-            f"fold {fold} of repeat {repeat} lacks one class ({len(empty)} such folds) and has no AUC; use fewer folds"
+            f"fold {fold + 1} of {count} in repeat {repeat + 1} of {len(folds)}, counted in order, lacks one class "
+            f"({empty.size} of {len(folds) * count} folds do) and has no AUC; use fewer folds"
         )
 
 

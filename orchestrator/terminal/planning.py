@@ -75,9 +75,14 @@ def _precision(plan: RunPlan) -> Iterator[str]:
         counted = "; " + _FEW.format("counts in place of an AUC") if _are_few(row) else ""
         yield (
             f"precision, {row['tracer']}, {where} ({row['inputs']}): with {row['positive']} positive and "
-            f"{row['negative']} negative patients an AUC of {row['auc']:.2f} comes with a {row['level']:.0%} interval "
-            f"of about [{row['low']:.2f}, {row['high']:.2f}] (width {row['width']:.2f}, {row['method']}){counted}"
+            f"{row['negative']} negative patients an AUC of {row['auc']:.2f} comes with a "
+            f"{_percent(row['level'])} interval of about [{row['low']:.2f}, {row['high']:.2f}] "
+            f"(width {row['width']:.2f}, {row['method']}){counted}"
         )
+
+
+def _percent(level: object) -> str:
+    return f"{100 * float(str(level)):g}%"
 
 
 def _primary(plan: RunPlan) -> Iterator[str]:
@@ -119,7 +124,7 @@ def _further(plan: RunPlan) -> Iterator[str]:
             for row in others
         )
         yield (
-            f"what more would buy, {tracer} ({inputs}): the {first.level:.0%} interval is {first.width:.3f} wide "
+            f"what more would buy, {tracer} ({inputs}): the {_percent(first.level)} interval is {first.width:.3f} wide "
             f"({first.repeats} repeats, {first.worker_hours:.2g} worker-hours in all); with {bought}"
         )
 
@@ -135,7 +140,7 @@ def _pilot(plan: RunPlan) -> Iterator[str]:
     )
     yield (
         f"pilot: {_range(run.worker_hours, 'worker-hours')} in all; {_range(run.wall_hours[workers], 'hours')} by the "
-        f"clock with {workers} cells side by side here ({run.level:.0%} intervals)"
+        f"clock with {workers} cells side by side here ({100 * run.level:g}% intervals)"
     )
     for found in plan.pilot.nodes:
         node = found.node

@@ -69,6 +69,7 @@ FRAMES: dict[str, tuple[Change, str]] = {
         f"id {value!r}": (_cell("patient_id", value), "`patient_id` must not")
         for value in ("", " ", "P\u200b1", "P\u00ad1", "=1+1", "@x", "\u3164")
     },
+    "an id of 300 characters": (_cell("patient_id", "P" * 300), "be longer than 200"),
     "an escape": (_cell("sex", "\x1b[31mF"), "control character"),
     "a null": (_cell("sex", "F\x00"), "control character"),
     "no label": (lambda frame: frame.drop(columns="label"), "a column `label`"),
@@ -176,6 +177,12 @@ def _pipe(path: Path) -> None:
     os.mkfifo(path)
 
 
+def _with_thousands(sign: str = ",") -> pd.DataFrame:
+    """Whole scores on both sides of a thousand, as a spreadsheet shows them."""
+    whole = (900 + 300 * _sound()["score"]).astype(int)
+    return _sound().drop(columns="probability").assign(score=[f"{one:,}".replace(",", sign) for one in whole])
+
+
 FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a named pipe": (_pipe, "a named pipe"),
     "a folder": (Path.mkdir, "a folder"),
@@ -202,6 +209,18 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
         "have 2 cells",
     ),
     "a gzip file": (lambda path: path.write_bytes(gzip.compress(b"label,score\n1,2\n")), "not UTF-8"),
+    **{
+        f"thousands parted by {sign!r}, in a file with {separator!r}": (
+            lambda path, sign=sign, separator=separator: (
+                _with_thousands().to_csv(path, index=False, sep=separator)
+                if sign == ","
+                else _with_thousands(".").to_csv(path, index=False, sep=separator)
+            ),
+            fragment,
+        )
+        for sign, fragment in ((",", "`score` must be a finite number"), (".", "part thousands"))
+        for separator in ",;"
+    },
     "an escape as a name": (lambda path: path.write_text("label,score,\x1b[31m\n1,2,3\n"), "column 3"),
 }
 
@@ -278,6 +297,16 @@ def test_common_forms_of_predictions_are_read_alike(refused, capsys):
     assert len(set(said)) == 1
 
 
+def test_decimal_commas_with_three_digits_are_no_thousands(refused, capsys):
+    """0,123 cannot be a thousand, so a file that is rounded to three decimals is read as with points."""
+    said = []
+    for decimal_sign in ".,":
+        _sound().round(3).to_csv("predictions.csv", index=False, sep=";", decimal=decimal_sign)
+        assert ask(["evaluate", "predictions.csv", "--format", "csv"]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
+
+
 def _nested(name: str, value: object) -> Change:
     return lambda frame: frame.assign(**{name: pd.Series([value] * 60, dtype=object)})
 
@@ -319,6 +348,13 @@ OBJECTS: dict[str, tuple[Callable[[pd.DataFrame], object], str]] = {
         lambda frame: frame.assign(label=pd.array([None, *frame["label"][1:]], dtype="Int64")),
         "blank (1 time)",
     ),
+    **{
+        f"two spellings of {name}": (
+            lambda frame, name=name: frame.rename(columns={name: name.title()}).assign(**{name.upper(): frame[name]}),
+            f"2 columns are called `{name}` in other capitals",
+        )
+        for name in ("label", "score", "patient_id", "tracer", "sex")
+    },
     "a list as fold": (_nested("fold", [0]), "`fold` must hold one plain value"),
     "a dictionary as member": (_nested("member", {"a": 1}), "`member` must hold one plain value"),
     "an escape as tracer": (lambda frame: frame.assign(tracer="\x1b[31m"), "no control character"),
@@ -385,6 +421,19 @@ def test_other_types_of_columns_say_the_same(name, kind, tmp_path):
         typed.to_parquet(tmp_path / "p.parquet")
     assert _auc(typed if kind == "frame" else tmp_path / "p.parquet") == _auc(plain)
     assert _auc(plain)[3:] == (30, 60)
+
+
+@pytest.mark.parametrize("name", ["fold", "repeat", "member"])
+def test_numbers_and_texts_name_one_fold(name):
+    """In a notebook the fold 0 and the fold "0" are one; numbers beside dates end in no other library's error."""
+    members = [_folds(_sound(), 2).assign(member=member) for member in (0, 1)] if name == "member" else []
+    plain = pd.concat(members, ignore_index=True) if members else _folds(_sound(), 2)
+    mixed = plain.astype({name: object})
+    mixed.loc[::2, name] = mixed.loc[::2, name].map(str)
+    assert _auc(mixed) == _auc(plain)
+    mixed.loc[mixed[name] == 1, name] = pd.Timestamp("2026-01-01")
+    mixed.loc[mixed[name] == "1", name] = pd.Timestamp("2026-01-01")
+    assert _auc(mixed) == _auc(plain)
 
 
 def test_long_numbers_stay_different(tmp_path):

@@ -225,7 +225,7 @@ def _caption(tracer: str, endpoint: str, partition: str, found: Mapping[str, Seq
         *counted,
         ". Above: mean integrated gradients from the mean normal map, summed over each of the 17 segments. Orange "
         "raises the score, purple lowers it; random weights have a scale of their own. Below: each segment's share of "
-        f"all attribution. Bars: exams with the event (lines: {first['level']:.0%} of patient bootstraps). Marks: "
+        f"all attribution. Bars: exams with the event (lines: {100 * first['level']:g}% of patient bootstraps). Marks: "
         "exams without it, networks that learned nothing, and how dark the map alone is. Ring and bars: territories "
         "of the left anterior descending (LAD), right (RCA) and left circumflex (LCX) coronary artery, as usual.",
         *checks,

@@ -67,7 +67,7 @@ def calibration(place: Place, found: Probabilities, level: float) -> Drawing:
         "it probabilities are too high. The histogram below counts probabilities, exams with the event upwards.",
         caption=(
             f"{place.about}. Points: groups of nearly equal size "
-            f"by probability, lines: Wilson's {level:.0%} intervals over patients. {_curve_words(curve, level)} "
+            f"by probability, lines: Wilson's {100 * level:g}% intervals over patients. {_curve_words(curve, level)} "
             "Below: probabilities, exams with the event upwards, without it downwards. ",
             *place.counted,
         ),
@@ -101,7 +101,7 @@ def _draw(axes: Axes, curve: CalibrationCurve, colour: str, dashes: str, name: s
 def _curve_words(curve: CalibrationCurve | None, level: float) -> str:
     if curve is None:
         return f"No curve: fewer than {CURVE_EVENTS} patients of a class."
-    return f"Curve: {_KINDS[curve.kind]}; band: {level:.0%} of patient bootstraps, each point by itself."
+    return f"Curve: {_KINDS[curve.kind]}; band: {100 * level:g}% of patient bootstraps, each point by itself."
 
 
 def _histogram(axes: Axes, probabilities: Floats, exams: Exams) -> None:

@@ -59,8 +59,8 @@ def decision_curve(place: Place, found: Probabilities, level: float) -> Drawing:
         "and nobody; the model is of use where its line is above both.",
         caption=(
             f"{place.about}. Net benefit of calling positive at a probability of the threshold or more "
-            f"({found.judged_name}). Band: {level:.0%} intervals over patients (Wilson's of both shares, combined by "
-            "MOVER). Points: thresholds of the tables. Vertical line: the prevalence. ",
+            f"({found.judged_name}). Band: {100 * level:g}% intervals over patients (Wilson's of both shares, combined "
+            "by MOVER). Points: thresholds of the tables. Vertical line: the prevalence. ",
             *place.counted,
         ),
         data=frame,

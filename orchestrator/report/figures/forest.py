@@ -117,7 +117,7 @@ def _caption(
 ) -> tuple[Phrase, ...]:
     parts: list[Phrase] = [f"{tracer}, {endpoint}. Points: AUC; lines: "]
     drawn = next(row for row in areas if _is_drawn(row))
-    parts.append(of_summary(drawn, f"{drawn['level']:.0%} intervals", "level"))
+    parts.append(of_summary(drawn, f"{100 * drawn['level']:g}% intervals", "level"))
     for (partition,), rows in grouped(areas, "partition"):
         parts.append(f"; {PARTITION_NAMES[partition]}: ")
         text = f"{rows[0]['patients']} patients ({rows[0]['positives']} events)"

@@ -32,8 +32,8 @@ def roc(development: Place, test: Place, sides: Sides, level: float) -> Drawing 
         caption += [" Cross-validation has too few patients of a class for a curve; ", *development.counted]
     elif sides.development is not None:
         frames.append(_cross_validated(axes, sides.development, level))
-        band = f" Line: mean of the folds' curves over all repeats, at equal specificity; band: {level:.0%} of patient "
-        caption += [band, "bootstraps, each point by itself; ", *development.counted]
+        band = f" Line: mean of the folds' curves over all repeats, at equal specificity; band: {100 * level:g}% of "
+        caption += [band, "patient bootstraps, each point by itself; ", *development.counted]
     if sides.test is not None and too_few(sides.test.scores.exams):
         caption += [" The test partition has too few patients of a class for a curve; ", *test.counted]
     elif sides.test is not None:

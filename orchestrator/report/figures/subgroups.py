@@ -87,7 +87,7 @@ def _few(row: Record) -> str:
 
 def _caption(tracer: str, endpoint: str, shown: Sequence[Record], gaps: Sequence[Record]) -> tuple[Phrase, ...]:
     parts: list[Phrase] = [f"{tracer}, {endpoint}. Lines: "]
-    parts.append(of_summary(shown[0], f"{shown[0]['level']:.0%} intervals", "level"))
+    parts.append(of_summary(shown[0], f"{100 * shown[0]['level']:g}% intervals", "level"))
     parts.append(". Patients (events)")
     for (partition, subgroup), rows in grouped(shown, "partition", "subgroup"):
         counted = f"{rows[0]['patients']} ({rows[0]['positives']})"

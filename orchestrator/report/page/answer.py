@@ -127,7 +127,7 @@ def _sentence(areas: Sequence[Record]) -> tuple[Phrase, ...]:
             continue
         limits = f"({row['low']:.3f} to {row['high']:.3f})"
         parts.append(of_summary(row, f"{row['estimate']:.3f} {limits}", "estimate", "low", "high"))
-    return (*parts, "; ", of_summary(first, f"{first['level']:.0%} intervals", "level"), ".")
+    return (*parts, "; ", of_summary(first, f"{100 * first['level']:g}% intervals", "level"), ".")
 
 
 def _refused(rows: Sequence[Record]) -> list[Phrase]:

@@ -8,11 +8,13 @@ import pytest
 from scipy.special import expit, logit
 from scipy.stats import spearmanr
 from sklearn.metrics import recall_score
+from statsmodels.stats.multitest import multipletests
 
 from mpi_model.errors import StatisticsError
 from orchestrator.experiment.settings import StatisticsSettings
 from orchestrator.ledger.schemas import SUMMARY_COLUMNS
 from orchestrator.report.evaluate import _evaluate_predictions, evaluation_report
+from orchestrator.report.export import export
 from orchestrator.report.records import RunTables
 
 SETTINGS = StatisticsSettings(subgroups=())
@@ -350,3 +352,53 @@ def test_decisions_that_follow_no_threshold_are_a_notice() -> None:
 
     assert notice.startswith("`positive` orders some exams otherwise than `probability`")
     assert notice.endswith("decisions are judged as they are given")
+
+
+def test_several_other_models_are_one_family_of_questions() -> None:
+    """Four comparisons with the first of five models are adjusted together, as statsmodels does it."""
+    generator = np.random.default_rng(3)
+    base = plain(80).drop(columns="probability").assign(patient_id=range(80))
+    models = [
+        base.assign(model=f"m{k}", score=base["label"] * (1.6 - 0.3 * k) + generator.normal(size=80)) for k in range(5)
+    ]
+    summary = _evaluate_predictions(pd.concat(models, ignore_index=True), SETTINGS)
+    rows = summary[(summary["metric"] == "auc_difference") & summary["primary"] & (summary["subgroup"] == "all")]
+
+    assert len(rows) == 4
+    expected = multipletests(rows["p"].astype(float), method="holm")[1]
+    assert rows["p_holm"].to_numpy(dtype=float) == pytest.approx(expected)
+    assert rows["family"].str.contains("against other models").all()
+
+
+def test_a_prevalence_that_no_value_is_given_for_is_said() -> None:
+    """A cross-validation has no predictive values; who asked for them is told why."""
+    folds = plain().assign(patient_id=range(60), repeat=0, fold=np.arange(60) % 5)
+
+    assert any("no predictive values at 0.1" in one for one in evaluation_report(folds, "cv", prevalence=0.1).notices)
+    assert not any("predictive" in one for one in evaluation_report(plain(), "test", prevalence=0.1).notices)
+
+
+def test_equal_scores_are_not_called_unstable() -> None:
+    """A model that gives everybody the same score has repeats that agree; the reason says what is the matter."""
+    alike = plain().assign(patient_id=range(60), probability=0.3, fold=np.arange(60) % 5)
+    folds = [alike.assign(repeat=repeat) for repeat in (0, 1)]
+    row = leading(_evaluate_predictions(pd.concat(folds, ignore_index=True), SETTINGS), "auc")
+
+    assert row["estimate"] == 0.5
+    assert "same score" in row["reason"]
+    assert "unstable" not in row["reason"]
+
+
+def test_a_pair_that_cannot_be_parted_says_how_it_was_read() -> None:
+    """Names with a dash: the refusal names the side that has no estimate, and the rule by which the pair was parted."""
+    rows = pd.concat([plain().assign(inputs=name, patient_id=range(60)) for name in ("stress-only", "dual")])
+    summary = evaluation_report(rows, "dash", noninferiority=("stress-only-dual", 0.1)).summary
+    (row,) = summary[summary["metric"] == "auc_noninferiority"].to_dict("records")
+
+    assert "stress and only-dual (a pair is parted at its first dash)" in row["reason"]
+
+
+@pytest.mark.parametrize(("level", "said"), [(0.95, "95%"), (0.975, "97.5%"), (0.999, "99.9%")])
+def test_a_level_is_not_rounded(level: float, said: str) -> None:
+    """97.5 % is not printed as 98 %, and nothing is printed as certain."""
+    assert f" {said} interval" in export(evaluation_report(plain(), "level", level=level), "markdown")

@@ -207,7 +207,7 @@ def test_a_fold_without_one_class_is_refused_by_name() -> None:
     exams = Exams.of([1, 1, 0, 0, 0, 0])
     folds = np.array([[0, 0, 0, 1, 1, 1]])
 
-    with pytest.raises(StatisticsError, match="fold 1 of repeat 0 lacks one class"):
+    with pytest.raises(StatisticsError, match="fold 2 of 2 in repeat 1 of 1, counted in order, lacks one class"):
         FoldScores(exams=exams, scores=np.arange(6.0)[None], folds=folds)
 
 

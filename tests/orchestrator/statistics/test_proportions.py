@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import norm
 from statsmodels.stats.proportion import proportion_confint
 
 from mpi_model.errors import StatisticsError
@@ -102,3 +103,16 @@ def test_scores_are_not_decisions() -> None:
     """A balanced accuracy cannot be computed from scores, so nobody can pick the threshold on the exams judged."""
     with pytest.raises(StatisticsError, match="booleans"):
         Decisions(exams=Exams.of([0, 1]), positive=np.array([0.2, 0.8]))
+
+
+def test_patients_who_are_in_a_group_now_and_then_count_as_parts() -> None:
+    """Ten patients nearly always in a group, fourteen seldom: Wilson's trials are Kish's (sum of w)^2 / sum of w^2."""
+    counts = np.array([0.9] * 10 + [0.1] * 14)
+    trials = counts.sum() ** 2 / (counts**2).sum()
+    expected = wilson_interval(PatientMean(sums=np.full(24, 0.5), counts=np.full(24, 0.5)), 0.95)
+
+    found = wilson_interval(PatientMean(sums=counts, counts=counts), 0.95)
+
+    z = norm.ppf(0.975)
+    assert found.low == pytest.approx(trials / (trials + z**2))
+    assert expected.low == pytest.approx(24 / (24 + z**2))
