@@ -35,7 +35,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             markdown = markdown.replace(f"<!-- {marker} -->", written())
     if page.file.src_uri in FROM_THE_ROOT:
         markdown = markdown.replace("](docs/", "](")
-    return re.sub(r"\[([^\]]+)\]\((?:\.\./[^)]*|[\w./-]+\.(?:cff|toml|py))\)", r"\1", markdown)
+    return re.sub(r"\[([^\]]+)\]\((?:\.\./[^)]*|examples/[^)]*|[\w./-]+\.(?:cff|toml|py))\)", r"\1", markdown)
 
 
 def _readme() -> str:

@@ -12,7 +12,7 @@ manifest does not take such maps for one scan under two names.
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -33,6 +33,10 @@ from orchestrator.importers.written_cohort import WrittenCohort, check_new_folde
 
 SegmentValues = Literal["scores", "percent"]
 """Scores from 0 (normal) to 4 (absent), or percent uptake."""
+_NUMBERING: Final = (
+    "segments 1 to 20 were painted in the order of docs/importing.md, which was not checked against a publication; "
+    "compare it with your program's"
+)
 _MODELS: Final[Mapping[int, Segments]] = {17: SEGMENTS_17, 20: SEGMENTS_20}
 _SEGMENT_COLUMN: Final = re.compile(r"(stress|rest)_([0-9]{1,2})")
 _PERCENT_OF_A_SCORE: Final = 25.0
@@ -100,7 +104,8 @@ def import_segments(request: ImportRequest, *, kind: SegmentValues, size: int = 
         settings={"segments": model, "values": kind, "size": size},
         unit="row",
     )
-    return write_found(request, found, read)
+    written = write_found(request, found, read)
+    return replace(written, notices=(*written.notices, _NUMBERING)) if model == 20 else written
 
 
 def _model(table: TextTable) -> int:

@@ -85,13 +85,14 @@ def test_another_form_of_rule_is_refused(rule: str) -> None:
 
 
 @pytest.mark.parametrize(("segments", "model"), [(17, SEGMENTS_17), (20, SEGMENTS_20)])
-def test_a_cold_segment_is_cold_in_its_place(segments: int, model: tuple, tmp_path: Path) -> None:
+def test_a_cold_segment_is_cold_in_its_place(segments: int, model: tuple, tmp_path: Path, capsys) -> None:
     """The mean over each segment of a written map, found again by its radius and angle, is the table's percent."""
     percent = np.random.default_rng(segments).integers(30, 80, segments)
     values = ",".join(map(str, percent))
     _scores(tmp_path / "percent.csv", [f"a,Tc,,{values},{','.join([''] * segments)}"], segments)
     words = ["--values", "percent", "--size", "128"]
     assert main(["import", "segments", str(tmp_path / "percent.csv"), str(tmp_path / "out"), *words]) == 0
+    assert ("was not checked against a publication" in capsys.readouterr().out) == (segments == 20)
     image = np.asarray(Image.open(tmp_path / "out" / "maps" / "P0001-Tc_stress.png")).astype(float) / 2.55
     along = (np.arange(128) + 0.5) / 64 - 1
     right, up = np.meshgrid(along, -along)
