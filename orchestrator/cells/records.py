@@ -184,7 +184,8 @@ class CandidateResult:
     inner_scores: tuple[float, ...] = ()
     """Scores of the inner validation exams at these epochs, inner folds one after another."""
     reported: tuple[float, ...] = ()
-    """The objective after each epoch, as the pruner received it; in a race, of the first inner fold."""
+    """The objective after each epoch; in a race, of the first inner fold. The pruner received all but the last one of a
+    training that came to its end."""
     epochs: tuple[EpochRecord, ...] = ()
     error: str = ""
     seconds: float = 0.0

@@ -114,8 +114,10 @@ def median_rule(trial: Trial, prune: bool) -> GiveUp:
 def replayed(result: CandidateResult, trial: Trial, values: dict[str, Value | None]) -> CandidateResult:
     """A candidate of an earlier call, with its reports made again; refused if the sampler proposes another one."""
     check_replay(result, values)
+    # Of a training that came to its end the last value was never reported: the pruner is not asked after it.
+    reported = result.reported[:-1] if result.best_steps else result.reported
     # The median pruner compares later candidates with these values, so they are reported again.
-    for epoch, objective in enumerate(result.reported, start=1):
+    for epoch, objective in enumerate(reported, start=1):
         trial.report(objective, epoch)
     return result
 

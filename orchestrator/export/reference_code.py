@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 Judge = Callable[[NDArray[Any], NDArray[np.int64]], dict[str, NDArray[Any]]]
 _FOLDER = Path(__file__).resolve().parent
 _OUTPUTS = ("score", "probability", "decision", "distance", "outside")
+_SMALLEST, _LARGEST = 8, 4096
+"""Pixels a side of a map."""
 
 
 def _configuration(folder: Path = _FOLDER) -> dict[str, Any]:
@@ -47,12 +49,10 @@ def _read_map(path: Path, channels: int) -> NDArray[Any]:
     PNG, JPEG or TIFF of 8 bits, a picture; of 16 bits, counts; or counts in an NPY file. Scaling and resampling are
     part of the model.
     """
-    if path.suffix.lower() == ".npy":
-        pixels = np.load(path, allow_pickle=False)
-    else:
-        image_module = importlib.import_module("PIL.Image")
-        with image_module.open(path) as image:
-            pixels = np.asarray(image if image.mode.startswith(("I", "F", "L")) else image.convert("RGB"))
+    pixels = np.load(path, allow_pickle=False) if path.suffix.lower() == ".npy" else _image_pixels(path)
+    shorter, longer = sorted(pixels.shape[:2])
+    if shorter < _SMALLEST or longer > _LARGEST or 4 * longer > 5 * shorter:
+        sys.exit(f"{path.name} is no map: it is about square, with {_SMALLEST} to {_LARGEST} pixels a side")
     if pixels.dtype != np.uint8:
         # Pillow gives 16-bit counts as 32-bit integers on some platforms.
         pixels = pixels.astype(np.uint16 if pixels.dtype.kind in "ui" and pixels.max() < 2**16 else np.float32)
@@ -64,6 +64,20 @@ def _read_map(path: Path, channels: int) -> NDArray[Any]:
     if (colours == colours[:1]).all():
         return colours[:1]
     sys.exit(f"{path.name} is a colour image, but the model was trained on grey maps; export it alike")
+
+
+def _image_pixels(path: Path) -> NDArray[Any]:
+    """An image as grey or RGB: `[height, width]` or `[height, width, 3]`."""
+    image_module = importlib.import_module("PIL.Image")
+    with image_module.open(path) as image:
+        if getattr(image, "n_frames", 1) != 1:
+            sys.exit(f"{path.name} has several frames; save one map a file")
+        if image.mode.startswith(("I", "F")):
+            return np.asarray(image)
+        # Pillow makes 8 bits of them without a word, and a picture is scaled otherwise than counts.
+        if any(";16" in str(tile) for tile in image.tile):
+            sys.exit(f"{path.name} has 16 bits in colour or with transparency; save counts as plain grey")
+        return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB"))
 
 
 def exam(maps: dict[str, Path], tracer: str) -> tuple[NDArray[Any], NDArray[np.int64]]:

@@ -11,13 +11,15 @@ from mpi_model.determinism import single_threaded
 from mpi_model.maps import FULL_SCALE, LabelledExams, Maps
 from mpi_model.prediction import predict_scores
 from mpi_model.settings import NetworkSettings, TrainingSettings
-from mpi_model.training import refit
+from mpi_model.training import Epoch, refit
+from orchestrator.cells import candidate as candidate_module
 from orchestrator.cells.cell import run_cell
 from orchestrator.cells.decision import _best_threshold, _platt
 from orchestrator.cells.guard import run_guarded
+from orchestrator.cells.race import race
 from orchestrator.cells.recipe import recipe_for
 from orchestrator.cells.records import CandidateResult, CellKey, CellTask, InnerSplit, Procedure, WorkerContext
-from orchestrator.cells.study import ranked
+from orchestrator.cells.study import ranked, search
 from orchestrator.experiment.settings import DecisionSettings, SearchSettings
 from search_spaces.catalog import load_space
 
@@ -96,6 +98,39 @@ def test_an_interrupted_search_ends_as_the_undisturbed_one(task_and_bench):
     ]
     assert replace(resumed, **same) == replace(whole, **same)
     assert len(whole.predictions) == 10
+
+
+@pytest.mark.parametrize("find", [search, race])
+def test_an_interrupted_search_prunes_as_the_undisturbed_one(task_and_bench, monkeypatch, find):
+    """The pruner knows the same values of a replayed candidate, also where patience ended it before the schedule."""
+
+    def wandering(maps, training, validation, *, recipe, device):
+        random, loss = np.random.default_rng(recipe.seed), 0.8
+        for epoch in range(1, 17):
+            loss -= random.choice([0, 0, 0, 0.05, 0.1]) * random.random()
+            scores = random.normal(size=len(validation))
+            yield Epoch(
+                epoch=epoch,
+                steps=epoch,
+                training_loss=loss,
+                validation_loss=loss,
+                validation_auc=0.5,
+                validation_scores=scores,
+            )
+
+    monkeypatch.setattr(candidate_module, "train", wandering)
+    task, bench = task_and_bench
+    training = replace(bench.procedure.training, epochs=16, patience=4)
+    settings = replace(bench.procedure.search, candidates=12)
+    context = replace(bench, procedure=replace(bench.procedure, training=training, search=settings))
+    for plan in map(str, range(6)):
+        announced, drawn = [], replace(task, plan=plan)
+        find(drawn, context, (), announced.append)
+        for stop in (5, 7, 9):
+            rest = []
+            find(drawn, context, announced[:stop], rest.append)
+            states = [[(one.state, len(one.reported)) for one in some] for some in (rest, announced[stop:])]
+            assert states[0] == states[1]
 
 
 def test_a_ledger_of_another_search_is_not_replayed(task_and_bench):

@@ -3,18 +3,22 @@
 import json
 import os
 import re
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import polarmap
-from mpi_model.errors import ExperimentError, PolarmapError, RunDirectoryError
+from mpi_model.errors import CohortError, ExperimentError, PolarmapError, RunDirectoryError
 from mpi_model.pipeline import digest_of
 from orchestrator.cli import main
+from orchestrator.cohort.images import read_channels
 from orchestrator.export import reference_code
 from orchestrator.hashing import digest
 from orchestrator.ledger.files import json_bytes
@@ -186,6 +190,46 @@ def test_the_reference_code_refuses_what_the_network_does_not_know(finished, own
         assert found.returncode == 1
         assert why in found.stderr
         assert found.stdout == ""
+
+
+@pytest.mark.parametrize("kind", ["wide", "frames", "grey_with_alpha", "grey_with_alpha_16", "tiny"])
+def test_the_reference_code_reads_and_refuses_the_images_that_polarmap_does(tmp_path, kind):
+    """An image that `polarmap predict` refuses gets no probability from an export either; others have its pixels."""
+    grey = np.random.default_rng(0).integers(0, 255, (40, 40), dtype=np.uint8)
+    path = tmp_path / ("map.tif" if kind == "frames" else "map.png")
+    match kind:
+        case "wide":
+            Image.fromarray(np.hstack([grey, grey])).save(path)
+        case "tiny":
+            Image.fromarray(grey[:4, :4]).save(path)
+        case "frames":
+            Image.fromarray(grey).save(path, save_all=True, append_images=[Image.fromarray(grey.T)])
+        case "grey_with_alpha":
+            Image.fromarray(np.dstack([grey, np.full_like(grey, 255)]), "LA").save(path)
+        case _:
+            path = _grey_with_alpha_16(tmp_path)
+    try:
+        due = read_channels(path)
+    except CohortError:
+        with pytest.raises(SystemExit):
+            reference_code._read_map(path, 1)
+    else:
+        np.testing.assert_array_equal(reference_code._read_map(path, 1), due)
+
+
+def _grey_with_alpha_16(folder: Path) -> Path:
+    """A PNG of 16-bit grey with transparency, which Pillow reads as 8 bits."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    counts = np.random.default_rng(0).integers(0, 4096, (40, 40))
+    pixels = np.dstack([counts, np.full_like(counts, 65535)]).astype(">u2")
+    lines = zlib.compress(b"".join(b"\0" + line.tobytes() for line in pixels))
+    head = struct.pack(">IIBBBBB", 40, 40, 16, 4, 0, 0, 0)
+    path = folder / "grey_with_alpha_16.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", lines) + chunk(b"IEND", b""))
+    return path
 
 
 def test_an_exported_folder_predicts_as_its_run_does(finished, own_hub, tmp_path):
