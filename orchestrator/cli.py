@@ -34,6 +34,7 @@ _DIGITS_OF_A_DATE: Final = 11
 """Of seconds since 1970: Python's dates end with the year 9999, which has twelve."""
 _MOST_PROBLEMS: Final = 100
 """Lines that are said of one refusal; a file of twenty thousand wrong keys has as many problems."""
+_OWN: Final = ("polarmap", "orchestrator", "mpi_model", "search_spaces")
 _REMEDIES: Final = {
     errno.ENAMETOOLONG: "a name or a path is too long: shorten it, or move the files to a shorter path",
     errno.ELOOP: "a symbolic link leads back to itself: name another place",
@@ -67,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise
     signal.signal(signal.SIGTERM, _interrupt)
     # A shell's background job ignores SIGINT, and goes on doing so.
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    if signal.getsignal(signal.SIGINT) in (signal.default_int_handler, signal.SIG_DFL):
         signal.signal(signal.SIGINT, _interrupt)
     code = _guarded(arguments)
     try:
@@ -151,6 +152,13 @@ def _guarded(arguments: argparse.Namespace) -> int:
     except Exception as error:  # the last door: whatever comes here is a bug, said in one line
         if arguments.debug:
             raise
+        if _is_of_an_import(error):
+            print(
+                f"polarmap: a library cannot be loaded ({_kind_and_place(error)}); a variable of the environment that "
+                "it reads holds what it does not take, or it is damaged: unset the variable, or install it again",
+                file=sys.stderr,
+            )
+            return _USAGE
         # What the error says may quote a patient's data; its kind and place do not.
         print(
             f"polarmap: a bug: {_kind_and_place(error)}; `polarmap --debug …` shows where; please report it",
@@ -180,11 +188,6 @@ def _cannot_go_on(error: OSError) -> int:
     return _USAGE
 
 
-def entry_point() -> NoReturn:
-    """The console script."""
-    sys.exit(main())
-
-
 def _refused(error: PolarmapError, debug: bool) -> int:
     if debug:
         logging.getLogger("polarmap").error("refused", exc_info=error)
@@ -194,6 +197,13 @@ def _refused(error: PolarmapError, debug: bool) -> int:
     if (more := len(error.problems) - _MOST_PROBLEMS) > 0:
         print(f"polarmap: … and {more} more problems; correct these first", file=sys.stderr)
     return error.exit_code
+
+
+def _is_of_an_import(error: Exception) -> bool:
+    """Whether it was raised while a library was loaded: by the body of a module that is none of ours."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    bodies = [frame.f_globals.get("__name__", "") for frame in frames if frame.f_code.co_name == "<module>"]
+    return any(str(name).partition(".")[0] not in (*_OWN, "__main__") for name in bodies)
 
 
 def _kind_and_place(error: Exception) -> str:

@@ -105,6 +105,9 @@ def new_folder(folder: Path) -> Iterator[Path]:
     """
     if folder.is_symlink() and not folder.exists():
         raise ExperimentError(f"{str(folder)[:200]} is a link that leads nowhere; name a new folder")
+    if folder.exists() and (os.path.samefile(folder, os.curdir) or os.path.ismount(folder)):
+        # The finished folder takes its place, which no system does under the feet of a process or a disk.
+        raise ExperimentError(f"{str(folder)[:200]} is the current folder, or a disk of its own; name a new one in it")
     try:
         work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.unfinished-", dir=folder.absolute().parent))
     except OSError as error:

@@ -148,7 +148,11 @@ def _check_default(
     name: str, distribution: BaseDistribution | None, default: object, stages: int, place: str
 ) -> int | float:
     least = 1 if name == "encoder_stages" else 0
-    whole = (lambda count: count in range(least, stages + 1), f"a whole number from {least} to {stages}")
+    # By type, too: 2.0 is in a range of whole numbers, and no number of stages.
+    whole = (
+        lambda count: type(count) is int and count in range(least, stages + 1),
+        f"a whole number from {least} to {stages}",
+    )
     allowed, words = _LIMITS.get(name, whole)
     for value in (default, *_extremes(distribution)):
         if not _is_number(value) or not allowed(value):

@@ -36,6 +36,9 @@ _MIN_SIDE: Final = 8  # fewer pixels cannot show an apical ring
 
 # Pillow's modes: 8-bit grey and single-channel counts; everything else is colour.
 _GREY_8_BIT: Final = frozenset({"1", "L", "LA", "La"})
+_PHOTOMETRIC: Final = 262
+_ORIENTATION: Final = 274
+"""Tags of TIFF and Exif."""
 _COUNTS: Final = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
 
 
@@ -149,6 +152,7 @@ def _decode_image(source: BinaryIO) -> NDArray[Any]:
                 if frames != 1:
                     raise CohortError(f"the image has {frames} frames, not one; save one map a file")
                 loses_depth = _loses_depth(image)
+                misread = _misread(image)
                 pixels = np.array(_grey_or_rgb(image))
     except (CohortError, MemoryError):
         raise
@@ -159,12 +163,24 @@ def _decode_image(source: BinaryIO) -> NDArray[Any]:
         raise CohortError(
             "a 16-bit image in colour or with transparency would lose half its depth; save counts as plain grey"
         )
+    if misread:
+        raise CohortError(misread)
     return pixels
 
 
 def _loses_depth(image: Image.Image) -> bool:
     """Whether Pillow would reduce 16 bits a channel to 8 without a warning: it keeps those of plain grey alone."""
     return image.mode not in _COUNTS and any(";16" in str(tile) for tile in getattr(image, "tile", ()))
+
+
+def _misread(image: Image.Image) -> str:
+    """Why the pixels as Pillow reads them are not what a person sees; empty where they are."""
+    if image.format == "TIFF":
+        # Of 8 bits and less Pillow turns the scale itself; it turns every TIFF upright, too.
+        upside_down = image.mode in _COUNTS and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
+        return "white is zero in this TIFF, so its counts are upside down; save it with black as zero" * upside_down
+    turned = image.getexif().get(_ORIENTATION, 1) not in (0, 1)
+    return "the image says that it is to be shown turned or mirrored; save it upright, without that mark" * turned
 
 
 def _grey_or_rgb(image: Image.Image) -> Image.Image:
@@ -191,6 +207,9 @@ def _refuse_unusable(channels: NDArray[Any]) -> None:
         raise CohortError(f"a map is about square, this image is {width} × {height}; cut out one map a file")
     if channels.dtype.kind not in "buif":
         raise CohortError("a map holds real numbers, this array holds something else; save counts")
+    if channels.dtype.itemsize > 8:
+        # Counts are scaled in double precision, which ends at 1e308.
+        raise CohortError("the map holds numbers of more than 64 bits; save counts as float64")
     if not np.isfinite(channels).all():
         raise CohortError("the map holds NaN or infinite values; export it again")
     if (channels < 0).any():

@@ -12,6 +12,7 @@ from typing import BinaryIO, Final
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mpi_model.errors import CohortError
@@ -28,6 +29,7 @@ _MOST_CELLS: Final = 100_000_000
 _MOST_HELD: Final = 2**30
 """Characters of all cells; a value that a Parquet file stores once may fill a million cells."""
 _PART: Final = 1024
+_TEXTS: Final = (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
 _LONGEST_CELL: Final = 131_072
 """Characters; the limit of Python's csv module."""
 _MOST_STREAMED: Final = 2**40
@@ -155,7 +157,11 @@ def _parquet_parts(
     try:
         with pq.ParquetFile(file) as table:
             _check_declared(table.metadata, named, most_rows)
+            texts = _texts_in(table.schema_arrow, named)
+        # A value that the file holds once is held once here, too, however many rows it fills.
+        with pq.ParquetFile(file, read_dictionary=texts) as table:
             for batch in table.iter_batches(batch_size=rows):
+                _check_held(sum(map(_bytes_of, batch.columns)), named)
                 header, body = _texts_of(batch, line)
                 line += len(body)
                 yield header, body
@@ -173,6 +179,28 @@ def _check_declared(declared: pq.FileMetaData, named: str, most_rows: int) -> No
         raise CohortError(
             f"the {named} has {rows} rows and {columns} columns, too many to read ({most_rows} rows at most); divide it"
         )
+
+
+def _texts_in(schema: pa.Schema, named: str) -> list[str]:
+    """The columns of text, unless one holds what may unpack to any size: values in values, or very long ones."""
+    for place, column in enumerate(schema, start=1):
+        is_long = pa.types.is_fixed_size_binary(column.type) and column.type.byte_width > _LONGEST_CELL
+        if pa.types.is_nested(column.type) or is_long:
+            raise CohortError(f"column {place} of the {named} holds lists or blocks; write one plain value a cell")
+    return [column.name for column in schema if column.type in _TEXTS]
+
+
+def _bytes_of(column: pa.Array) -> int:
+    """Bytes of a column's texts, each counted as often as it stands there."""
+    if not pa.types.is_dictionary(column.type) or column.type.value_type not in _TEXTS:
+        return 0
+    lengths = pc.binary_length(column.dictionary).cast(pa.int64())
+    return int(pc.sum(lengths.take(column.indices)).as_py() or 0)
+
+
+def _check_held(held: int, named: str) -> None:
+    if held > _MOST_HELD:
+        raise CohortError(f"the {named} holds more than {_MOST_HELD} characters, too many to read; divide it")
 
 
 def _no_parquet(named: str, error: Exception) -> CohortError:
@@ -205,8 +233,7 @@ def _read_parquet(file: BinaryIO, named: str, most_rows: int) -> tuple[list[str]
         names = header
         body += rows
         held += sum(len(cell) for _, cells in rows for cell in cells)
-        if held > _MOST_HELD:
-            raise CohortError(f"the {named} holds more than {_MOST_HELD} characters, too many to read; divide it")
+        _check_held(held, named)
     return names, body
 
 

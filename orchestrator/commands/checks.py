@@ -60,7 +60,12 @@ def _write_pages(prepared: Prepared, html: Path | None, patients: Path | None) -
         name, cohort = prepared.loaded.experiment.name, prepared.cohort
         new_named_file(patients, single_maps_page(name, cohort.exams, cohort.maps).encode("utf-8"))
     if html is not None:
-        write_named_file(html, cohort_page_of(prepared).encode("utf-8"), ".html")
+        # A run's report and other people's pages end in .html, too.
+        write_named_file(html, cohort_page_of(prepared).encode("utf-8"), ".html", _is_cohort_page)
+
+
+def _is_cohort_page(content: bytes) -> bool:
+    return b": cohort</title>" in content[:4096]
 
 
 def plan(arguments: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ from orchestrator.driver.validate import validate_cohorts
 from orchestrator.export.prediction_file import write_predictions
 from orchestrator.ledger.files import table_bytes
 from orchestrator.ledger.reading import open_run
-from orchestrator.output_files import write_named_file
+from orchestrator.output_files import new_named_file
 from orchestrator.report.validation import predictions_of, validation_report
 from orchestrator.terminal.progress import progress_for
 from orchestrator.terminal.tables import print_report
@@ -126,4 +126,5 @@ def check_new_table(out: Path, option: str = "--out") -> None:
 def write_table(out: Path, found: pd.DataFrame) -> None:
     """Write predictions as CSV or Parquet, as the file's name says."""
     text = found.to_csv(index=False).encode("utf-8")
-    write_named_file(out, text if out.suffix == ".csv" else table_bytes(found))
+    # Refused where the name was taken meanwhile: predicting takes a while.
+    new_named_file(out, text if out.suffix == ".csv" else table_bytes(found))

@@ -97,11 +97,13 @@ def _checklist(arguments: argparse.Namespace) -> int:
     content = checklist_file(checklist_of(found, arguments.checklist), found.name, TITLES, arguments.format)
     if arguments.out is None:
         sys.stdout.write(content.decode("utf-8"))
-    else:
+    elif arguments.format == "csv":
         first = content.partition(b"\n")[0]
         # Manifests end in .csv, too; a checklist is known by its header.
-        is_alike = (lambda old: old.startswith(first)) if arguments.format == "csv" else None
-        write_named_file(arguments.out, content, f".{arguments.format}", is_alike)
+        write_named_file(arguments.out, content, ".csv", lambda old: old.startswith(first))
+    else:
+        # Somebody's manuscript, or a checklist that somebody has completed by hand, cannot be told from ours.
+        new_named_file(arguments.out, content)
     return 0
 
 

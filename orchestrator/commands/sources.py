@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from mpi_model.errors import ExperimentError
+from mpi_model.regular_files import read_regular
 from orchestrator.cohort.pseudonyms import Pseudonym, keep_id, pseudonyms
 from orchestrator.experiment.file import template
 from orchestrator.experiment.schema import experiment_schema
 from orchestrator.importers.spectf import import_spectf as convert_spectf
+from orchestrator.ledger.files import json_object
 from orchestrator.monitoring.progress import progress_callback
 from orchestrator.output_files import new_named_file, write_named_file
 from orchestrator.phantom.preview import preview
@@ -20,6 +22,8 @@ from orchestrator.terminal.progress import progress_for
 
 _SCHEMA_FILE: Final = "polarmap.schema.json"
 """The name of the schema's file beside an experiment file; `polarmap init` writes both."""
+_MOST_SCHEMA: Final = 2**20
+"""Bytes of it; today's has 30 kB."""
 
 
 def init(arguments: argparse.Namespace) -> int:
@@ -29,9 +33,21 @@ def init(arguments: argparse.Namespace) -> int:
         raise ExperimentError(f"{_SCHEMA_FILE} is the name of the schema beside an experiment file; name another file")
     new_named_file(path, template().encode("utf-8"))
     # The schema is the installed version's: one that is there already may be an older version's.
-    write_named_file(path.parent / _SCHEMA_FILE, _schema_text().encode("utf-8"))
+    beside = path.parent / _SCHEMA_FILE
+    if not os.path.lexists(beside) or _is_schema(beside):
+        write_named_file(beside, _schema_text().encode("utf-8"))
+    else:
+        print(f"{beside} is no schema, and was left as it is; `polarmap schema` prints one")
     print(f"{path} written; set `name` and `cohort.manifest`, then: polarmap check {path}")
     return 0
+
+
+def _is_schema(path: Path) -> bool:
+    """Whether a file is a JSON Schema, and so not somebody's own; a link may lead to anything."""
+    try:
+        return "$schema" in (json_object(read_regular(path, _MOST_SCHEMA)) or {})
+    except OSError:
+        return False
 
 
 def schema(arguments: argparse.Namespace) -> int:

@@ -80,8 +80,8 @@ def verify_folder(folder: Path) -> None:
     used = [name for name in (WEIGHTS, BUNDLE_WEIGHTS) if is_regular(folder / name)]
     for name in sorted({*digests, *used}):
         path = folder / name
-        # Names come from the file: one with `..`, or a link, could lead anywhere.
-        if not is_regular(path) or os.path.realpath(path) != os.path.join(os.path.realpath(folder), name):
+        # Names come from the file: an absolute one, one with `..`, or a link, could lead anywhere.
+        if not is_regular(path) or os.path.realpath(path) != f"{os.path.realpath(folder)}/{name}":
             raise ExperimentError(f"{folder.name}: a file that config.json names is not in the folder; {restore}")
         if not _is_as_exported(path, digests.get(name)):
             raise ExperimentError(f"{folder.name}: {printable(name)} is not what was exported; {restore}")

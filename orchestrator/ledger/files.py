@@ -24,6 +24,9 @@ def json_object(content: bytes) -> dict[str, object] | None:
     """A JSON object; None where it is none, or damaged."""
     try:
         value = json.loads(content)
+        # Half a letter (`\ud800`) can be neither hashed, nor written, nor said; only an escape can make one.
+        if b"\\u" in content:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
     # Brackets nested by the thousand are no JSON of ours.
     except (ValueError, RecursionError):
         return None

@@ -430,7 +430,7 @@ PARQUETS: dict[str, tuple[Spoil, str]] = {
         lambda folder: _parquet(
             folder, pa.table({"patient_id": [["a"]], "tracer": [["b"]], "label": [[1]], "stress": [["c"]]})
         ),
-        "tracer must be",
+        "column 1 of the manifest manifest.parquet holds lists",
     ),
     "a named pipe": (lambda folder: os.mkfifo(folder / "manifest.parquet"), "a named pipe"),
 }

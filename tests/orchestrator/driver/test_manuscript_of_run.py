@@ -102,6 +102,8 @@ def test_a_checklist_is_written_as_asked(finished, tmp_path, capsys):
     run = str(finished.parent / "runs" / "tiny")
     target = tmp_path / "claim.docx"
     assert main(["report", run, "--checklist", "claim", "--format", "docx", "--out", str(target)]) == 0
+    # What a person has completed in it stays.
+    assert main(["report", run, "--checklist", "claim", "--format", "docx", "--out", str(target)]) == 2
     assert target.read_bytes().startswith(b"PK")
     assert main(["report", run, "--checklist", "tripod-ai", "--format", "csv"]) == 0
     assert len(list(csv.reader(io.StringIO(capsys.readouterr().out)))) == 53

@@ -253,11 +253,12 @@ def test_an_exported_folder_predicts_as_its_run_does(finished, own_hub, tmp_path
         predict(own_hub, manifest)
 
 
-def test_a_configuration_that_names_files_elsewhere_is_refused(finished, own_hub, tmp_path):
-    """The digests of `config.json` are of files in the folder: a name with `..` is not opened."""
+@pytest.mark.parametrize("name", ["../secret", "{}/secret"])
+def test_a_configuration_that_names_files_elsewhere_is_refused(name, finished, own_hub, tmp_path):
+    """The digests of `config.json` are of files in the folder: a name with `..`, or an absolute one, is not opened."""
     config = json.loads((own_hub / "config.json").read_text())
     (tmp_path / "secret").write_text("x")
-    config["files"]["../secret"] = "0" * 64
+    config["files"][name.format(tmp_path)] = "0" * 64
     (own_hub / "config.json").write_text(json.dumps({**config, "digest": digest_of(config)}))
     with pytest.raises(ExperimentError, match="not in the folder"):
         predict(own_hub, finished.parent / "manifest.csv")
