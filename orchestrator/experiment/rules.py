@@ -154,8 +154,6 @@ def _flat_search(experiment: Experiment) -> Iterator[str]:
             f'{given} trains every candidate to the end, but `training.budget` is "best_epoch", which would stop it by '
             'the patients that score it; set budget = "schedule"'
         )
-    if experiment.search.strategy != "all_folds":
-        yield f'{given} has no inner folds to race over, but `search.strategy` is "race"; leave it out'
     if experiment.folds.by == "site":
         yield f'{given} leaves out two folds at a time, but `folds.by` = "site"; set scheme = "nested"'
     elif experiment.folds.folds < _FEWEST_FLAT_FOLDS:

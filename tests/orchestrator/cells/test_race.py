@@ -204,3 +204,16 @@ def test_patients_of_different_inner_folds_are_different(cell):
     task, _ = cell
 
     assert len(set(_patients(task, 2).tolist())) == 10
+
+
+def test_over_one_inner_fold_both_strategies_are_one(cell):
+    """There is nothing to race over: the same candidates, in the same states, with the same winner."""
+    task, context = cell
+    alone = replace(task, inner=task.inner[:1])
+    found = {}
+    for strategy in ("race", "all_folds"):
+        settings = replace(context.procedure.search, inner_folds=1, strategy=strategy)
+        procedure = replace(context.procedure, search=settings, decision=DecisionSettings(calibration="none"))
+        result, announced = raced((alone, replace(context, procedure=procedure)))
+        found[strategy] = (timeless(announced), result.candidate, result.predictions)
+    assert found["race"] == found["all_folds"]

@@ -202,7 +202,6 @@ def test_a_claim_above_chance_takes_permuted_labels(flat, experiment):
     ("setting", "words"),
     [
         ("training.budget=best_epoch", 'set budget = "schedule"'),
-        ("search.strategy=race", "leave it out"),
         ("folds.by=site", 'set scheme = "nested"'),
         ("folds.folds=2", "at least 3"),
         ("folds.training_share=0.5", 'set scheme = "nested"'),
