@@ -1,4 +1,4 @@
-"""`python -m validation.chaos [--rounds 50] [--seed 0]`: runs that are struck at random moments until they are done.
+"""`python -m validation.chaos [--rounds 50] [--seed 0] [--only 9 14]`: runs that are struck at random moments until they are done.
 
 A round is a whole run of a tiny two-tracer experiment under Ray, on a local folder (a small file system in memory
 where this user may mount one) or on object storage. It is struck one to three times, by faults drawn with the moments
@@ -24,6 +24,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m validation.chaos")
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", type=int, nargs="+", help="these rounds of the seed, instead of the first ones")
     options = parser.parse_args()
     played: list[Played] = []
     with ExitStack() as stack:
@@ -31,7 +32,7 @@ def main() -> int:
         server = stack.enter_context(s3_server())
         make_bucket(server)
         calm, moments = undisturbed(folder / "calm"), Moments(seconds=seconds_under_ray(folder / "calm-ray"))
-        for number in range(options.rounds):
+        for number in options.only or range(options.rounds):
             dice, remote = random.Random(f"{options.seed} {number}"), number % 2 == 1
             faults = drawn(remote, dice, disk=may_mount())
             played.append(play(folder / f"round-{number}", faults, dice, server if remote else None, calm, moments))
