@@ -87,8 +87,8 @@ class SearchSettings:
     """Inner folds a candidate is scored on; 1 means one 20 % hold-out."""
     strategy: Literal["race", "all_folds"] = "race"
     """`race`: all candidates are trained on the first inner fold, the better half on the second, the better quarter on
-    the third, never fewer than `winners`. `all_folds`: each on every inner fold before the next one. With one inner fold
-    they are the same; a flat search has none."""
+    the third, never fewer than `winners`. `all_folds`: each on every inner fold before the next one. With one inner
+    fold they are the same; a flat search has none."""
     objective: Objective = "balanced_log_loss"
     """What a candidate is chosen by; training always minimises the balanced log loss."""
     winners: int = 3

@@ -1,4 +1,4 @@
-"""`python -m validation.chaos [--rounds 50] [--seed 0] [--only 9 14]`: runs that are struck at random moments until they are done.
+"""`python -m validation.chaos [--rounds 50] [--seed 0] [--only 9 14]`: runs that are struck until they are done.
 
 A round is a whole run of a tiny two-tracer experiment under Ray, on a local folder (a small file system in memory
 where this user may mount one) or on object storage. It is struck one to three times, by faults drawn with the moments

@@ -69,7 +69,7 @@ def task_and_bench(tmp_path):
     procedure = Procedure(
         network=NetworkSettings(backbone="compact", weights="random"),
         training=TrainingSettings(epochs=4, batch_size=8, patience=2, budget="best_epoch", members=1),
-        search=SearchSettings(candidates=5, inner_folds=2),
+        search=SearchSettings(candidates=5, inner_folds=2, strategy="all_folds"),
         decision=DecisionSettings(threshold="balanced_accuracy", calibration="platt"),
         space=load_space("learning_rates_and_freeze_depth", tmp_path, 4),
     )

@@ -63,7 +63,7 @@ def certain(monkeypatch):
 
 def test_whole_schedules_take_what_multiplication_says(certain):
     """Without pruning and patience a cell is candidates × folds × epochs, and the refits."""
-    work = workload(SearchSettings(prune=False), TrainingSettings(budget="schedule"))
+    work = workload(SearchSettings(strategy="all_folds", prune=False), TrainingSettings(budget="schedule"))
     found = forecast([timed(0.5, 30)], work, workers=[1, 4], device="cpu")
     cell = 20 * 3 * 30 * 0.5 + 3 * 30 * 0.5 * 160 / 100
 
@@ -93,7 +93,7 @@ def test_a_race_takes_the_sum_of_its_rungs(certain):
 
 def test_with_a_best_epoch_a_refit_takes_its_candidates_steps(certain):
     """More patients make an epoch longer, and not the refit: it takes twelve epochs' steps, as its candidate did."""
-    work = workload(SearchSettings(prune=False), TrainingSettings(budget="best_epoch", members=1))
+    work = workload(SearchSettings(strategy="all_folds", prune=False), TrainingSettings(budget="best_epoch", members=1))
     found = forecast([timed(0.5, 12)], work, workers=[1], device="cpu")
 
     assert found.cell_seconds["stress"].estimate == pytest.approx((20 * 3 + 1) * 12 * 0.5)
@@ -101,7 +101,7 @@ def test_with_a_best_epoch_a_refit_takes_its_candidates_steps(certain):
 
 def test_refits_are_not_charged_for_scores_that_they_do_not_compute(certain):
     """A candidate scores its validation exams after each epoch, a refit nothing: three members at .3 s, not .5."""
-    work = workload(SearchSettings(prune=False), TrainingSettings(budget="schedule"))
+    work = workload(SearchSettings(strategy="all_folds", prune=False), TrainingSettings(budget="schedule"))
     found = forecast([timed(0.5, 30, refit_epoch=0.3)], work, workers=[1], device="cpu")
 
     assert found.cell_seconds["stress"].estimate == pytest.approx(20 * 3 * 30 * 0.5 + 3 * 30 * 0.3 * 160 / 100)
@@ -109,7 +109,7 @@ def test_refits_are_not_charged_for_scores_that_they_do_not_compute(certain):
 
 def test_calibration_trains_every_member_once_more_on_every_fold(certain):
     """Three members on three folds of their own are nine more trainings, as long as refits of that size."""
-    work = workload(SearchSettings(prune=False), TrainingSettings(budget="schedule"))
+    work = workload(SearchSettings(strategy="all_folds", prune=False), TrainingSettings(budget="schedule"))
     plain, calibrated = (
         forecast([timed(0.5, 30)], replace(work, calibrated=yes), workers=[1], device="cpu").cell_seconds["stress"]
         for yes in (False, True)
@@ -120,7 +120,9 @@ def test_calibration_trains_every_member_once_more_on_every_fold(certain):
 
 def test_what_a_worker_computes_once_is_not_counted_for_every_training(certain):
     """Features of frozen stages take a minute once a worker, however many trainings read them."""
-    work = workload(SearchSettings(prune=False), TrainingSettings(budget="schedule", members=1), cells=1)
+    work = workload(
+        SearchSettings(strategy="all_folds", prune=False), TrainingSettings(budget="schedule", members=1), cells=1
+    )
     trainings = [timed(0.5, 30, first=True, setup=60.0), timed(0.5, 30)]
     with_filling, without = (forecast(some, work, workers=[1], device="cpu") for some in (trainings, trainings[1:]))
     more = (with_filling.worker_hours.estimate - without.worker_hours.estimate) * 3600

@@ -43,7 +43,7 @@ CHANGED = {
     "search.candidates": 21,
     "search.inner_folds": 1,
     "search.scheme": "flat",
-    "search.strategy": "race",
+    "search.strategy": "all_folds",
     "search.objective": "auc",
     "search.winners": 2,
     "search.prune": False,
