@@ -12,6 +12,7 @@ from orchestrator.report.counts import FEWEST
 from orchestrator.statistics.precision import EVEN_CHANCE, WANTED_POWER
 from orchestrator.terminal.checking import print_check
 from orchestrator.terminal.consoles import standard_output
+from orchestrator.terminal.wording import rounded
 
 if TYPE_CHECKING:
     from orchestrator.driver.forecast import Range  # torch; a plan without a pilot does without it
@@ -109,7 +110,7 @@ def _time(plan: RunPlan) -> str:
     if plan.seconds_per_cell is None or plan.worker_hours is None:
         return "time: unknown until some cells of this experiment have run; `--pilot` times a few trainings now"
     return (
-        f"time: about {plan.worker_hours:.2g} worker-hours in all, from {plan.timed_cells} cells finished earlier "
+        f"time: about {rounded(plan.worker_hours)} worker-hours in all, from {plan.timed_cells} cells finished earlier "
         f"at {plan.seconds_per_cell:.1f} s each; divide by the cells that run side by side"
     )
 
@@ -120,12 +121,12 @@ def _further(plan: RunPlan) -> Iterator[str]:
         first, *others = rows.itertuples()
         bought = ", ".join(
             f"{f'{row.repeats} repeats' if row.patients == 1 else f'{row.patients:g} × the patients'} "
-            f"{row.width:.3f} ({row.worker_hours:.2g} h)"
+            f"{row.width:.3f} ({rounded(float(str(row.worker_hours)))} h)"
             for row in others
         )
         yield (
             f"what more would buy, {tracer} ({inputs}): the {_percent(first.level)} interval is {first.width:.3f} wide "
-            f"({first.repeats} repeats, {first.worker_hours:.2g} worker-hours in all); with {bought}"
+            f"({first.repeats} repeats, {rounded(float(str(first.worker_hours)))} worker-hours in all); with {bought}"
         )
 
 
@@ -156,4 +157,4 @@ def _pilot(plan: RunPlan) -> Iterator[str]:
 
 
 def _range(found: "Range", unit: str) -> str:
-    return f"{found.estimate:.2g} {unit} [{found.low:.2g}, {found.high:.2g}]"
+    return f"{rounded(found.estimate)} {unit} [{rounded(found.low)}, {rounded(found.high)}]"

@@ -16,7 +16,7 @@ from mpi_model.printable import printable
 from orchestrator.monitoring.progress import RunningCell, RunProgress
 from orchestrator.monitoring.status import RunStatus
 from orchestrator.terminal.consoles import standard_output
-from orchestrator.terminal.wording import SCORES, duration
+from orchestrator.terminal.wording import SCORES, duration, rounded
 
 _SECONDS_BETWEEN_LOOKS: Final = 2.0
 _STATES: Mapping[str, str] = {
@@ -104,7 +104,7 @@ def _behind(run: RunProgress) -> list[str]:
 
 def _candidates(status: RunStatus) -> str:
     rates = _per_minute(status.progress)
-    known = [f"{rate:.3g} a minute {when}" for when, rate in rates.items() if rate is not None]
+    known = [f"{rounded(rate, 3)} a minute {when}" for when, rate in rates.items() if rate is not None]
     return f"candidates: {status.candidates} finished{''.join(f', {one}' for one in known)}"
 
 

@@ -8,6 +8,11 @@ from orchestrator.monitoring.progress import RunProgress
 SCORES: Mapping[Objective, str] = {"balanced_log_loss": "log loss", "auc": "AUC"}
 
 
+def rounded(value: float, digits: int = 2) -> str:
+    """A number to so many significant digits, without an exponent where it is large: `120`, not `1.2e+02`."""
+    return f"{float(f'{value:.{digits}g}'):.15g}"
+
+
 def _counts(run: RunProgress) -> str:
     """`12 of 33 cells, 1 failed, 2 running`."""
     return f"{run.complete + run.failed} of {run.total} cells, {run.failed} failed, {len(run.running)} running"
@@ -15,7 +20,7 @@ def _counts(run: RunProgress) -> str:
 
 def pace(run: RunProgress) -> str:
     """`104 candidates, 1.9 a second`."""
-    rate = "" if run.rate is None else f", {run.rate:.2g} a second"
+    rate = "" if run.rate is None else f", {rounded(run.rate)} a second"
     return f"{run.candidates} candidate{'' if run.candidates == 1 else 's'}{rate}"
 
 

@@ -11,7 +11,7 @@ import pytest
 from orchestrator.monitoring.progress import InputsProgress, RunningCell, RunProgress
 from orchestrator.terminal import progress as displays
 from orchestrator.terminal.progress import _JsonProgress, _Lines, progress_for
-from orchestrator.terminal.wording import duration, sentence
+from orchestrator.terminal.wording import duration, rounded, sentence
 
 STATE = RunProgress(
     cells=(
@@ -136,3 +136,12 @@ def test_the_bar_shows_cells_failures_and_the_best_validation_score():
 def test_durations_are_as_long_as_their_size_deserves(seconds, text):
     """Nobody reads 187200 s."""
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "shown"),
+    [(117.3, 2, "120"), (98.6, 2, "99"), (99.6, 2, "100"), (4.86, 2, "4.9"), (1234.0, 3, "1230"), (0.012, 2, "0.012")],
+)
+def test_large_numbers_have_no_exponent(value, digits, shown):
+    """A forecast of a hundred seconds was shown as 1e+02."""
+    assert rounded(value, digits) == shown
