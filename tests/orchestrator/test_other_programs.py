@@ -36,17 +36,18 @@ def brought(
 ) -> tuple[RunPaths, Brought]:
     """A run with pruning, and every candidate as its worker brought it, by cell."""
     experiment = make_tiny(tmp_path_factory.mktemp("brought"))
-    found: Brought = {}
+    found: dict[str, dict[int, CandidateResult]] = {}
     kept = LedgerEvents.candidate
 
     def remember(self, key, result):
         kept(self, key, result)
-        found.setdefault(key.name, []).append(result)
+        # In a race a candidate comes again after each of its inner folds; the last record counts.
+        found.setdefault(key.name, {})[result.number] = result
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(LedgerEvents, "candidate", remember)
         run(experiment, "search.candidates=6", "training.epochs=7", "search.inner_folds=2")
-    return paths_of(experiment), found
+    return paths_of(experiment), {name: list(results.values()) for name, results in found.items()}
 
 
 @pytest.fixture(scope="module")

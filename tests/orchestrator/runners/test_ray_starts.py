@@ -76,7 +76,8 @@ def test_a_worker_that_hangs_while_ray_starts_it_is_ended_and_its_cell_begins_ag
     monkeypatch.setattr(ray_tune, "_trial", trapped)
     jobs, context, resources = work_of(tiny, "resources.attempts=3")
     work = cheap_work(tmp_path / "trained", lambda key, number: None)
-    run_on_tune(jobs[:2], context, resources, collected, tune_folder / "start", work)
+    # One cell: with two, a worker that is done with the other one may take this one over before the deadline.
+    run_on_tune(jobs[:1], context, resources, collected, tune_folder / "start", work)
 
     assert (tmp_path / "hung").exists()
     assert {result.state for result, _ in collected.cells} == {"complete"}
