@@ -62,7 +62,7 @@ def test_the_report_and_predict_speak_of_one_model(make_tiny, tmp_path, run, pat
         model = model.set_index("exam_id").loc[list(judged.exam_ids)]
 
         assert mine["member"].nunique() == 2
-        # Single precision in batches of other sizes; a probability moves by a quarter of Platt's slope times that at most.
+        # Single precision, in batches of other sizes; a probability moves by a part of what its score does.
         assert model["score"].to_numpy() == pytest.approx(judged.scores.scores, abs=1e-6)
         assert model["probability"].to_numpy() == pytest.approx(judged.probabilities, abs=1e-6)
         assert model["positive"].tolist() == judged.positive.astype(int).tolist()
