@@ -84,7 +84,7 @@ def main() -> None:
                 found[patients].append(judged_once(cohort, bench, patients, cell, path))
                 sys.stderr.write(f"{path.name}: {np.round(found[patients][-1][:, 1], 4).tolist()}\n")
     if options.what == "judge":
-        sys.stdout.write(table({size: np.array(some) for size, some in found.items() if some}))
+        sys.stdout.write(table({size: np.array(some) for size, some in found.items() if some}, list(RULES), "best"))
 
 
 def bench_of(cohort: Cohort) -> WorkerContext:
@@ -212,16 +212,22 @@ def judged(bench: WorkerContext, task: CellTask, judges: LabelledExams, cell: St
     return np.array(rows)
 
 
-def table(found: Mapping[int, Floats]) -> str:
-    """A block of rows for each size, and one for all cells; differences are paired over cells, 95 % by t."""
+def table(found: Mapping[int, Floats], names: Sequence[str], one: str) -> str:
+    """A block of rows for each size, and one for all cells; differences are paired over cells, 95 % by t.
+
+    Args:
+        found: For each size `[cells, ways, 3]`: epochs, AUC of one network, AUC of three.
+        names: Of the ways that are compared; the others are held against the first.
+        one: Which network the one is.
+    """
     lines = [
-        "| patients | rule | epochs | saved | AUC, best | AUC, three | best, difference | three, difference |",
+        f"| patients | rule | epochs | saved | AUC, {one} | AUC, three | {one}, difference | three, difference |",
         "|---|---|---|---|---|---|---|---|",
     ]
     blocks = [*((f"{size} ({len(some)} cells)", some) for size, some in found.items())]
     everything = np.concatenate(list(found.values()))
     for title, some in [*blocks, (f"all ({len(everything)} cells)", everything)]:
-        for place, name in enumerate(RULES):
+        for place, name in enumerate(names):
             epochs, *areas = some[:, place].mean(axis=0).tolist()
             differences = " | ".join(_interval(some[:, place, of] - some[:, 0, of]) for of in (1, 2))
             saved = 1 - epochs / some[:, 0, 0].mean()

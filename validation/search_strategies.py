@@ -19,7 +19,6 @@ import numpy as np
 import optuna
 import torch
 from numpy.typing import NDArray
-from scipy import stats
 
 from mpi_model.loss import mean_auc
 from mpi_model.settings import NetworkSettings
@@ -31,7 +30,7 @@ from orchestrator.cohort.records import Cohort
 from orchestrator.experiment.settings import DecisionSettings, SearchSettings
 from search_spaces.catalog import load_space
 from validation.less_work import drawn_task
-from validation.search_cost import PATIENTS, bench_of
+from validation.search_cost import PATIENTS, bench_of, table
 
 Floats = NDArray[np.float64]
 
@@ -66,7 +65,7 @@ def main() -> None:
                 np.save(path, np.array([outcome(cohort, bench, one, cell, patients) for one in STRATEGIES.values()]))
             found[patients].append(np.load(path))
             sys.stderr.write(f"{path.name}: {np.round(found[patients][-1], 4).tolist()}\n")
-    sys.stdout.write(table({size: np.array(some) for size, some in found.items()}))
+    sys.stdout.write(table({size: np.array(some) for size, some in found.items()}, list(STRATEGIES), "first"))
 
 
 def compact_bench(cohort: Cohort) -> WorkerContext:
@@ -97,38 +96,11 @@ def outcome(
         on_candidate=lambda candidate: trained.update({candidate.number: candidate}),
     )
     scores = np.array([[one.score for one in result.predictions if one.member == member] for member in range(3)])
-    areas = [
-        mean_auc(some, judges.labels, cohort.maps.tracer[judges.rows]) for some in (scores[0], scores.mean(axis=0))
-    ]
-    first, all_members = areas
+    tracer = cohort.maps.tracer[judges.rows]
+    first, all_members = (mean_auc(some, judges.labels, tracer) for some in (scores[0], scores.mean(axis=0)))
     assert first is not None
     assert all_members is not None
     return float(sum(len(candidate.epochs) for candidate in trained.values())), first, all_members
-
-
-def table(found: Mapping[int, Floats]) -> str:
-    """A block of rows for each size, and one for all cells; differences are paired over cells, 95 % by t."""
-    lines = [
-        "| patients | strategy | epochs | saved | AUC, first | AUC, three | first − all folds | three − all folds |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    everything = np.concatenate(list(found.values()))
-    blocks = [*((f"{size} ({len(some)} cells)", some) for size, some in found.items())]
-    for title, some in [*blocks, (f"all ({len(everything)} cells)", everything)]:
-        for place, name in enumerate(STRATEGIES):
-            epochs, *areas = some[:, place].mean(axis=0).tolist()
-            saved = 1 - epochs / some[:, 0, 0].mean()
-            differences = " | ".join(_interval(some[:, place, of] - some[:, 0, of]) for of in (1, 2))
-            shown = " | ".join(f"{area:.4f}" for area in areas)
-            lines.append(f"| {title} | {name} | {epochs:.0f} | {saved:.0%} | {shown} | {differences} |")
-    return "\n".join(lines) + "\n"
-
-
-def _interval(differences: Floats) -> str:
-    if not differences.any() or len(differences) < 2:
-        return "–"
-    reach = stats.t.ppf(0.975, len(differences) - 1) * differences.std(ddof=1) / np.sqrt(len(differences))
-    return f"{differences.mean():+.4f} [{differences.mean() - reach:+.4f}, {differences.mean() + reach:+.4f}]"
 
 
 if __name__ == "__main__":

@@ -56,8 +56,7 @@ def run_cell(
         # A flat search has trained the candidates already; the cell only chooses among them.
         find_candidates = judged_candidates
     else:
-        races = context.procedure.search.strategy == "race" and len(task.inner) > 1
-        find_candidates = race if races else search
+        find_candidates = race if context.procedure.search.races else search
     candidates = find_candidates(task, context, finished, on_candidate)
     refitted = refitted_candidates(candidates, context)
     if not refitted:

@@ -67,7 +67,7 @@ def _reason(error: Exception, task: CellTask, context: WorkerContext, reached: i
     key = task.key
     fold = "final cell" if key.repeat is None else f"repeat {key.repeat}, fold {key.fold}"
     search = context.procedure.search
-    later = "a later inner fold, refit or prediction" if search.strategy == "race" else "refit or prediction"
+    later = "a later inner fold, refit or prediction" if search.races else "refit or prediction"
     step = f"candidate {reached}" if reached < search.candidates else later
     # The first line only, and short: messages of libraries can be pages long.
     lines = str(error).strip().splitlines() or [""]

@@ -165,7 +165,7 @@ def _parquet_parts(
                 header, body = _texts_of(batch, line)
                 line += len(body)
                 yield header, body
-    except CohortError:
+    except (CohortError, MemoryError):
         raise
     except Exception as error:  # pyarrow raises several trees of errors on a damaged file
         raise _no_parquet(named, error) from error

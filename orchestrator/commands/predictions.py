@@ -125,6 +125,6 @@ def check_new_table(out: Path, option: str = "--out") -> None:
 
 def write_table(out: Path, found: pd.DataFrame) -> None:
     """Write predictions as CSV or Parquet, as the file's name says."""
-    text = found.to_csv(index=False).encode("utf-8")
+    content = found.to_csv(index=False).encode("utf-8") if out.suffix == ".csv" else table_bytes(found)
     # Refused where the name was taken meanwhile: predicting takes a while.
-    new_named_file(out, text if out.suffix == ".csv" else table_bytes(found))
+    new_named_file(out, content)

@@ -96,7 +96,7 @@ def cell_seconds(
         some = pool.trainings[kind]
         drawn = [some[int(place)] for place in generator.integers(len(some), size=work.search.inner_folds)]
         proposed.append((kind, [_fold(generator, one, lengths, work) for one in drawn]))
-    searched = _raced if work.search.strategy == "race" else _side_by_side
+    searched = _raced if work.search.races else _side_by_side
     tried = searched(proposed, work.search)
     inner, whole, _ = work.exams[inputs]
     seconds = sum(sum(one.epochs) * pool.epoch[one.kind] + len(one.epochs) * pool.setup[one.kind] for one in tried)

@@ -225,7 +225,7 @@ def _storage(experiment: Experiment) -> Iterator[str]:
     # One slash, because a URL that went through `Path` has lost the other.
     if ":/" in runs and not BUCKET.fullmatch(runs):
         yield f"`storage.runs` must be a folder or s3://bucket/prefix, but is {runs!r}"
-    if PurePath(runs).parts[:1] and PurePath(runs).parts[0].startswith("~"):
+    if runs.startswith("~"):
         yield f"`storage.runs` is {runs!r}, and `~` would be the name of a folder; write the whole path"
 
 

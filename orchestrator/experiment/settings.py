@@ -96,6 +96,11 @@ class SearchSettings:
     prune: bool = True
     """Stop a candidate early that does worse than the median of earlier ones at the same epoch."""
 
+    @property
+    def races(self) -> bool:
+        """Whether candidates race; over one inner fold, and in a flat search, there is nothing to race over."""
+        return self.strategy == "race" and self.scheme == "nested" and self.inner_folds > 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionSettings:

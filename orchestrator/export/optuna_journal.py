@@ -53,7 +53,7 @@ def export_studies(run: Run, path: Path) -> tuple[int, int]:
     candidates = candidates.merge(timings[[*_CELL, "candidate", "seconds"]], on=[*_CELL, "candidate"], how="left")
     # The parts of a flat search have no objectives; the cells, which judge the same candidates, have.
     candidates = candidates[candidates["partition"] != "search"]
-    if description.settings.search.strategy == "race":
+    if description.settings.search.races:
         epochs = epochs[epochs["inner_fold"] == 0]  # the pruner of a race is told of the first inner fold only
     budget = description.settings.training.budget
     reported = {

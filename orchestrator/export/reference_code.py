@@ -53,6 +53,8 @@ def _read_map(path: Path, channels: int) -> NDArray[Any]:
     shorter, longer = sorted(pixels.shape[:2])
     if shorter < _SMALLEST or longer > _LARGEST or 4 * longer > 5 * shorter:
         sys.exit(f"{path.name} is no map: it is about square, with {_SMALLEST} to {_LARGEST} pixels a side")
+    if pixels.dtype.itemsize > 8:
+        sys.exit(f"{path.name} holds numbers of more than 64 bits; save counts as float64")
     if pixels.dtype != np.uint8:
         # Pillow gives 16-bit counts as 32-bit integers on some platforms.
         pixels = pixels.astype(np.uint16 if pixels.dtype.kind in "ui" and pixels.max() < 2**16 else np.float32)
@@ -72,7 +74,11 @@ def _image_pixels(path: Path) -> NDArray[Any]:
     with image_module.open(path) as image:
         if getattr(image, "n_frames", 1) != 1:
             sys.exit(f"{path.name} has several frames; save one map a file")
-        if image.mode.startswith(("I", "F")):
+        is_tiff, is_count = image.format == "TIFF", image.mode.startswith(("I", "F"))
+        # Tag 262 of TIFF: white is zero. Tag 274 of Exif: shown turned; of TIFF, Pillow has turned it already.
+        if (is_tiff and is_count and image.tag_v2.get(262) == 0) or (not is_tiff and image.getexif().get(274, 1) > 1):
+            sys.exit(f"{path.name} is shown turned, or with white as zero; save it upright, with black as zero")
+        if is_count:
             return np.asarray(image)
         # Pillow makes 8 bits of them without a word, and a picture is scaled otherwise than counts.
         if any(";16" in str(tile) for tile in image.tile):

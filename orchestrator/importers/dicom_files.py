@@ -56,7 +56,7 @@ def reading_tags() -> Iterator[None]:
         with warnings.catch_warnings(), disable_value_validation():
             warnings.simplefilter("ignore")
             yield
-    except PolarmapError:
+    except (PolarmapError, MemoryError):
         raise
     except Exception as error:  # pydicom raises nearly anything on a damaged value
         raise CohortError(f"the DICOM data are damaged ({type(error).__name__}); export the file again") from error

@@ -144,12 +144,16 @@ def _nifti(content: bytes, packed: bool, order: NiftiOrder | None) -> NDArray[An
                 content = stream.read(most + 1)
         image = Nifti1Image.from_bytes(content)
         shape = tuple(image.shape)
+    except MemoryError:
+        raise
     except Exception as error:  # a damaged header raises nearly anything
         raise CohortError(f"the NIfTI file cannot be read ({type(error).__name__}); write it again") from error
     if len(content) > most or len(shape) < 2 or max(shape[:2]) > MAX_SIDE or set(shape[2:]) - {1}:
         raise CohortError(f"a NIfTI map has two axes of at most {MAX_SIDE} pixels; save one map a file")
     try:
         pixels = np.asanyarray(image.dataobj).reshape(shape[:2])
+    except MemoryError:
+        raise
     except Exception as error:  # so do damaged data, which are read here only
         raise CohortError(f"the NIfTI file's data are damaged ({type(error).__name__}); write it again") from error
     return pixels if order == "row-column" else pixels.T[::-1]

@@ -146,6 +146,8 @@ class Source:
     def _members(self, stream: IO[bytes], prefix: str, depth: int) -> Iterator[tuple[str, zipfile.ZipInfo | None, str]]:
         try:
             archive = self._open.enter_context(zipfile.ZipFile(stream))
+        except MemoryError:
+            raise
         except Exception as error:  # zipfile raises nearly anything on a damaged directory
             yield prefix, None, f"the archive cannot be read ({type(error).__name__}); make it again"
             return
@@ -172,6 +174,8 @@ class Source:
                         copy = self._kept(inner, None)
                 except CohortError as error:
                     yield name, member, str(error)
+                except MemoryError:
+                    raise
                 except Exception as error:  # zipfile raises nearly anything on damaged data
                     yield name, member, f"the archive cannot be read ({type(error).__name__}); make it again"
                 else:

@@ -83,7 +83,9 @@ def _noninferiority_row(
     if reason:
         absent = [name for name, model in zip(question.sides, (first, second), strict=True) if model is None]
         if absent and not refused:
-            reason = f"no estimate of {' and '.join(absent)} (a pair is parted at its first dash)"
+            # Of `stress-only-dual` the sides could be meant otherwise than they were read.
+            parted = "; a pair is parted at its first dash" if question.pair.count("-") > 1 else ""
+            reason = f"no estimate of {' and '.join(absent)}{parted}"
         return group.refusal(metric, method, reason, at=question.margin, primary=True, family=_PRIMARY)
     assert first is not None
     group, (first_name, second_name) = _group_of_pair(group, first), question.sides

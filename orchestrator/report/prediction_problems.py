@@ -90,7 +90,7 @@ def value_problems(frame: pd.DataFrame) -> Iterator[str]:
         if name in frame:
             refused = [bool(refusal(text)) for text in frame[name].fillna("").astype(str)]
             yield from _rows_problem(
-                f"`{name}` must not hold invisible characters, begin as a formula or be longer than 200", refused, rows
+                f"`{name}` must not be a formula, hold invisible letters or exceed 200 characters", refused, rows
             )
     if "partition" in frame:
         other = ~frame["partition"].isin(["development", "test"])

@@ -166,10 +166,12 @@ def _require_folds(exams: Exams, folds: Codes, shape: tuple[int, ...]) -> None:
         if np.unique(np.stack([exams.patients, row]), axis=1).shape[1] != exams.patient_count:
             raise StatisticsError(f"a patient is in two folds of repeat {repeat}; folds must hold whole patients")
     cells = folds + count * np.arange(len(folds))[:, None]
-    sizes = [np.unique(row).size for row in folds]
-    if min(sizes) < count:
-        raise StatisticsError(f"repeats have {min(sizes)} to {count} folds; each needs as many")
-    empty = np.flatnonzero((_class_counts(exams, cells, len(folds) * count) == 0).any(axis=0))
+    lacks = _class_counts(exams, cells, len(folds) * count) == 0
+    # What lacks both classes is no fold of its repeat.
+    fewest = int((~lacks.all(axis=0)).reshape(len(folds), count).sum(axis=1).min())
+    if fewest < count:
+        raise StatisticsError(f"repeats have {fewest} to {count} folds; give every repeat the same number")
+    empty = np.flatnonzero(lacks.any(axis=0))
     if empty.size:
         repeat, fold = divmod(int(empty[0]), count)
         # Counted, because folds and repeats may be called otherwise in the table that they come from.

@@ -97,14 +97,12 @@ def _machine() -> str:
 
 def _is_hidden(pid: int) -> bool:
     """Whether a process is there that this user may not see: /proc mounted with `hidepid` shows others' to nobody."""
-    if Path(f"/proc/{pid}").exists():
-        return False
     try:
         os.kill(pid, 0)
     except PermissionError:
-        return True
+        return not Path(f"/proc/{pid}").exists()
     except (OSError, OverflowError):
-        return False
+        pass
     return False
 
 

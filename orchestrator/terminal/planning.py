@@ -141,7 +141,7 @@ def _pilot(plan: RunPlan) -> Iterator[str]:
     )
     yield (
         f"pilot: {_range(run.worker_hours, 'worker-hours')} in all; {_range(run.wall_hours[workers], 'hours')} by the "
-        f"clock with {workers} cells side by side here ({100 * run.level:g}% intervals)"
+        f"clock with {workers} cells side by side here ({_percent(run.level)} intervals)"
     )
     for found in plan.pilot.nodes:
         node = found.node

@@ -69,7 +69,7 @@ FRAMES: dict[str, tuple[Change, str]] = {
         f"id {value!r}": (_cell("patient_id", value), "`patient_id` must not")
         for value in ("", " ", "P\u200b1", "P\u00ad1", "=1+1", "@x", "\u3164")
     },
-    "an id of 300 characters": (_cell("patient_id", "P" * 300), "be longer than 200"),
+    "an id of 300 characters": (_cell("patient_id", "P" * 300), "exceed 200 characters"),
     "an escape": (_cell("sex", "\x1b[31mF"), "control character"),
     "a null": (_cell("sex", "F\x00"), "control character"),
     "no label": (lambda frame: frame.drop(columns="label"), "a column `label`"),

@@ -85,11 +85,12 @@ def _on_search(description: RunDescription) -> list[str]:
         if search.prune
         else "No candidate was stopped for doing worse than others."
     )
-    raced = {
-        "all_folds": "Each candidate was trained on every inner fold.",
-        "race": "Candidates raced: all of them were trained on the first inner fold, the better half on the second and "
-        "the better quarter on the third. The sampler learned from the first fold alone.",
-    }
+    raced = (
+        "Candidates raced: all of them were trained on the first inner fold, the better half on the second and the "
+        "better quarter on the third. The sampler learned from the first fold alone."
+        if search.races
+        else "Each candidate was trained on every inner fold."
+    )
     # A space of the authors' own is named by its file alone, not by where it lies.
     name = PurePosixPath(search.space).stem.replace("_", " ")
     if search.scheme == "flat":
@@ -105,7 +106,7 @@ def _on_search(description: RunDescription) -> list[str]:
         f"In each fold {search.candidates} candidates of the search space “{name}” ({drawn or 'nothing varied'}) were "
         f"tried with Optuna's [@akiba2019] tree-structured Parzen estimator [@bergstra2011], each scored on {inner} "
         f"by {objective[search.objective]}.",
-        raced[search.strategy] if search.inner_folds > 1 else "",
+        raced if search.inner_folds > 1 else "",
         pruned,
     ]
 

@@ -192,11 +192,13 @@ def test_the_reference_code_refuses_what_the_network_does_not_know(finished, own
         assert found.stdout == ""
 
 
-@pytest.mark.parametrize("kind", ["wide", "frames", "grey_with_alpha", "grey_with_alpha_16", "tiny"])
+@pytest.mark.parametrize(
+    "kind", ["wide", "frames", "grey_with_alpha", "grey_with_alpha_16", "tiny", "turned", "white_is_zero", "long"]
+)
 def test_the_reference_code_reads_and_refuses_the_images_that_polarmap_does(tmp_path, kind):
     """An image that `polarmap predict` refuses gets no probability from an export either; others have its pixels."""
     grey = np.random.default_rng(0).integers(0, 255, (40, 40), dtype=np.uint8)
-    path = tmp_path / ("map.tif" if kind == "frames" else "map.png")
+    path = tmp_path / {"frames": "map.tif", "white_is_zero": "map.tif", "long": "map.npy"}.get(kind, "map.png")
     match kind:
         case "wide":
             Image.fromarray(np.hstack([grey, grey])).save(path)
@@ -204,6 +206,14 @@ def test_the_reference_code_reads_and_refuses_the_images_that_polarmap_does(tmp_
             Image.fromarray(grey[:4, :4]).save(path)
         case "frames":
             Image.fromarray(grey).save(path, save_all=True, append_images=[Image.fromarray(grey.T)])
+        case "turned":
+            turned = Image.Exif()
+            turned[274] = 6
+            Image.fromarray(grey).save(path, exif=turned)
+        case "white_is_zero":
+            Image.fromarray(grey.astype(np.uint16) * 200).save(path, tiffinfo={262: 0})
+        case "long":
+            np.save(path, grey.astype(np.longdouble))
         case "grey_with_alpha":
             Image.fromarray(np.dstack([grey, np.full_like(grey, 255)]), "LA").save(path)
         case _:

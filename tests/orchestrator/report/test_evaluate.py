@@ -395,7 +395,7 @@ def test_a_pair_that_cannot_be_parted_says_how_it_was_read() -> None:
     summary = evaluation_report(rows, "dash", noninferiority=("stress-only-dual", 0.1)).summary
     (row,) = summary[summary["metric"] == "auc_noninferiority"].to_dict("records")
 
-    assert "stress and only-dual (a pair is parted at its first dash)" in row["reason"]
+    assert "stress and only-dual; a pair is parted at its first dash" in row["reason"]
 
 
 @pytest.mark.parametrize(("level", "said"), [(0.95, "95%"), (0.975, "97.5%"), (0.999, "99.9%")])

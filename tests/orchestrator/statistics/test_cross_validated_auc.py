@@ -211,6 +211,15 @@ def test_a_fold_without_one_class_is_refused_by_name() -> None:
         FoldScores(exams=exams, scores=np.arange(6.0)[None], folds=folds)
 
 
+def test_repeats_of_different_numbers_of_folds_are_refused_as_such() -> None:
+    """Three folds beside two: no fold lacks a class, so none is named for it."""
+    exams = Exams.of([1, 0, 1, 0, 1, 0])
+    folds = np.array([[0, 0, 1, 1, 2, 2], [0, 0, 0, 0, 1, 1]])
+
+    with pytest.raises(StatisticsError, match="repeats have 2 to 3 folds"):
+        FoldScores(exams=exams, scores=np.tile(np.arange(6.0), (2, 1)), folds=folds)
+
+
 def test_stacked_repeats_cannot_pass_as_exams() -> None:
     """The rows of all repeats end to end fit no record: the exams of a cross-validation are its columns."""
     model = simulated()
