@@ -75,14 +75,14 @@ def _image_pixels(path: Path) -> NDArray[Any]:
         if getattr(image, "n_frames", 1) != 1:
             sys.exit(f"{path.name} has several frames; save one map a file")
         is_tiff, is_count = image.format == "TIFF", image.mode.startswith(("I", "F"))
+        # Asked first: reading the other marks of a PNG unpacks it. Pillow makes 8 bits of these without a word.
+        if not is_count and any(";16" in str(tile) for tile in image.tile):
+            sys.exit(f"{path.name} has 16 bits in colour or with transparency; save counts as plain grey")
         # Tag 262 of TIFF: white is zero. Tag 274 of Exif: shown turned; of TIFF, Pillow has turned it already.
         if (is_tiff and is_count and image.tag_v2.get(262) == 0) or (not is_tiff and image.getexif().get(274, 1) > 1):
             sys.exit(f"{path.name} is shown turned, or with white as zero; save it upright, with black as zero")
         if is_count:
             return np.asarray(image)
-        # Pillow makes 8 bits of them without a word, and a picture is scaled otherwise than counts.
-        if any(";16" in str(tile) for tile in image.tile):
-            sys.exit(f"{path.name} has 16 bits in colour or with transparency; save counts as plain grey")
         return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB"))
 
 

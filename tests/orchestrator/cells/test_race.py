@@ -206,6 +206,16 @@ def test_patients_of_different_inner_folds_are_different(cell):
     assert len(set(_patients(task, 2).tolist())) == 10
 
 
+@pytest.mark.parametrize(
+    ("settings", "races"),
+    [({}, True), ({"strategy": "all_folds"}, False), ({"inner_folds": 1}, False), ({"scheme": "flat"}, False)],
+    ids=str,
+)
+def test_candidates_race_where_there_are_folds_to_race_over(settings, races):
+    """The default races; a flat search and a single hold-out have nothing to race over, whatever the strategy."""
+    assert SearchSettings(**settings).races is races
+
+
 def test_over_one_inner_fold_both_strategies_are_one(cell):
     """There is nothing to race over: the same candidates, in the same states, with the same winner."""
     task, context = cell

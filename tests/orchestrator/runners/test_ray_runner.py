@@ -127,18 +127,19 @@ def test_a_terminated_ray_run_ends_in_one_line_and_goes_on_later(tiny):
 
 
 @pytest.mark.thorough
-def test_a_ledger_that_cannot_be_written_ends_the_run_with_its_own_error(tiny, tune_folder, work_of, collected):
-    """A full disk stops every trial and reaches the caller as what it is, not as failed cells."""
+@pytest.mark.parametrize("error", [RunDirectoryError("no space left"), BrokenPipeError("no space left")], ids=repr)
+def test_what_cannot_be_kept_or_shown_ends_the_run_with_its_own_error(tiny, tune_folder, work_of, collected, error):
+    """A full disk, or a reader that went away, stops every trial and reaches the caller as what it is."""
     jobs, context, resources = work_of(tiny, "training.epochs=1")
     remember = collected.candidate
 
     def full(key, result):
         remember(key, result)
-        raise RunDirectoryError("no space left on the device")
+        raise error
 
     collected.candidate = full
-    with pytest.raises(RunDirectoryError, match="no space left"):
-        run_on_tune(jobs, context, resources, collected, tune_folder / "full")
+    with pytest.raises(type(error), match="no space left"):
+        run_on_tune(jobs, context, resources, collected, tune_folder / type(error).__name__)
 
     assert len(collected.candidates) == 1
     assert collected.cells == []
